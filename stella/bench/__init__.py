@@ -1,0 +1,1 @@
+"""The laboratory: real guests, load, and measurement from outside the agent."""

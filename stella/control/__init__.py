@@ -1,0 +1,1 @@
+"""Decisions, pure: values in, values out. No file, no clock, no chance."""

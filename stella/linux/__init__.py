@@ -1,0 +1,1 @@
+"""Text of the kernel and of libvirt, parsed and printed. Opens nothing."""

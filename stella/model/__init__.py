@@ -1,0 +1,1 @@
+"""The vocabulary: values and units. Standard library only."""

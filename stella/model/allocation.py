@@ -1,0 +1,130 @@
+"""What a host is asked to keep (intent), what was decided in a tick (decision), and what was written (writes)."""
+
+import enum
+from dataclasses import dataclass
+
+from stella.model.attainment import Cause, Status
+from stella.model.slo import Metric, Slo
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intent:
+    """What a host keeps for one instance.
+
+    ``reserved_cpu_cores`` is what admission set aside for its floors: the reservation never exceeds it.
+    ``estimated`` tells that the CPU cost behind it came from the host's priors, not from the instance's own history.
+    """
+
+    uuid: str
+    slo: Slo
+    generation: int
+    reserved_cpu_cores: float
+    estimated: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectiveReport:
+    """One objective over a tick or a window, in the metric's base unit.
+
+    ``kind`` is ``floor``, ``ceiling``, ``weight`` or ``target``; ``value`` is what is promised now (a floor scaled to the
+    requests seen). ``usage`` and ``demand`` are None when they are not known.
+    """
+
+    metric: Metric
+    kind: str
+    value: float
+    usage: float | None
+    demand: float | None
+    status: Status
+    cause: Cause | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CpuAllocation:
+    """CPU for one instance, in cores but for ``io_ratio``.
+
+    ``reservation_cores`` is set aside for its floors. ``allocation_cores`` is its share of the host when everybody wants
+    more than there is: weights are made from it. ``io_ratio`` (0 to 1) is the part of the instance's CPU that its
+    emulator and iothread groups are entitled to before its vCPUs. ``vcpu_ceilings_cores`` bounds each vCPU (None: no bound).
+    """
+
+    reservation_cores: float
+    allocation_cores: float
+    io_ratio: float
+    vcpu_ceilings_cores: tuple[float | None, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceDecision:
+    """What was decided for one instance, and why. Usage and demand are of CPU, in cores, of all its QEMU threads.
+
+    ``managed`` is False for an instance without SLO: it shares what is left. ``frozen`` instances (migrating, paused,
+    not seen well enough) are written nothing. ``starved_ratio`` is wait / (run + wait) of its worst stage.
+    """
+
+    uuid: str
+    name: str
+    managed: bool
+    frozen: bool
+    cpu: CpuAllocation
+    usage_cores: float
+    demand_cores: float
+    starved_ratio: float
+    objectives: tuple[ObjectiveReport, ...]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostUsage:
+    """The host over one tick, in cores. ``overhead_cores`` is used by whatever is not an instance: host services and Stella itself."""
+
+    cores: float
+    busy_cores: float
+    instances_cores: float
+    overhead_cores: float
+    softirq_cores: float
+    steal_cores: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """One tick. ``parent_weight_factor`` multiplies the default weight of the group that holds all instances (None: leave it)."""
+
+    monotonic_seconds: float
+    wall_seconds: float
+    host: HostUsage
+    instances: tuple[InstanceDecision, ...]
+    parent_weight_factor: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Write:
+    """One knob to be set. ``path`` is a file below the host's root; ``value`` and ``previous`` are its text without newline.
+
+    A ``temporary`` write restrains and is lifted by the guard when the agent stops ticking.
+    """
+
+    path: str
+    value: str
+    previous: str
+    reason: str
+    temporary: bool = False
+
+
+class WriteResult(enum.StrEnum):
+    """What became of a write."""
+
+    WRITTEN = "written"
+    UNSUPPORTED = "unsupported"
+    GONE = "gone"
+    FAILED = "failed"
+    DRY_RUN = "dry-run"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """A write, and what became of it (`WriteResult`); ``error`` is one line where it failed."""
+
+    write: Write
+    result: WriteResult
+    error: str = ""

@@ -1,0 +1,149 @@
+"""What one pass over a host saw: cumulative counters at one moment. Printable, storable, replayable.
+
+Counters only grow; whoever subtracts two of them drops a negative result (a counter was reset). Network and block counters
+are named from the guest's side: ``tx`` is what the guest sent.
+"""
+
+import enum
+from dataclasses import dataclass, field
+
+
+class Role(enum.StrEnum):
+    """What a thread of QEMU, or a cgroup below an instance's, does."""
+
+    VCPU = "vcpu"
+    EMULATOR = "emulator"  # the main loop and whatever else is not named here
+    IOTHREAD = "iothread"
+    VHOST = "vhost"
+
+
+class RunState(enum.StrEnum):
+    """What libvirt says of an instance. Control is frozen in every state but ``running``."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    MIGRATING = "migrating"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ThreadReading:
+    """One thread. ``run_seconds`` is its CPU time, ``wait_seconds`` the time it was runnable but not running.
+
+    ``start_ticks`` (field 22 of /proc/PID/stat) tells a thread from a later one with the same number.
+    """
+
+    tid: int
+    start_ticks: int
+    role: Role
+    index: int
+    run_seconds: float
+    wait_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkReading:
+    """One network device of an instance, named by its tap on the host."""
+
+    name: str
+    tx_packets: int
+    tx_bytes: int
+    tx_drops: int
+    rx_packets: int
+    rx_bytes: int
+    rx_drops: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskReading:
+    """One disk of an instance. ``*_seconds`` is the sum over all operations of the time each took inside QEMU."""
+
+    name: str
+    read_operations: int
+    read_bytes: int
+    read_seconds: float
+    write_operations: int
+    write_bytes: int
+    write_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quota:
+    """A CFS bandwidth limit: ``quota_us`` of CPU time in each ``period_us``; no limit when ``quota_us`` is None."""
+
+    quota_us: int | None
+    period_us: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupReading:
+    """One cgroup of an instance and what its CPU knobs hold now.
+
+    ``path`` is below the root of the CPU hierarchy. ``weight`` is in the unit of that hierarchy: cpu.shares (2 to 262144)
+    under v1, cpu.weight (1 to 10000) under v2. ``throttled_seconds`` is None where the kernel does not tell.
+    """
+
+    path: str
+    role: Role | None  # None: the instance's own group
+    index: int
+    weight: int
+    quota: Quota
+    throttled_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceReading:
+    """One instance at one moment. A list that could not be read is None, never empty."""
+
+    uuid: str
+    name: str
+    pid: int
+    state: RunState
+    vcpus: int
+    iothreads: int
+    threads: tuple[ThreadReading, ...] | None
+    links: tuple[LinkReading, ...] | None
+    disks: tuple[DiskReading, ...] | None
+    disks_monotonic_seconds: float | None  # when the disks were read: that sensor is slower than a tick
+    groups: tuple[GroupReading, ...] | None
+
+    def group(self, role: Role | None, index: int = 0) -> GroupReading | None:
+        """The instance's own group (``role`` None) or an inner one."""
+        return next((g for g in self.groups or () if g.role is role and g.index == index), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostReading:
+    """The host. ``*_seconds`` are sums over all cores since boot. ``parent`` is the group that holds all instances."""
+
+    cores: int
+    busy_seconds: float
+    idle_seconds: float
+    softirq_seconds: float
+    steal_seconds: float
+    cgroup_version: int
+    parents: tuple[GroupReading, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SensorReading:
+    """Whether one sensor could read, how long it took, and if not, why."""
+
+    name: str
+    ok: bool
+    duration_seconds: float
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """All that was sensed in one tick. ``wall_seconds`` (Unix time) only labels windows; all arithmetic is on the monotonic clock."""
+
+    monotonic_seconds: float
+    wall_seconds: float
+    host: HostReading
+    instances: tuple[InstanceReading, ...]
+    sensors: tuple[SensorReading, ...] = field(default=())
+
+    def instance(self, uuid: str) -> InstanceReading | None:
+        """The instance with this uuid, if it was seen."""
+        return next((i for i in self.instances if i.uuid == uuid), None)

@@ -1,0 +1,1 @@
+"""The node agent: senses, decides through stella.control, and touches the machine."""

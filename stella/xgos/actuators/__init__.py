@@ -1,0 +1,1 @@
+"""Actuators: each writes one kind of knob, and nothing else."""

@@ -1,0 +1,1 @@
+"""Sensors: each reads one kind of thing and says whether it could."""
