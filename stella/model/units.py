@@ -7,7 +7,7 @@ powers of 1024, as IEC 80000-13 has them.
 
 import math
 import re
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 
 _PREFIXES = {
     "": 1,
@@ -77,7 +77,7 @@ def parse(text: str | float, unit: str) -> float:
         raise InvalidQuantity(f"{str(text)[:60]!r} is not a quantity in {unit}, such as {EXAMPLES[unit]}")
     try:
         value = float(Decimal(match[1]) * Decimal(repr(factor)))
-    except (InvalidOperation, OverflowError):
+    except ArithmeticError:  # decimal.InvalidOperation, decimal.Overflow and OverflowError
         raise InvalidQuantity(f"{str(text)[:60]!r} is not a number") from None
     if not math.isfinite(value) or value > _LARGEST:
         raise InvalidQuantity(f"{str(text)[:60]!r} is too large")

@@ -1,0 +1,31 @@
+# Two commands do all: `make demo` runs the demonstration, `make test` passes the tests. Both set up what they need.
+SHELL := /bin/bash
+PYTHON := .venv/bin/python
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+.PHONY: setup demo test check figures format docs-generated clean
+
+setup:
+	@scripts/setup.sh
+
+demo: setup
+	@$(PYTHON) -m stella.cmd.stella_bench demo --output results/demo
+
+test: check
+	@$(PYTHON) -m pytest tests/agent tests/vm -p no:cacheprovider --timeout 600
+
+check: setup
+	@ruff check stella tests
+	@ruff format --check -q stella tests
+	@mypy
+	@lint-imports --no-cache | tail -n 4
+	@$(PYTHON) -m pytest tests/unit tests/property
+
+figures: setup
+	@$(PYTHON) -m stella.cmd.stella_bench figures --output results/figures --document docs/benchmarks.md
+
+format:
+	@ruff format stella tests; ruff check --fix -q stella tests
+
+clean:
+	@rm -rf .run results

@@ -1,0 +1,154 @@
+"""The verdict on one run: a `Recording` and its `Scenario` to figures. Pure; it trusts nothing that the agent says.
+
+A window is one second of wall clock. A floor's or target's window counts when the generator asked for it throughout; a ceiling's
+always. An objective that an ``slo`` event sets counts from the first window that begins at or after the event.
+"""
+
+import math
+from collections.abc import Sequence
+
+from stella.bench.agreement import agreement_ratios
+from stella.bench.measure import Judged, Window, look, promises
+from stella.bench.recording import Recording, Series
+from stella.bench.recovery import judge_event
+from stella.bench.scenario import Scenario
+from stella.bench.verdict import AgentWindow, BestEffort, ObjectiveVerdict, Verdict, all_met
+from stella.model.attainment import WINDOW_SECONDS
+
+STALL_SECONDS = 0.2
+LARGEST_STEAL_RATIO = 0.05
+LARGEST_DISTURBED_RATIO = 0.05
+
+
+def judge(scenario: Scenario, recording: Recording, agent: Sequence[AgentWindow] = (), *, cores: int) -> Verdict:
+    """Judge one run. ``agent``: its own windows, where there is an agent; ``cores``: of the machine."""
+    count = max(1, round(recording.end - recording.start))
+    objectives = _objectives(scenario, recording, count)
+    disturbed = _disturbed(recording, count)
+    agreement, cause_cpu = agreement_ratios(scenario, recording, objectives, agent)
+    start, end = recording.start, recording.end
+    steal = recording.steal.rate(start, end)
+    return Verdict(
+        windows=count,
+        disturbed_windows=disturbed,
+        all_met_95_ratio=sum(all_met(objectives, k, "met_95") for k in range(count)) / count,
+        all_met_100_ratio=sum(all_met(objectives, k, "met_100") for k in range(count)) / count,
+        objectives=objectives,
+        events=tuple(judge_event(scenario, recording, objectives, i, count) for i in range(len(scenario.events))),
+        useful_work=_useful_work(recording),
+        work=tuple(_work(scenario, recording, i.name) for i in scenario.instances if i.loads),
+        work_series=_work_series(scenario, recording, count),
+        host_cpu_cores=recording.host_cpu.rate(start, end),
+        instances_cpu_cores=recording.instances_cpu.rate(start, end),
+        receiver_cpu_cores=recording.receiver_cpu.rate(start, end),
+        steal_cores=steal,
+        agent_cpu_cores=recording.agent_cpu.rate(start, end),
+        libvirtd_cpu_cores_over_idle=max(0.0, recording.libvirtd_cpu.rate(start, end) - recording.libvirtd_idle_cores),
+        status_agreement_ratio=agreement,
+        cause_cpu_ratio=cause_cpu,
+        invalid=_invalid(recording, count, disturbed, steal, cores),
+    )
+
+
+def _objectives(scenario: Scenario, recording: Recording, count: int) -> tuple[ObjectiveVerdict, ...]:
+    rows: dict[tuple[str, str, str], list[Window | None]] = {}
+    first: dict[tuple[str, str, str], Judged] = {}
+    for instance in scenario.instances:
+        record = recording.instances.get(instance.name)
+        for k in range(count):
+            ends = {(p.objective.metric, p.kind) for p in promises(scenario, instance.name, k + WINDOW_SECONDS - 1e-6)}
+            for promise in promises(scenario, instance.name, float(k)):
+                if record is None or (promise.objective.metric, promise.kind) not in ends:
+                    continue  # taken back within the window
+                key = (instance.name, promise.objective.metric.value, promise.kind)
+                first.setdefault(key, promise)
+                t = recording.start + k
+                loads = scenario.loads_at(instance.name, float(k))
+                row = rows.setdefault(key, [None] * count)
+                row[k] = look(
+                    record.windows, record, promise, loads=loads, vcpus=instance.vcpus, start=t, end=t + WINDOW_SECONDS
+                )
+    return tuple(
+        ObjectiveVerdict(
+            instance=key[0],
+            metric=key[1],
+            kind=key[2],
+            unit=first[key].objective.metric.unit,
+            value=first[key].value,
+            windows=tuple(row),
+        )
+        for key, row in rows.items()
+    )
+
+
+def _disturbed(recording: Recording, count: int) -> int:
+    hit: set[int] = set()
+    for moment, late in recording.stalls:
+        if late > STALL_SECONDS:
+            first, last = math.floor(moment - late - recording.start), math.floor(moment - recording.start)
+            hit.update(k for k in range(first, last + 1) if 0 <= k < count)
+    return len(hit)
+
+
+def _invalid(recording: Recording, count: int, disturbed: int, steal: float, cores: int) -> tuple[str, ...]:
+    reasons = [f"{name}: {record.died}" for name, record in recording.instances.items() if record.died]
+    if steal / cores > LARGEST_STEAL_RATIO:
+        reasons.append(
+            f"the machine lost {steal / cores:.1%} of its CPU to others (steal), more than {LARGEST_STEAL_RATIO:.0%}"
+        )
+    if disturbed / count > LARGEST_DISTURBED_RATIO:
+        reasons.append(
+            f"the machine stalled in {disturbed} of {count} windows, more than {LARGEST_DISTURBED_RATIO:.0%}"
+        )
+    return tuple(reasons)
+
+
+def _useful_work(recording: Recording) -> dict[str, float]:
+    def total(*names: str) -> float:
+        return sum(
+            record.windows[name].at(recording.end) - record.windows[name].at(recording.start)
+            for record in recording.instances.values()
+            for name in names
+            if name in record.windows
+        )
+
+    return {
+        "packets": total("network_packets.tx", "network_packets.rx"),
+        "block_bytes": total("block_bytes.read", "block_bytes.write"),
+        "cpu_events": total("cpu_events"),
+    }
+
+
+_WORK = {
+    "udp": ("packets", ("network_packets.tx", "network_packets.rx")),
+    "disk": ("bytes", ("block_bytes.read", "block_bytes.write")),
+    "cpu": ("events", ("cpu_events",)),
+}
+
+
+def _work(scenario: Scenario, recording: Recording, name: str) -> BestEffort:
+    """The work of an instance is that of its first load that is not idle."""
+    load = next((x for x in scenario.instance(name).loads if x.kind in _WORK), None)
+    record = recording.instances.get(name)
+    unit, wanted = _WORK[load.kind] if load else ("", ())
+    series = record.windows if record else {}
+    work = sum(series[s].at(recording.end) - series[s].at(recording.start) for s in wanted if s in series)
+    return BestEffort(instance=name, work=work, unit=unit)
+
+
+def _work_series(scenario: Scenario, recording: Recording, count: int) -> dict[str, tuple[float, ...]]:
+    found = {}
+    for instance in scenario.instances:
+        record = recording.instances.get(instance.name)
+        if record is None or scenario.promised(instance.name):
+            continue
+        for load in instance.loads:
+            for name in _WORK.get(load.kind, ("", ()))[1]:
+                series = record.windows.get(name)
+                if series is not None and series.values and series.values[-1] > series.values[0]:
+                    found[f"{instance.name}.{name}"] = _rates(series, recording.start, count)
+    return found
+
+
+def _rates(series: Series, start: float, count: int) -> tuple[float, ...]:
+    return tuple(series.rate(start + k, start + k + WINDOW_SECONDS) for k in range(count))

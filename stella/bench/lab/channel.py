@@ -1,0 +1,169 @@
+"""The host's end of the lines to the guest agents: one thread reads them all. Also how a guest's clock is moved onto the host's."""
+
+import contextlib
+import json
+import os
+import selectors
+import socket
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+Message = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ping:
+    """One question to a guest's clock: asked at ``host_seconds`` (middle of the round trip), which read ``offset_seconds`` more."""
+
+    host_seconds: float
+    round_trip_seconds: float
+    offset_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clock:
+    """A guest's clock: at host time ``reference_seconds`` it is ahead by ``offset_seconds``, and gains ``drift_ratio``."""
+
+    reference_seconds: float = 0.0
+    offset_seconds: float = 0.0
+    drift_ratio: float = 0.0
+
+    def to_host(self, guest_seconds: float) -> float:
+        """A moment of the guest's clock on the host's (both Unix seconds)."""
+        rough = guest_seconds - self.offset_seconds
+        return rough - self.drift_ratio * (rough - self.reference_seconds)
+
+
+SHORTEST_SPAN_SECONDS = 10.0
+LARGEST_DRIFT_RATIO = 0.005
+
+
+def fit_clock(pings: Sequence[Ping]) -> Clock:
+    """A straight line through the offsets of the quickest third of the pings (a slow answer says little of when it was given).
+
+    Over less than 10 s, the quickest ping's offset alone. Drift beyond 0.5 % is not believed.
+    """
+    if not pings:
+        return Clock()
+    by_speed = sorted(pings, key=lambda p: p.round_trip_seconds)
+    best = by_speed[: max(1, len(by_speed) // 3)]
+    moments = [p.host_seconds for p in best]
+    if max(moments) - min(moments) < SHORTEST_SPAN_SECONDS:
+        return Clock(reference_seconds=best[0].host_seconds, offset_seconds=best[0].offset_seconds)
+    middle = sum(moments) / len(best)
+    offset = sum(p.offset_seconds for p in best) / len(best)
+    spread = sum((moment - middle) ** 2 for moment in moments)
+    drift = sum((p.host_seconds - middle) * (p.offset_seconds - offset) for p in best) / spread
+    drift = min(LARGEST_DRIFT_RATIO, max(-LARGEST_DRIFT_RATIO, drift))
+    return Clock(reference_seconds=middle, offset_seconds=offset, drift_ratio=drift)
+
+
+class Link:
+    """The line to one guest agent. ``handle`` gets every message but pongs, on the reader's thread."""
+
+    def __init__(self, name: str, path: Path, handle: Callable[[Message], None]) -> None:
+        self.name, self.handle = name, handle
+        self.pings: list[Ping] = []
+        self.open = True
+        self.answered = threading.Event()
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.connect(str(path))
+        self._pending = b""
+        self._asked: dict[int, float] = {}
+        self._lock = threading.Lock()
+
+    def send(self, op: str, **keys: object) -> None:
+        """Send one command; a line that is gone is not an error here: whoever waits for its effect will tell."""
+        with self._lock, contextlib.suppress(OSError):
+            self.socket.sendall(json.dumps({"op": op, **keys}).encode() + b"\n")
+
+    def ping(self) -> None:
+        """Ask for the guest's clock; the answer is added to ``pings``."""
+        number = len(self._asked)
+        self._asked[number] = time.time()
+        self.send("ping", n=number)
+
+    def feed(self, data: bytes, now: float) -> None:
+        """Take what arrived at host time ``now``."""
+        *lines, self._pending = (self._pending + data).split(b"\n")
+        for line in lines:
+            try:
+                message = json.loads(line)
+            except ValueError:
+                continue  # half a line from before we were connected
+            if "pong" in message:
+                asked = self._asked.get(message["pong"], now)
+                middle = (asked + now) / 2
+                self.pings.append(
+                    Ping(host_seconds=middle, round_trip_seconds=now - asked, offset_seconds=message["t"] - middle)
+                )
+                self.answered.set()
+            else:
+                self.handle(message)
+
+
+class Lines:
+    """Reads all links, and other descriptors line by line, on one thread."""
+
+    def __init__(self) -> None:
+        self._selector = selectors.DefaultSelector()
+        self._wake_reading, self._wake_writing = os.pipe()
+        self._selector.register(self._wake_reading, selectors.EVENT_READ, None)
+        self._links: list[Link] = []
+        self._thread = threading.Thread(target=self._read, name="guest-lines", daemon=True)
+        self._thread.start()
+
+    def add(self, link: Link) -> None:
+        """Read this link from now on."""
+        self._links.append(link)
+        self._selector.register(link.socket, selectors.EVENT_READ, link)
+        self._wake(b"+")
+
+    def add_text(self, descriptor: int, handle: Callable[[str], None]) -> None:
+        """Hand whole chunks of text from a descriptor to ``handle``."""
+        self._selector.register(descriptor, selectors.EVENT_READ, handle)
+        self._wake(b"+")
+
+    def _wake(self, word: bytes) -> None:
+        os.write(self._wake_writing, word)
+
+    def _read(self) -> None:
+        while True:
+            for key, _ in self._selector.select():
+                if key.data is None:
+                    if b"x" in os.read(self._wake_reading, 100):
+                        return
+                elif isinstance(key.data, Link):
+                    self._read_link(key.data)
+                else:
+                    data = os.read(key.fd, 65536)
+                    if data:
+                        key.data(data.decode(errors="replace"))
+                    else:
+                        self._selector.unregister(key.fd)
+
+    def _read_link(self, link: Link) -> None:
+        try:
+            data = link.socket.recv(1 << 20)
+        except OSError:
+            data = b""
+        if data:
+            link.feed(data, time.time())
+            return
+        link.open = False
+        self._selector.unregister(link.socket)
+        link.handle({"gone": True})
+
+    def close(self) -> None:
+        """Stop reading and close the links."""
+        self._wake(b"x")
+        self._thread.join(5)
+        for link in self._links:
+            link.socket.close()
+        self._selector.close()
+        os.close(self._wake_reading)
+        os.close(self._wake_writing)

@@ -1,0 +1,109 @@
+"""Starting helper processes that cannot outlive the bench, and knowing a process from a later one with the same number."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import IO
+
+from stella.bench.lab.model import LabError
+
+# Fixed text: what comes from outside is only ever an argument. Joins the groups named first, then becomes the program.
+_ENTER = (
+    'n=$1; shift; while [ "$n" -gt 0 ]; do echo 0 > "$1/cgroup.procs" || exit 126; shift; n=$((n-1)); done; exec "$@"'
+)
+
+
+def inside(argv: Sequence[str], *, namespace: str = "", groups: Iterable[Path] = ()) -> list[str]:
+    """The command that runs ``argv`` in a network namespace (by name) and in groups, and dies with its parent.
+
+    The parent is the *thread* that starts it: start from one that lives as long as the program shall. `nsenter`, not
+    `ip netns exec`: that one would hide the cgroup mounts.
+    """
+    listed = [str(group) for group in groups]
+    command = [
+        "/usr/bin/setpriv",
+        "--pdeathsig",
+        "KILL",
+        "/bin/sh",
+        "-c",
+        _ENTER,
+        "stella-bench",
+        str(len(listed)),
+        *listed,
+    ]
+    if namespace:
+        command += ["/usr/bin/nsenter", f"--net=/run/netns/{namespace}"]
+    return [*command, *argv]
+
+
+def launch(
+    argv: Sequence[str],
+    *,
+    namespace: str = "",
+    groups: Iterable[Path] = (),
+    stdout: int | IO[bytes] = subprocess.DEVNULL,
+    stderr: int | IO[bytes] = subprocess.DEVNULL,
+    environment: Mapping[str, str] | None = None,
+) -> "subprocess.Popen[bytes]":
+    """Start a program as `inside` says; it keeps the pid it is started with. Ctrl-C at the terminal does not reach it."""
+    return subprocess.Popen(
+        inside(argv, namespace=namespace, groups=groups),
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=stderr,
+        env=None if environment is None else dict(environment),
+        start_new_session=True,
+    )
+
+
+def run(*argv: str, check: bool = True) -> str:
+    """Run a short command to its end; its output. Raises `LabError` with its last words when it fails."""
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    if check and done.returncode:
+        raise LabError(
+            f"{' '.join(argv[:6])}: {(done.stderr or done.stdout).strip()[-300:] or f'ended with {done.returncode}'}"
+        )
+    return done.stdout
+
+
+def start_ticks(pid: int) -> int | None:
+    """When a process started, in clock ticks since boot (field 22 of /proc/PID/stat); None when there is none or it is a zombie."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] == "Z" else int(fields[19])
+
+
+def cpu_seconds(pid: int, *, children: bool = False) -> float | None:
+    """CPU time of a process in core-seconds (10 ms steps); with the children it has waited for, and those alive. None when gone."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    total = sum(int(field) for field in fields[11 : 15 if children else 13]) / os.sysconf("SC_CLK_TCK")
+    if children:
+        with contextlib.suppress(OSError):
+            for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+                total += cpu_seconds(int(child), children=True) or 0.0
+    return total
+
+
+def end(pid: int, ticks: int | None, *, first: signal.Signals = signal.SIGTERM, patience_seconds: float = 5.0) -> bool:
+    """End one process that is still the one that was started then, politely at first. True when it is gone."""
+    for number, wait in ((first, patience_seconds), (signal.SIGKILL, 5.0)):
+        if ticks is None or start_ticks(pid) != ticks:
+            return True
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+            os.kill(pid, signal.SIGCONT)
+        limit = time.monotonic() + wait
+        while time.monotonic() < limit and start_ticks(pid) == ticks:
+            time.sleep(0.02)
+            with contextlib.suppress(OSError):
+                os.waitpid(pid, os.WNOHANG)
+    return start_ticks(pid) != ticks

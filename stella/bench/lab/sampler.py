@@ -1,0 +1,257 @@
+"""Measuring from outside the agent: every 100 ms, what peers received, what threads of the kernel's account used, who stalled.
+
+``windows["cpu"]`` of an instance with sysbench is made of sysbench's own events, divided by the run's own events per core-second
+of the guest's vCPU threads (schedstat): its shape is the tool's, its scale the kernel's, so a clock that is wrong inside a guest
+does no harm. Where the instance plays other loads besides, vCPU time is not sysbench's alone, and the kernel's account is used as it is.
+"""
+
+import contextlib
+import os
+import threading
+import time
+from pathlib import Path
+
+from stella.bench.lab.channel import fit_clock
+from stella.bench.lab.loads import BIN_SECONDS, GuestLoads
+from stella.bench.lab.model import LabError
+from stella.bench.lab.process import cpu_seconds
+from stella.bench.recording import InstanceRecording, Recording, Series
+
+STALL_SECONDS = 0.2
+PING_EVERY_SAMPLES = 10
+_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+MARGIN_SECONDS = 3.0
+
+
+def process_cpu_seconds(pid: int) -> float | None:
+    """CPU time of a process, all its threads, from its CPU clock (exact, one call); None when it is gone."""
+    try:
+        return time.clock_gettime((~pid << 3) | 2)  # CPUCLOCK_SCHED of that process: see clock_getcpuclockid(3)
+    except OSError:
+        return None
+
+
+def vcpu_threads(pid: int) -> list[int]:
+    """The vCPU threads of a QEMU process, by the names it gives them."""
+    threads = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(OSError):
+            if (task / "comm").read_text().startswith("CPU "):
+                threads.append(int(task.name))
+    return sorted(threads)
+
+
+def sum_series(parts: list[Series]) -> Series:
+    """The sum of cumulative series, at every moment of any."""
+    if len(parts) == 1:
+        return parts[0]
+    total = Series()
+    for moment in sorted({moment for part in parts for moment in part.times}):
+        total.add(moment, sum(part.at(moment) for part in parts))
+    return total
+
+
+def calibrated_cpu(events: Series, vcpu_seconds: Series, start: float, end: float) -> Series | None:
+    """sysbench's events as core-seconds, at the run's own events per vCPU core-second; None when there were too few."""
+    used = vcpu_seconds.at(end) - vcpu_seconds.at(start)
+    done = events.at(end) - events.at(start)
+    if used <= 0 or done <= 0:
+        return None
+    return Series(list(events.times), [value * used / done for value in events.values])
+
+
+class Account:
+    """CPU time and memory of a process that may be replaced by another, added up: the agent."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._pid: int | None = None
+        self._before = self._last = 0.0
+        self.peak_rss_bytes = 0
+
+    def follow(self, pid: int) -> None:
+        """Count this process, with its children, from now on; what it has used already counts too."""
+        with self._lock:
+            self._before, self._last, self._pid = self._before + self._last, 0.0, pid
+
+    def read(self) -> float:
+        """Core-seconds of all that was followed."""
+        with self._lock:
+            if self._pid is not None:
+                used = cpu_seconds(self._pid, children=True)
+                if used is None:
+                    self._before, self._last, self._pid = self._before + self._last, 0.0, None
+                else:
+                    self._last = max(self._last, used)
+            return self._before + self._last
+
+    def read_memory(self) -> None:
+        """Note the peak of the resident set."""
+        pid = self._pid
+        if pid is None:
+            return
+        with contextlib.suppress(OSError):
+            for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+                if line.startswith("VmHWM:"):
+                    self.peak_rss_bytes = max(self.peak_rss_bytes, int(line.split()[1]) * 1024)
+
+
+class Recorder:
+    """Samples from its making until `finish`; ``recording`` can be read meanwhile (guests' reports come with `finish`).
+
+    ``receiver_cpu_files``: what holds the CPU account of the load's group.
+    """
+
+    def __init__(
+        self,
+        *,
+        loads: dict[str, GuestLoads],
+        qemu_pids: dict[str, int],
+        libvirtd_pid: int,
+        load_groups: tuple[Path, ...],
+        stalls: list[tuple[float, float]],
+        libvirtd_idle_cores: float,
+    ) -> None:
+        from stella.bench.lab.groups import read_cpu_seconds  # noqa: PLC0415
+
+        self.recording = Recording(libvirtd_idle_cores=libvirtd_idle_cores)
+        self.agent = Account()
+        self._loads, self._qemu_pids, self._libvirtd_pid = loads, qemu_pids, libvirtd_pid
+        self._read_group, self._load_groups, self._stalls = read_cpu_seconds, load_groups, stalls
+        self._first_stall = len(stalls)
+        self._ending = threading.Event()
+        self._error: Exception | None = None
+        self._packets: dict[str, tuple[int, float]] = {}
+        self._threads = {name: self._open_threads(pid) for name, pid in qemu_pids.items()}
+        self._qemu_last = dict.fromkeys(qemu_pids, 0.0)
+        self._stat = os.open("/proc/stat", os.O_RDONLY)
+        for name in loads:
+            self.recording.instances[name] = InstanceRecording()
+        self._thread = threading.Thread(target=self._sample_all, name="sampler", daemon=True)
+        self._thread.start()
+
+    @staticmethod
+    def _open_threads(pid: int) -> list[int]:
+        return [os.open(f"/proc/{pid}/task/{tid}/schedstat", os.O_RDONLY) for tid in vcpu_threads(pid)]
+
+    def watch_agent(self, pid: int) -> None:
+        """Account CPU and memory of this process (and its children) as the agent's; call again when it was restarted."""
+        self.agent.follow(pid)
+
+    def _sample_all(self) -> None:
+        due, count = time.monotonic(), 0
+        try:
+            while not self._ending.wait(max(0.0, due - time.monotonic())):
+                late = time.monotonic() - due
+                if late > STALL_SECONDS:
+                    self._stalls.append((time.time(), late))
+                self._sample()
+                if count % PING_EVERY_SAMPLES == 0:
+                    self._sample_slowly()
+                count += 1
+                due = max(due + BIN_SECONDS, time.monotonic() - BIN_SECONDS)
+        except Exception as error:  # told by finish: a sampler that ended early must not look like silence
+            self._error = error
+
+    def _sample(self) -> None:
+        recording = self.recording
+        for name, loads in self._loads.items():
+            instance = recording.instances[name]
+            received = self._received(loads)
+            if received is not None:
+                now = time.time()
+                last, total = self._packets.get(name, (received, 0.0))
+                total += (received - last) * loads.sent_frame_bytes()
+                self._packets[name] = received, total
+                instance.windows.setdefault("network_packets.tx", Series()).add(now, float(received))
+                instance.windows.setdefault("network_bytes.tx", Series()).add(now, total)
+            with contextlib.suppress(OSError):
+                nanoseconds = sum(int(os.pread(fd, 100, 0).split()[0]) for fd in self._threads[name])
+                instance.bins.setdefault("cpu", Series()).add(time.time(), nanoseconds / 1e9)
+        now = time.time()
+        words = os.pread(self._stat, 400, 0).split(None, 10)
+        user, nice, system, _idle, _iowait, irq, softirq, steal = (int(word) / _TICKS_PER_SECOND for word in words[1:9])
+        recording.host_cpu.add(now, user + nice + system + irq + softirq)
+        recording.steal.add(now, steal)
+        for name, pid in self._qemu_pids.items():
+            used = process_cpu_seconds(pid)
+            self._qemu_last[name] = self._qemu_last[name] if used is None else used
+        recording.instances_cpu.add(now, sum(self._qemu_last.values()))
+        recording.receiver_cpu.add(now, self._read_group(self._load_groups))
+        recording.agent_cpu.add(now, self.agent.read())
+        libvirtd = process_cpu_seconds(self._libvirtd_pid)
+        if libvirtd is not None:
+            recording.libvirtd_cpu.add(now, libvirtd)
+
+    @staticmethod
+    def _received(loads: GuestLoads) -> int | None:
+        try:
+            return loads.received()
+        except OSError:
+            return None
+
+    def _sample_slowly(self) -> None:
+        self.agent.read_memory()
+        self.recording.agent_peak_rss_bytes = self.agent.peak_rss_bytes
+        for loads in self._loads.values():
+            loads.helper_died()
+            if loads.link is not None:
+                loads.link.ping()
+
+    def died(self) -> dict[str, str]:
+        """Guests and generators that ended by themselves, and how; worth a look now and then while a run goes on."""
+        return {name: loads.died for name, loads in self._loads.items() if loads.died}
+
+    def finish(self, start: float, end: float) -> Recording:
+        """Stop sampling and hand over all that was counted. ``start`` and ``end``: the measured time, whole Unix seconds.
+
+        Waits for the guests' last reports, up to a second and a half beyond ``end``. Raises `LabError` when the sampler failed.
+        """
+        time.sleep(max(0.0, end + 1.5 - time.time()))
+        self._ending.set()
+        self._thread.join(5)
+        for descriptors in self._threads.values():
+            for descriptor in descriptors:
+                os.close(descriptor)
+        os.close(self._stat)
+        if self._error is not None:
+            raise LabError(f"the sampler failed: {self._error!r}")
+        recording = self.recording
+        recording.start, recording.end = start, end
+        recording.stalls = [
+            stall for stall in self._stalls[self._first_stall :] if start <= stall[0] <= end + STALL_SECONDS
+        ]
+        for name, loads in self._loads.items():
+            self._collect(recording.instances[name], loads, start, end)
+        return recording
+
+    @staticmethod
+    def _collect(instance: InstanceRecording, loads: GuestLoads, start: float, end: float) -> None:
+        """Move a guest's own reports onto the host's clock and into its recording."""
+        pings = [p for p in (loads.link.pings if loads.link else []) if p.host_seconds > start - 30]
+        clock = fit_clock(pings)
+        instance.clock_offset_seconds = clock.offset_seconds
+        instance.died, instance.asked = loads.died, list(loads.asked)
+
+        def moved(series: Series) -> Series:
+            points = [(clock.to_host(t), v) for t, v in zip(list(series.times), list(series.values), strict=False)]
+            kept = [(t, v) for t, v in points if start - MARGIN_SECONDS <= t]
+            return Series([t for t, _ in kept], [v for _, v in kept])
+
+        for name, series in loads.bins.items():
+            instance.bins[name] = moved(series)
+        for name in sorted({name for slot in loads.slots for name in slot.raw}):
+            instance.windows[name] = moved(sum_series([slot.raw[name] for slot in loads.slots if name in slot.raw]))
+        for name in ("network_packets.tx", "network_bytes.tx"):
+            if name in instance.windows:
+                instance.bins[name] = instance.windows[name]
+        if "network_packets.rx" in instance.bins:
+            packets = instance.bins["network_packets.rx"]
+            frame = loads.received_frame_bytes()
+            instance.windows["network_packets.rx"] = packets
+            instance.windows["network_bytes.rx"] = Series(list(packets.times), [v * frame for v in packets.values])
+        kernel = instance.bins.get("cpu", Series())
+        only_sysbench = {slot.workload.kind for slot in loads.slots} == {"cpu"}
+        events = instance.windows.get("cpu_events")
+        scaled = calibrated_cpu(events, kernel, start, end) if events and only_sysbench else None
+        instance.windows["cpu"] = scaled or kernel

@@ -1,0 +1,188 @@
+"""Stella's own node agent, run as a service manager would run it, SLOs set through its socket as an operator would set them."""
+
+import contextlib
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from stella.bench.lab.model import Guest
+from stella.bench.policies.agent_client import AgentRefused, AgentUnreachable, ask, read_windows
+from stella.bench.policies.base import LabPort, PolicyError
+from stella.bench.results import PolicyReport, Refusal
+from stella.bench.scenario import Scenario
+from stella.bench.verdict import AgentWindow
+from stella.model.slo import Slo, show_slo
+
+START_PATIENCE_SECONDS = 30.0
+END_PATIENCE_SECONDS = 15.0
+TICK_MILLISECONDS = 250
+_RETRY_SECONDS = 0.2
+_SET_PATIENCE_SECONDS = 10.0
+
+
+def config_text(*, mode: str, directory: Path, socket: Path, uri: str) -> str:
+    """The agent's configuration file (TOML)."""
+    keys: dict[str, object] = {
+        "mode": mode,
+        "tick_milliseconds": TICK_MILLISECONDS,
+        "libvirt_uri": uri,
+        "state_directory": str(directory / "state"),
+        "socket": str(socket),
+        "metrics_listen": "",
+        "cgroup_root": "/sys/fs/cgroup",
+    }
+    return "".join(f"{key} = {json.dumps(value)}\n" for key, value in keys.items())
+
+
+class StellaPolicy:
+    """Runs the agent in the lab. ``mode`` is ``enforce`` or ``observe`` (judge and report, change nothing)."""
+
+    def __init__(self, directory: Path, *, mode: str) -> None:
+        self.name = "stella" if mode == "enforce" else f"stella-{mode}"
+        self._mode = mode
+        self._directory = directory / "agent"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._lab: LabPort | None = None
+        self._names: dict[str, str] = {}
+        self._windows: dict[tuple[int, str, str], AgentWindow] = {}
+        self._ticks = self._late = 0
+        self._refused: list[Refusal] = []
+        self._notes: list[str] = []
+        self._stopped = False
+
+    @property
+    def _socket(self) -> Path:
+        """Beside the lab's own sockets: a socket's path has at most 107 bytes."""
+        assert self._lab is not None
+        return self._lab.directory / "xgos.sock"
+
+    def begin(self, lab: LabPort, scenario: Scenario, slos: Mapping[str, Slo]) -> Sequence[Refusal]:
+        """Start the agent and set the SLOs. Raises `PolicyError` when it does not come up."""
+        self._lab = lab
+        self._names = {Guest(name=i.name).uuid: i.name for i in scenario.instances}
+        (self._directory / "state").mkdir(parents=True, exist_ok=True)
+        text = config_text(mode=self._mode, directory=self._directory, socket=self._socket, uri=lab.uri)
+        (self._directory / "xgos.toml").write_text(text, encoding="utf-8")
+        self._start()
+        limit = time.monotonic() + START_PATIENCE_SECONDS
+        while not self._status():
+            assert self._process is not None
+            if self._process.poll() is not None or time.monotonic() > limit:
+                raise PolicyError("the agent does not start: `xgos run` " + self._last_words())
+            time.sleep(_RETRY_SECONDS)
+        return [refusal for name, slo in slos.items() for refusal in self.slo_changed(name, slo, 0.0)]
+
+    def _start(self) -> None:
+        assert self._lab is not None
+        config = str(self._directory / "xgos.toml")
+        self._process = self._lab.spawn([sys.executable, "-m", "stella.cmd.xgos", "run", "--config", config])
+        self._stopped = False
+
+    def _last_words(self) -> str:
+        code = self._process.poll() if self._process else None
+        return "is silent" if code is None else f"ended with {code}"
+
+    def _status(self) -> dict[str, Any]:
+        with contextlib.suppress(AgentUnreachable, AgentRefused):
+            return ask(self._socket, {"op": "status"}, timeout_seconds=2.0)
+        return {}
+
+    def slo_changed(self, instance: str, slo: Slo | None, at_seconds: float) -> Sequence[Refusal]:
+        """Set or remove an SLO. What admission refuses is kept for the report; the run goes on without it."""
+        request: dict[str, Any] = {"op": "slo.unset" if slo is None else "slo.set", "instance": instance}
+        if slo is not None:
+            request["slo"] = show_slo(slo)
+        limit = time.monotonic() + _SET_PATIENCE_SECONDS
+        while True:
+            try:
+                ask(self._socket, request)
+                return ()
+            except AgentRefused as error:
+                refusal = Refusal(instance=instance, at_seconds=at_seconds, message=str(error))
+            except AgentUnreachable as error:
+                if time.monotonic() < limit and not self._stopped:
+                    time.sleep(_RETRY_SECONDS)
+                    continue
+                refusal = Refusal(
+                    instance=instance, at_seconds=at_seconds, message=f"the agent does not answer: {error}"
+                )
+            self._refused.append(refusal)
+            return (refusal,)
+
+    def agent_event(self, action: str) -> None:
+        """``kill``: SIGKILL, and a new one at once, as a service manager would. ``restart``: the same with SIGTERM."""
+        if self._process is None:
+            return
+        match action:
+            case "stop":
+                self._process.send_signal(signal.SIGSTOP)
+                self._stopped = True
+            case "continue":
+                self._process.send_signal(signal.SIGCONT)
+                self._stopped = False
+            case "kill" | "restart":
+                if not self._stopped:
+                    self._count_ticks()
+                self._finish(signal.SIGKILL if action == "kill" else signal.SIGTERM)
+                self._start()
+
+    def _finish(self, number: signal.Signals) -> None:
+        process = self._process
+        if process is None or process.poll() is not None:
+            return
+        process.send_signal(number)
+        if self._stopped:
+            process.send_signal(signal.SIGCONT)
+        try:
+            process.wait(END_PATIENCE_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._notes.append(f"the agent did not end within {END_PATIENCE_SECONDS:g} s and was killed")
+            process.kill()
+            process.wait()
+
+    def _count_ticks(self) -> None:
+        status = self._status()
+        self._ticks += int(status.get("ticks", 0))
+        self._late += int(status.get("late_ticks", 0))
+
+    def collect(self) -> None:
+        """Fetch the windows since the last time: the agent keeps them for 15 minutes."""
+        after = (
+            max((start for start, _, _ in self._windows), default=2) - 2
+        )  # again: the last may have been in the making
+        try:
+            answer = ask(self._socket, {"op": "windows", "after": after}, timeout_seconds=10.0)
+        except (AgentUnreachable, AgentRefused) as error:
+            self._notes.append(f"windows: {error}")
+            return
+        for window in read_windows(answer, self._names):
+            self._windows[window.start, window.instance, window.metric] = window
+
+    def report(self) -> PolicyReport:
+        """What the agent said. To be asked after `end`."""
+        return PolicyReport(
+            windows=tuple(self._windows[key] for key in sorted(self._windows)),
+            refused=tuple(self._refused),
+            ticks=self._ticks,
+            late_ticks=self._late,
+            notes=tuple(self._notes),
+        )
+
+    def end(self) -> None:
+        """Ask for the last windows and end the agent with SIGTERM; it must have released the host then."""
+        if self._process is None:
+            return
+        if self._process.poll() is not None:
+            self._notes.append(f"the agent ended by itself with {self._process.returncode}")
+            return
+        if self._stopped:
+            self._process.send_signal(signal.SIGCONT)
+            self._stopped = False
+        self.collect()
+        self._count_ticks()
+        self._finish(signal.SIGTERM)

@@ -1,0 +1,212 @@
+"""The bench's files: ``results.json`` and one CSV of windows for each policy, in the shape that `bench-format.md` fixes."""
+
+import csv
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from stella.bench.fair import Solo, fair_cores
+from stella.bench.scenario import Scenario
+from stella.bench.verdict import AgentWindow, ObjectiveVerdict, Verdict, spread
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """An SLO that the policy's admission refused, at a moment of the measured time, and what it said."""
+
+    instance: str
+    at_seconds: float
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyReport:
+    """What a policy tells of itself after a run; all of it empty for those without an agent."""
+
+    windows: tuple[AgentWindow, ...] = ()
+    refused: tuple[Refusal, ...] = ()
+    ticks: int = 0
+    late_ticks: int = 0
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One measured run of the scenario under one policy."""
+
+    policy: str
+    verdict: Verdict
+    report: PolicyReport = field(default_factory=PolicyReport)
+    agent_peak_rss_bytes: int = 0
+    clock_offsets_seconds: Mapping[str, float] = field(default_factory=dict)
+    start_unix_seconds: float = 0.0
+
+
+def _finite(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else round(value, 6)
+
+
+def _objective(verdict: ObjectiveVerdict) -> dict[str, Any]:
+    mean, p5, stdev = spread(verdict.usages)
+    return {
+        "instance": verdict.instance,
+        "metric": verdict.metric,
+        "kind": verdict.kind,
+        "value": verdict.value,
+        "unit": verdict.unit,
+        "windows": sum(w is not None for w in verdict.windows),
+        "windows_with_demand": sum(w is not None and w.demand for w in verdict.windows),
+        "met_95_ratio": _finite(verdict.ratio("met_95")),
+        "met_100_ratio": _finite(verdict.ratio("met_100")),
+        "mean": _finite(mean),
+        "p5": _finite(p5),
+        "stdev": _finite(stdev),
+    }
+
+
+def _best_effort(scenario: Scenario, run: Run, solo: Mapping[str, Solo], cores: int) -> list[dict[str, Any]]:
+    verdict = run.verdict
+    overhead = max(0.0, verdict.host_cpu_cores - verdict.instances_cpu_cores)
+    fair = fair_cores(scenario, solo, capacity_cores=cores - overhead) if solo else {}
+    rows = []
+    for work in verdict.work:
+        if scenario.promised(work.instance):
+            continue
+        row: dict[str, Any] = {
+            "instance": work.instance,
+            "work": _finite(work.work),
+            "unit": work.unit,
+            "share_of_solo": None,
+        }
+        alone = solo.get(work.instance)
+        if alone is not None and alone.work_per_second > 0:
+            rate = work.work / verdict.windows
+            fair_rate = fair[work.instance] / alone.cores_per_work if alone.cores_per_work else 0.0
+            row["share_of_solo"] = _finite(rate / alone.work_per_second)
+            row["fair_cores"] = _finite(fair[work.instance])
+            row["share_of_fair"] = _finite(rate / fair_rate) if fair_rate else None
+        rows.append(row)
+    return rows
+
+
+def policy_result(scenario: Scenario, run: Run, solo: Mapping[str, Solo], *, cores: int, series: str) -> dict[str, Any]:
+    """What stands under ``policies.<name>`` for one run. ``series``: the name of its CSV file."""
+    v, report = run.verdict, run.report
+    return {
+        "all_met_95_ratio": _finite(v.all_met_95_ratio),
+        "all_met_100_ratio": _finite(v.all_met_100_ratio),
+        "windows": v.windows,
+        "disturbed_windows": v.disturbed_windows,
+        "objectives": [_objective(o) for o in v.objectives],
+        "events": [
+            {
+                "at_seconds": e.at_seconds,
+                "what": e.what,
+                "windows_lost": e.windows_lost,
+                "recovered_seconds": e.recovered_seconds,
+                **({} if e.others_used_seconds is None else {"others_used_seconds": e.others_used_seconds}),
+            }
+            for e in v.events
+        ],
+        "useful_work": {name: _finite(value) for name, value in v.useful_work.items()},
+        "best_effort": _best_effort(scenario, run, solo, cores),
+        "host_cpu_cores": _finite(v.host_cpu_cores),
+        "receiver_cpu_cores": _finite(v.receiver_cpu_cores),
+        "steal_cores": _finite(v.steal_cores),
+        "agent": {
+            "cpu_cores": _finite(v.agent_cpu_cores),
+            "peak_rss_bytes": run.agent_peak_rss_bytes,
+            "ticks": report.ticks,
+            "late_ticks": report.late_ticks,
+            "libvirtd_cpu_cores_over_idle": _finite(v.libvirtd_cpu_cores_over_idle),
+            "status_agreement_ratio": _finite(v.status_agreement_ratio),
+            "cause_cpu_ratio": _finite(v.cause_cpu_ratio),
+        },
+        "refused": [{"instance": r.instance, "at_seconds": r.at_seconds, "message": r.message} for r in report.refused],
+        "notes": list(report.notes),
+        "clock_offsets_seconds": {name: _finite(offset) for name, offset in run.clock_offsets_seconds.items()},
+        "invalid": list(v.invalid),
+        "series": series,
+    }
+
+
+def results(
+    scenario: Scenario,
+    machine: Mapping[str, Any],
+    started_unix_seconds: float,
+    policies: Mapping[str, Sequence[dict[str, Any]]],
+    solo: Mapping[str, Solo],
+) -> dict[str, Any]:
+    """The whole document. Of repeats the median one (by ``all_met_95_ratio``) stands for the policy; all are under ``repeats``."""
+    shown = {}
+    for name, runs in policies.items():
+        ordered = sorted(runs, key=lambda r: r["all_met_95_ratio"])
+        shown[name] = dict(ordered[(len(ordered) - 1) // 2])
+        if len(runs) > 1:
+            shown[name]["repeats"] = list(runs)
+            shown[name]["all_met_95_spread"] = [ordered[0]["all_met_95_ratio"], ordered[-1]["all_met_95_ratio"]]
+    return {
+        "scenario": scenario.name,
+        "duration_seconds": scenario.duration_seconds,
+        "machine": dict(machine),
+        "started": datetime.fromtimestamp(started_unix_seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "solo": {
+            n: {"work_per_second": _finite(s.work_per_second), "cores": _finite(s.cores)} for n, s in solo.items()
+        },
+        "policies": shown,
+    }
+
+
+def series_rows(run: Run) -> tuple[list[str], list[list[object]]]:
+    """Header and rows of the CSV: one row per window, ``time_seconds`` from the start of the measured time.
+
+    Beside the fixed columns each objective has ``.promised`` (the value that counted) and ``.asked`` (1: there was demand). Cells are
+    empty where an objective was not in force or the agent said nothing.
+    """
+    said = {(w.instance, w.metric, w.start - round(run.start_unix_seconds)): w for w in run.report.windows}
+    kept: dict[str, ObjectiveVerdict] = {}
+    for objective in run.verdict.objectives:  # of a floor and a ceiling on one metric the floor comes first
+        kept.setdefault(f"{objective.instance}.{objective.metric}", objective)
+    header = ["time_seconds"]
+    for name in kept:
+        header += [name, f"{name}.agent", f"{name}.status", f"{name}.cause", f"{name}.promised", f"{name}.asked"]
+    header += list(run.verdict.work_series)
+    rows = []
+    for k in range(run.verdict.windows):
+        row: list[object] = [k]
+        for objective in kept.values():
+            window, word = objective.windows[k], said.get((objective.instance, objective.metric, k))
+            row.append("" if window is None or not math.isfinite(window.usage) else round(window.usage, 6))
+            row += (
+                ["", "", ""]
+                if word is None
+                else [_cell(word.usage), word.status.value, word.cause.value if word.cause else ""]
+            )
+            row += ["", ""] if window is None else [round(window.value, 6), int(window.demand)]
+        row += [round(rates[k], 3) for rates in run.verdict.work_series.values()]
+        rows.append(row)
+    return header, rows
+
+
+def _cell(value: float | None) -> object:
+    return "" if value is None else round(value, 6)
+
+
+def write_series(path: Path, run: Run) -> None:
+    """Write the CSV of one run."""
+    header, rows = series_rows(run)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(header)
+        writer.writerows(rows)
+
+
+def write_results(path: Path, document: Mapping[str, Any]) -> None:
+    """Write ``results.json`` in one step, so that nobody reads half of it."""
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    part.replace(path)

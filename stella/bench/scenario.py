@@ -1,0 +1,149 @@
+"""Scenarios: what runs in the laboratory, as values. `stella.bench.scenario_file` reads them."""
+
+from dataclasses import dataclass
+
+from stella.bench.keys import InvalidScenario
+from stella.model.slo import Slo
+
+AGENT_ACTIONS = ("kill", "stop", "continue", "restart")
+DEFAULT_UPLINK = "up0"
+DEFAULT_BACKEND = "local"
+DEFAULT_MEMORY_BYTES = 512_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """One load generator in a guest.
+
+    ``rate`` bounds what it asks for: packets/s for ``udp``, bytes/s for ``disk``; None is as much as it can. ``threads`` (``cpu``) may be 0:
+    idle until an event changes it.
+    """
+
+    kind: str
+    packet_bytes: int = 64
+    direction: str = "tx"
+    pattern: str = "randread"
+    block_bytes: int = 65_536
+    depth: int = 16
+    threads: int = 1
+    rate: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Disk:
+    """The disk of an instance: the name of its back end and its size in bytes."""
+
+    backend: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backend:
+    """Where disks lie: ``file`` on the host, or ``nbd``, a network disk bounded to ``rate_bytes_per_second``."""
+
+    name: str
+    kind: str
+    rate_bytes_per_second: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Uplink:
+    """A way out of the host, bounded to ``rate_bytes_per_second`` unless None."""
+
+    name: str
+    rate_bytes_per_second: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instance:
+    """One guest. ``undersized`` declares that its SLO is beyond what the guest itself can do (honesty scenarios)."""
+
+    name: str
+    vcpus: int = 1
+    memory_bytes: int = DEFAULT_MEMORY_BYTES
+    loads: tuple[Load, ...] = ()
+    disk: Disk | None = None
+    uplink: str = DEFAULT_UPLINK
+    slo: Slo | None = None
+    undersized: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something that happens ``at_seconds`` after the start of the measured time.
+
+    ``what`` is ``start``, ``stop``, ``slo``, ``workload`` or ``agent``. For ``workload`` ``loads`` is what the instance runs from then on;
+    for ``agent`` ``action`` is one of `AGENT_ACTIONS`.
+    """
+
+    at_seconds: float
+    what: str
+    instance: str = ""
+    slo: Slo | None = None
+    loads: tuple[Load, ...] = ()
+    action: str = ""
+
+    @property
+    def label(self) -> str:
+        """The event in a few words, as the results have it."""
+        match self.what:
+            case "agent":
+                return f"agent {self.action}"
+            case "slo" if self.slo is None:
+                return f"{self.instance} slo removed"
+            case _:
+                return f"{self.instance} {self.what}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scenario:
+    """One experiment. Events are in the order of time."""
+
+    name: str
+    duration_seconds: int
+    warmup_seconds: float = 10.0
+    cores: int | None = None
+    uplinks: tuple[Uplink, ...] = (Uplink(name=DEFAULT_UPLINK),)
+    backends: tuple[Backend, ...] = (Backend(name=DEFAULT_BACKEND, kind="file"),)
+    instances: tuple[Instance, ...] = ()
+    events: tuple[Event, ...] = ()
+
+    def instance(self, name: str) -> Instance:
+        """The instance with this name. Raises `KeyError`."""
+        for instance in self.instances:
+            if instance.name == name:
+                return instance
+        raise KeyError(name)
+
+    def starts_idle(self, name: str) -> bool:
+        """Whether the instance's first start or stop is a start: then it is idle before."""
+        first = next((e for e in self.events if e.instance == name and e.what in ("start", "stop")), None)
+        return first is not None and first.what == "start"
+
+    def slo_at(self, name: str, seconds: float) -> Slo | None:
+        """The SLO in force ``seconds`` after the start of the measured time; an event counts from its own moment on."""
+        slo = self.instance(name).slo
+        for event in self.events:
+            if event.what == "slo" and event.instance == name and event.at_seconds <= seconds:
+                slo = event.slo
+        return slo
+
+    def loads_at(self, name: str, seconds: float) -> tuple[Load, ...]:
+        """The loads the instance has at a moment, whether or not it is started then."""
+        loads = self.instance(name).loads
+        for event in self.events:
+            if event.what == "workload" and event.instance == name and event.at_seconds <= seconds:
+                loads = event.loads
+        return loads
+
+    def promised(self, name: str) -> bool:
+        """Whether the instance has an SLO at any time; without one it is best effort."""
+        return self.instance(name).slo is not None or any(
+            e.what == "slo" and e.instance == name and e.slo is not None for e in self.events
+        )
+
+
+def check_machine(scenario: Scenario, *, cores: int) -> None:
+    """Raise `InvalidScenario` when this machine has fewer cores than the scenario wants."""
+    if scenario.cores is not None and cores < scenario.cores:
+        raise InvalidScenario("host.cores", f"the scenario wants {scenario.cores}, this machine has {cores}")

@@ -1,0 +1,178 @@
+"""What I/O costs in CPU: learned per instance, from a prior until there is history.
+
+The CPU of a guest that does I/O is split three ways: its vCPUs (drivers and its own computing), QEMU's main loop (network, and
+disks without an iothread), and its iothreads (disks). Model, with x the I/O rates and y the CPU in cores:
+
+    y_vcpu = own + c_vcpu . x        (``own``: an intercept, so that the guest's own computing is not taken for I/O)
+    y_io   =       c_io   . x        (the main loop and the iothreads work for I/O alone)
+
+``c_io`` is the forgotten least-squares slope through the origin. ``c_vcpu`` is a ridge regression: the slope is drawn to the
+lowest ratio y/x seen lately (a guest that also computes only ever looks more expensive than its I/O is), with a weight that
+matters while x hardly varies. Ticks with almost no I/O are ignored: their ratio is noise.
+Source of the ridge form: Hoerl and Kennard, Technometrics 12 (1970), with a non-zero centre.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from stella.control.rates import CpuRates, InstanceRates, usage
+from stella.model.slo import Direction, Metric
+from stella.model.snapshot import Role
+
+HALF_LIFE_SECONDS = 20.0
+HISTORY_SECONDS = 5.0
+_ALMOST_NO_IO = {
+    Metric.NETWORK_PACKETS: 500.0,
+    Metric.NETWORK_BYTES: 100e3,
+    Metric.BLOCK_BYTES: 2e6,
+    Metric.BLOCK_OPERATIONS: 50.0,
+}
+"""Below these rates a tick teaches nothing."""
+
+_ENVELOPE_FALL_PER_SECOND = 0.5
+_ENVELOPE_RISE_PER_SECOND = 0.002
+_RIDGE = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prior:
+    """CPU seconds per packet, per operation and per byte, in the guest (``vcpu``) and in QEMU (``io``), before there is history."""
+
+    vcpu_per_packet: float = 12e-6
+    io_per_packet: float = 11e-6
+    vcpu_per_operation: float = 45e-6
+    io_per_operation: float = 45e-6
+    vcpu_per_byte: float = 0.15e-9
+    io_per_byte: float = 0.25e-9
+
+    def unit_costs(self, metric: Metric, unit_bytes: float) -> tuple[float, float]:
+        """(vcpu, io) CPU seconds per unit of ``metric``, for packets or requests of ``unit_bytes``."""
+        size = max(unit_bytes, 1.0)
+        match metric:
+            case Metric.NETWORK_PACKETS:
+                return self.vcpu_per_packet, self.io_per_packet
+            case Metric.NETWORK_BYTES:  # a byte rate is carried by full frames: bulk senders fill them
+                frame = max(size, 1448.0)
+                return self.vcpu_per_packet / frame, self.io_per_packet / frame
+            case Metric.BLOCK_BYTES:
+                return (
+                    self.vcpu_per_operation / size + self.vcpu_per_byte,
+                    self.io_per_operation / size + self.io_per_byte,
+                )
+            case Metric.BLOCK_OPERATIONS:
+                return (
+                    self.vcpu_per_operation + size * self.vcpu_per_byte,
+                    self.io_per_operation + size * self.io_per_byte,
+                )
+        return 0.0, 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnitCost:
+    """CPU seconds per unit of one metric, with the moments it was learned from.
+
+    ``seconds`` is the (forgotten) time with I/O behind it. Moments are of x in units/s and y in cores.
+    """
+
+    metric: Metric
+    unit_bytes: float
+    vcpu: float
+    io: float
+    envelope: float
+    seconds: float = 0.0
+    sum_x: float = 0.0
+    sum_xx: float = 0.0
+    sum_vcpu: float = 0.0
+    sum_x_vcpu: float = 0.0
+    sum_x_io: float = 0.0
+
+    @property
+    def estimated(self) -> bool:
+        """Whether this still rests on the host's prior."""
+        return self.seconds < HISTORY_SECONDS
+
+
+def initial(metric: Metric, unit_bytes: float, prior: Prior) -> UnitCost:
+    """The cost before any history, for packets or requests of ``unit_bytes``."""
+    vcpu, io = prior.unit_costs(metric, unit_bytes)
+    return UnitCost(metric=metric, unit_bytes=unit_bytes, vcpu=vcpu, io=io, envelope=vcpu)
+
+
+def io_cores(cpu: CpuRates, metric: Metric) -> float:
+    """CPU of the QEMU threads that serve this metric, in cores: iothreads for disks where there are any, else the main loop."""
+    if metric.resource == "block" and any(s.role is Role.IOTHREAD for s in cpu.stages):
+        return cpu.cores(Role.IOTHREAD)
+    return cpu.cores(Role.EMULATOR, Role.VHOST)
+
+
+def rate(cost: UnitCost, rates: InstanceRates) -> float | None:
+    """The I/O rate that this cost is per unit of, both directions together; None when it is not known."""
+    return usage(cost.metric, Direction.BOTH, rates, cost.unit_bytes)
+
+
+def learn(cost: UnitCost, rates: InstanceRates, *, vcpu_share: float = 1.0, io_share: float = 1.0) -> UnitCost:
+    """The cost after one more tick.
+
+    ``vcpu_share`` and ``io_share`` (0 to 1) are the parts of the CPU seen that are charged to this metric when an instance does
+    network and block I/O at once; the rest is charged to the other, in proportion to what each costs as known now.
+    """
+    x = rate(cost, rates)
+    if rates.cpu is None or x is None or x < _ALMOST_NO_IO[cost.metric]:
+        return cost
+    dt = min(rates.seconds, 2.0)
+    y_vcpu = rates.cpu.vcpu_cores * vcpu_share
+    y_io = io_cores(rates.cpu, cost.metric) * io_share
+    keep = 0.5 ** (dt / HALF_LIFE_SECONDS)
+    seconds = cost.seconds * keep + dt
+    sum_x = cost.sum_x * keep + x * dt
+    sum_xx = cost.sum_xx * keep + x * x * dt
+    sum_vcpu = cost.sum_vcpu * keep + y_vcpu * dt
+    sum_x_vcpu = cost.sum_x_vcpu * keep + x * y_vcpu * dt
+    sum_x_io = cost.sum_x_io * keep + x * y_io * dt
+    ratio = y_vcpu / x
+    if cost.seconds < 1.0:  # the first second replaces the prior
+        envelope = ratio if cost.seconds == 0.0 else min(cost.envelope, ratio)
+    else:
+        fallen = cost.envelope + (ratio - cost.envelope) * min(1.0, _ENVELOPE_FALL_PER_SECOND * dt)
+        risen = min(ratio, cost.envelope * (1.0 + _ENVELOPE_RISE_PER_SECOND * dt))
+        envelope = fallen if ratio < cost.envelope else risen
+    mean_x, mean_y = sum_x / seconds, sum_vcpu / seconds
+    variance = max(0.0, sum_xx / seconds - mean_x * mean_x)
+    covariance = sum_x_vcpu / seconds - mean_x * mean_y
+    ridge = _RIDGE * mean_x * mean_x
+    slope = (covariance + ridge * envelope) / (variance + ridge)
+    return replace(
+        cost,
+        seconds=seconds,
+        sum_x=sum_x,
+        sum_xx=sum_xx,
+        sum_vcpu=sum_vcpu,
+        sum_x_vcpu=sum_x_vcpu,
+        sum_x_io=sum_x_io,
+        envelope=envelope,
+        vcpu=min(max(slope, 0.5 * envelope), mean_y / mean_x),
+        io=sum_x_io / sum_xx,
+    )
+
+
+def learn_all(costs: Mapping[Metric, UnitCost], rates: InstanceRates) -> Mapping[Metric, UnitCost]:
+    """Every cost of an instance after one more tick, the CPU seen being divided between network and block I/O."""
+    if rates.cpu is None:
+        return costs
+    iothreads = any(s.role is Role.IOTHREAD for s in rates.cpu.stages)
+    predicted = {}
+    for resource, metric in (("network", Metric.NETWORK_PACKETS), ("block", Metric.BLOCK_BYTES)):
+        x = rate(costs[metric], rates) or 0.0
+        predicted[resource] = (x * costs[metric].vcpu, x * costs[metric].io)
+    vcpu = sum(p[0] for p in predicted.values())
+    io = sum(p[1] for p in predicted.values())
+    learned = {}
+    for metric, cost in costs.items():
+        mine = predicted[metric.resource]
+        learned[metric] = learn(
+            cost,
+            rates,
+            vcpu_share=mine[0] / vcpu if vcpu > 0 else 1.0,
+            io_share=1.0 if iothreads else (mine[1] / io if io > 0 else 1.0),
+        )
+    return learned

@@ -1,0 +1,95 @@
+"""CPU of a host, divided: what each instance is entitled to when everybody wants more than there is.
+
+    allocation = reservation (bounded by admission) + what feedback asks beyond it (from unreserved capacity)
+                 + a weighted share of the rest for everybody who wants more
+
+Weights made from allocations are work-conserving, so an entitlement that is not used is lent by the kernel and is back at once.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from stella.control.share import Claim, share
+
+SMALLEST_REST_RATIO = 0.04
+"""Of the capacity, always shared by weight: floors must not starve best-effort neighbours to death."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CpuClaim:
+    """One instance's claim on the host, in cores.
+
+    ``reserved_cores`` is what admission set aside; ``needed_cores`` what its floors need now (feedback included).
+    ``active``: it wants CPU now. ``weight`` divides the rest.
+    """
+
+    uuid: str
+    reserved_cores: float
+    needed_cores: float
+    active: bool
+    weight: float = 1.0
+    priority: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CpuShare:
+    """What it gets: ``reservation_cores`` for its floors, ``allocation_cores`` in all; ``fits`` when the whole need was granted."""
+
+    reservation_cores: float
+    allocation_cores: float
+    fits: bool
+
+
+def divide(capacity_cores: float, claims: Sequence[CpuClaim]) -> Mapping[str, CpuShare]:
+    """Divide a host's CPU. An idle instance gets the entitlement it would have if it were active, out of nobody's share."""
+    capacity = max(capacity_cores, 0.01)
+    for_floors = capacity * (1.0 - SMALLEST_REST_RATIO)
+    active = [c for c in claims if c.active]
+    within = share(
+        for_floors,
+        [
+            Claim(
+                floor=min(c.reserved_cores, c.needed_cores),
+                demand=min(c.reserved_cores, c.needed_cores),
+                priority=c.priority,
+            )
+            for c in active
+        ],
+    )
+    spare = max(0.0, for_floors - sum(g.total for g in within))
+    wanting = [max(0.0, c.needed_cores - c.reserved_cores) for c in active]
+    beyond = share(spare, [Claim(floor=w, demand=w, priority=c.priority) for w, c in zip(wanting, active, strict=True)])
+    granted = {c.uuid: w.total + b.total for c, w, b in zip(active, within, beyond, strict=True)}
+    rest = max(capacity - sum(granted.values()), capacity * SMALLEST_REST_RATIO)
+    weights = sum(c.weight for c in active)
+    shares = {}
+    for claim in claims:
+        own = granted.get(claim.uuid, min(claim.reserved_cores, claim.needed_cores))
+        others = weights if claim.active else weights + claim.weight
+        shares[claim.uuid] = CpuShare(
+            reservation_cores=own,
+            allocation_cores=own + rest * claim.weight / others,
+            fits=own >= claim.needed_cores - 1e-9 or own >= claim.reserved_cores - 1e-9 > 0,
+        )
+    return shares
+
+
+def spread_ceiling(
+    ceiling_cores: float, used_cores: Sequence[float], throttled_ratios: Sequence[float]
+) -> tuple[float, ...]:
+    """Spread a ceiling over vCPUs as one bound for each, in cores: their sum never exceeds it, none exceeds one core.
+
+    By demand (max-min): a vCPU that was throttled wants a whole core, another what it used and some room to grow; what is
+    then left is spread evenly, so that one that wakes up can show its demand.
+    """
+    count = len(used_cores)
+    if count == 0:
+        return ()
+    claims = [
+        Claim(demand=1.0 if throttled > 0.01 else min(1.0, used * 1.25 + 0.02))
+        for used, throttled in zip(used_cores, throttled_ratios, strict=True)
+    ]
+    granted = [g.total for g in share(ceiling_cores, claims)]
+    left = ceiling_cores - sum(granted)
+    extra = share(max(0.0, left), [Claim(demand=max(0.0, 1.0 - g)) for g in granted])
+    return tuple(g + e.total for g, e in zip(granted, extra, strict=True))

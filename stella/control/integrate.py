@@ -1,0 +1,296 @@
+"""One tick: (snapshot, intents, memory) -> (decision, memory). Pure: time comes with the snapshot, and nothing is read or written.
+
+The order is the control law's: rates -> cost -> judgement -> feedback -> reservation -> division of the host -> allocations.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from stella.control import feedback as loop
+from stella.control import windows
+from stella.control.attribution import Circumstances, judge
+from stella.control.cost import Prior, UnitCost, initial, learn_all
+from stella.control.cpu import CpuClaim, CpuShare, divide, spread_ceiling
+from stella.control.demand import STARVED_RATIO, cpu_demand_cores
+from stella.control.rates import BlockRates, InstanceRates, host_usage, instance_rates
+from stella.control.reservation import Reservation, reserve
+from stella.model.allocation import CpuAllocation, Decision, HostUsage, InstanceDecision, Intent, ObjectiveReport
+from stella.model.attainment import WINDOW_SECONDS, Status
+from stella.model.slo import Direction, Metric, Slo
+from stella.model.snapshot import InstanceReading, Role, RunState, Snapshot
+
+_IO_METRICS = {
+    Metric.NETWORK_PACKETS: 64.0,
+    Metric.NETWORK_BYTES: 1448.0,
+    Metric.BLOCK_BYTES: 65536.0,
+    Metric.BLOCK_OPERATIONS: 16384.0,
+}
+_KEPT_TICKS_SECONDS = 2.5
+_ACTIVE_CORES = 0.03
+_OVERHEAD_PACE_PER_SECOND = 0.2
+_LARGEST_PARENT_FACTOR = 16.0
+_STALE_BLOCK_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What an operator has set. ``capacity_cores`` 0 means all cores; ``margin`` is 1 or more."""
+
+    capacity_cores: float = 0.0
+    host_reserved_cores: float = 0.1
+    margin: float = 1.1
+    prior: Prior = field(default_factory=Prior)
+    io_slice_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceMemory:
+    """What is remembered of one instance from tick to tick."""
+
+    costs: Mapping[Metric, UnitCost]
+    feedback: loop.Feedback = field(default_factory=loop.Feedback)
+    block: BlockRates | None = None
+    baseline_latency_seconds: float | None = None
+    ticks: tuple[InstanceRates, ...] = ()
+    fits: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """What is remembered from tick to tick. ``next_window_unix`` is the start of the first window not yet judged."""
+
+    previous: Snapshot | None = None
+    instances: Mapping[str, InstanceMemory] = field(default_factory=dict)
+    overhead_cores: float | None = None
+    parent_factor: float = 1.0
+    next_window_unix: float | None = None
+
+
+def _fresh(prior: Prior, slo: Slo | None) -> dict[Metric, UnitCost]:
+    sizes = dict(_IO_METRICS)
+    for objective in slo.objectives if slo else ():
+        if objective.metric is Metric.BLOCK_OPERATIONS:
+            sizes[objective.metric] = objective.unit_bytes
+    return {metric: initial(metric, size, prior) for metric, size in sizes.items()}
+
+
+def remembered(memory: Memory, uuid: str, prior: Prior, slo: Slo | None = None) -> Mapping[Metric, UnitCost]:
+    """The CPU costs of an instance as known now: learned, or from the prior."""
+    known = memory.instances.get(uuid)
+    return known.costs if known else _fresh(prior, slo)
+
+
+def capacity_for_floors(memory: Memory, cores: int, settings: Settings) -> float:
+    """CPU that may be promised on this host, in cores: capacity without what the host's own work takes or is reserved for it."""
+    capacity = min(float(cores), settings.capacity_cores or float(cores))
+    return max(0.0, capacity - max(memory.overhead_cores or 0.0, settings.host_reserved_cores))
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """One instance in this tick, on its way through the law."""
+
+    reading: InstanceReading
+    intent: Intent | None
+    memory: InstanceMemory
+    rates: InstanceRates | None
+    reports: tuple[ObjectiveReport, ...]
+    reservation: Reservation
+    frozen: bool
+
+
+def _baseline(known: float | None, rates: InstanceRates) -> float | None:
+    """The unloaded latency: the lowest lately seen, CPU wait taken off, let rise by 2 % a second so that it is forgotten."""
+    latency = rates.block.mean_latency_seconds(Direction.BOTH) if rates.block else None
+    if latency is None:
+        return known
+    worst = rates.cpu.worst(Role.IOTHREAD, Role.EMULATOR) if rates.cpu else None
+    clean = latency * (1.0 - (worst.starved_ratio if worst else 0.0))
+    return clean if known is None else min(clean, known * (1.0 + 0.02 * rates.seconds))
+
+
+def _observe(
+    reading: InstanceReading, before: Snapshot, now: Snapshot, known: InstanceMemory
+) -> tuple[InstanceMemory, InstanceRates | None]:
+    """What this tick taught about one instance, and its rates (block rates carried on while they are fresh)."""
+    old = before.instance(reading.uuid)
+    rates = instance_rates(old, reading, before.monotonic_seconds, now.monotonic_seconds) if old else None
+    if rates is None:
+        return replace(known, ticks=()), None
+    horizon = now.monotonic_seconds - _KEPT_TICKS_SECONDS
+    ticks = (*(t for t in known.ticks if t.end_seconds >= horizon), rates)
+    block = rates.block if rates.block is not None else known.block
+    age = now.monotonic_seconds - (reading.disks_monotonic_seconds or 0.0)
+    if reading.disks_monotonic_seconds is None or age > _STALE_BLOCK_SECONDS:
+        block = None
+    memory = replace(
+        known,
+        ticks=ticks,
+        block=block,
+        costs=learn_all(known.costs, rates) if reading.state is RunState.RUNNING else known.costs,
+        baseline_latency_seconds=_baseline(known.baseline_latency_seconds, rates),
+    )
+    return memory, replace(rates, block=block)
+
+
+def _attained(reports: tuple[ObjectiveReport, ...]) -> float | None:
+    """usage / floor of the worst floor that was asked for; None when none was."""
+    ratios = [
+        r.usage / r.value
+        for r in reports
+        if r.kind == "floor" and r.usage is not None and r.value > 0
+        and r.status in (Status.MET, Status.VIOLATED, Status.DEGRADED)
+    ]  # fmt: skip
+    return min(ratios, default=None)
+
+
+def _starved_ratio(rates: InstanceRates | None) -> float:
+    worst = rates.cpu.worst() if rates and rates.cpu else None
+    return worst.starved_ratio if worst else 0.0
+
+
+def _see(
+    reading: InstanceReading, intent: Intent | None, before: Snapshot, now: Snapshot, memory: Memory, settings: Settings
+) -> _Seen:
+    slo = intent.slo if intent else None
+    known = memory.instances.get(reading.uuid) or InstanceMemory(costs=_fresh(settings.prior, slo))
+    known, rates = _observe(reading, before, now, known)
+    here = Circumstances(reservation_fits=known.fits, baseline_latency_seconds=known.baseline_latency_seconds)
+    reports = tuple(r for o in slo.objectives for r in judge(o, rates, here)) if slo else ()
+    frozen = reading.state is not RunState.RUNNING or rates is None or rates.cpu is None
+    reservation = Reservation(vcpu_cores=0.0, io_cores=0.0)
+    if slo:
+        reservation = reserve(slo, known.costs, vcpus=reading.vcpus, margin=settings.margin)
+        if not frozen and rates is not None:
+            starved = _starved_ratio(rates) >= STARVED_RATIO
+            state = loop.step(known.feedback, attained_ratio=_attained(reports), starved=starved, seconds=rates.seconds)
+            known = replace(known, feedback=state)
+    return _Seen(reading, intent, known, rates, reports, reservation, frozen)
+
+
+def _claim(seen: _Seen) -> CpuClaim:
+    cpu = seen.rates.cpu if seen.rates else None
+    slo = seen.intent.slo if seen.intent else None
+    weighted = slo.objective(Metric.CPU) if slo else None
+    return CpuClaim(
+        uuid=seen.reading.uuid,
+        reserved_cores=seen.intent.reserved_cpu_cores if seen.intent else 0.0,
+        needed_cores=seen.reservation.cores * seen.memory.feedback.factor,
+        active=cpu is not None and cpu_demand_cores(cpu) > _ACTIVE_CORES,
+        weight=(weighted.weight if weighted and weighted.weight else 1.0),
+        priority=max((o.priority for o in slo.objectives), default=0) if slo else 0,
+    )
+
+
+def _ceilings(seen: _Seen) -> tuple[float | None, ...]:
+    """The bound of each vCPU, by index, from a CPU ceiling over all of them; empty without one."""
+    objective = seen.intent.slo.objective(Metric.CPU) if seen.intent else None
+    if objective is None or objective.ceiling is None or seen.rates is None or seen.rates.cpu is None:
+        return ()
+    vcpus = {s.index: s for s in seen.rates.cpu.stages if s.role is Role.VCPU}
+    used = [vcpus[i].run_ratio if i in vcpus else 0.0 for i in range(seen.reading.vcpus)]
+    throttled = [max(0.0, 1.0 - vcpus[i].busy_ratio) if i in vcpus else 0.0 for i in range(seen.reading.vcpus)]
+    if seen.rates.cpu.throttled_ratio <= 0.01:
+        throttled = [0.0] * len(used)
+    return tuple(spread_ceiling(objective.ceiling, used, throttled))
+
+
+def _decided(seen: _Seen, got: CpuShare) -> InstanceDecision:
+    cpu = seen.rates.cpu if seen.rates else None
+    state = seen.memory.feedback
+    reason = "no SLO: shares what is left by weight"
+    if seen.intent:
+        parts = [f"floors need {seen.reservation.cores:.3f} cores"]
+        if state.debt_seconds > 0 or state.gain > 0:
+            parts.append(f"debt {state.debt_seconds:.2f} s, gain {state.gain:.2f}")
+        parts.append(f"granted {got.reservation_cores:.3f} of {seen.intent.reserved_cpu_cores:.3f} reserved")
+        reason = ", ".join(parts)
+    return InstanceDecision(
+        uuid=seen.reading.uuid,
+        name=seen.reading.name,
+        managed=seen.intent is not None,
+        frozen=seen.frozen,
+        cpu=CpuAllocation(
+            reservation_cores=got.reservation_cores,
+            allocation_cores=got.allocation_cores,
+            io_ratio=seen.reservation.io_ratio,
+            vcpu_ceilings_cores=_ceilings(seen),
+        ),
+        usage_cores=cpu.cores() if cpu else 0.0,
+        demand_cores=cpu_demand_cores(cpu) if cpu else 0.0,
+        starved_ratio=_starved_ratio(seen.rates),
+        objectives=seen.reports,
+        reason=reason,
+    )
+
+
+def _parent_factor(factor: float, seen: list[_Seen], host: HostUsage, settings: Settings) -> float:
+    """The weight of all instances against the host's own work: raised while a floor lacks CPU that the host's work takes."""
+    owed = max((s.memory.feedback.debt_seconds for s in seen), default=0.0)
+    if owed > 0.1 and host.overhead_cores > settings.host_reserved_cores + 0.1 * host.cores:
+        return min(_LARGEST_PARENT_FACTOR, factor * 1.5)
+    return max(1.0, factor * 0.99)
+
+
+def _close_window(
+    seen: list[_Seen], now: Snapshot, next_window_unix: float | None
+) -> tuple[windows.Window | None, float | None]:
+    upcoming, start = windows.due(next_window_unix, now.wall_seconds)
+    if start is None:
+        return None, upcoming
+    begin = now.monotonic_seconds - (now.wall_seconds - start)
+    closed = []
+    for one in seen:
+        if one.intent is None:
+            continue
+        rates = windows.over(one.memory.ticks, begin, begin + WINDOW_SECONDS) if one.memory.ticks else None
+        here = Circumstances(
+            reservation_fits=one.memory.fits, baseline_latency_seconds=one.memory.baseline_latency_seconds
+        )
+        reports = tuple(r for o in one.intent.slo.objectives for r in judge(o, rates, here))
+        closed.append(windows.InstanceWindow(uuid=one.reading.uuid, objectives=reports))
+    return windows.Window(start_unix_seconds=start, instances=tuple(closed)), upcoming
+
+
+def decide(
+    now: Snapshot, intents: Mapping[str, Intent], memory: Memory, settings: Settings
+) -> tuple[Decision, windows.Window | None, Memory]:
+    """Decide one tick. Returns the decision, the window that closed (if one did), and what to remember."""
+    before = memory.previous or now
+    seen = [_see(r, intents.get(r.uuid), before, now, memory, settings) for r in now.instances]
+    used = sum(s.rates.cpu.cores() for s in seen if s.rates and s.rates.cpu)
+    host = host_usage(before, now, used)
+    overhead = memory.overhead_cores
+    elapsed = now.monotonic_seconds - before.monotonic_seconds
+    if elapsed > 0 and all(s.rates for s in seen):
+        pace = min(1.0, _OVERHEAD_PACE_PER_SECOND * elapsed)
+        overhead = host.overhead_cores if overhead is None else overhead + pace * (host.overhead_cores - overhead)
+    capacity = capacity_for_floors(replace(memory, overhead_cores=overhead), now.host.cores, settings)
+    shares = divide(capacity, [_claim(s) for s in seen])
+    seen = [_with_fit(s, fits=shares[s.reading.uuid].fits) for s in seen]
+    window, upcoming = _close_window(seen, now, memory.next_window_unix)
+    factor = _parent_factor(memory.parent_factor, seen, host, settings)
+    decision = Decision(
+        monotonic_seconds=now.monotonic_seconds,
+        wall_seconds=now.wall_seconds,
+        host=host,
+        instances=tuple(_decided(s, shares[s.reading.uuid]) for s in seen),
+        parent_weight_factor=factor,
+        io_slice_seconds=settings.io_slice_seconds,
+    )
+    return (
+        decision,
+        window,
+        Memory(
+            previous=now,
+            instances={s.reading.uuid: s.memory for s in seen},
+            overhead_cores=overhead,
+            parent_factor=factor,
+            next_window_unix=upcoming,
+        ),
+    )
+
+
+def _with_fit(seen: _Seen, *, fits: bool) -> _Seen:
+    """The same instance with what this tick's division taught."""
+    return replace(seen, memory=replace(seen.memory, fits=fits))

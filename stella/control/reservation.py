@@ -1,0 +1,60 @@
+"""The CPU that an instance's floors need: the feed-forward.
+
+    R = margin x ( max(cpu floor, sum of floor x c_vcpu) + sum of floor x c_io )
+
+A CPU floor is the guest's own CPU time, in which its drivers run too, as on a real machine; QEMU's work for its I/O comes on top.
+The entitlement is therefore right *before* a neighbour arrives, and there is nothing to converge.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from stella.control.cost import UnitCost
+from stella.model.slo import Metric, Objective, Slo
+
+SERIAL_STAGE_CORES = 0.9
+"""A thread of QEMU cannot use more than one core; above this a floor cannot be promised."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reservation:
+    """CPU for the floors of one instance, in cores, margin included: ``vcpu_cores`` for the guest, ``io_cores`` for QEMU's threads."""
+
+    vcpu_cores: float
+    io_cores: float
+
+    @property
+    def cores(self) -> float:
+        """Both together."""
+        return self.vcpu_cores + self.io_cores
+
+    @property
+    def io_ratio(self) -> float:
+        """The part of it that QEMU's I/O threads need."""
+        return self.io_cores / self.cores if self.cores > 0 else 0.0
+
+
+def io_floors(slo: Slo) -> tuple[Objective, ...]:
+    """The objectives with a floor that costs I/O work."""
+    return tuple(o for o in slo.objectives if o.floor is not None and o.metric is not Metric.CPU)
+
+
+def _needs(objectives: Sequence[Objective], costs: Mapping[Metric, UnitCost]) -> tuple[float, float]:
+    """(vcpu, io) cores of one resource's floors: the dearer of its floors, since the same packets or requests carry them."""
+    vcpu = [(o.floor or 0.0) * costs[o.metric].vcpu for o in objectives]
+    io = [(o.floor or 0.0) * costs[o.metric].io for o in objectives]
+    return max(vcpu, default=0.0), max(io, default=0.0)
+
+
+def reserve(slo: Slo, costs: Mapping[Metric, UnitCost], *, vcpus: int, margin: float) -> Reservation:
+    """What the floors of ``slo`` need. ``costs`` must hold every metric of `io_floors`; ``margin`` is 1 or more."""
+    floors = io_floors(slo)
+    network = _needs([o for o in floors if o.metric.resource == "network"], costs)
+    block = _needs([o for o in floors if o.metric.resource == "block"], costs)
+    guest = min(float(vcpus), max(slo.floor(Metric.CPU), network[0] + block[0]))
+    return Reservation(vcpu_cores=guest * margin, io_cores=(network[1] + block[1]) * margin)
+
+
+def serial_cores(objective: Objective, costs: Mapping[Metric, UnitCost]) -> float:
+    """CPU that this floor needs of one thread of QEMU, in cores."""
+    return (objective.floor or 0.0) * costs[objective.metric].io

@@ -1,0 +1,100 @@
+"""One-second windows, cut by the clock: what was seen in the ticks that overlap one, and what became of each objective in it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from stella.control.rates import BlockRates, CpuRates, InstanceRates, NetworkRates, StageRate
+from stella.model.allocation import ObjectiveReport
+from stella.model.attainment import WINDOW_SECONDS
+from stella.model.snapshot import Role
+
+Rates = TypeVar("Rates", NetworkRates, BlockRates)
+
+GRACE_SECONDS = 0.15
+"""A window is judged this long after its end, so that readings that come late (block statistics) are in."""
+
+_SMALLEST_COVERAGE_RATIO = 0.8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceWindow:
+    """What became of one instance's objectives in one window."""
+
+    uuid: str
+    objectives: tuple[ObjectiveReport, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """One closed window. ``start_unix_seconds`` is a whole second."""
+
+    start_unix_seconds: int
+    instances: tuple[InstanceWindow, ...]
+
+
+def _weights(spans: Sequence[tuple[float, float]], start: float, end: float) -> list[float] | None:
+    """The share of [start, end] that each span covers, made to sum to 1; None when too little is covered."""
+    overlaps = [max(0.0, min(end, b) - max(start, a)) for a, b in spans]
+    covered = sum(overlaps)
+    if covered < _SMALLEST_COVERAGE_RATIO * (end - start):
+        return None
+    return [o / covered for o in overlaps]
+
+
+def _mean(make: Callable[..., Rates], names: Sequence[str], rates: Sequence[Rates], weights: Sequence[float]) -> Rates:
+    return make(**{n: sum(getattr(r, n) * w for r, w in zip(rates, weights, strict=True)) for n in names})
+
+
+def _mean_cpu(rates: Sequence[CpuRates], weights: Sequence[float]) -> CpuRates:
+    sums: dict[tuple[Role, int], tuple[float, float]] = {}
+    for cpu, weight in zip(rates, weights, strict=True):
+        for stage in cpu.stages:
+            run, wait = sums.get((stage.role, stage.index), (0.0, 0.0))
+            sums[stage.role, stage.index] = (run + stage.run_ratio * weight, wait + stage.wait_ratio * weight)
+    return CpuRates(
+        stages=tuple(
+            StageRate(role=role, index=index, run_ratio=run, wait_ratio=wait)
+            for (role, index), (run, wait) in sums.items()
+        ),
+        throttled_ratio=sum(c.throttled_ratio * w for c, w in zip(rates, weights, strict=True)),
+    )
+
+
+def over(ticks: Sequence[InstanceRates], start_seconds: float, end_seconds: float) -> InstanceRates | None:
+    """The mean rates over an interval of the monotonic clock, from the ticks that overlap it.
+
+    A part that is not known for at least four fifths of the interval is None; the whole is None when its CPU is.
+    """
+    cpu_ticks = [t for t in ticks if t.cpu is not None]
+    weights = _weights([(t.start_seconds, t.end_seconds) for t in cpu_ticks], start_seconds, end_seconds)
+    if weights is None:
+        return None
+    cpu = _mean_cpu([t.cpu for t in cpu_ticks if t.cpu is not None], weights)
+    network, block = None, None
+    with_network = [t for t in ticks if t.network is not None]
+    weights = _weights([(t.start_seconds, t.end_seconds) for t in with_network], start_seconds, end_seconds)
+    if weights is not None:
+        rates = [t.network for t in with_network if t.network is not None]
+        network = _mean(NetworkRates, NetworkRates.__slots__, rates, weights)
+    with_block = [t for t in ticks if t.block is not None]
+    spans = [(t.block_start_seconds, t.block_end_seconds) for t in with_block]
+    weights = _weights(spans, start_seconds, end_seconds)
+    if weights is not None:
+        block = _mean(BlockRates, BlockRates.__slots__, [t.block for t in with_block if t.block is not None], weights)
+    return replace(
+        ticks[-1], start_seconds=start_seconds, end_seconds=end_seconds, cpu=cpu, network=network, block=block
+    )
+
+
+def due(next_start_unix: float | None, now_unix: float) -> tuple[float | None, int | None]:
+    """Which window is to be judged now: (start of the next one, start of the one that is due or None).
+
+    After a gap (the agent was stopped) the windows in between are passed over: nobody saw them.
+    """
+    latest = int((now_unix - GRACE_SECONDS) // WINDOW_SECONDS) - 1
+    if next_start_unix is None or next_start_unix > latest + 3:
+        return float(latest + 1), None
+    if next_start_unix > latest:
+        return next_start_unix, None
+    return float(latest + 1), latest

@@ -1,0 +1,171 @@
+"""The CPU controller's text, cgroup v1 and v2: where the hierarchy is, what its files are called, what they say.
+
+Under v1 a weight is cpu.shares (2 to 262144, default 1024) and a limit is two files, cpu.cfs_quota_us (-1: none) and
+cpu.cfs_period_us. Under v2 it is cpu.weight (1 to 10000, default 100) and cpu.max ("max 100000": none).
+"""
+
+import re
+from dataclasses import dataclass
+
+from stella.model.snapshot import Quota
+
+UNKNOWN_PERIOD_US = 100_000
+SMALLEST_QUOTA_US = 1_000
+SMALLEST_PERIOD_US = 1_000
+LARGEST_PERIOD_US = 1_000_000
+
+
+class InvalidText(ValueError):
+    """The kernel's text is not what this module knows; the message shows its beginning."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CpuFiles:
+    """File names and ranges of one cgroup version. ``quota`` and ``period`` are the same file under v2."""
+
+    version: int
+    weight: str
+    quota: str
+    period: str
+    stat: str
+    tasks: str
+    smallest_weight: int
+    largest_weight: int
+    default_weight: int
+
+    def clamp(self, weight: float) -> int:
+        """The nearest weight that the kernel takes."""
+        return int(min(max(round(weight), self.smallest_weight), self.largest_weight))
+
+    @property
+    def knobs(self) -> frozenset[str]:
+        """Every file name that Stella may write in a group of an instance."""
+        return frozenset((self.weight, self.quota, self.period))
+
+
+V1 = CpuFiles(
+    version=1,
+    weight="cpu.shares",
+    quota="cpu.cfs_quota_us",
+    period="cpu.cfs_period_us",
+    stat="cpu.stat",
+    tasks="tasks",
+    smallest_weight=2,
+    largest_weight=262_144,
+    default_weight=1024,
+)
+V2 = CpuFiles(
+    version=2,
+    weight="cpu.weight",
+    quota="cpu.max",
+    period="cpu.max",
+    stat="cpu.stat",
+    tasks="cgroup.threads",
+    smallest_weight=1,
+    largest_weight=10_000,
+    default_weight=100,
+)
+KNOBS = V1.knobs | V2.knobs
+
+
+def files(version: int) -> CpuFiles:
+    """The files of cgroup ``version`` (1 or 2)."""
+    return V1 if version == 1 else V2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hierarchy:
+    """Where a CPU hierarchy is mounted. ``root`` is the group that is mounted there, seen from our cgroup namespace."""
+
+    version: int
+    mount: str
+    root: str
+
+    def below_mount(self, path: str) -> str | None:
+        """``path`` of /proc/PID/cgroup as a path below the mount, with a leading slash; None when it is not below it."""
+        if self.root == "/":
+            return path
+        if path == self.root:
+            return "/"
+        return path.removeprefix(self.root) if path.startswith(self.root + "/") else None
+
+
+_OCTAL = re.compile(r"\\([0-7]{3})")
+
+
+def parse_mountinfo(text: str) -> tuple[Hierarchy, ...]:
+    """Hierarchies that may hold the CPU controller, best first: v1 ``cpu`` mounts, then cgroup2 mounts.
+
+    A cgroup2 mount of a hybrid host has no controllers: the caller looks for ``cpu`` in its ``cgroup.controllers``.
+    Format: proc_pid_mountinfo(5).
+    """
+    found: list[Hierarchy] = []
+    for line in text.splitlines():
+        before, dash, after = line.partition(" - ")
+        fields, source = before.split(" "), after.split(" ")
+        if not dash or len(fields) < 5 or len(source) < 3:
+            continue
+        root, mount = (_OCTAL.sub(lambda m: chr(int(m[1], 8)), part) for part in fields[3:5])
+        if source[0] == "cgroup2":
+            found.append(Hierarchy(version=2, mount=mount, root=root))
+        elif source[0] == "cgroup" and "cpu" in source[2].split(","):
+            found.append(Hierarchy(version=1, mount=mount, root=root))
+    return tuple(sorted(found, key=lambda h: h.version))
+
+
+def parse_process_cgroup(text: str, version: int) -> str | None:
+    """The path of a process in the CPU hierarchy, from the text of /proc/PID/cgroup; None when it is not listed."""
+    for line in text.splitlines():
+        number, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        if (version == 2 and number == "0" and not controllers) or (version == 1 and "cpu" in controllers.split(",")):
+            return path.removesuffix(" (deleted)")
+    return None
+
+
+def parse_weight(text: str) -> int:
+    """The number in cpu.shares or cpu.weight."""
+    try:
+        return int(text)
+    except ValueError:
+        raise InvalidText(f"no weight: {text[:40]!r}") from None
+
+
+def parse_quota_v1(quota: str, period: str) -> Quota:
+    """The limit in cpu.cfs_quota_us and cpu.cfs_period_us."""
+    try:
+        quota_us, period_us = int(quota), int(period)
+    except ValueError:
+        raise InvalidText(f"no quota: {quota[:40]!r} {period[:40]!r}") from None
+    return Quota(quota_us=quota_us if quota_us > 0 else None, period_us=period_us)
+
+
+def parse_quota_v2(text: str) -> Quota:
+    """The limit in cpu.max: ``QUOTA PERIOD``, where QUOTA may be ``max``."""
+    words = text.split()
+    try:
+        period_us = int(words[1]) if len(words) > 1 else UNKNOWN_PERIOD_US
+        return Quota(quota_us=None if words[0] == "max" else int(words[0]), period_us=period_us)
+    except (ValueError, IndexError):
+        raise InvalidText(f"no quota: {text[:40]!r}") from None
+
+
+def show_quota_v1(quota: Quota) -> str:
+    """The text for cpu.cfs_quota_us."""
+    return "-1" if quota.quota_us is None else str(quota.quota_us)
+
+
+def show_quota_v2(quota: Quota) -> str:
+    """The text for cpu.max."""
+    return f"{'max' if quota.quota_us is None else quota.quota_us} {quota.period_us}"
+
+
+def parse_throttled_seconds(text: str) -> float | None:
+    """Time throttled, from cpu.stat: ``throttled_time`` (ns) under v1, ``throttled_usec`` under v2; None where it is absent."""
+    for line in text.splitlines():
+        name, _, value = line.partition(" ")
+        if name == "throttled_usec":
+            return int(value) * 1e-6
+        if name == "throttled_time":
+            return int(value) * 1e-9
+    return None
