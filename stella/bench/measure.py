@@ -117,29 +117,33 @@ def _asked_at(asked: list[Asked], moment: float) -> dict[str, float]:
 
 
 def _asked_in_metric(now: dict[str, float], objective: Objective, loads: tuple[Load, ...], vcpus: int) -> float:
-    """What the generators ask for, turned into the objective's metric by the packets and blocks they use."""
-    metric, resource = objective.metric, objective.metric.resource
-    ways = {"", *(name.partition(".")[2] for name in signals(metric, objective.direction))}
+    """What the generators ask for in the objective's metric: as recorded, else by the packets and blocks that the scenario has."""
+    metric, direction = objective.metric, objective.direction
     if metric is Metric.CPU:
-        rate = max(now.get("cpu", 0.0), now.get("cpu_events", 0.0))
         threads = sum(load.threads for load in loads if load.kind == "cpu")
-        return min(rate, float(threads), float(vcpus))
-    packet = next((load.packet_bytes for load in loads if load.kind == "udp"), 0)
-    block = next((load.block_bytes for load in loads if load.kind == "disk"), 0)
-    total = 0.0
-    for signal, rate in now.items():
-        of, _, way = signal.partition(".")
-        if way not in ways or not of.startswith(resource):
-            continue
-        size, bytes_rate = (packet, of.endswith("_bytes")) if resource == "network" else (block, of.endswith("_bytes"))
-        wants_bytes = metric in (Metric.NETWORK_BYTES, Metric.BLOCK_BYTES)
-        factor = 1.0
-        if bytes_rate != wants_bytes and metric is not Metric.BLOCK_LATENCY and size:
-            factor = 1 / size if bytes_rate else float(size)
-        if metric is Metric.BLOCK_OPERATIONS and objective.unit_bytes:
-            factor *= max(1.0, size / objective.unit_bytes)
-        total += rate * factor
-    return total
+        return min(now["cpu"] if "cpu" in now else min(now.get("cpu_events", 0.0), threads), float(vcpus))
+    if metric.resource == "network":
+        size = next((float(load.packet_bytes) for load in loads if load.kind == "udp"), 0.0)
+        data, units = Metric.NETWORK_BYTES, Metric.NETWORK_PACKETS
+    else:
+        size = next((float(load.block_bytes) for load in loads if load.kind == "disk"), 0.0)
+        data, units = Metric.BLOCK_BYTES, Metric.BLOCK_OPERATIONS
+    bytes_rate = _asked_sum(now, signals(data, direction))
+    units_rate = _asked_sum(now, signals(units, direction))
+    if bytes_rate is not None and units_rate and bytes_rate < math.inf:
+        size = bytes_rate / units_rate
+    if bytes_rate is None:
+        bytes_rate = 0.0 if not units_rate else units_rate * size
+    if units_rate is None:
+        units_rate = bytes_rate / size if size else bytes_rate
+    if metric is data or metric is Metric.BLOCK_LATENCY:
+        return bytes_rate
+    return units_rate * max(1.0, size / objective.unit_bytes) if metric is Metric.BLOCK_OPERATIONS and objective.unit_bytes else units_rate
+
+
+def _asked_sum(now: dict[str, float], names: tuple[str, ...]) -> float | None:
+    found = [now[name] for name in names if name in now]
+    return sum(found) if found else None
 
 
 def least_asked(

@@ -19,12 +19,14 @@ SMALLEST_REST_RATIO = 0.04
 class CpuClaim:
     """One instance's claim on the host, in cores.
 
-    ``reserved_cores`` is what admission set aside; ``needed_cores`` what its floors need now (feedback included).
+    ``reserved_cores`` is what admission set aside; ``floor_cores`` what its floors cost by the model, ``needed_cores`` that with
+    what feedback asks beyond it.
     ``active``: it wants CPU now. ``weight`` divides the rest.
     """
 
     uuid: str
     reserved_cores: float
+    floor_cores: float
     needed_cores: float
     active: bool
     weight: float = 1.0
@@ -33,7 +35,7 @@ class CpuClaim:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CpuShare:
-    """What it gets: ``reservation_cores`` for its floors, ``allocation_cores`` in all; ``fits`` when the whole need was granted."""
+    """What it gets: ``reservation_cores`` for its floors, ``allocation_cores`` in all; ``fits`` when its floors' cost was granted."""
 
     reservation_cores: float
     allocation_cores: float
@@ -69,7 +71,7 @@ def divide(capacity_cores: float, claims: Sequence[CpuClaim]) -> Mapping[str, Cp
         shares[claim.uuid] = CpuShare(
             reservation_cores=own,
             allocation_cores=own + rest * claim.weight / others,
-            fits=own >= claim.needed_cores - 1e-9 or own >= claim.reserved_cores - 1e-9 > 0,
+            fits=own >= min(claim.floor_cores, claim.needed_cores) - 1e-9,
         )
     return shares
 

@@ -175,6 +175,7 @@ def _claim(seen: _Seen) -> CpuClaim:
     return CpuClaim(
         uuid=seen.reading.uuid,
         reserved_cores=seen.intent.reserved_cpu_cores if seen.intent else 0.0,
+        floor_cores=seen.reservation.cores,
         needed_cores=seen.reservation.cores * seen.memory.feedback.factor,
         active=cpu is not None and cpu_demand_cores(cpu) > _ACTIVE_CORES,
         weight=(weighted.weight if weighted and weighted.weight else 1.0),
@@ -283,7 +284,9 @@ def decide(
         window,
         Memory(
             previous=now,
-            instances={s.reading.uuid: s.memory for s in seen},
+            # one that is promised something and not seen now (stopped, libvirt away) keeps what was learned of it
+            instances={u: m for u, m in memory.instances.items() if u in intents}
+            | {s.reading.uuid: s.memory for s in seen},
             overhead_cores=overhead,
             parent_factor=factor,
             next_window_unix=upcoming,

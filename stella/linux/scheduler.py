@@ -7,12 +7,14 @@ preempts sooner (its virtual deadline is nearer), without getting more CPU. 0 re
 import re
 import struct
 from dataclasses import dataclass
+from typing import Any
 
 SCHED_OTHER, SCHED_BATCH = 0, 3
 RESET_ON_FORK = 0x01
 SHORTEST_SLICE_SECONDS, LONGEST_SLICE_SECONDS = 100e-6, 100e-3
 _ATTR = struct.Struct("=IIQiIQQQII")
 SIZE = _ATTR.size
+_RUNTIME, _RUNTIME_OFFSET = struct.Struct("=Q"), 24
 _GENERIC = (274, 275)
 _CALLS = {
     "x86_64": (314, 315),
@@ -69,6 +71,11 @@ def parse_attr(data: bytes) -> SchedAttr:
         util_min=low,
         util_max=high,
     )
+
+
+def runtime_ns(data: Any) -> int:
+    """``runtime_ns`` alone, from any buffer that sched_getattr filled: it is read for many threads each tick."""
+    return int(_RUNTIME.unpack_from(data, _RUNTIME_OFFSET)[0])
 
 
 def slice_path(pid: int, tid: int, start_ticks: int) -> str:

@@ -38,6 +38,7 @@ class ThreadReading:
     index: int
     run_seconds: float
     wait_seconds: float
+    slice_seconds: float | None = None  # the slice it asked the scheduler for; 0: the default; None: not read
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +106,7 @@ class InstanceReading:
     disks: tuple[DiskReading, ...] | None
     disks_monotonic_seconds: float | None  # when the disks were read: that sensor is slower than a tick
     groups: tuple[GroupReading, ...] | None
+    project: str = ""  # the tenant, where the domain's metadata names one
 
     def group(self, role: Role | None, index: int = 0) -> GroupReading | None:
         """The instance's own group (``role`` None) or an inner one."""
@@ -113,7 +115,11 @@ class InstanceReading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostReading:
-    """The host. ``*_seconds`` are sums over all cores since boot. ``parent`` is the group that holds all instances."""
+    """The host. ``*_seconds`` are sums over all cores since boot.
+
+    ``parents`` are the groups above the instances, from the top down, without the hierarchy's root. ``cgroup_mount`` is where
+    the CPU hierarchy is mounted: the paths of groups are below it.
+    """
 
     cores: int
     busy_seconds: float
@@ -121,7 +127,8 @@ class HostReading:
     softirq_seconds: float
     steal_seconds: float
     cgroup_version: int
-    parents: tuple[GroupReading, ...]
+    cgroup_mount: str = "/sys/fs/cgroup"
+    parents: tuple[GroupReading, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,8 +1,9 @@
 """The account of windows, kept over restarts: 1 s windows for 15 min, 1 min roll-ups for 2 days, 1 h roll-ups for 90 days.
 
-In memory each objective has small arrays; on disk there is a file of JSON lines for each level and stretch of time (`stella.xgos.line_log`).
-No window is counted twice after a restart, because each level is rebuilt from the one below
-only where it has no line of its own: minutes without a line from the 1 s windows, hours without a line from the minutes.
+In memory each objective has small arrays (`stella.xgos.history_levels`); on disk there is a file of JSON lines for each level
+and stretch of time (`stella.xgos.line_log`). No window is counted twice after a restart, because each level is rebuilt from
+the one below only where it has no line of its own: minutes without a line from the 1 s windows, hours without a line from the
+minutes.
 """
 
 import json

@@ -158,7 +158,7 @@ class IntentStore:
     @property
     def intents(self) -> Mapping[str, Intent]:
         """All intents: a view that never changes (the next change makes another)."""
-        return MappingProxyType(self._state.intents)  # type: ignore[arg-type]
+        return MappingProxyType(self._state.intents)
 
     def slo(self, uuid: str) -> Slo | None:
         """The SLO of an instance, if it has one."""

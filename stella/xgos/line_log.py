@@ -57,7 +57,10 @@ def _cut_tail(path: Path) -> None:
 
 
 class LineWriter:
-    """Appends lines to files in the order they were given. `append` never blocks; what does not fit the queue is counted and dropped."""
+    """Appends lines to files in the order they were given. Nothing here but `flush` and `close` waits.
+
+    What does not fit the queue is counted and dropped.
+    """
 
     def __init__(self, *, capacity: int = 600) -> None:
         self._queue: queue.Queue[tuple[Path, str | Path | None] | threading.Event | None] = queue.Queue(capacity)

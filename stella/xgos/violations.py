@@ -1,8 +1,8 @@
 """Violations: episodes in which an objective was missed, with start, end, cause and worst value.
 
 An episode opens with the first missed window (VIOLATED or DEGRADED) and closes after `CLOSING_WINDOWS` windows in a row that
-were not missed; it ends with its last missed window. A window whose status is UNKNOWN or PENDING neither counts as missed nor brings the
-close nearer. An objective that is no longer reported (withdrawn, or its instance is gone) closes in the same number of windows.
+were not missed; it ends with its last missed window. A window whose status is UNKNOWN or PENDING neither counts as missed nor
+brings the close nearer. An objective that is no longer reported (withdrawn, or its instance is gone) closes in the same number of windows.
 The cause is the one most of the missed windows named.
 """
 

@@ -90,6 +90,7 @@ cpu_claims = st.lists(
         CpuClaim,
         uuid=st.uuids().map(str),
         reserved_cores=st.floats(0, 2),
+        floor_cores=st.floats(0, 2),
         needed_cores=st.floats(0, 4),
         active=st.booleans(),
         weight=st.floats(0.1, 10),

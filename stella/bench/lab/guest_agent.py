@@ -45,6 +45,7 @@ class Agent:
         reading, writing = os.pipe()
         pid = os.fork()
         if pid == 0:
+            os.setpgid(0, 0)
             if group:
                 os.makedirs(group, exist_ok=True)
                 with open(f"{group}/cgroup.procs", "w") as procs:
@@ -52,11 +53,11 @@ class Agent:
             os.dup2(writing, 1)
             os.dup2(writing, 2)
             os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
-            os.setsid()
             try:
                 os.execvp(argv[0], argv)
             finally:
                 os._exit(127)
+        os.setpgid(pid, pid)  # here too: a signal for the group may be the next command
         os.close(writing)
         self.pids[identity] = pid
         self.pipes[reading] = identity

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from stella.bench.lab import tools
+from stella.bench.lab import receiver, tools
 from stella.bench.lab.channel import Link, Message
 from stella.bench.lab.model import Guest, LabError, Workload, WorkloadError
 from stella.bench.lab.network import HEADER_BYTES, Network, Seat, tbf_arguments, udp_received
@@ -40,7 +40,6 @@ class Slot:
     raw: dict[str, Series] = field(default_factory=dict)
     base: dict[str, float] = field(default_factory=dict)
     sender: "subprocess.Popen[bytes] | None" = None
-    receiver: "subprocess.Popen[bytes] | None" = None
 
     @property
     def port(self) -> int:
@@ -59,6 +58,7 @@ class GuestLoads:
         self.bins: dict[str, Series] = {}  # on the guest's clock
         self.asked: list[Asked] = []
         self.closing = False
+        self.receiver: subprocess.Popen[bytes] | None = None
         self._tails: dict[int, str] = {}
         self._retired: set[int] = set()
         self._next_identity = 0
@@ -153,14 +153,24 @@ class GuestLoads:
 
     def prepare(self) -> None:
         """Start every tool, to be stopped again when it has shown that it works (see `hold_when_proved`)."""
-        for slot in self.slots:
-            if slot.workload.kind == "udp" and slot.workload.direction == "tx":
-                slot.receiver = self._launch(tools.sockperf_receiver(self.seat.peer_ip, slot.port))
-            self._play(slot)
+        ports = [str(slot.port) for slot in self._of("udp", "tx")]
+        if ports:
+            self._start_receiver(ports)
         self._apply_rates()
+        for slot in self.slots:
+            self._play(slot)
+
+    def _start_receiver(self, ports: list[str]) -> None:
+        """Start the guest's peer and wait until it listens: before that it is not yet in its namespace either."""
+        argv = ["/usr/bin/python3", "-I", "-S", receiver.__file__, self.seat.peer_ip, *ports]
+        self.receiver = launch(argv, namespace=self.seat.namespace, groups=self._helpers, stdout=subprocess.PIPE)
+        assert self.receiver.stdout is not None
+        with self.receiver.stdout as answer:
+            if not answer.readline():
+                raise LabError(f"{self.guest.name}: its receiver does not start")
 
     def _launch(self, argv: list[str]) -> "subprocess.Popen[bytes]":
-        return launch([f"/usr/bin/{argv[0]}", *argv[1:]], namespace=self.seat.namespace, groups=self._helpers)
+        return launch(argv, namespace=self.seat.namespace, groups=self._helpers)
 
     def _play(self, slot: Slot) -> None:
         """Start the tool of a slot in the guest, as a new run."""
@@ -196,11 +206,10 @@ class GuestLoads:
 
     def received(self) -> int | None:
         """Datagrams that the guest's peer got from it so far; None without one."""
-        for slot in self.slots:
-            if slot.receiver is not None:
-                with open(f"/proc/{slot.receiver.pid}/net/snmp") as file:  # noqa: PTH123 - the cheapest way, 10 times a second
-                    return udp_received(file.read())
-        return None
+        if self.receiver is None:
+            return None
+        with open(f"/proc/{self.receiver.pid}/net/snmp") as file:  # noqa: PTH123 - the cheapest way, 10 times a second
+            return udp_received(file.read())
 
     def sent_frame_bytes(self) -> float:
         """Mean bytes on the wire of the packets the guest sends."""
@@ -229,7 +238,9 @@ class GuestLoads:
         if slot.sender is not None:
             slot.sender.send_signal(signal.SIGCONT)
         else:
-            slot.sender = self._launch(tools.sockperf_sender(self.seat.guest_ip, slot.port, slot.workload.packet_bytes))
+            slot.sender = self._launch(
+                ["/usr/bin/env", *tools.sockperf_sender(self.seat.guest_ip, slot.port, slot.workload.packet_bytes)]
+            )
 
     def stop(self) -> None:
         """Halt all loads."""
@@ -310,17 +321,16 @@ class GuestLoads:
 
     def helper_died(self) -> None:
         """Notice a receiver or sender on the host that is gone."""
-        for slot in self.slots:
-            for what, process in (("receiver", slot.receiver), ("sender", slot.sender)):
-                if process is not None and process.poll() is not None:
-                    self._die(f"its {what} on the host ended with {process.returncode}")
+        helpers = [("receiver", self.receiver), *(("sender", slot.sender) for slot in self.slots)]
+        for what, process in helpers:
+            if process is not None and process.poll() is not None:
+                self._die(f"its {what} on the host ended with {process.returncode}")
 
     def close(self) -> None:
         """End the helpers on the host."""
         self.closing = True
-        for slot in self.slots:
-            for process in (slot.receiver, slot.sender):
-                if process is not None:
-                    process.kill()
-                    process.wait()
-            slot.receiver = slot.sender = None
+        for process in (self.receiver, *(slot.sender for slot in self.slots)):
+            if process is not None:
+                process.kill()
+                process.wait()
+        self.receiver = None

@@ -1,0 +1,162 @@
+"""Charts of one run: what each promise and each neighbour got, a line for each policy, and below it the seconds that were missed.
+
+Colours are those of Okabe and Ito, told apart with every common kind of colour blindness; lines differ in their dashes as well.
+"""
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
+
+from stella.bench.report.series import Table
+from stella.model import units
+
+COLOURS = {"none": "#D55E00", "static": "#E69F00", "gos": "#CC79A7", "stella": "#0072B2", "stella-observe": "#009E73"}
+_DASHES: dict[str, Any] = {"none": (0, (4, 1.5)), "static": (0, (1, 1)), "gos": (0, (6, 1, 1, 1))}
+_OTHER_COLOUR = "#555555"
+_INK, _PALE, _GRID = "#24292f", "#eceff1", "#d0d7de"
+_STYLE = {
+    "font.family": "sans-serif",
+    "font.size": 9.5,
+    "axes.edgecolor": "#8c959f",
+    "axes.labelcolor": _INK,
+    "text.color": _INK,
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "stella",
+}
+_WORK_UNITS = {"network_packets": "packets/s", "network_bytes": "bytes/s", "block_bytes": "bytes/s", "cpu": "cores"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chart:
+    """One finished chart."""
+
+    name: str
+    title: str
+    svg: str
+    figure: Figure
+
+
+def colour(policy: str) -> str:
+    """The colour of a policy."""
+    return COLOURS.get(policy, _OTHER_COLOUR)
+
+
+def short(value: float, unit: str) -> str:
+    """A value as a person writes it; work without a unit of ours is a plain number."""
+    return units.show(value, unit) if unit in units.UNITS else f"{value:,.0f}"
+
+
+def _finish(name: str, title: str, figure: Figure) -> Chart:
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue()
+    return Chart(name=name, title=title, svg=text[text.index("<svg") :], figure=figure)
+
+
+def _axes(figure: Figure, rows: int) -> tuple[Axes, Axes | None]:
+    if not rows:
+        return figure.subplots(), None
+    top, strip = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [10, 1.1 * rows], "hspace": 0.06})
+    return top, strip
+
+
+def _dress(axes: Axes, unit: str, events: Sequence[Mapping[str, Any]], most: float) -> None:
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    axes.grid(axis="y", color=_GRID, linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.set_ylim(0, most * 1.15 or 1.0)
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value, unit) if value else "0"))
+    for i, event in enumerate(events):
+        axes.axvline(event["at_seconds"], color=_INK, linewidth=0.9, linestyle=(0, (1, 2)))
+        axes.annotate(
+            event["what"],
+            (event["at_seconds"], 1.0),
+            xycoords=("data", "axes fraction"),
+            xytext=(3, -2 - 10 * (i % 2)),
+            textcoords="offset points",
+            fontsize=8,
+            va="top",
+        )
+
+
+def _line(axes: Axes, policy: str, values: Sequence[float | None]) -> None:
+    middles = [k + 0.5 for k in range(len(values))]
+    shown = [float("nan") if v is None else v for v in values]
+    width = 2.0 if policy == "stella" else 1.5
+    axes.plot(middles, shown, color=colour(policy), linestyle=_DASHES.get(policy, "-"), linewidth=width, label=policy, zorder=3)
+
+
+def objective_chart(
+    name: str, unit: str, kind: str, tables: Mapping[str, Table], events: Sequence[Mapping[str, Any]], *, title: str = ""
+) -> Chart:
+    """One promise under every policy, the promised value as a black step, and a strip per policy with its missed seconds filled."""
+    with rc_context(_STYLE):
+        figure = Figure(figsize=(9.2, 3.1), layout="constrained")
+        judged = list(tables) if kind == "floor" else []
+        axes, strip = _axes(figure, len(judged))
+        most, promised = 0.0, []
+        for policy, table in tables.items():
+            values = table.numbers(name)
+            _line(axes, policy, values)
+            promised = table.numbers(f"{name}.promised")
+            most = max([most, *(v for v in [*values, *promised] if v is not None)])
+        if promised:
+            edges, steps = list(range(len(promised) + 1)), [float("nan") if v is None else v for v in [*promised, promised[-1]]]
+            axes.step(edges, steps, where="post", color=_INK, linewidth=1.3, label=kind, zorder=4)
+        _dress(axes, unit, events, most)
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=6, frameon=False, handlelength=2.6, borderpad=0)
+        if strip is None:
+            axes.set_xlabel("seconds")
+        else:
+            _strip(strip, name, judged, tables)
+        axes.set_xlim(0, max((len(t.columns["time_seconds"]) for t in tables.values()), default=1))
+        return _finish(name, title or name, figure)
+
+
+def _strip(axes: Axes, name: str, policies: Sequence[str], tables: Mapping[str, Table]) -> None:
+    for row, policy in enumerate(policies):
+        missed = tables[policy].missed(name)
+        axes.broken_barh([(0, len(missed))], (row + 0.12, 0.76), facecolors=_PALE)
+        axes.broken_barh([(k, 1) for k, m in enumerate(missed) if m], (row + 0.12, 0.76), facecolors=colour(policy))
+    axes.set_ylim(len(policies), 0)
+    axes.set_yticks([row + 0.5 for row in range(len(policies))], [f"missed: {p}" for p in policies], fontsize=8)
+    axes.tick_params(axis="y", length=0)
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+    axes.set_xlabel("seconds")
+
+
+def work_chart(name: str, tables: Mapping[str, Table], events: Sequence[Mapping[str, Any]]) -> Chart:
+    """What one neighbour without a promise got done, a line for each policy."""
+    metric = name.split(".")[1] if "." in name else name
+    with rc_context(_STYLE):
+        figure = Figure(figsize=(9.2, 2.3), layout="constrained")
+        axes, _ = _axes(figure, 0)
+        most = 0.0
+        for policy, table in tables.items():
+            values = table.numbers(name)
+            _line(axes, policy, values)
+            most = max([most, *(v for v in values if v is not None)])
+        _dress(axes, _WORK_UNITS.get(metric, ""), events, most)
+        axes.set_xlim(0, max((len(t.columns["time_seconds"]) for t in tables.values()), default=1))
+        axes.set_xlabel("seconds")
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=6, frameon=False, handlelength=2.6, borderpad=0)
+        return _finish(name, name, figure)
+
+
+def write_png(chart: Chart, directory: Path) -> Path:
+    """Write a chart as a picture."""
+    path = directory / f"{chart.name.replace('/', '-')}.png"
+    with rc_context({**_STYLE, "savefig.facecolor": "white"}):
+        chart.figure.savefig(path, dpi=144)
+    return path

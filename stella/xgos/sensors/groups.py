@@ -1,0 +1,155 @@
+"""The CPU hierarchy of the host, and the groups of one instance with what their knobs hold."""
+
+from dataclasses import dataclass
+
+from stella.linux import cgroup, libvirt_groups
+from stella.model.snapshot import GroupReading, Quota, Role
+from stella.xgos.host_files import Broken, Gone, HostFiles, KeptFile, Unavailable
+
+REFRESH_SECONDS = 1.0
+
+
+def find_hierarchy(files: HostFiles) -> cgroup.Hierarchy:
+    """Where the CPU controller is: a v1 mount, or a cgroup2 mount that has it. Raises `Broken`."""
+    try:
+        candidates = cgroup.parse_mountinfo(files.read("/proc/self/mountinfo"))
+    except Unavailable as error:
+        raise Broken(f"cannot find the CPU hierarchy: {error}") from None
+    for hierarchy in candidates:
+        if hierarchy.version == 1:
+            if files.exists(f"{hierarchy.mount}/cgroup.procs"):
+                return hierarchy
+            continue
+        try:
+            if "cpu" in files.read(f"{hierarchy.mount}/cgroup.controllers").split():
+                return hierarchy
+        except Unavailable:
+            continue
+    raise Broken("no cgroup hierarchy with the cpu controller is mounted here")
+
+
+@dataclass(slots=True)
+class _Static:
+    """What a knob cannot tell cheaply each pass: read when the group is opened, and while it has a quota."""
+
+    period_us: int = cgroup.UNKNOWN_PERIOD_US
+    throttled_seconds: float | None = None
+
+
+class Group:
+    """One cgroup, its knobs held open. Two preads a pass; its period and throttled time only while there is a quota."""
+
+    __slots__ = ("_quota", "_stat", "_static", "_version", "_weight", "index", "path", "period_file", "role")
+
+    def __init__(
+        self, files: HostFiles, hierarchy: cgroup.Hierarchy, path: str, role: Role | None = None, index: int = 0
+    ) -> None:
+        names = cgroup.files(hierarchy.version)
+        directory = hierarchy.mount + path
+        self.path, self.role, self.index = path, role, index
+        self._version = hierarchy.version
+        self._weight = files.keep(f"{directory}/{names.weight}")
+        self._quota = files.keep(f"{directory}/{names.quota}")
+        self.period_file: KeptFile | None = files.keep(f"{directory}/{names.period}") if self._version == 1 else None
+        self._stat = files.keep(f"{directory}/{names.stat}")
+        self._static = _Static()
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Read what is not read each pass. Raises `Gone` or `Unavailable`."""
+        if self.period_file is not None:
+            self._static.period_us = int(self.period_file.read())
+        self._static.throttled_seconds = cgroup.parse_throttled_seconds(self._stat.read(4096).decode())
+
+    def read(self) -> GroupReading:
+        """What its knobs hold now. Raises `Gone` or `Unavailable`."""
+        try:
+            weight = int(self._weight.read())
+            text = self._quota.read().decode()
+            if self._version == 2:
+                quota = cgroup.parse_quota_v2(text)
+            else:
+                quota = Quota(quota_us=int(text) if int(text) > 0 else None, period_us=self._static.period_us)
+            if quota.quota_us is not None:
+                self.refresh()
+                if self._version == 1:
+                    quota = Quota(quota_us=quota.quota_us, period_us=self._static.period_us)
+        except ValueError as error:  # InvalidText is one
+            raise Unavailable(f"{self.path}: {error}") from None
+        return GroupReading(
+            path=self.path,
+            role=self.role,
+            index=self.index,
+            weight=weight,
+            quota=quota,
+            throttled_seconds=self._static.throttled_seconds,
+        )
+
+
+class Groups:
+    """The groups of one instance: its own, and one for each vCPU, the emulator and each iothread."""
+
+    def __init__(
+        self, files: HostFiles, hierarchy: cgroup.Hierarchy, pid: int, *, first_refresh_seconds: float
+    ) -> None:
+        """``first_refresh_seconds``: monotonic time of the first re-read. Raises `Gone` or `Unavailable`."""
+        self._files = files
+        self._hierarchy = hierarchy
+        self._pid = pid
+        self._next_refresh = first_refresh_seconds
+        self._groups: dict[str, Group] = {}
+        self._found: libvirt_groups.InstanceGroup | None = None
+        self._refresh()
+
+    @property
+    def path(self) -> str:
+        """The instance's own group."""
+        return self._found.path if self._found else "/"
+
+    def read(self, monotonic_seconds: float) -> tuple[GroupReading, ...]:
+        """Own group first. Raises `Gone` when it is gone, `Unavailable` when it cannot be read."""
+        if monotonic_seconds >= self._next_refresh:
+            self._next_refresh = monotonic_seconds + REFRESH_SECONDS
+            self._refresh()
+            for group in self._groups.values():
+                group.refresh()
+        try:
+            return tuple(group.read() for group in self._groups.values())
+        except Gone:  # a vCPU was unplugged, or all is gone
+            self._groups = {}
+            self._refresh()
+            return tuple(group.read() for group in self._groups.values())
+
+    def _refresh(self) -> None:
+        names = f"/proc/{self._pid}/cgroup"
+        path = cgroup.parse_process_cgroup(self._files.read(names), self._hierarchy.version)
+        below = self._hierarchy.below_mount(path) if path else None
+        found = libvirt_groups.instance_group(below) if below else None
+        if found is None:
+            raise Unavailable(f"process {self._pid} has no CPU group of its own (it is in {path})")
+        old = self._groups if found == self._found else {}
+        wanted: dict[str, tuple[Role | None, int]] = {found.path: (None, 0)}
+        inner = []
+        for name in self._files.directories(self._hierarchy.mount + found.inner):
+            role = libvirt_groups.parse_inner(name)
+            if role:
+                inner.append((*role, f"{found.inner}/{name}"))
+        wanted.update({path: (role, index) for role, index, path in sorted(inner, key=lambda each: each[:2])})
+        groups = {}
+        for each, (kind, index) in wanted.items():
+            groups[each] = old.get(each) or Group(self._files, self._hierarchy, each, kind, index)
+        self._groups, self._found = groups, found
+
+    def thread_roles(self) -> dict[int, tuple[Role, int]]:
+        """Thread numbers by the inner group they are in: tells roles where names do not, and shows vhost's kernel threads."""
+        roles: dict[int, tuple[Role, int]] = {}
+        tasks = cgroup.files(self._hierarchy.version).tasks
+        for group in self._groups.values():
+            if group.role is None:
+                continue
+            try:
+                text = self._files.read(f"{self._hierarchy.mount}{group.path}/{tasks}")
+            except Unavailable:
+                continue
+            roles.update({int(tid): (group.role, group.index) for tid in text.split()})
+        return roles

@@ -1,0 +1,137 @@
+"""Per-thread CPU time and wait of one instance's QEMU, from schedstat.
+
+The list of threads is read again every second and as soon as a known thread is gone; their times every pass. A descriptor
+belongs to its thread, so a number that another thread took over is never read. The kernel books a wait when it *ends*: a
+thread that waits right across a pass shows it in the next one.
+"""
+
+from dataclasses import dataclass
+
+from stella.linux import process
+from stella.linux.cgroup import InvalidText
+from stella.model.snapshot import Role, ThreadReading
+from stella.xgos.host_files import Gone, HostFiles, KeptFile, Unavailable
+from stella.xgos.host_scheduler import HostScheduler
+
+REFRESH_SECONDS = 1.0
+_IO_ROLES = (Role.EMULATOR, Role.IOTHREAD, Role.VHOST)
+
+
+@dataclass(slots=True)
+class _Thread:
+    tid: int
+    start_ticks: int
+    role: Role
+    index: int
+    comm: str
+    file: KeptFile
+
+
+class Threads:
+    """The threads of one QEMU process, and the kernel's vhost threads that work for it."""
+
+    def __init__(self, files: HostFiles, scheduler: HostScheduler, pid: int, *, first_refresh_seconds: float) -> None:
+        """``first_refresh_seconds``: monotonic time of the first re-read, so that instances take turns."""
+        self._files = files
+        self._scheduler = scheduler
+        self._pid = pid
+        self._threads: dict[int, _Thread] = {}
+        self._next_refresh = first_refresh_seconds
+        self._hints: dict[int, tuple[Role, int]] = {}
+        self._foreign: tuple[int, ...] = ()
+        self.refreshes = 0
+        self._refresh()
+
+    @property
+    def migrating(self) -> bool:
+        """Whether QEMU has a thread that exists only while it sends itself elsewhere."""
+        return any(process.is_migration_thread(thread.comm) for thread in self._threads.values())
+
+    def hint(self, roles: dict[int, tuple[Role, int]]) -> None:
+        """What cgroups tell of threads (by tid): used for those whose names say nothing, and to find vhost threads."""
+        self._hints = roles
+
+    def read(self, monotonic_seconds: float, *, slices: bool) -> tuple[ThreadReading, ...]:
+        """All threads, by number; ``slices``: also the scheduler slices of I/O threads.
+
+        Raises `Gone` when the process is gone, `Unavailable` when it cannot be read.
+        """
+        if monotonic_seconds >= self._next_refresh:
+            self._next_refresh = monotonic_seconds + REFRESH_SECONDS
+            self._refresh()
+        try:
+            return self._read(slices=slices)
+        except Gone:
+            self._refresh()  # a worker thread ended, or all did
+            return self._read(slices=slices, skip_gone=True)
+
+    def _read(self, *, slices: bool, skip_gone: bool = False) -> tuple[ThreadReading, ...]:
+        found = []
+        slices = slices and self._scheduler.supported
+        for thread in self._threads.values():
+            try:
+                run, wait = process.parse_schedstat(thread.file.read())
+                asked = self._scheduler.slice_ns(thread.tid) * 1e-9 if slices and thread.role in _IO_ROLES else None
+            except Gone:
+                if skip_gone:
+                    continue
+                raise
+            except InvalidText as error:
+                raise Unavailable(str(error)) from None
+            found.append(
+                ThreadReading(
+                    tid=thread.tid,
+                    start_ticks=thread.start_ticks,
+                    role=thread.role,
+                    index=thread.index,
+                    run_seconds=run,
+                    wait_seconds=wait,
+                    slice_seconds=asked,
+                )
+            )
+        if not found:
+            raise Gone(f"process {self._pid} has no thread left")
+        return tuple(found)
+
+    def _refresh(self) -> None:
+        self.refreshes += 1
+        tids = sorted(int(name) for name in self._files.names(f"/proc/{self._pid}/task"))
+        owned = set(tids)
+        foreign = sorted(tid for tid in self._hints if tid not in owned)
+        old, self._threads = self._threads, {}
+        for tid in (*tids, *foreign):
+            thread = self._known(old.get(tid)) or self._open(tid, self._pid if tid in owned else tid)
+            if thread is not None and (tid in owned or thread.role is Role.VHOST):
+                self._threads[tid] = thread
+        vhosts = [thread for thread in self._threads.values() if thread.role is Role.VHOST]
+        for index, thread in enumerate(vhosts):
+            thread.index = index
+
+    def _known(self, thread: _Thread | None) -> _Thread | None:
+        """A thread that is still the one it was, under the role that is now known of it."""
+        if thread is None:
+            return None
+        try:
+            thread.file.read()
+        except Unavailable:
+            return None
+        if thread.tid in self._hints and process.parse_thread_name(thread.comm) is None:
+            thread.role, thread.index = self._hints[thread.tid]
+        return thread
+
+    def _open(self, tid: int, pid: int) -> _Thread | None:
+        directory = f"/proc/{pid}/task/{tid}"
+        try:
+            file = self._files.keep(f"{directory}/schedstat")
+            comm = self._files.read(f"{directory}/comm").rstrip("\n")
+            start_ticks = process.parse_start_ticks(self._files.read(f"{directory}/stat"))
+        except Gone:
+            return None
+        except InvalidText as error:
+            raise Unavailable(str(error)) from None
+        named = process.parse_thread_name(comm)
+        if named is None:
+            named = self._hints.get(tid, (Role.EMULATOR, 0))
+        if pid != self._pid and comm != f"vhost-{self._pid}":
+            return None
+        return _Thread(tid, start_ticks, named[0], named[1], comm, file)
