@@ -2,7 +2,8 @@
 
 An episode opens with the first missed window (VIOLATED or DEGRADED) and closes after `CLOSING_WINDOWS` windows in a row that
 were not missed; it ends with its last missed window. A window whose status is UNKNOWN or PENDING neither counts as missed nor
-brings the close nearer. An objective that is no longer reported (withdrawn, or its instance is gone) closes in the same number of windows.
+brings the close nearer. An objective that is no longer reported (withdrawn, or its instance is gone) closes in the same number
+of windows.
 The cause is the one most of the missed windows named.
 """
 
@@ -137,7 +138,7 @@ class ViolationLog:
         self._open: dict[_Key, Violation] = {}
         self._closed: deque[Violation] = deque(maxlen=_KEPT_EPISODES)
         self._bytes = 0
-        self.opened_total: dict[_Key, int] = {}
+        self._opened: dict[_Key, int] = {}
         self._load()
 
     def _load(self) -> None:
@@ -170,7 +171,7 @@ class ViolationLog:
             self._open, closed = fold(before, start, instances)
             self._closed.extend(closed)
             for key in self._open.keys() - before.keys():
-                self.opened_total[key] = self.opened_total.get(key, 0) + 1
+                self._opened[key] = self._opened.get(key, 0) + 1
             changed = [
                 episode
                 for key, episode in self._open.items()
@@ -203,6 +204,17 @@ class ViolationLog:
         """Episodes that last."""
         with self._lock:
             return len(self._open)
+
+    def opened_counts(self) -> dict[tuple[str, Metric], int]:
+        """For each uuid and metric the episodes that began since this process started."""
+        with self._lock:
+            return dict(self._opened)
+
+    def forget(self, uuid: str) -> None:
+        """The instance is gone from this host: drop its counts since the start (its episodes stay)."""
+        with self._lock:
+            for key in [key for key in self._opened if key[0] == uuid]:
+                del self._opened[key]
 
     def list(self, *, only_open: bool = False, uuid: str | None = None, since: float = 0.0) -> list[Violation]:
         """Episodes in the order they began; ``since`` (Unix seconds) leaves out those that ended before."""

@@ -1,7 +1,6 @@
 """The loads of one guest: prepared once, then stopped and continued by signal, so that a start costs nothing and counts never reset.
 
-Rates are kept by the kernel below a tool (a token bucket under the guest's NIC, io.max for its disk, a token bucket under a
-peer that sends), so that changing one needs no restart. Other keys restart the tool; its counts go on from where they were.
+Rates are kept by the kernel below a tool (a token bucket under the guest's NIC, io.max for its disk), so that changing one needs no restart. Other keys restart the tool; its counts go on from where they were.
 """
 
 import signal
@@ -12,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from stella.bench.lab import receiver, tools
+from stella.bench.lab import receiver, sender, tools
 from stella.bench.lab.channel import Link, Message
 from stella.bench.lab.model import Guest, LabError, Workload, WorkloadError
 from stella.bench.lab.network import HEADER_BYTES, Network, Seat, tbf_arguments, udp_received
@@ -23,6 +22,7 @@ BIN_SECONDS = 0.1
 UNBOUNDED_SENDER_PACKETS_PER_SECOND = (
     100_000.0  # more than any emulated guest receives, less than what would take a host core
 )
+PROOF_PACKETS = 2000  # sockperf is then past its warm-up
 GUEST_BURST_SECONDS = 0.02  # the guest's timers tick every 4 ms
 _GUEST_CGROUP = "/sys/fs/cgroup"
 
@@ -169,9 +169,6 @@ class GuestLoads:
             if not answer.readline():
                 raise LabError(f"{self.guest.name}: its receiver does not start")
 
-    def _launch(self, argv: list[str]) -> "subprocess.Popen[bytes]":
-        return launch(argv, namespace=self.seat.namespace, groups=self._helpers)
-
     def _play(self, slot: Slot) -> None:
         """Start the tool of a slot in the guest, as a new run."""
         workload, link, group = slot.workload, self._need_link(), ""
@@ -197,7 +194,7 @@ class GuestLoads:
         for slot in self.slots:
             if slot.workload.kind == "udp" and not slot.proved:
                 received = self.received()
-                slot.proved = slot.workload.direction == "rx" or (received is not None and received > 0)
+                slot.proved = slot.workload.direction == "rx" or (received is not None and received > PROOF_PACKETS)
                 if slot.proved and slot.workload.direction == "tx":
                     self._signal(slot, signal.SIGSTOP)
             elif slot.proved and not slot.running and slot.workload.kind != "udp":
@@ -238,9 +235,10 @@ class GuestLoads:
         if slot.sender is not None:
             slot.sender.send_signal(signal.SIGCONT)
         else:
-            slot.sender = self._launch(
-                ["/usr/bin/env", *tools.sockperf_sender(self.seat.guest_ip, slot.port, slot.workload.packet_bytes)]
-            )
+            packets = slot.workload.rate or UNBOUNDED_SENDER_PACKETS_PER_SECOND
+            words = [self.seat.guest_ip, str(slot.port), str(slot.workload.packet_bytes), f"{packets:.3f}"]
+            argv = ["/usr/bin/python3", "-I", "-S", sender.__file__, *words]
+            slot.sender = launch(argv, namespace=self.seat.namespace, groups=self._helpers)
 
     def stop(self) -> None:
         """Halt all loads."""
@@ -265,7 +263,8 @@ class GuestLoads:
         self._check_together([after.get(s.index, s.workload) for s in self.slots])
         for slot in chosen:
             before, slot.workload = slot.workload, after[slot.index]
-            if replace(before, rate=None) != replace(slot.workload, rate=None):
+            received = slot.workload.kind == "udp" and slot.workload.direction == "rx"
+            if received or replace(before, rate=None) != replace(slot.workload, rate=None):
                 self._replay(slot)
         self._apply_rates()
         self._note_asked()
@@ -292,9 +291,6 @@ class GuestLoads:
             link.send("do", argv=["tc", "qdisc", "replace", "dev", "eth0", "root", *words])
         elif sending:
             link.send("do", argv=["tc", "qdisc", "replace", "dev", "eth0", "root", "pfifo_fast"])
-        for slot in self._of("udp", "rx"):
-            packets = slot.workload.rate or UNBOUNDED_SENDER_PACKETS_PER_SECOND
-            self.network.limit_sender(self.seat, packets * (slot.workload.packet_bytes + HEADER_BYTES))
         disks = self._of("disk")
         if disks:
             self._limit_disk(disks)

@@ -128,11 +128,6 @@ class Network:
         seat = self._seats[guest]
         self._settle_port(seat.tap, [seat.guest_mac])
 
-    def limit_sender(self, seat: Seat, rate_bytes_per_second: float) -> None:
-        """Pace what the peer sends towards its guest; can be changed while it sends."""
-        words = tbf_arguments(rate_bytes_per_second, burst_seconds=0.002)
-        run("/usr/sbin/tc", "-n", seat.namespace, "qdisc", "replace", "dev", "eth0", "root", *words)
-
     def remove(self) -> None:
         """Delete the namespaces and all in them."""
         for name in self.namespaces:
