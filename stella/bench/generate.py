@@ -99,7 +99,7 @@ def _promised(
         depth = chance.choice((8, 16, 32))
         instance["workload"] = {"kind": "disk", "pattern": pattern, "block": f"{block}KiB", "depth": depth}
         floor = _rounded(cores * costs.bytes_per_core(block * 1024) / 1e6, 1)
-        instance["slo"] = {"block_bytes": {"floor": f"{floor}MB/s", **({"unit": f"{block}KiB"} if block < 64 else {})}}  # noqa: PLR2004
+        instance["slo"] = {"block_bytes": {"floor": f"{floor}MB/s", **({"unit": f"{block}KiB"} if block < 64 else {})}}
     else:
         instance["workload"] = {"kind": "cpu", "threads": vcpus}
         instance["slo"] = {"cpu": {"floor": f"{_rounded(cores * 100, 1)}%"}}
@@ -111,10 +111,10 @@ def _neighbours(chance: random.Random) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = [
         {"name": "hog", "vcpus": vcpus, "memory": "512MB", "workload": {"kind": "cpu", "threads": vcpus}}
     ]
-    if chance.random() < 0.5:  # noqa: PLR2004
+    if chance.random() < 0.5:
         load: dict[str, Any] = {"kind": "udp", "packet_bytes": chance.choice(_PACKETS_BYTES), "direction": "tx"}
         found.append({"name": "noisy-net", "vcpus": 1, "memory": "512MB", "workload": load})
-    if chance.random() < 0.4:  # noqa: PLR2004
+    if chance.random() < 0.4:
         load = {"kind": "disk", "pattern": "randread", "block": f"{chance.choice(_BLOCKS_KIB)}KiB", "depth": 16}
         disk = {"backend": "local", "size": "2GB"}
         found.append({"name": "noisy-disk", "vcpus": 1, "memory": "512MB", "disk": disk, "workload": load})

@@ -36,7 +36,7 @@ def judge(scenario: Scenario, recording: Recording, agent: Sequence[AgentWindow]
         objectives=objectives,
         events=tuple(judge_event(scenario, recording, objectives, i, count) for i in range(len(scenario.events))),
         useful_work=_useful_work(recording),
-        work=tuple(_work(scenario, recording, i.name) for i in scenario.instances if i.loads),
+        work=tuple(work_of(scenario, recording, i.name) for i in scenario.instances if i.loads),
         work_series=_work_series(scenario, recording, count),
         host_cpu_cores=recording.host_cpu.rate(start, end),
         instances_cpu_cores=recording.instances_cpu.rate(start, end),
@@ -126,8 +126,8 @@ _WORK = {
 }
 
 
-def _work(scenario: Scenario, recording: Recording, name: str) -> BestEffort:
-    """The work of an instance is that of its first load that is not idle."""
+def work_of(scenario: Scenario, recording: Recording, name: str) -> BestEffort:
+    """What an instance got done: the work of its first load that is not idle."""
     load = next((x for x in scenario.instance(name).loads if x.kind in _WORK), None)
     record = recording.instances.get(name)
     unit, wanted = _WORK[load.kind] if load else ("", ())

@@ -138,7 +138,11 @@ def _asked_in_metric(now: dict[str, float], objective: Objective, loads: tuple[L
         units_rate = bytes_rate / size if size else bytes_rate
     if metric is data or metric is Metric.BLOCK_LATENCY:
         return bytes_rate
-    return units_rate * max(1.0, size / objective.unit_bytes) if metric is Metric.BLOCK_OPERATIONS and objective.unit_bytes else units_rate
+    return (
+        units_rate * max(1.0, size / objective.unit_bytes)
+        if metric is Metric.BLOCK_OPERATIONS and objective.unit_bytes
+        else units_rate
+    )
 
 
 def _asked_sum(now: dict[str, float], names: tuple[str, ...]) -> float | None:

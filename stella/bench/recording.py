@@ -39,7 +39,10 @@ class Series:
 
 @dataclass(slots=True)
 class Asked:
-    """What one load generator asked for, from ``start`` on: the rate in the base unit of ``signal``, ``inf`` when unbounded, 0 when stopped."""
+    """What the load generators asked for, from ``start`` on.
+
+    ``rate`` is in the base unit of ``signal``: ``inf`` when unbounded, 0 when stopped.
+    """
 
     start: float
     signal: str
@@ -48,7 +51,9 @@ class Asked:
 
 @dataclass(slots=True)
 class InstanceRecording:
-    """One instance. ``windows`` are for judging 1 s windows: the tools' own reports. ``bins`` are finer (100 ms) counters for timing recoveries.
+    """One instance. ``windows`` are for judging 1 s windows: the tools' own reports.
+
+    ``bins`` are finer (100 ms) counters for timing recoveries.
 
     Signals: ``network_packets.tx|rx``, ``network_bytes.tx|rx``, ``block_bytes.read|write``, ``block_operations.read|write``,
     ``block_seconds.read|write`` (sum of latencies), ``cpu`` (core-seconds of the guest's own CPU), ``cpu_events`` (sysbench).

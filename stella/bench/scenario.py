@@ -15,8 +15,8 @@ DEFAULT_MEMORY_BYTES = 512_000_000
 class Load:
     """One load generator in a guest.
 
-    ``rate`` bounds what it asks for: packets/s for ``udp``, bytes/s for ``disk``; None is as much as it can. ``threads`` (``cpu``) may be 0:
-    idle until an event changes it.
+    ``rate`` bounds what it asks for: packets/s for ``udp``, bytes/s for ``disk``; None is as much as it can.
+    ``threads`` (``cpu``) may be 0: idle until an event changes it.
     """
 
     kind: str
@@ -72,8 +72,8 @@ class Instance:
 class Event:
     """Something that happens ``at_seconds`` after the start of the measured time.
 
-    ``what`` is ``start``, ``stop``, ``slo``, ``workload`` or ``agent``. For ``workload`` ``loads`` is what the instance runs from then on;
-    for ``agent`` ``action`` is one of `AGENT_ACTIONS`.
+    ``what`` is ``start``, ``stop``, ``slo``, ``workload`` or ``agent``. For ``workload`` ``loads`` is what the instance runs from
+    then on; for ``agent`` ``action`` is one of `AGENT_ACTIONS`.
     """
 
     at_seconds: float

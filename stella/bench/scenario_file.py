@@ -25,7 +25,7 @@ from stella.model.slo import InvalidSlo, Slo, parse_slo
 KINDS = ("udp", "disk", "cpu", "idle")
 PATTERNS = ("randread", "randwrite", "read", "write", "iometer")
 DEFAULT_DISK_BYTES = 2_000_000_000
-_SMALLEST_MEMORY_BYTES = 64_000_000
+_SMALLEST_MEMORY_BYTES = 320_000_000
 _LARGEST_PACKET_BYTES = 1472  # one Ethernet frame
 _SMALLEST_PACKET_BYTES = 14  # sockperf's own header
 _LARGEST_COUNT = 64
@@ -114,7 +114,7 @@ def _instance(path: str, tree: object, uplinks: list[str], backends: list[str]) 
     vcpus = keys.count("vcpus", 1, 1, _LARGEST_COUNT) or 1
     memory = keys.quantity("memory", "bytes") or DEFAULT_MEMORY_BYTES
     if memory < _SMALLEST_MEMORY_BYTES:
-        raise InvalidScenario(keys.path("memory"), "must be at least 64MB")
+        raise InvalidScenario(keys.path("memory"), "must be at least 320MB")
     loads = _loads(keys.path("workload"), keys.get("workload"), vcpus)
     disk = None
     if keys.has("disk") or any(load.kind == "disk" for load in loads):
@@ -192,6 +192,8 @@ def _changed(path: str, tree: object, loads: tuple[Load, ...]) -> tuple[Load, ..
         raise InvalidScenario(f"{path}.kind", problem)
     changed = list(loads)
     changed[found[0]] = _load(path, tree, loads[found[0]])
+    if changed[found[0]].direction != loads[found[0]].direction:
+        raise InvalidScenario(f"{path}.direction", "cannot be changed while the guest runs")
     return tuple(changed)
 
 

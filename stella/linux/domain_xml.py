@@ -1,7 +1,7 @@
 """What libvirt's domain XML tells about an instance's devices."""
 
-import xml.etree.ElementTree as ElementTree  # libvirtd's own output, over its own root-only socket
 from dataclasses import dataclass
+from xml.etree import ElementTree  # what it reads is libvirtd's own output, from its root-only socket
 
 from stella.linux.cgroup import InvalidText
 

@@ -1,5 +1,6 @@
 """The text of /proc about processes and threads, and the names QEMU gives to its threads."""
 
+import itertools
 import re
 from dataclasses import dataclass
 
@@ -85,7 +86,7 @@ def parse_cpu_times(text: str, ticks_per_second: int) -> CpuTimes:
 def qemu_uuid(cmdline: bytes) -> str | None:
     """The instance's uuid from a QEMU command line (/proc/PID/cmdline); None for any other process."""
     words = cmdline.split(b"\0")
-    for flag, value in zip(words, words[1:], strict=False):
+    for flag, value in itertools.pairwise(words):
         if flag in (b"-uuid", b"--uuid"):
             return value.decode(errors="replace").lower()
     return None

@@ -157,7 +157,7 @@ class _Book:
         minutes = self._load_rows(MINUTE, now)
         derived = self._load_windows(now, minutes)
         self.recent = deque(sorted(self.recent))
-        self.newest = self.recent[-1][0] if self.recent else 0
+        self.newest = max([0, *hours, *minutes, *derived, *(start for start, _ in self.recent)])
         for minute in sorted(derived - {self.newest // MINUTE * MINUTE, now // MINUTE * MINUTE}):
             self._write_row(MINUTE, minute)
         for hour in sorted(self._derive_hours(hours) - {self.newest // HOUR * HOUR, now // HOUR * HOUR}):
@@ -166,6 +166,7 @@ class _Book:
 
     def _load_windows(self, now: int, minutes: set[int]) -> set[int]:
         derived: set[int] = set()
+        seen: set[int] = set()
         for _, path in self._files.paths(1):
             for line in read_lines(path):
                 try:
@@ -173,9 +174,11 @@ class _Book:
                 except GARBAGE:
                     continue
                 start = window.start_seconds
-                if start in self.starts or not now - RETENTION_SECONDS[1] - MINUTE < start < now + HOUR:
+                if start in seen or not now - RETENTION_SECONDS[MINUTE] < start < now + HOUR:
                     continue
-                self._remember(start, json.dumps(line, separators=(",", ":")))
+                seen.add(start)
+                if start > now - RETENTION_SECONDS[1]:
+                    self._remember(start, json.dumps(line, separators=(",", ":")))
                 minute = start // MINUTE * MINUTE
                 if minute not in minutes:
                     derived.add(minute)

@@ -126,7 +126,7 @@ class HostFiles:
     def names(self, path: str) -> list[str]:
         """Names in a directory. Raises `Gone` or `Unavailable`."""
         try:
-            return os.listdir(self.real(path))
+            return os.listdir(self.real(path))  # noqa: PTH208
         except OSError as error:
             raise _unavailable(error, path) from None
 

@@ -57,9 +57,9 @@ class HostScheduler:
         named = scheduler.parse_slice_path(path)
         if named is None or not self.supported:
             raise Unsupported(f"{path}: no scheduler slices here")
-        pid, tid, start_ticks = named
+        _, tid, start_ticks = named
         try:
-            stat = self._files.read(f"/proc/{pid}/task/{tid}/stat")
+            stat = self._files.read(f"/proc/{tid}/stat")  # also of a thread, and of vhost's kernel threads
         except Gone as error:
             raise InstanceGone(str(error)) from None
         except Unavailable as error:

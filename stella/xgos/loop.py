@@ -5,9 +5,11 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Protocol
 
 from stella.control.admission import admit
+from stella.control.cost import Prior
 from stella.control.integrate import Memory, Settings, capacity_for_floors, decide, remembered
 from stella.control.reservation import io_floors, reserve
 from stella.control.windows import Window
@@ -63,6 +65,7 @@ class Loop:
     ) -> None:
         self.settings = settings
         self.memory = memory
+        self.calibrated = settings.prior != Prior()
         self._config = config
         self._senses = senses
         self._hands = hands
@@ -250,6 +253,11 @@ class Loop:
             if not small or intent.estimated:
                 store.readmit(uuid, reserved_cpu_cores=target, estimated=False)
 
+    def save(self, costs_path: Path) -> None:
+        """Write to disk what was learned and what changed. Blocks on the disk: not for the loop's thread."""
+        self._books.intents.save()
+        costs_file.save(costs_path, self.memory, self.settings.prior if self.calibrated else None)
+
     def calibrate(self) -> Mapping[str, Json]:
         """Take the host's priors from what its instances' I/O is seen to cost. Raises `Refused` when none does any."""
         found = costs_file.calibrated(self.memory, self.settings.prior)
@@ -260,6 +268,7 @@ class Loop:
 
         def adopt() -> Settings:
             self.settings = replace(self.settings, prior=found)
+            self.calibrated = True
             return self.settings
 
         self._mailbox.call(adopt)

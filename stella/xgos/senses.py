@@ -163,19 +163,22 @@ class Senses:
         sensors: tuple[_Sensor, _Sensor, _Sensor],
     ) -> InstanceReading | None:
         threads_sensor, groups_sensor, network_sensor = sensors
-        with threads_sensor.measured():
-            try:
+        held: _Instance | None = None
+        threads: tuple[ThreadReading, ...] | None = None
+        groups: tuple[GroupReading, ...] | None = None
+        try:
+            with threads_sensor.measured():
                 held = self._hold(domain, now)
-                threads: tuple[ThreadReading, ...] | None = held.threads.read(now, slices=True)
-            except Gone:  # it ended; the hypervisor will tell in a moment
-                self._instances.pop(domain.uuid, None)
-                self.discovery.ask_now()
-                return None
-            except Unavailable as error:
-                threads_sensor.fail(error)
-                held, threads = self._instances.get(domain.uuid), None
-        with groups_sensor.measured():
-            groups = self._read_groups(held, now, groups_sensor) if held else None
+            with groups_sensor.measured():
+                groups = self._read_groups(held, now, groups_sensor)
+            with threads_sensor.measured():
+                threads = held.threads.read(now, slices=True)
+        except Gone:  # it ended; the hypervisor will tell in a moment
+            self._instances.pop(domain.uuid, None)
+            self.discovery.ask_now()
+            return None
+        except Unavailable as error:
+            threads_sensor.fail(error)
         links: tuple[LinkReading, ...] | None = None
         if not network_sensor.error:
             links = tuple(found_links[name] for name in domain.links if name in found_links)

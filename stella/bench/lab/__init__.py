@@ -5,4 +5,15 @@ from stella.bench.lab.leftovers import sweep
 from stella.bench.lab.model import Backend, CgroupInfo, Guest, LabError, Uplink, Workload, WorkloadError
 from stella.bench.lab.sampler import Recorder
 
-__all__ = ["Backend", "CgroupInfo", "Guest", "Lab", "LabError", "Recorder", "Uplink", "Workload", "WorkloadError", "sweep"]
+__all__ = [
+    "Backend",
+    "CgroupInfo",
+    "Guest",
+    "Lab",
+    "LabError",
+    "Recorder",
+    "Uplink",
+    "Workload",
+    "WorkloadError",
+    "sweep",
+]

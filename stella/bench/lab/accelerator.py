@@ -1,6 +1,7 @@
 """Whether ordinary guests can use KVM here: found by booting one, because a device that opens says little."""
 
 import json
+import os
 import select
 import signal
 import subprocess
@@ -16,7 +17,18 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 def _boots(image: Image) -> bool:
     """Boot a guest under KVM until its agent says hello on standard output."""
-    argv = ["/usr/bin/qemu-system-x86_64", "-accel", "kvm", "-cpu", "host", "-machine", "pc", "-m", "512", "-nodefaults"]
+    argv = [
+        "/usr/bin/qemu-system-x86_64",
+        "-accel",
+        "kvm",
+        "-cpu",
+        "host",
+        "-machine",
+        "pc",
+        "-m",
+        "512",
+        "-nodefaults",
+    ]
     argv += ["-display", "none", "-no-reboot", "-kernel", str(image.kernel), "-initrd", str(image.initramfs)]
     argv += ["-append", kernel_arguments(), "-device", "virtio-serial-pci", "-chardev", "stdio,id=c,signal=off"]
     argv += ["-device", "virtserialport,chardev=c,name=stella.bench"]
@@ -26,7 +38,7 @@ def _boots(image: Image) -> bool:
         try:
             while b"hello" not in text and (left := limit - time.monotonic()) > 0:
                 if select.select([process.stdout], [], [], left)[0]:
-                    piece = process.stdout.read1()
+                    piece = os.read(process.stdout.fileno(), 65536)
                     if not piece:
                         break
                     text += piece

@@ -103,7 +103,10 @@ class Link:
                 )
                 self.answered.set()
             else:
-                self.handle(message)
+                try:
+                    self.handle(message)
+                except Exception as error:  # one guest's nonsense must not silence the others
+                    self.handle({"error": f"{line[:200]!r}: {error!r}"})
 
 
 class Lines:

@@ -1,12 +1,14 @@
+# ruff: noqa: PTH, S606 - pathlib takes a second to import in an emulated guest; starting programs is what this is for
 """Runs inside a guest as its first process: starts what the host names, forwards what the tools say, samples counters.
 
 It knows no tool and parses nothing, because every cycle here is an emulated one: the host sends command lines and reads raw
 text. Newline-separated JSON over a virtio serial port; each line is stamped with the guest's real-time clock. Standard library only.
 
-To the guest: ``{"op": "ping", "n": 1}``; ``run`` (``id``, ``argv``, ``group``: a cgroup for it or ""), ``signal`` (``id``, ``signal``);
-``do`` (``argv``, waits for its end); ``write`` (``path``, ``text``; makes the directories); ``watch`` (``files``: name to path,
-read every ``period`` seconds).
-From the guest: ``{"t": .., "hello": pid}``, ``pong``, ``out`` (``id``, text), ``exit`` (``id``, code), ``files`` (name to text), ``error``.
+To the guest: ``{"op": "ping", "n": 1}``; ``run`` (``id``, ``argv``, ``group``: a cgroup for it or ""); ``signal`` (``id``,
+``signal``); ``do`` (``argv``, waits for its end); ``write`` (``path``, ``text``; makes the directories); ``watch`` (``files``:
+name to path, read every ``period`` seconds, sent ``together`` many at a time).
+From the guest: ``{"t": .., "hello": pid}``, ``pong``, ``out`` (text, with ``id``), ``exit`` (code, with ``id``), ``files`` (list
+of moments with name to text), ``error``.
 """
 
 import json
@@ -30,6 +32,8 @@ class Agent:
         self.files: dict[str, int] = {}  # name -> descriptor
         self.period = 0.1
         self.due = 0.0
+        self.together = 1
+        self.samples: list[tuple[float, dict[str, str]]] = []
         self.poll = select.poll()
         self.poll.register(port, select.POLLIN)
 
@@ -88,6 +92,7 @@ class Agent:
                 os.close(descriptor)
             names: dict[str, str] = message["files"]  # type: ignore[assignment]
             self.files = {name: os.open(path, os.O_RDONLY) for name, path in names.items()}
+            self.together = int(message["together"])  # type: ignore[call-overload]
             self.period = float(message["period"])  # type: ignore[arg-type]
             self.due = time.monotonic()
 
@@ -122,9 +127,11 @@ class Agent:
         now = time.monotonic()
         if now < self.due:
             return
-        self.say(
-            files={name: os.pread(descriptor, LARGEST_READ, 0).decode() for name, descriptor in self.files.items()}
-        )
+        texts = {name: os.pread(descriptor, LARGEST_READ, 0).decode() for name, descriptor in self.files.items()}
+        self.samples.append((time.time(), texts))
+        if len(self.samples) >= self.together:
+            self.say(files=self.samples)
+            self.samples = []
         self.due = max(self.due + self.period, now)
 
     def serve(self) -> None:

@@ -20,7 +20,10 @@ from stella.bench.lab.storage import Disk
 _ENCLOSE = """
 mount --make-rprivate /
 for d in run lib etc log cache; do
-  case $d in run) at=/run/libvirt;; lib) at=/var/lib/libvirt;; etc) at=/etc/libvirt;; log) at=/var/log/libvirt;; *) at=/var/cache/libvirt;; esac
+  case $d in
+    run) at=/run/libvirt;; etc) at=/etc/libvirt;; lib) at=/var/lib/libvirt;;
+    log) at=/var/log/libvirt;; cache) at=/var/cache/libvirt;;
+  esac
   mount --bind "$1/$d" "$at" || exit 125
 done
 shift
@@ -168,13 +171,14 @@ def domain_xml(
     guest: Guest, *, image: Image, accelerator: str, partition: str, seat: Seat, disk: Disk | None, sockets: Path
 ) -> str:
     """The description of one guest: a plain PC with virtio devices, packets and disk handled inside QEMU (no vhost)."""
+    arguments = kernel_arguments("" if accelerator == "kvm" else Path("/proc/cpuinfo").read_text())
     cpu = "<cpu mode='host-passthrough'/>" if accelerator == "kvm" else ""
     return f"""<domain type='{"kvm" if accelerator == "kvm" else "qemu"}'>
 <name>{guest.name}</name><uuid>{guest.uuid}</uuid>
 <memory unit='KiB'>{guest.memory_bytes // 1024}</memory><vcpu>{guest.vcpus}</vcpu><iothreads>1</iothreads>
 <resource><partition>{partition}</partition></resource>
 <os><type arch='x86_64' machine='pc'>hvm</type><kernel>{image.kernel}</kernel><initrd>{image.initramfs}</initrd>
-<cmdline>{kernel_arguments()}</cmdline></os>
+<cmdline>{arguments}</cmdline></os>
 <features><acpi/><apic/></features>{cpu}
 <on_poweroff>destroy</on_poweroff><on_reboot>destroy</on_reboot><on_crash>destroy</on_crash>
 <devices><emulator>/usr/bin/qemu-system-x86_64</emulator>

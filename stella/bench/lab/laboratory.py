@@ -82,7 +82,9 @@ class Lab:
             raise
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._close()
 
     def _catch_signals(self) -> None:
@@ -127,7 +129,9 @@ class Lab:
 
     def _beat(self) -> None:
         groups = self.groups.make_helper("heart")
-        self._heart = launch(["/usr/bin/python3", "-I", "-S", heartbeat.__file__], groups=groups, stdout=subprocess.PIPE)
+        self._heart = launch(
+            ["/usr/bin/python3", "-I", "-S", heartbeat.__file__], groups=groups, stdout=subprocess.PIPE
+        )
         assert self._heart.stdout is not None
 
         def stalled(text: str) -> None:

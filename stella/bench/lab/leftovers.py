@@ -22,18 +22,19 @@ class Note:
 
     def __init__(self, home: Path, *, name: str, groups: list[Path], directories: list[Path]) -> None:
         self.path = home / "note.json"
-        self._content = {
+        self._processes: list[list[int | None]] = []
+        self._content: dict[str, object] = {
             "name": name,
             "owner": [os.getpid(), start_ticks(os.getpid())],
             "groups": [str(group) for group in groups],
             "directories": [str(directory) for directory in directories],
-            "processes": [],
+            "processes": self._processes,
         }
         self._write()
 
     def add_process(self, pid: int) -> None:
         """A helper was started."""
-        self._content["processes"].append([pid, start_ticks(pid)])  # type: ignore[union-attr]
+        self._processes.append([pid, start_ticks(pid)])
         self._write()
 
     def _write(self) -> None:

@@ -1,13 +1,13 @@
 """The loads of one guest: prepared once, then stopped and continued by signal, so that a start costs nothing and counts never reset.
 
-Rates are kept by the kernel below a tool (a token bucket under the guest's NIC, io.max for its disk), so that changing one needs no restart. Other keys restart the tool; its counts go on from where they were.
+Rates are kept by the kernel below a tool (a token bucket under the guest's NIC, io.max for its disk), so that changing one needs
+no restart. Other keys restart the tool; its counts go on from where they were.
 """
 
 import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,6 +19,7 @@ from stella.bench.lab.process import launch
 from stella.bench.recording import Asked, Series
 
 BIN_SECONDS = 0.1
+SAMPLES_TOGETHER = 5  # sent in one message: each costs the guest an interrupt
 UNBOUNDED_SENDER_PACKETS_PER_SECOND = (
     100_000.0  # more than any emulated guest receives, less than what would take a host core
 )
@@ -95,7 +96,8 @@ class GuestLoads:
                 tail = self._tails.get(identity, "").strip().splitlines()
                 self._die(f"a load ended with {message['exit']}: {tail[-1] if tail else 'it said nothing'}")
         elif "files" in message:
-            self._files(message["t"], message["files"])
+            for moment, texts in message["files"]:
+                self._files(moment, texts)
         elif "error" in message:
             self._die(f"the guest agent says: {message['error']}")
 
@@ -142,14 +144,14 @@ class GuestLoads:
             link.send("do", argv=["arp", "-s", seat.peer_ip, seat.peer_mac])
         watched: dict[str, str] = {}
         if self._of("disk"):
-            link.send("watch", files={"device": "/sys/block/vda/dev"}, period=BIN_SECONDS)
+            link.send("watch", files={"device": "/sys/block/vda/dev"}, period=BIN_SECONDS, together=1)
             if not self._device.wait(60):
                 raise LabError(f"guest {self.guest.name}: its disk does not appear")
             link.send("write", path=f"{_GUEST_CGROUP}/cgroup.subtree_control", text="+io")
             watched["disk"] = "/sys/block/vda/stat"
         if self._of("udp", "rx"):
             watched["snmp"] = "/proc/net/snmp"
-        link.send("watch", files=watched, period=BIN_SECONDS)
+        link.send("watch", files=watched, period=BIN_SECONDS, together=SAMPLES_TOGETHER)
 
     def prepare(self) -> None:
         """Start every tool, to be stopped again when it has shown that it works (see `hold_when_proved`)."""
@@ -251,7 +253,7 @@ class GuestLoads:
         self._note_asked()
 
     def change(self, index: int | None, keys: dict[str, Any]) -> None:
-        """Change keys of the workload ``index``, or of every one that takes them all. Raises `WorkloadError`, and then changes nothing."""
+        """Change keys of the workload ``index``, or of each that takes them all. Raises `WorkloadError`, having changed nothing."""
         chosen = [s for s in self.slots if index in (None, s.index)]
         if index is None and len(chosen) > 1:
             chosen = [s for s in chosen if set(keys) <= tools.KEYS[s.workload.kind]]

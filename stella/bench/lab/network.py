@@ -85,7 +85,7 @@ class Network:
         """The lab's namespace and a bridge per uplink; a rate-limited uplink is a wire between two bridges."""
         self._add_namespace(self.name)
         for number, uplink in enumerate(self.uplinks):
-            if not 0 < len(uplink.name) <= 15 or not uplink.name.replace("-", "").isalnum():  # noqa: PLR2004 - IFNAMSIZ
+            if not 0 < len(uplink.name) <= 15 or not uplink.name.replace("-", "").isalnum():
                 raise LabError(f"uplinks: {uplink.name[:40]!r} is no name for a network device")
             self._add_bridge(uplink.name)
             self._outside[uplink.name] = uplink.name

@@ -1,8 +1,9 @@
 """Measuring from outside the agent: every 100 ms, what peers received, what threads of the kernel's account used, who stalled.
 
-``windows["cpu"]`` of an instance with sysbench is made of sysbench's own events, divided by the run's own events per core-second
-of the guest's vCPU threads (schedstat): its shape is the tool's, its scale the kernel's, so a clock that is wrong inside a guest
-does no harm. Where the instance plays other loads besides, vCPU time is not sysbench's alone, and the kernel's account is used as it is.
+``windows["cpu"]`` of an instance with sysbench is made of sysbench's own events, divided by the run's own events per
+core-second of the guest's vCPU threads (schedstat): its shape is the tool's, its scale the kernel's, so a clock that is wrong
+inside a guest does no harm. Where the instance plays other loads besides, vCPU time is not sysbench's alone, and the kernel's
+account is used as it is; so it is where there is no sysbench.
 """
 
 import contextlib
@@ -12,6 +13,7 @@ import time
 from pathlib import Path
 
 from stella.bench.lab.channel import fit_clock
+from stella.bench.lab.groups import read_cpu_seconds
 from stella.bench.lab.loads import BIN_SECONDS, GuestLoads
 from stella.bench.lab.model import LabError
 from stella.bench.lab.process import cpu_seconds
@@ -99,7 +101,7 @@ class Account:
 class Recorder:
     """Samples from its making until `finish`; ``recording`` can be read meanwhile (guests' reports come with `finish`).
 
-    ``receiver_cpu_files``: what holds the CPU account of the load's group.
+    ``load_groups``: the load's group on the accounted hierarchies; ``stalls``: where the heartbeat adds its own.
     """
 
     def __init__(
@@ -112,12 +114,10 @@ class Recorder:
         stalls: list[tuple[float, float]],
         libvirtd_idle_cores: float,
     ) -> None:
-        from stella.bench.lab.groups import read_cpu_seconds  # noqa: PLC0415
-
         self.recording = Recording(libvirtd_idle_cores=libvirtd_idle_cores)
         self.agent = Account()
         self._loads, self._qemu_pids, self._libvirtd_pid = loads, qemu_pids, libvirtd_pid
-        self._read_group, self._load_groups, self._stalls = read_cpu_seconds, load_groups, stalls
+        self._load_groups, self._stalls = load_groups, stalls
         self._first_stall = len(stalls)
         self._ending = threading.Event()
         self._error: Exception | None = None
@@ -177,7 +177,7 @@ class Recorder:
             used = process_cpu_seconds(pid)
             self._qemu_last[name] = self._qemu_last[name] if used is None else used
         recording.instances_cpu.add(now, sum(self._qemu_last.values()))
-        recording.receiver_cpu.add(now, self._read_group(self._load_groups))
+        recording.receiver_cpu.add(now, read_cpu_seconds(self._load_groups))
         recording.agent_cpu.add(now, self.agent.read())
         libvirtd = process_cpu_seconds(self._libvirtd_pid)
         if libvirtd is not None:

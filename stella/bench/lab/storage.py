@@ -1,5 +1,6 @@
 """Disks: raw files on the host, or network disks served by nbdkit with a rate limit. Really written, so that reads are reads."""
 
+import mmap
 import os
 import signal
 import subprocess
@@ -11,7 +12,7 @@ from pathlib import Path
 from stella.bench.lab.model import Backend, LabError
 from stella.bench.lab.process import launch, run
 
-_CHUNK_BYTES = 1 << 20
+_CHUNK_BYTES = 4 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,16 +24,20 @@ class Disk:
 
 
 def write_disk(path: Path, size_bytes: int) -> None:
-    """Fill a file with data that no layer below can leave out, and forget it from the page cache."""
+    """Fill a file with data that no layer below can leave out; directly, past the page cache; whole blocks of 4 KiB."""
     size_bytes = -(-size_bytes // 4096) * 4096
-    chunk = os.urandom(_CHUNK_BYTES)
-    with path.open("wb", buffering=0) as file:
-        written = 0
-        while written < size_bytes:
-            piece = written.to_bytes(8, "little") + chunk[8 : min(_CHUNK_BYTES, size_bytes - written)]
-            written += file.write(piece)
-        os.fsync(file.fileno())
-        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    with mmap.mmap(-1, _CHUNK_BYTES) as chunk:  # aligned, as direct I/O wants it
+        chunk.write(os.urandom(_CHUNK_BYTES))
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_DIRECT, 0o600)
+        try:
+            written = 0
+            while written < size_bytes:
+                chunk[0:8] = written.to_bytes(8, "little")
+                with memoryview(chunk) as whole, whole[: min(_CHUNK_BYTES, size_bytes - written)] as piece:
+                    written += os.write(descriptor, piece)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 class Storage:

@@ -40,8 +40,8 @@ def ask(path: Path, request: Mapping[str, Any], *, timeout_seconds: float = 5.0)
         raise AgentUnreachable("the answer is not an object")
     if document.get("ok"):
         return document
-    error = document.get("error") or {}
-    raise AgentRefused(": ".join(str(error[key]) for key in ("field", "message") if error.get(key)) or "refused")
+    why = document.get("error") or {}
+    raise AgentRefused(": ".join(str(why[key]) for key in ("field", "message") if why.get(key)) or "refused")
 
 
 def read_windows(document: Mapping[str, Any], names: Mapping[str, str]) -> list[AgentWindow]:

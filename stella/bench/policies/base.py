@@ -3,7 +3,7 @@
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Protocol
 
 from stella.bench.results import PolicyReport, Refusal
 from stella.bench.scenario import Scenario
@@ -19,8 +19,8 @@ class PolicyError(Exception):
 class LabPort(Protocol):
     """The part of `stella.bench.lab.Lab` that policies use."""
 
-    @property
-    def directory(self) -> Path: ...
+    home: Path  # for sockets and state: its path is short
+    partition: str  # the guests' parent, as libvirt names it
 
     @property
     def uri(self) -> str:
@@ -28,12 +28,18 @@ class LabPort(Protocol):
         ...
 
     @property
-    def partition(self) -> str:
-        """The cgroup parent of the guests, below the root of each hierarchy."""
+    def network_namespace(self) -> str:
+        """Its name, with the bridges and taps."""
         ...
 
-    def spawn(self, argv: Sequence[str]) -> "subprocess.Popen[bytes]":
-        """Start the agent: in the lab's network namespace, counted as the agent's CPU."""
+    def spawn(
+        self,
+        argv: Sequence[str],
+        *,
+        stdout: int | IO[bytes] = subprocess.DEVNULL,
+        stderr: int | IO[bytes] = subprocess.DEVNULL,
+    ) -> "subprocess.Popen[bytes]":
+        """Start the agent in the lab's network namespace."""
         ...
 
 
@@ -45,6 +51,11 @@ class Policy(Protocol):
     """
 
     name: str
+
+    @property
+    def agent_pid(self) -> int | None:
+        """The process whose CPU and memory count as the policy's own, if there is one."""
+        ...
 
     def begin(self, lab: LabPort, scenario: Scenario, slos: Mapping[str, Slo]) -> Sequence[Refusal]: ...
 
@@ -63,6 +74,7 @@ class NonePolicy:
     """Nothing is done: what users get today on a plain host."""
 
     name = "none"
+    agent_pid: int | None = None
 
     def begin(self, lab: LabPort, scenario: Scenario, slos: Mapping[str, Slo]) -> Sequence[Refusal]:
         """Do nothing."""
@@ -90,7 +102,7 @@ def virsh(uri: str, *arguments: str) -> str:
     """Run one virsh command against the lab's libvirtd and return what it prints. Raises `PolicyError`."""
     command = ["virsh", "--connect", uri, *arguments]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_VIRSH_SECONDS, check=False)  # noqa: S603
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_VIRSH_SECONDS, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise PolicyError(f"virsh {arguments[0]}: {error}") from None
     if done.returncode:

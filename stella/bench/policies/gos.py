@@ -1,4 +1,4 @@
-"""The original's policy on our guests: `gos_law` every 3 s, measured by libvirt's statistics, acting by CFS quotas on the guests' cgroups."""
+"""The original's policy on our guests: `gos_law` every 3 s, fed by libvirt's statistics, acting by CFS quotas on their groups."""
 
 import os
 import threading
@@ -42,8 +42,7 @@ def parse_domstats(text: str) -> dict[str, dict[str, int]]:
     """The whole numbers of ``virsh domstats --raw``, by domain name."""
     found: dict[str, dict[str, int]] = {}
     current: dict[str, int] = {}
-    for line in text.splitlines():
-        line = line.strip()
+    for line in map(str.strip, text.splitlines()):
         if line.startswith("Domain:"):
             current = found.setdefault(line.split("'")[1], {})
         elif "=" in line:
@@ -95,6 +94,7 @@ class GosPolicy:
     """Runs the law in a thread of the bench. ``cgroup_root``: where the cgroup hierarchies are mounted."""
 
     name = "gos"
+    agent_pid: int | None = None  # it runs in the bench itself
 
     def __init__(self, cgroup_root: Path = Path("/sys/fs/cgroup")) -> None:
         self._root = cgroup_root

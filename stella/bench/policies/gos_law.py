@@ -6,9 +6,10 @@ them meets s at
 
     u2 = u1 + (s - p1) * (u1 - u0) / (p1 - p0).
 
-Where the line has no use (first step, no change, or a slope that says that more CPU gives less performance) a fixed step is made in the
-right direction. One step is bounded. What is held back from all CPU VMs together is divided among them by the CPU they could use; a CPU VM
-with an SLO is never pressed below it. The original ran on whole CPUs of two VMs; the bounds that it had at compile time are left out.
+Where the line has no use (first step, no change, or a slope that says that more CPU gives less performance) a fixed step is made
+in the right direction. One step is bounded. What is left to the CPU VMs together is divided among them by the CPU they could use;
+a CPU VM with an SLO is never pressed below it. The original ran on whole CPUs of two VMs; the bounds that it had at compile time
+are left out.
 """
 
 from collections.abc import Mapping
@@ -57,10 +58,8 @@ def secant_step(now: Point, before: Point | None) -> float:
     gap = 1.0 - now.attainment_ratio
     rise = now.attainment_ratio - before.attainment_ratio if before else 0.0
     run = now.held_cores - before.held_cores if before else 0.0
-    if rise and run and run / rise > 0:
-        step = gap * run / rise
-    else:
-        step = FIRST_STEP_CORES if gap > 0 else -FIRST_STEP_CORES
+    fixed = FIRST_STEP_CORES if gap > 0 else -FIRST_STEP_CORES
+    step = gap * run / rise if rise and run / rise > 0 else fixed
     return max(-LARGEST_STEP_CORES, min(LARGEST_STEP_CORES, step))
 
 

@@ -92,6 +92,7 @@ class StaticPolicy:
     """Sets the knobs once. What this host's libvirt or kernel cannot set is noted in the results."""
 
     name = "static"
+    agent_pid: int | None = None
 
     def __init__(self, cores: int | None = None) -> None:
         self._cores = cores

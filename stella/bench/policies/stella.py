@@ -59,7 +59,12 @@ class StellaPolicy:
     def _socket(self) -> Path:
         """Beside the lab's own sockets: a socket's path has at most 107 bytes."""
         assert self._lab is not None
-        return self._lab.directory / "xgos.sock"
+        return self._lab.home / "xgos.sock"
+
+    @property
+    def agent_pid(self) -> int | None:
+        """The agent's process."""
+        return self._process.pid if self._process else None
 
     def begin(self, lab: LabPort, scenario: Scenario, slos: Mapping[str, Slo]) -> Sequence[Refusal]:
         """Start the agent and set the SLOs. Raises `PolicyError` when it does not come up."""
@@ -80,11 +85,18 @@ class StellaPolicy:
     def _start(self) -> None:
         assert self._lab is not None
         config = str(self._directory / "xgos.toml")
-        self._process = self._lab.spawn([sys.executable, "-m", "stella.cmd.xgos", "run", "--config", config])
+        argv = [sys.executable, "-m", "stella.cmd.xgos", "run", "--config", config]
+        with (self._directory / "xgos.log").open("ab") as log:
+            self._process = self._lab.spawn(argv, stdout=log, stderr=log)
         self._stopped = False
 
     def _last_words(self) -> str:
         code = self._process.poll() if self._process else None
+        with contextlib.suppress(OSError):
+            lines = (self._directory / "xgos.log").read_text(errors="replace").strip().splitlines()
+            return (
+                f"{'is silent' if code is None else f'ended with {code}'}: {lines[-1][-200:] if lines else 'no word'}"
+            )
         return "is silent" if code is None else f"ended with {code}"
 
     def _status(self) -> dict[str, Any]:

@@ -21,7 +21,7 @@ COLOURS = {"none": "#D55E00", "static": "#E69F00", "gos": "#CC79A7", "stella": "
 _DASHES: dict[str, Any] = {"none": (0, (4, 1.5)), "static": (0, (1, 1)), "gos": (0, (6, 1, 1, 1))}
 _OTHER_COLOUR = "#555555"
 _INK, _PALE, _GRID = "#24292f", "#eceff1", "#d0d7de"
-_STYLE = {
+_STYLE: Any = {
     "font.family": "sans-serif",
     "font.size": 9.5,
     "axes.edgecolor": "#8c959f",
@@ -74,7 +74,7 @@ def _dress(axes: Axes, unit: str, events: Sequence[Mapping[str, Any]], most: flo
         axes.spines[side].set_visible(False)
     axes.grid(axis="y", color=_GRID, linewidth=0.6)
     axes.set_axisbelow(True)
-    axes.set_ylim(0, most * 1.15 or 1.0)
+    axes.set_ylim(0, most * (1.35 if events else 1.15) or 1.0)  # room for the events' words
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value, unit) if value else "0"))
     for i, event in enumerate(events):
         axes.axvline(event["at_seconds"], color=_INK, linewidth=0.9, linestyle=(0, (1, 2)))
@@ -86,6 +86,7 @@ def _dress(axes: Axes, unit: str, events: Sequence[Mapping[str, Any]], most: flo
             textcoords="offset points",
             fontsize=8,
             va="top",
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.6},
         )
 
 
@@ -93,11 +94,25 @@ def _line(axes: Axes, policy: str, values: Sequence[float | None]) -> None:
     middles = [k + 0.5 for k in range(len(values))]
     shown = [float("nan") if v is None else v for v in values]
     width = 2.0 if policy == "stella" else 1.5
-    axes.plot(middles, shown, color=colour(policy), linestyle=_DASHES.get(policy, "-"), linewidth=width, label=policy, zorder=3)
+    axes.plot(
+        middles,
+        shown,
+        color=colour(policy),
+        linestyle=_DASHES.get(policy, "-"),
+        linewidth=width,
+        label=policy,
+        zorder=3,
+    )
 
 
 def objective_chart(
-    name: str, unit: str, kind: str, tables: Mapping[str, Table], events: Sequence[Mapping[str, Any]], *, title: str = ""
+    name: str,
+    unit: str,
+    kind: str,
+    tables: Mapping[str, Table],
+    events: Sequence[Mapping[str, Any]],
+    *,
+    title: str = "",
 ) -> Chart:
     """One promise under every policy, the promised value as a black step, and a strip per policy with its missed seconds filled."""
     with rc_context(_STYLE):
@@ -111,7 +126,10 @@ def objective_chart(
             promised = table.numbers(f"{name}.promised")
             most = max([most, *(v for v in [*values, *promised] if v is not None)])
         if promised:
-            edges, steps = list(range(len(promised) + 1)), [float("nan") if v is None else v for v in [*promised, promised[-1]]]
+            edges, steps = (
+                list(range(len(promised) + 1)),
+                [float("nan") if v is None else v for v in [*promised, promised[-1]]],
+            )
             axes.step(edges, steps, where="post", color=_INK, linewidth=1.3, label=kind, zorder=4)
         _dress(axes, unit, events, most)
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=6, frameon=False, handlelength=2.6, borderpad=0)

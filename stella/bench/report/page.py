@@ -16,7 +16,9 @@ PAGE_NAME = "report.html"
 
 def environment() -> Environment:
     """The template environment; everything is escaped but the charts, which are ours."""
-    found = Environment(loader=PackageLoader("stella.bench.report", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    found = Environment(
+        loader=PackageLoader("stella.bench.report", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
     found.filters.update(quantity=quantity, share=share, verdict=verdict, metric=metric_name, colour=colour)
     return found
 
@@ -29,7 +31,9 @@ def _charts(document: Mapping[str, Any], tables: Mapping[str, Table]) -> tuple[l
             names.setdefault(f"{o['instance']}.{o['metric']}", (o["unit"], o["kind"]))
     works = list(dict.fromkeys(name for table in tables.values() for name in table.works))
     promised = [
-        objective_chart(name, unit, kind, tables, events, title=f"{name.split('.')[0]}: {metric_name(name.split('.')[1])}")
+        objective_chart(
+            name, unit, kind, tables, events, title=f"{name.split('.')[0]}: {metric_name(name.split('.')[1])}"
+        )
         for name, (unit, kind) in names.items()
     ]
     return promised, [work_chart(name, tables, events) for name in works]
@@ -61,14 +65,18 @@ def _neighbours(document: Mapping[str, Any]) -> list[dict[str, Any]]:
 def render(document: Mapping[str, Any], tables: Mapping[str, Table]) -> tuple[str, list[Chart]]:
     """The page's text, and its charts. ``tables``: the CSV of each policy."""
     promised, works = _charts(document, tables) if tables else ([], [])
-    text = environment().get_template("report.html.j2").render(
-        document=document,
-        policies=document["policies"],
-        promises=_promises(document),
-        neighbours=_neighbours(document),
-        promised=[(chart, Markup(chart.svg)) for chart in promised],  # noqa: S704 (drawn by us, texts escaped by matplotlib)
-        works=[(chart, Markup(chart.svg)) for chart in works],  # noqa: S704
-        events=_events(document),
+    text = (
+        environment()
+        .get_template("report.html.j2")
+        .render(
+            document=document,
+            policies=document["policies"],
+            promises=_promises(document),
+            neighbours=_neighbours(document),
+            promised=[(chart, Markup(chart.svg)) for chart in promised],  # noqa: S704 (drawn by us, texts escaped by matplotlib)
+            works=[(chart, Markup(chart.svg)) for chart in works],  # noqa: S704
+            events=_events(document),
+        )
     )
     return text, [*promised, *works]
 

@@ -18,7 +18,9 @@ class Table:
     def missed(self, name: str) -> list[bool]:
         """For a floor: where it was asked for and less than 95 % of what was promised was got."""
         rows = zip(self.numbers(name), self.numbers(f"{name}.promised"), self.numbers(f"{name}.asked"), strict=True)
-        return [bool(asked) and value is not None and got is not None and got < 0.95 * value for got, value, asked in rows]
+        return [
+            bool(asked) and value is not None and got is not None and got < 0.95 * value for got, value, asked in rows
+        ]
 
     @property
     def objectives(self) -> list[str]:
@@ -29,7 +31,9 @@ class Table:
     def works(self) -> list[str]:
         """The columns of loads without a promise."""
         promised = self.objectives
-        owned = {f"{name}{end}" for name in promised for end in ("", ".agent", ".status", ".cause", ".promised", ".asked")}
+        owned = {
+            f"{name}{end}" for name in promised for end in ("", ".agent", ".status", ".cause", ".promised", ".asked")
+        }
         return [name for name in self.columns if name != "time_seconds" and name not in owned]
 
 

@@ -55,7 +55,9 @@ def _grid(rows: Sequence[Sequence[str]], right: set[int]) -> list[str]:
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = []
     for n, row in enumerate(rows):
-        cells = [cell.rjust(w) if i in right else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))]
+        cells = [
+            cell.rjust(w) if i in right else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+        ]
         lines.append("  ".join(cells).rstrip())
         if n == 0:
             lines.append("  ".join("─" * w for w in widths))
@@ -72,7 +74,10 @@ def text_table(document: Mapping[str, Any]) -> str:
     for policy in policies.values():
         shown += [o for o in policy["objectives"] if objective_of({"objectives": shown}, o) is None]
     for like in shown:
-        row = [like["instance"], f"{metric_name(like['metric'])} {like['kind']} {quantity(like['value'], like['unit'])}"]
+        row = [
+            like["instance"],
+            f"{metric_name(like['metric'])} {like['kind']} {quantity(like['value'], like['unit'])}",
+        ]
         last: Mapping[str, Any] | None = None
         for name in names:
             last = objective_of(policies[name], like)

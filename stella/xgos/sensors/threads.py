@@ -38,7 +38,6 @@ class Threads:
         self._threads: dict[int, _Thread] = {}
         self._next_refresh = first_refresh_seconds
         self._hints: dict[int, tuple[Role, int]] = {}
-        self._foreign: tuple[int, ...] = ()
         self.refreshes = 0
         self._refresh()
 
@@ -49,6 +48,8 @@ class Threads:
 
     def hint(self, roles: dict[int, tuple[Role, int]]) -> None:
         """What cgroups tell of threads (by tid): used for those whose names say nothing, and to find vhost threads."""
+        if not self._hints:
+            self._next_refresh = 0.0
         self._hints = roles
 
     def read(self, monotonic_seconds: float, *, slices: bool) -> tuple[ThreadReading, ...]:

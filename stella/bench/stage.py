@@ -1,0 +1,88 @@
+"""A scenario put on a laboratory: its guests, and its events at their time."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+from stella.bench.lab.laboratory import Lab
+from stella.bench.lab.model import Backend, Guest, Uplink, Workload
+from stella.bench.policies.base import Policy
+from stella.bench.results import Refusal
+from stella.bench.scenario import Event, Load, Scenario
+from stella.model.slo import Slo
+
+
+def uplinks(scenario: Scenario) -> tuple[Uplink, ...]:
+    """The lab's uplinks."""
+    return tuple(Uplink(u.name, u.rate_bytes_per_second) for u in scenario.uplinks)
+
+
+def backends(scenario: Scenario) -> tuple[Backend, ...]:
+    """The lab's back ends."""
+    return tuple(Backend(b.name, b.kind, b.rate_bytes_per_second) for b in scenario.backends)
+
+
+def workload(load: Load) -> Workload:
+    """A load as the lab knows it: keys of other kinds at their defaults."""
+    given: dict[str, Any] = {"kind": load.kind}
+    kinds = {
+        "udp": ("packet_bytes", "direction", "rate"),
+        "disk": ("pattern", "block_bytes", "depth", "rate"),
+        "cpu": ("threads",),
+    }
+    for key in kinds.get(load.kind, ()):
+        given[key] = getattr(load, key)
+    return Workload(**given)
+
+
+def guests(scenario: Scenario) -> tuple[Guest, ...]:
+    """All guests, idle: the loads are started together once the policy is in force."""
+    return tuple(
+        Guest(
+            name=i.name,
+            vcpus=i.vcpus,
+            memory_bytes=i.memory_bytes,
+            workloads=tuple(workload(load) for load in i.loads),
+            disk=(i.disk.backend, i.disk.size_bytes) if i.disk else None,
+            uplink=i.uplink,
+            start_idle=True,
+        )
+        for i in scenario.instances
+    )
+
+
+def slos_at_start(scenario: Scenario) -> dict[str, Slo]:
+    """The SLOs in force before the first event."""
+    return {i.name: i.slo for i in scenario.instances if i.slo is not None}
+
+
+def started_at_once(scenario: Scenario) -> list[str]:
+    """The instances whose loads run from the start."""
+    return [i.name for i in scenario.instances if i.loads and not scenario.starts_idle(i.name)]
+
+
+def changes(before: Sequence[Load], after: Sequence[Load]) -> list[tuple[int, Mapping[str, Any]]]:
+    """What a ``workload`` event changes: the index of each load and its changed keys."""
+    found: list[tuple[int, Mapping[str, Any]]] = []
+    for index, (old, new) in enumerate(zip(before, after, strict=True)):
+        keys = {f.name: getattr(new, f.name) for f in fields(Load) if getattr(new, f.name) != getattr(old, f.name)}
+        if keys:
+            found.append((index, keys))
+    return found
+
+
+def apply(event: Event, before: Sequence[Load], lab: Lab, policy: Policy) -> Sequence[Refusal]:
+    """Let one event happen. ``before``: the loads of its instance until then."""
+    match event.what:
+        case "start":
+            lab.start(event.instance)
+        case "stop":
+            lab.stop(event.instance)
+        case "slo":
+            return policy.slo_changed(event.instance, event.slo, event.at_seconds)
+        case "workload":
+            for index, keys in changes(before, event.loads):
+                lab.change(event.instance, index=index, **keys)
+        case "agent":
+            policy.agent_event(event.action)
+    return ()

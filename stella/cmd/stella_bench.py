@@ -1,0 +1,191 @@
+"""``stella-bench``: run scenarios on real guests under several policies, and compare what they kept."""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+
+from stella.bench.generate import CostModel, generate
+from stella.bench.keys import InvalidScenario
+from stella.bench.policies import NAMES
+from stella.bench.progress import Progress
+from stella.bench.scenario import check_machine
+from stella.bench.scenario_file import load_scenario
+
+OK, INVALID_SCENARIO, INVALID_RUN, INTERRUPTED = 0, 2, 3, 130
+DEFAULT_CACHE = Path("/var/tmp/stella-bench")  # noqa: S108 (a real disk; the lab refuses what is not its own there)
+_EPILOG = """exit status: 0 the run is valid, 2 the scenario is invalid (one line that names the key), 3 the run is invalid
+(one line that says why), 130 interrupted; always cleaned up"""
+
+
+def _policies(text: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    for name in names:
+        if name not in NAMES:
+            raise argparse.ArgumentTypeError(f"{name!r} is not one of {', '.join(NAMES)}")
+    if not names:
+        raise argparse.ArgumentTypeError("at least one policy")
+    return names
+
+
+def _at_least(least: float) -> "type[float]":
+    def read(text: str) -> float:
+        value = float(text)
+        if not least <= value < 1e6:
+            raise argparse.ArgumentTypeError(f"must be at least {least:g}")
+        return value
+
+    return read  # type: ignore[return-value]
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    top = argparse.ArgumentParser(prog="stella-bench", description=__doc__, epilog=_EPILOG)
+    commands = top.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("run", help="run a scenario under policies (needs root)", epilog=_EPILOG)
+    run.add_argument("scenario", type=Path, metavar="SCENARIO.yaml")
+    run.add_argument(
+        "--policy", type=_policies, default=("none", "stella"), help=f"names joined by commas: {', '.join(NAMES)}"
+    )
+    run.add_argument(
+        "--output", type=Path, required=True, metavar="DIR", help="where results.json, CSV, report and pictures go"
+    )
+    run.add_argument(
+        "--solo", type=_at_least(1), default=0.0, metavar="SECONDS", help="first measure each load alone for so long"
+    )
+    run.add_argument(
+        "--repeat", type=int, default=1, choices=range(1, 101), metavar="N", help="run each policy N times"
+    )
+    run.add_argument(
+        "--cache", type=Path, default=DEFAULT_CACHE, metavar="DIR", help="keeps the guest image (default: %(default)s)"
+    )
+    check = commands.add_parser("check", help="check scenarios without running them")
+    check.add_argument("scenarios", type=Path, nargs="+", metavar="SCENARIO.yaml")
+    made = commands.add_parser("generate", help="write scenarios made from a seed")
+    made.add_argument("--seed", type=int, required=True)
+    made.add_argument("--count", type=int, default=20, choices=range(1, 1001), metavar="N")
+    made.add_argument("--output", type=Path, required=True, metavar="DIR")
+    made.add_argument("--duration", type=int, default=60, metavar="SECONDS")
+    made.add_argument(
+        "--capacity-cores",
+        type=_at_least(0.5),
+        default=None,
+        help="left for instances after overhead (default: cores less 10 %%)",
+    )
+    costs = CostModel()
+    for name, what in (("packet", "a packet"), ("request", "a disk request"), ("byte", "a byte of it")):
+        default = getattr(costs, f"{name}_seconds")
+        made.add_argument(
+            f"--{name}-seconds", type=_at_least(0), default=default, help=f"CPU of {what} (default: %(default)s)"
+        )
+    report = commands.add_parser("report", help="make the report of a finished run again")
+    report.add_argument("directory", type=Path, metavar="DIR")
+    return top
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The program. Returns the exit status."""
+    options = parser().parse_args(arguments)
+    progress = Progress()
+    try:
+        match options.command:
+            case "run":
+                return _run(options, progress)
+            case "check":
+                for path in options.scenarios:
+                    scenario = load_scenario(path)
+                    print(
+                        f"{path}: {scenario.name}: {len(scenario.instances)} instances, {scenario.duration_seconds} s"
+                    )
+                return OK
+            case "generate":
+                return _generate(options)
+            case _:
+                return _report(options.directory)
+    except InvalidScenario as error:
+        progress.close()
+        print(error, file=sys.stderr)
+        return INVALID_SCENARIO
+    except KeyboardInterrupt:
+        progress.note("interrupted; cleaned up")
+        return INTERRUPTED
+    finally:
+        progress.close()
+
+
+def _run(options: argparse.Namespace, progress: Progress) -> int:
+    scenario = load_scenario(options.scenario)
+    check_machine(scenario, cores=os.cpu_count() or 1)
+    if os.geteuid() != 0:
+        print("stella-bench: run needs root (libvirt, network namespaces, cgroups)", file=sys.stderr)
+        return INVALID_SCENARIO
+    from stella.bench.lab.model import WorkloadError  # noqa: PLC0415 (the other commands need no laboratory)
+    from stella.bench.policies.base import PolicyError  # noqa: PLC0415
+    from stella.bench.report import text_table, write_report  # noqa: PLC0415
+    from stella.bench.run import InvalidRun, Options, invalid_reasons, run_all  # noqa: PLC0415
+
+    chosen = Options(
+        policies=options.policy,
+        output=options.output,
+        cache=options.cache,
+        solo_seconds=options.solo,
+        repeat=options.repeat,
+    )
+    try:
+        document = run_all(scenario, chosen, progress)
+    except (InvalidRun, PolicyError) as error:
+        progress.close()
+        if isinstance(error.__cause__, WorkloadError):
+            print(f"instances: {error}", file=sys.stderr)
+            return INVALID_SCENARIO
+        print(f"stella-bench: the run is invalid: {error}", file=sys.stderr)
+        return INVALID_RUN
+    progress.step("drawing the report")
+    page = write_report(options.output, document)
+    progress.close()
+    print(text_table(document))
+    print(f"\nreport: {page.resolve()}")
+    reasons = invalid_reasons(document)
+    for reason in reasons:
+        print(f"stella-bench: the run is invalid: {reason}", file=sys.stderr)
+    return INVALID_RUN if reasons else OK
+
+
+def _generate(options: argparse.Namespace) -> int:
+    costs = CostModel(
+        packet_seconds=options.packet_seconds,
+        request_seconds=options.request_seconds,
+        byte_seconds=options.byte_seconds,
+    )
+    capacity = options.capacity_cores or 0.9 * (os.cpu_count() or 1)
+    made = generate(
+        options.seed, options.count, costs=costs, capacity_cores=capacity, duration_seconds=options.duration
+    )
+    options.output.mkdir(parents=True, exist_ok=True)
+    for document in made:
+        path = options.output / f"{document['name']}.yaml"
+        path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
+        print(path)
+    return OK
+
+
+def _report(directory: Path) -> int:
+    from stella.bench.report import text_table, write_report  # noqa: PLC0415
+
+    try:
+        document = json.loads((directory / "results.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        print(f"stella-bench: {directory}: no results: {error}", file=sys.stderr)
+        return INVALID_SCENARIO
+    page = write_report(directory, document)
+    print(text_table(document))
+    print(f"\nreport: {page.resolve()}")
+    return OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())

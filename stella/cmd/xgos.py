@@ -1,0 +1,141 @@
+"""`xgos`: the node agent, and the command line that asks it.
+
+Exit codes: 0 done; 1 the agent failed; 2 wrong usage, wrong configuration or refused (nothing was changed); 3 the agent
+cannot be reached; 130 interrupted. Errors are one line on standard error that names the field.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NoReturn
+
+import stella
+from stella.cmd import xgos_slo
+from stella.model.slo import InvalidSlo
+from stella.xgos import present
+from stella.xgos.client import DEFAULT_SOCKET, Client, RequestRefused, Unreachable
+from stella.xgos.config import DEFAULT_PATH, InvalidConfig, Mode, Options, load_config
+from stella.xgos.requests import one_line
+
+USAGE, UNREACHABLE, INTERRUPTED = 2, 3, 130
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(USAGE, f"xgos: {one_line(message)}\n")
+
+
+def _agent_options() -> _Parser:
+    parser = _Parser(add_help=False)
+    parser.add_argument("--config", type=Path, metavar="FILE", help=f"default {DEFAULT_PATH}, if there is one")
+    parser.add_argument("--root", type=Path, default=Path("/"), metavar="DIR", help="look at the host trees below DIR")
+    parser.add_argument("--dry-run", action="store_true", help="print what would be written, write nothing")
+    return parser
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    parser = _Parser(
+        prog="xgos",
+        allow_abbrev=False,
+        description="Stella's node agent. Without a command: run.",
+    )
+    parser.add_argument("--version", action="version", version=f"xgos {stella.__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    agent = _agent_options()
+    run = commands.add_parser("run", parents=[agent], help="run the agent", allow_abbrev=False)
+    run.add_argument("--mode", choices=list(Mode), help="instead of the configuration's")
+    run.add_argument("--once", action="store_true", help="one tick, print it, end")
+    run.add_argument("--release", action="store_true", help="restore every knob that was changed, and end")
+    commands.add_parser("release", parents=[agent], help="restore every knob that was changed", allow_abbrev=False)
+    shared = _Parser(add_help=False)
+    shared.add_argument("--socket", type=Path, default=DEFAULT_SOCKET, metavar="PATH", help=f"default {DEFAULT_SOCKET}")
+    shared.add_argument("-f", "--format", choices=("table", "json"), default="table")
+    xgos_slo.add_parsers(commands, shared)
+    events = commands.add_parser("events", parents=[shared], help="the log of violations", allow_abbrev=False)
+    events.add_argument("instance", nargs="?", metavar="UUID-OR-NAME")
+    events.add_argument("--open", action="store_true", help="only those that last")
+    commands.add_parser("status", parents=[shared], help="the agent's own state", allow_abbrev=False)
+    commands.add_parser("instances", parents=[shared], help="all instances of this host", allow_abbrev=False)
+    commands.add_parser("calibrate", parents=[shared], help="measure what I/O costs on this host", allow_abbrev=False)
+    return parser
+
+
+def _run_agent(options: argparse.Namespace) -> int:
+    config = load_config(options.config)
+    if getattr(options, "mode", None):
+        config = replace(config, mode=Mode(options.mode))
+    if not options.root.is_dir():
+        raise InvalidConfig("--root", f"{options.root}: is no directory")
+    from stella.xgos import agent  # noqa: PLC0415  # the other commands need neither libvirt nor the loop
+
+    return agent.run(
+        config,
+        Options(
+            once=getattr(options, "once", False),
+            dry_run=options.dry_run,
+            release=options.command == "release" or getattr(options, "release", False),
+            root=options.root,
+        ),
+    )
+
+
+def _ask(options: argparse.Namespace) -> str:
+    client = Client(options.socket, timeout_seconds=120.0 if options.command == "calibrate" else 15.0)
+    as_json = options.format == "json"
+    match options.command:
+        case "slo":
+            return xgos_slo.run(options, client)
+        case "events":
+            keys = {"instance": options.instance} if options.instance else {}
+            found = client.violations(open=options.open, **keys)
+            return json.dumps(found, indent=2) if as_json else present.violations_text(found)
+        case "instances":
+            instances = client.instances()
+            shown = "\n\n".join(present.instance_text(instance) for instance in instances)
+            return json.dumps(instances, indent=2) if as_json else shown or "no instances"
+        case "calibrate":
+            priors = client.ask("calibrate")["priors"]
+            return json.dumps(priors, indent=2) if as_json else present.table(("PRIOR", "VALUE"), list(priors.items()))
+    status = client.status()
+    return json.dumps(status, indent=2) if as_json else present.status_text(status)
+
+
+def _fail(code: int, line: str) -> int:
+    print(f"xgos: {one_line(line)}", file=sys.stderr)
+    return code
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words and words[0].startswith("-") and words[0] not in ("-h", "--help", "--version"):
+        words.insert(0, "run")  # `xgos --root DIR --once`, `xgos --release`
+    try:
+        options = build_parser().parse_args(words)
+        if options.command in ("run", "release"):
+            return _run_agent(options)
+        print(_ask(options))
+    except (InvalidConfig, InvalidSlo) as error:
+        option = xgos_slo.option_of(error.field)
+        return _fail(USAGE, f"{option}: {error}" if option else str(error))
+    except RequestRefused as error:
+        return _fail(USAGE, xgos_slo.refusal(error))
+    except Unreachable as error:
+        return _fail(UNREACHABLE, str(error))
+    except SystemExit as error:  # argparse: its own codes, whether --help or wrong usage
+        return error.code if isinstance(error.code, int) else USAGE
+    except BrokenPipeError:
+        return 0
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

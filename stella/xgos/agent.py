@@ -1,0 +1,281 @@
+"""The agent's process: puts the parts together, runs the loop, and leaves the host as it was."""
+
+import contextlib
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from stella.control.cost import Prior
+from stella.control.integrate import Memory, Settings, decide
+from stella.model import wire
+from stella.model.allocation import Decision, Outcome, Write, WriteResult
+from stella.model.snapshot import Snapshot
+from stella.xgos import costs_file, reservation
+from stella.xgos.apply import Apply
+from stella.xgos.audit import Audit
+from stella.xgos.config import Config, Mode, Options
+from stella.xgos.control_socket import ControlSocket
+from stella.xgos.exporter import MetricsServer
+from stella.xgos.guard import Guard
+from stella.xgos.history import History
+from stella.xgos.host_files import Broken, HostFiles, Unsupported
+from stella.xgos.host_scheduler import HostScheduler
+from stella.xgos.intent import IntentStore
+from stella.xgos.journal import Journal
+from stella.xgos.line_log import LineWriter
+from stella.xgos.loop import Books, Loop
+from stella.xgos.plan import plan
+from stella.xgos.senses import Senses, open_senses
+from stella.xgos.slo_file import SloFile
+from stella.xgos.violations import ViolationLog
+
+_LOG = logging.getLogger(__name__)
+_SAVE_SECONDS = 10.0
+_HYPERVISOR_SECONDS = 5.0
+FAILED = 1
+
+
+class HostHands:
+    """Touches the host: the plan's writes through `Apply`, and the guard's heartbeat. With ``observe`` it only beats."""
+
+    def __init__(self, apply: Apply, guard: Guard | None, *, observe: bool) -> None:
+        self._apply = apply
+        self._guard = guard
+        self._observe = observe
+        self._written: dict[str, str] = {}
+
+    def planned(self, snapshot: Snapshot, decision: Decision) -> tuple[Write, ...]:
+        """What would be written now."""
+        return plan(snapshot, decision, self._apply.journal.originals)
+
+    def act(self, snapshot: Snapshot, decision: Decision) -> tuple[tuple[Outcome, ...], int]:
+        """See `stella.xgos.loop.Hands.act`."""
+        if self._observe:
+            return (), 0
+        writes = self.planned(snapshot, decision)
+        reasserted = sum(1 for w in writes if self._written.get(w.path, w.previous) != w.previous)
+        if reasserted:
+            _LOG.warning("%d knobs had been changed by somebody else and are set again", reasserted)
+        outcomes = self._apply.apply(writes, snapshot.wall_seconds)
+        for outcome in outcomes:
+            if outcome.result is WriteResult.WRITTEN:
+                self._written[outcome.write.path] = outcome.write.value
+            else:
+                self._written.pop(outcome.write.path, None)
+        return outcomes, reasserted
+
+    def beat(self) -> None:
+        """Tell the guard; start another one when it died."""
+        if self._guard is not None and not self._guard.beat():
+            _LOG.error("the guard died; starting another")
+            self._guard.start()
+
+
+def settings_of(config: Config, prior: Prior | None) -> Settings:
+    """The control law's settings from the operator's configuration and the host's calibration."""
+    settings = Settings(
+        capacity_cores=config.capacity_cpu_cores,
+        host_reserved_cores=config.host_reserved_cpu_cores,
+        margin=config.reservation_margin_ratio,
+    )
+    return replace(settings, prior=prior) if prior else settings
+
+
+@dataclass(frozen=True, slots=True)
+class _Paths:
+    """Files below the state directory."""
+
+    state: Path
+
+    @property
+    def journal(self) -> str:
+        return str(self.state / "journal")
+
+    @property
+    def costs(self) -> Path:
+        return self.state / "costs.json"
+
+
+def _open_apply(config: Config, options: Options) -> Apply:
+    files = HostFiles(os.fspath(options.root))
+    paths = _Paths(config.state_directory)
+    journal = Journal.load(paths.journal)
+    if journal.set_aside:
+        _LOG.error("journal set aside: %s", journal.set_aside)
+    audit = Audit(str(paths.state / "audit.jsonl"))
+    return Apply(files, HostScheduler(files), journal, audit, dry_run=options.dry_run)
+
+
+def run(config: Config, options: Options) -> int:
+    """Run the agent as configured. Returns the process's exit code."""
+    level = getattr(logging, config.log_level.name)
+    logging.basicConfig(level=level, format="%(asctime)s xgos %(levelname)s %(message)s", stream=sys.stderr)
+    try:
+        if options.release:
+            return release(config, options)
+        if options.once:
+            return once(config, options)
+        return _serve(config, options)
+    except (Broken, reservation.AlreadyRunning, OSError) as error:
+        print(f"xgos: {error}", file=sys.stderr)
+        return FAILED
+
+
+def release(config: Config, options: Options) -> int:
+    """Put every knob back as it was."""
+    apply = _open_apply(config, options)
+    if apply.dry_run:
+        for entry in apply.journal.entries:
+            print(
+                f"would restore {entry.path} to {entry.original!r}" if entry.original else f"would remove {entry.path}"
+            )
+        return 0
+    results = apply.release(time.time())
+    failed = [r for r in results if r.error]
+    for each in failed:
+        print(f"xgos: {each.path}: {each.error}", file=sys.stderr)
+    print(f"released {sum(1 for r in results if not r.error and not r.gone)} knobs, {len(failed)} failed")
+    return FAILED if failed else 0
+
+
+def once(config: Config, options: Options) -> int:
+    """One tick: prints what was seen, decided, and written (or, in a dry run and in observe mode, would be) as JSON."""
+    apply = _open_apply(config, options)
+    senses = open_senses(os.fspath(options.root), uri=config.libvirt_uri)
+    try:
+        senses.wait_ready(_HYPERVISOR_SECONDS)
+        paths = _Paths(config.state_directory)
+        learned = costs_file.load(paths.costs)
+        settings = settings_of(config, learned.prior)
+        intents = IntentStore(paths.state / "intents.json")
+        books_file = SloFile(Path(config.slo_file)) if config.slo_file else None
+        first = senses.sense()
+        recorded = options.root != Path("/")
+        _, _, memory = decide(first, intents.intents, costs_file.recall(learned), settings)
+        if books_file is not None:
+            _adopt(intents, books_file, first)
+        if not recorded:
+            time.sleep(config.tick_milliseconds / 1000)
+        snapshot = senses.sense()
+        decision, _, _ = decide(snapshot, intents.intents, memory, settings)
+        hands = HostHands(apply, None, observe=False)
+        writes = hands.planned(snapshot, decision)
+        act = config.mode is Mode.ENFORCE and not options.dry_run
+        outcomes = apply.apply(writes, snapshot.wall_seconds) if act else ()
+        shown = {"snapshot": snapshot, "decision": decision, "writes": writes, "outcomes": outcomes}
+        print(wire.dumps({key: wire.encode(value) for key, value in shown.items()}))
+    finally:
+        senses.close()
+    return 0
+
+
+def _adopt(intents: IntentStore, file: SloFile, snapshot: Snapshot) -> None:
+    """Take the file's SLOs as they stand, for a single tick."""
+    file.poll()
+    for instance in snapshot.instances:
+        slo = file.slos.get(instance.uuid) or file.slos.get(instance.name)
+        if slo is not None:
+            intents.set(instance.uuid, slo, reserved_cpu_cores=float(instance.vcpus), estimated=True)
+
+
+@contextlib.contextmanager
+def _signals(stop: threading.Event) -> Iterator[None]:
+    """SIGTERM and SIGINT end the loop after its tick."""
+
+    def end(_number: int, _frame: object) -> None:
+        stop.set()
+
+    before = {n: signal.signal(n, end) for n in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _serve(config: Config, options: Options) -> int:
+    """The agent proper: from the lock to the release."""
+    stop = threading.Event()
+    with contextlib.ExitStack() as stack, _signals(stop):
+        senses = open_senses(os.fspath(options.root), uri=config.libvirt_uri)
+        stack.callback(senses.close)
+        apply = _open_apply(config, options)
+        stack.callback(reservation.HostLock(HostFiles(os.fspath(options.root)), senses.hierarchy).close)
+        guard = _prepare(config, options, senses, apply)
+        if guard is not None:
+            stack.callback(guard.close)
+            stack.callback(_log_release, apply)
+        loop = _assemble(config, senses, HostHands(apply, guard, observe=config.mode is Mode.OBSERVE), stack)
+        senses.wait_ready(_HYPERVISOR_SECONDS)
+        stack.enter_context(_serving(loop, config))
+        saver = threading.Thread(target=_save_until, args=(stop, loop, config), name="saver", daemon=True)
+        saver.start()
+        _LOG.info("mode %s, %d ms a tick, %s", config.mode, config.tick_milliseconds, config.libvirt_uri)
+        loop.run(stop)
+        saver.join(timeout=_SAVE_SECONDS)
+        _LOG.info("stopping: the host is restored")
+    return 0
+
+
+def _prepare(config: Config, options: Options, senses: Senses, apply: Apply) -> Guard | None:
+    """The agent's own CPU share and, when it may act, its guard. What a killed agent left restrained is lifted first."""
+    if options.dry_run:
+        return None
+    try:
+        _LOG.info("%s", reservation.reserve(HostFiles(os.fspath(options.root)), senses.hierarchy, apply.journal))
+    except Unsupported as error:
+        _LOG.warning("%s", error)
+    guard = Guard(os.fspath(options.root), apply.journal.path)
+    if config.mode is Mode.ENFORCE:
+        guard.start()
+    return guard
+
+
+def _log_release(apply: Apply) -> None:
+    results = apply.release(time.time())
+    for each in results:
+        if each.error:
+            _LOG.error("not restored: %s: %s", each.path, each.error)
+
+
+def _assemble(config: Config, senses: Senses, hands: HostHands, stack: contextlib.ExitStack) -> Loop:
+    state = config.state_directory
+    state.mkdir(mode=0o750, parents=True, exist_ok=True)
+    learned = costs_file.load(_Paths(state).costs)
+    writer = LineWriter()
+    stack.callback(writer.close)
+    books = Books(
+        intents=IntentStore(state / "intents.json"),
+        history=History(state / "history", writer, now_seconds=time.time()),
+        violations=ViolationLog(state / "violations.jsonl", writer),
+        slo_file=SloFile(Path(config.slo_file)) if config.slo_file else None,
+    )
+    memory: Memory = costs_file.recall(learned)
+    return Loop(config, settings_of(config, learned.prior), senses, hands, books, memory)
+
+
+@contextlib.contextmanager
+def _serving(loop: Loop, config: Config) -> Iterator[None]:
+    """The control socket and the metrics server, while the loop runs."""
+    with contextlib.ExitStack() as stack:
+        stack.callback(ControlSocket(config.socket, loop, group=config.socket_group).close)
+        address = config.metrics_address
+        if address is not None:
+            stack.callback(MetricsServer(loop, address).close)
+        yield
+
+
+def _save_until(stop: threading.Event, loop: Loop, config: Config) -> None:
+    """Write what was learned to disk now and then, off the loop's thread, and once more at the end."""
+    path = _Paths(config.state_directory).costs
+    while True:
+        last = stop.wait(_SAVE_SECONDS)
+        loop.save(path)
+        if last:
+            return

@@ -1,0 +1,246 @@
+"""Results, fair shares, generated scenarios, the report and the command line, on runs made by hand."""
+
+import csv
+import json
+import math
+from pathlib import Path
+
+import pytest
+import yaml
+
+from stella.bench.fair import Solo, fair_cores, max_min
+from stella.bench.generate import CostModel, generate, split
+from stella.bench.judge import judge
+from stella.bench.recording import Asked, InstanceRecording, Recording, Series
+from stella.bench.report import text_table, write_report
+from stella.bench.results import PolicyReport, Refusal, Run, policy_result, results, write_results, write_series
+from stella.bench.scenario import Scenario
+from stella.bench.scenario_file import load_scenario, parse_scenario, read_scenario
+from stella.bench.verdict import AgentWindow
+from stella.cmd.stella_bench import main
+from stella.model.attainment import Cause, Status
+
+START = 1000.0
+TEXT = """
+name: "<t>"
+duration: 20s
+instances:
+  - {name: vm1, workload: {kind: udp}, slo: {network_packets: {floor: 20kpps, direction: tx}}}
+  - {name: hog, vcpus: 4, workload: {kind: cpu}}
+events: [{at: 10s, instance: hog, start: true}]
+"""
+
+
+def steady(rate: float, rate_after: float | None = None) -> Series:
+    after = rate if rate_after is None else rate_after
+    return Series([START - 1, START + 10, START + 21], [0.0, rate * 11, rate * 11 + after * 11])
+
+
+def run_of(scenario: Scenario, policy: str, rate_after: float) -> Run:
+    vm1 = InstanceRecording(
+        windows={"network_packets.tx": steady(30e3, rate_after)},
+        asked=[Asked(START - 1, "network_packets.tx", math.inf)],
+    )
+    hog = InstanceRecording(windows={"cpu_events": steady(0, 500), "cpu": steady(0, 1.2)})
+    recording = Recording(start=START, end=START + 20, instances={"vm1": vm1, "hog": hog})
+    recording.host_cpu, recording.instances_cpu = steady(1.9), steady(1.7)
+    recording.agent_cpu = steady(0.02)
+    said = [
+        AgentWindow(
+            start=int(START) + k,
+            instance="vm1",
+            metric="network_packets",
+            usage=30e3,
+            demand=None,
+            value=20e3,
+            status=Status.MET if k < 10 else Status.VIOLATED,
+            cause=None if k < 10 else Cause.CPU,
+        )
+        for k in range(20)
+    ]
+    report = PolicyReport(windows=tuple(said) if policy == "stella" else (), ticks=80, refused=())
+    if policy == "static":
+        report = PolicyReport(refused=(Refusal(instance="vm1", at_seconds=0.0, message="<script>"),))
+    verdict = judge(scenario, recording, report.windows, cores=2)
+    return Run(policy=policy, verdict=verdict, report=report, start_unix_seconds=START)
+
+
+SOLO = {
+    "vm1": Solo(instance="vm1", work_per_second=60e3, cores=1.5),
+    "hog": Solo(instance="hog", work_per_second=1000.0, cores=2.0),
+}
+
+
+def document_of(tmp_path: Path) -> dict[str, object]:
+    scenario = parse_scenario(TEXT)
+    found = {}
+    for policy, after in (("none", 9e3), ("static", 19.5e3), ("stella", 21e3)):
+        run = run_of(scenario, policy, after)
+        write_series(tmp_path / f"{policy}.csv", run)
+        found[policy] = [policy_result(scenario, run, SOLO, cores=2, series=f"{policy}.csv")]
+    machine = {"cores": 2, "accelerator": "tcg", "kernel": "6", "cgroup": "v1"}
+    document = results(scenario, machine, 0.0, found, SOLO)
+    write_results(tmp_path / "results.json", document)
+    return document
+
+
+def test_results_have_the_fixed_shape(tmp_path: Path) -> None:
+    document_of(tmp_path)
+    document = json.loads((tmp_path / "results.json").read_text())
+    assert {"scenario", "machine", "started", "policies"} <= document.keys()
+    assert document["started"] == "1970-01-01T00:00:00Z"
+    policy = document["policies"]["stella"]
+    assert {
+        *(
+            "all_met_95_ratio",
+            "all_met_100_ratio",
+            "windows",
+            "disturbed_windows",
+            "objectives",
+            "events",
+            "useful_work",
+        ),
+        *("best_effort", "host_cpu_cores", "receiver_cpu_cores", "steal_cores", "agent", "series"),
+    } <= policy.keys()
+    (objective,) = policy["objectives"]
+    assert {
+        k: objective[k] for k in ("instance", "metric", "kind", "value", "unit", "windows", "windows_with_demand")
+    } == {
+        "instance": "vm1",
+        "metric": "network_packets",
+        "kind": "floor",
+        "value": 20000.0,
+        "unit": "packets/s",
+        "windows": 20,
+        "windows_with_demand": 20,
+    }
+    assert {"met_95_ratio", "met_100_ratio", "mean", "p5", "stdev"} <= objective.keys()
+    assert {
+        "cpu_cores",
+        "peak_rss_bytes",
+        "ticks",
+        "late_ticks",
+        "libvirtd_cpu_cores_over_idle",
+        "status_agreement_ratio",
+    } <= policy["agent"].keys()
+    assert policy["events"][0].keys() >= {"at_seconds", "what", "windows_lost", "recovered_seconds"}
+    (work,) = policy["best_effort"]
+    assert work["instance"] == "hog"
+    assert work["share_of_solo"] == pytest.approx(250 / 1000, rel=0.01)
+    assert document["policies"]["none"]["all_met_95_ratio"] == 0.5
+
+
+def test_the_median_of_repeats_stands_for_the_policy() -> None:
+    runs = [{"all_met_95_ratio": r, "invalid": []} for r in (0.9, 0.7, 0.8)]
+    document = results(parse_scenario(TEXT), {}, 0.0, {"none": runs}, {})
+    assert document["policies"]["none"]["all_met_95_ratio"] == 0.8
+    assert document["policies"]["none"]["all_met_95_spread"] == [0.7, 0.9]
+    assert len(document["policies"]["none"]["repeats"]) == 3
+
+
+def test_the_series_have_the_fixed_columns(tmp_path: Path) -> None:
+    document_of(tmp_path)
+    with (tmp_path / "stella.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 20
+    row = rows[15]
+    assert row["time_seconds"] == "15"
+    assert float(row["vm1.network_packets"]) == pytest.approx(21e3)
+    assert [row[f"vm1.network_packets.{c}"] for c in ("agent", "status", "cause")] == ["30000.0", "VIOLATED", "cpu"]
+    assert float(row["hog.cpu_events"]) == pytest.approx(500)
+    with (tmp_path / "none.csv").open() as file:
+        assert next(csv.DictReader(file))["vm1.network_packets.status"] == ""
+
+
+def test_the_report_stands_alone_and_escapes(tmp_path: Path) -> None:
+    document = document_of(tmp_path)
+    page = write_report(tmp_path, document)
+    text = page.read_text()
+    assert "<script" not in text
+    assert "&lt;t&gt;" in text
+    assert text.count("<svg") == 2
+    for outside in ('src="http', 'href="http', "@import", "url(http"):
+        assert outside not in text
+    assert sorted(p.name for p in tmp_path.glob("*.png")) == ["hog.cpu_events.png", "vm1.network_packets.png"]
+
+
+def test_the_table_for_the_terminal(tmp_path: Path) -> None:
+    lines = text_table(document_of(tmp_path)).splitlines()
+    assert "none" in lines[0]
+    assert "stella" in lines[0]
+    row = next(line for line in lines if line.startswith("vm1"))
+    assert "20 kpps" in row
+    assert "50.0%" in row
+    assert row.endswith("kept")
+    assert any("refused vm1" in line for line in lines)
+
+
+def test_max_min_is_fair_and_conserves() -> None:
+    assert max_min(1.0, {"a": 4.0, "b": 0.2, "c": 4.0}) == pytest.approx({"a": 0.4, "b": 0.2, "c": 0.4})
+    assert max_min(10.0, {"a": 1.0, "b": 2.0}) == {"a": 1.0, "b": 2.0}
+    assert max_min(0.9, {"a": 4.0, "b": 4.0}, {"a": 2.0}) == pytest.approx({"a": 0.6, "b": 0.3})
+    assert max_min(0.0, {"a": 1.0}) == {"a": 0.0}
+
+
+def test_neighbours_can_expect_what_the_floors_leave() -> None:
+    shares = fair_cores(parse_scenario(TEXT), SOLO, capacity_cores=1.8)
+    # The floor costs 20e3 * 1.5 / 60e3 = 0.5 core; both want more of the other 1.3.
+    assert shares == pytest.approx({"vm1": 0.5 + 0.65, "hog": 0.65})
+
+
+def cpu_of(instance: dict[str, object], costs: CostModel) -> float:
+    scenario = read_scenario({"name": "x", "duration": "1s", "instances": [instance]})
+    (one,) = scenario.instances
+    assert one.slo is not None
+    (objective,), (load,) = one.slo.objectives, one.loads
+    assert objective.floor is not None
+    match objective.metric:
+        case "cpu":
+            return objective.floor
+        case "network_packets":
+            return objective.floor * costs.packet_seconds
+        case _:
+            assert objective.unit_bytes <= load.block_bytes
+            return objective.floor / costs.bytes_per_core(load.block_bytes)
+
+
+def test_generated_scenarios_are_repeatable_valid_and_sized() -> None:
+    costs = CostModel()
+    made = generate(7, 40, costs=costs, capacity_cores=1.8)
+    assert made == generate(7, 40, costs=costs, capacity_cores=1.8)
+    assert made[:5] == generate(7, 5, costs=costs, capacity_cores=1.8)
+    assert made != generate(8, 40, costs=costs, capacity_cores=1.8)
+    kinds = set()
+    for document in made:
+        scenario = parse_scenario(yaml.safe_dump(document))
+        promised = [i for i in document["instances"] if "slo" in i]
+        kinds |= {i.loads[0].kind for i in scenario.instances if scenario.promised(i.name)}
+        assert 2 <= len(promised) <= 4
+        assert any(not scenario.promised(i.name) for i in scenario.instances)
+        reserved = sum(cpu_of(i, costs) for i in promised)
+        assert 0.6 * 1.8 <= reserved <= 0.8 * 1.8
+    assert kinds == {"udp", "disk", "cpu"}
+
+
+def test_splitting_gives_what_one_cannot_take_to_the_others() -> None:
+    assert split(1.0, [1, 1], [0.3, 5]) == pytest.approx([0.3, 0.7])
+    assert split(1.0, [1, 3], [5, 5]) == pytest.approx([0.25, 0.75])
+
+
+def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["generate", "--seed", "1", "--count", "2", "--output", str(tmp_path / "s")]) == 0
+    paths = sorted((tmp_path / "s").glob("*.yaml"))
+    assert main(["check", *map(str, paths)]) == 0
+    assert load_scenario(paths[0]).duration_seconds == 60
+    paths[0].write_text(TEXT.replace("kind: udp", "kind: udp, pattern: x"))
+    capsys.readouterr()
+    assert main(["check", str(paths[0])]) == 2
+    assert main(["run", str(paths[0]), "--output", str(tmp_path)]) == 2
+    error = capsys.readouterr().err.splitlines()
+    assert len(error) == 2
+    assert all(line.startswith("instances[0].workload.pattern: ") for line in error)
+    document_of(tmp_path)
+    assert main(["report", str(tmp_path)]) == 0
+    assert "report.html" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(["run", str(paths[0]), "--output", str(tmp_path), "--policy", "none,magic"])
