@@ -8,7 +8,7 @@ from stella.linux.cgroup import InvalidText
 from stella.model.snapshot import Role
 
 _VCPU = re.compile(r"^CPU (\d+)/")
-_IOTHREAD = re.compile(r"^IO ([^ ]*?)(\d*)$")
+_IOTHREAD = re.compile(r"^IO iothread(\d+)$")
 _MIGRATION = re.compile(r"^(live_migration|migration$|multifdsend|mig/src/)")
 
 
@@ -43,12 +43,13 @@ def parse_start_ticks(stat: str) -> int:
 def parse_thread_name(comm: str) -> tuple[Role, int] | None:
     """Role and number of a QEMU thread by its name (``-name debug-threads=on``, libvirt's default).
 
-    An iothread's number is the one that ends its name. None: nothing known about this name; it counts as emulator.
+    libvirt names iothreads ``iothreadN``; ``IO mon_iothread`` serves the monitor and lives among the emulator's.
+    None: nothing known about this name; it counts as emulator.
     """
     if match := _VCPU.match(comm):
         return Role.VCPU, int(match[1])
     if match := _IOTHREAD.match(comm):
-        return Role.IOTHREAD, int(match[2] or 0)
+        return Role.IOTHREAD, int(match[1])
     if comm.startswith("vhost-"):
         return Role.VHOST, 0
     return None

@@ -25,6 +25,8 @@ _LOG = logging.getLogger(__name__)
 _CONNECTIONS = 16
 _RECEIVE_SECONDS = 5.0
 _SEND_SECONDS = 10.0
+_DRAIN_SECONDS = 0.5
+_DRAIN_READS = 64
 
 
 class SocketInUse(OSError):
@@ -128,6 +130,7 @@ class ControlSocket:
         try:
             with connection:
                 self._send(connection, self._answer(connection), _SEND_SECONDS)
+                self._drain(connection)
         except Exception:  # a thread's last resort: one bad connection must not end the agent
             _LOG.exception("control socket: a request failed")
         finally:
@@ -163,6 +166,17 @@ class ControlSocket:
                 break
             received += part
         return received.partition(b"\n")[0]
+
+    @staticmethod
+    def _drain(connection: socket.socket) -> None:
+        """Take in what is left of a request that is too long: closing before would cost its sender our answer."""
+        deadline = time.monotonic() + _DRAIN_SECONDS
+        with contextlib.suppress(OSError):
+            connection.shutdown(socket.SHUT_WR)
+            for _ in range(_DRAIN_READS):
+                connection.settimeout(max(0.001, deadline - time.monotonic()))
+                if not connection.recv(LARGEST_REQUEST_BYTES):
+                    break
 
     @staticmethod
     def _send(connection: socket.socket, message: dict[str, Json], timeout_seconds: float) -> None:

@@ -8,7 +8,7 @@ then known to be busy and passed over (NOWAIT), so the others are seen again.
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from stella.model.snapshot import DiskReading
 from stella.xgos.host_files import Unavailable
@@ -39,6 +39,7 @@ class Seen:
     domains_error: str = "not asked yet"
     disks: dict[str, Disks] | None = None
     block_error: str = "not asked yet"
+    block_duration_seconds: float = 0.0
 
 
 class Discovery:
@@ -161,13 +162,7 @@ class Discovery:
             return
         self._end(
             generation,
-            lambda seen: Seen(
-                domains=domains,
-                domains_monotonic_seconds=now,
-                domains_error="",
-                disks=seen.disks,
-                block_error=seen.block_error,
-            ),
+            lambda seen: replace(seen, domains=domains, domains_monotonic_seconds=now, domains_error=""),
         )
 
     def _ask_block(self, hypervisor: Hypervisor, generation: int) -> None:
@@ -179,28 +174,21 @@ class Discovery:
             self._end(generation, lambda seen: _failed(seen, text, block=True))
             return
         # A monitor's answer is from between the two: the middle halves the error of a rate made from two answers.
-        middle = (before + self._monotonic()) / 2
+        duration = self._monotonic() - before
+        middle = before + duration / 2
         fresh = {uuid: Disks(disks=disks, monotonic_seconds=middle) for uuid, disks in found.items()}
 
         def change(seen: Seen) -> Seen:
             running = {domain.uuid for domain in seen.domains or ()}
             kept = {uuid: disks for uuid, disks in (seen.disks or {}).items() if uuid in running}
-            return Seen(
-                domains=seen.domains,
-                domains_monotonic_seconds=seen.domains_monotonic_seconds,
-                domains_error=seen.domains_error,
-                disks=kept | fresh,
-                block_error="",
-            )
+            return replace(seen, disks=kept | fresh, block_error="", block_duration_seconds=duration)
 
         self._end(generation, change)
 
 
 def _failed(seen: Seen, error: str, *, domains: bool = False, block: bool = False) -> Seen:
-    return Seen(
-        domains=seen.domains,
-        domains_monotonic_seconds=seen.domains_monotonic_seconds,
+    return replace(
+        seen,
         domains_error=error if domains else seen.domains_error,
-        disks=seen.disks,
         block_error=error if block else seen.block_error,
     )

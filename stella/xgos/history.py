@@ -9,8 +9,9 @@ minutes.
 import json
 import logging
 import threading
+import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from stella.model.allocation import ObjectiveReport
@@ -38,6 +39,7 @@ _LOG = logging.getLogger(__name__)
 
 _FILE_SPAN_SECONDS = {1: 5 * MINUTE, MINUTE: 6 * HOUR, HOUR: 7 * DAY}
 _FILE_NAMES = {1: "seconds", MINUTE: "minutes", HOUR: "hours"}
+_WORK_SECONDS = 0.002
 LARGEST_RECENT_BYTES = 32 * 1024 * 1024
 LARGEST_LEVEL_BYTES = 256 * 1024 * 1024
 
@@ -88,11 +90,29 @@ class _Files:
                     self._writer.remove(path)
 
 
+def _no_pause() -> None:
+    return
+
+
+class _Pause:
+    """Leaves the interpreter to the loop for twice as long as was worked: loading must not make ticks late."""
+
+    def __init__(self) -> None:
+        self._worked = time.thread_time()
+
+    def __call__(self) -> None:
+        worked = time.thread_time() - self._worked
+        if worked > _WORK_SECONDS:
+            time.sleep(2 * worked)
+            self._worked = time.thread_time()
+
+
 class _Book:
     """All accounts and the text of the recent windows. Not locked: `History` does that."""
 
-    def __init__(self, files: _Files) -> None:
+    def __init__(self, files: _Files, pause: Callable[[], None] = _no_pause) -> None:
         self._files = files
+        self._pause = pause
         self.accounts: dict[tuple[str, Metric], Account] = {}
         self.recent: deque[tuple[int, str]] = deque()
         self._recent_bytes = 0
@@ -169,6 +189,7 @@ class _Book:
         seen: set[int] = set()
         for _, path in self._files.paths(1):
             for line in read_lines(path):
+                self._pause()
                 try:
                     window = parse_window(line)
                 except GARBAGE:
@@ -189,6 +210,7 @@ class _Book:
         found: set[int] = set()
         for _, path in self._files.paths(step):
             for line in read_lines(path):
+                self._pause()
                 try:
                     start = int(line["t"])
                     rows: list[tuple[tuple[str, Metric], Row]] = [
@@ -208,6 +230,7 @@ class _Book:
     def _derive_hours(self, known: set[int]) -> set[int]:
         derived: set[int] = set()
         for account in self.accounts.values():
+            self._pause()
             minutes: Level = account.levels[MINUTE]
             for hour in (index * HOUR for index in minutes.chunks):  # a chunk of minutes is an hour
                 if hour not in known:
@@ -229,12 +252,15 @@ class History:
         self._while_loading: list[tuple[int, str, Reports]] | None = []
         self._since_start: dict[tuple[str, Metric], dict[Status, int]] = {}
         if background:
-            threading.Thread(target=self._load, args=(int(now_seconds),), name="history-loader", daemon=True).start()
+            loader = threading.Thread(
+                target=self._load, args=(int(now_seconds), _Pause), name="history-loader", daemon=True
+            )
+            loader.start()
         else:
             self._load(int(now_seconds))
 
-    def _load(self, now: int) -> None:
-        book = _Book(self._files)
+    def _load(self, now: int, make_pause: Callable[[], Callable[[], None]] = lambda: _no_pause) -> None:
+        book = _Book(self._files, make_pause())
         try:
             book.load(now)
         except Exception:  # a thread's last resort: the account goes on without its past

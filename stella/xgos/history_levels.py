@@ -79,6 +79,18 @@ class Level:
         chunk.known[slot] = min(65535, known + (0 if replace else chunk.known[slot]))
         chunk.usage[slot] = usage + (0.0 if replace else chunk.usage[slot])
 
+    def count(self, start: int, place: int, usage: float | None) -> None:
+        """One more window, in the count at ``place`` (which never passes 65 535)."""
+        index, slot = divmod(start // self.step, self.steps)
+        chunk = self.chunks.get(index)
+        if chunk is None:
+            chunk = self.chunks[index] = _Chunk(self.steps)
+        place += slot * 5
+        chunk.counts[place] = min(65535, chunk.counts[place] + 1)
+        if usage is not None:
+            chunk.known[slot] = min(65535, chunk.known[slot] + 1)
+            chunk.usage[slot] += usage
+
     def row(self, start: int) -> Row | None:
         index, slot = divmod(start // self.step, self.steps)
         chunk = self.chunks.get(index)
@@ -112,12 +124,10 @@ class Account:
 
     def count(self, start: int, report: ObjectiveReport, *, up_to: int = HOUR) -> None:
         """Count one window, at the resolutions up to ``up_to`` seconds."""
-        counts = [0] * 5
-        counts[_SLOT[report.status]] = 1
-        row = (counts, int(report.usage is not None), report.usage or 0.0)
+        place = _SLOT[report.status]
         for step, level in self.levels.items():
             if step <= up_to:
-                level.add(start, row)
+                level.count(start, place, report.usage)
 
     def rows(self, step: int, since: int, until: int, newest: int) -> list[tuple[int, Row]]:
         """The coarsest rows, ``step`` at most, that make up ``since`` to ``until``.

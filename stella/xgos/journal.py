@@ -75,7 +75,7 @@ def parse_journal(text: str) -> tuple[Entry, ...]:
     if not newline or head != f"{_HEAD}{zlib.crc32(body.encode()):08x}":
         raise InvalidJournal("wrong checksum or version")
     entries = []
-    for line in body.splitlines():
+    for line in body.split("\n")[:-1]:
         kind, flags, identity, path, original = line.split("\t")
         entries.append(
             Entry(

@@ -117,6 +117,7 @@ class Senses:
                 hypervisor.fail(seen.domains_error)
             if seen.block_error:
                 block.fail(seen.block_error)
+            block.duration_seconds = seen.block_duration_seconds
             domains = seen.domains or ()
             self._forget(domains)
         with network.measured():

@@ -7,6 +7,7 @@ import selectors
 import socket
 import threading
 import time
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,42 +25,47 @@ class Ping:
     offset_seconds: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Clock:
-    """A guest's clock: at host time ``reference_seconds`` it is ahead by ``offset_seconds``, and gains ``drift_ratio``."""
+BUCKET_SECONDS = 4.0
 
-    reference_seconds: float = 0.0
-    offset_seconds: float = 0.0
-    drift_ratio: float = 0.0
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """A guest's clock: at each of some moments of it (Unix seconds, in order), how far it is ahead of the host's.
+
+    Between them the offset changes evenly; before the first and after the last it stays.
+    """
+
+    guest_seconds: tuple[float, ...] = ()
+    offsets_seconds: tuple[float, ...] = ()
+
+    def offset(self, guest_seconds: float) -> float:
+        """How far the guest's clock is ahead when it shows this, in seconds."""
+        if not self.guest_seconds:
+            return 0.0
+        right = bisect_right(self.guest_seconds, guest_seconds)
+        if right in (0, len(self.guest_seconds)):
+            return self.offsets_seconds[min(right, len(self.guest_seconds) - 1)]
+        t0, t1 = self.guest_seconds[right - 1], self.guest_seconds[right]
+        o0, o1 = self.offsets_seconds[right - 1], self.offsets_seconds[right]
+        return o0 + (o1 - o0) * (guest_seconds - t0) / (t1 - t0)
 
     def to_host(self, guest_seconds: float) -> float:
         """A moment of the guest's clock on the host's (both Unix seconds)."""
-        rough = guest_seconds - self.offset_seconds
-        return rough - self.drift_ratio * (rough - self.reference_seconds)
-
-
-SHORTEST_SPAN_SECONDS = 10.0
-LARGEST_DRIFT_RATIO = 0.005
+        return guest_seconds - self.offset(guest_seconds)
 
 
 def fit_clock(pings: Sequence[Ping]) -> Clock:
-    """A straight line through the offsets of the quickest third of the pings (a slow answer says little of when it was given).
+    """The offset of the quickest ping of every 4 s: a slow answer says little of when it was given.
 
-    Over less than 10 s, the quickest ping's offset alone. Drift beyond 0.5 % is not believed.
+    Not one line through all: an emulated guest's clock may run off by a per cent until its kernel has measured it better.
     """
-    if not pings:
-        return Clock()
-    by_speed = sorted(pings, key=lambda p: p.round_trip_seconds)
-    best = by_speed[: max(1, len(by_speed) // 3)]
-    moments = [p.host_seconds for p in best]
-    if max(moments) - min(moments) < SHORTEST_SPAN_SECONDS:
-        return Clock(reference_seconds=best[0].host_seconds, offset_seconds=best[0].offset_seconds)
-    middle = sum(moments) / len(best)
-    offset = sum(p.offset_seconds for p in best) / len(best)
-    spread = sum((moment - middle) ** 2 for moment in moments)
-    drift = sum((p.host_seconds - middle) * (p.offset_seconds - offset) for p in best) / spread
-    drift = min(LARGEST_DRIFT_RATIO, max(-LARGEST_DRIFT_RATIO, drift))
-    return Clock(reference_seconds=middle, offset_seconds=offset, drift_ratio=drift)
+    best: dict[int, Ping] = {}
+    for ping in pings:
+        bucket = int(ping.host_seconds // BUCKET_SECONDS)
+        if bucket not in best or ping.round_trip_seconds < best[bucket].round_trip_seconds:
+            best[bucket] = ping
+    chosen = sorted(best.values(), key=lambda p: p.host_seconds + p.offset_seconds)
+    return Clock(tuple(p.host_seconds + p.offset_seconds for p in chosen), tuple(p.offset_seconds for p in chosen))
 
 
 class Link:

@@ -1,4 +1,5 @@
-# ruff: noqa: PTH, S606 - pathlib takes a second to import in an emulated guest; starting programs is what this is for
+# pathlib takes a second to import in an emulated guest; starting programs is what this is for.
+# ruff: noqa: PTH103, PTH119, PTH120, PTH123, PTH208, S606
 """Runs inside a guest as its first process: starts what the host names, forwards what the tools say, samples counters.
 
 It knows no tool and parses nothing, because every cycle here is an emulated one: the host sends command lines and reads raw

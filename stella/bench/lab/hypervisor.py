@@ -78,16 +78,12 @@ class Hypervisor:
                 time.sleep(0.05)
 
     def _start(self, name: str, started: Callable[[int], None]) -> None:
-        argv = [
-            "/usr/bin/unshare",
-            "-m",
-            "/bin/sh",
-            "-c",
-            _ENCLOSE,
-            "stella-bench",
-            str(self.directory),
+        daemon = [
             f"/usr/sbin/{name}",
-        ]
+            "--pid-file",
+            str(self.directory / f"{name}.pid"),
+        ]  # else a second one would refuse
+        argv = ["/usr/bin/unshare", "-m", "/bin/sh", "-c", _ENCLOSE, "stella-bench", str(self.directory), *daemon]
         with (self.directory / f"{name}.log").open("wb") as log:
             process = launch(argv, namespace=self.namespace, groups=self.groups, stdout=log, stderr=log)
         self.daemons[name] = process
@@ -102,9 +98,8 @@ class Hypervisor:
                 time.sleep(0.02)
 
     def _last_words(self) -> str:
-        with contextlib.suppress(OSError):
-            return (self.directory / "libvirtd.log").read_text(errors="replace").strip()[-300:]
-        return ""
+        texts = [path.read_text(errors="replace").strip() for path in sorted(self.directory.glob("*.log"))]
+        return " ".join(texts)[-300:]
 
     def boot(self, descriptions: Mapping[str, str]) -> None:
         """Start domains, each from its XML, side by side. Raises `LabError` that names the first that fails."""
@@ -151,9 +146,12 @@ class Hypervisor:
                 except subprocess.TimeoutExpired:
                     process.kill()
                     process.wait()
-        for point in self._made_points:
-            with contextlib.suppress(OSError):
-                point.rmdir()
+        if (
+            len(list(self.directory.parent.parent.iterdir())) == 1
+        ):  # removing one would undo another lab's mount over it
+            for point in self._made_points:
+                with contextlib.suppress(OSError):
+                    point.rmdir()
 
 
 def _disk_xml(disk: Disk) -> str:

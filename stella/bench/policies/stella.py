@@ -34,7 +34,6 @@ def config_text(*, mode: str, directory: Path, socket: Path, uri: str) -> str:
         "state_directory": str(directory / "state"),
         "socket": str(socket),
         "metrics_listen": "",
-        "cgroup_root": "/sys/fs/cgroup",
     }
     return "".join(f"{key} = {json.dumps(value)}\n" for key, value in keys.items())
 
@@ -108,7 +107,7 @@ class StellaPolicy:
         """Set or remove an SLO. What admission refuses is kept for the report; the run goes on without it."""
         request: dict[str, Any] = {"op": "slo.unset" if slo is None else "slo.set", "instance": instance}
         if slo is not None:
-            request["slo"] = show_slo(slo)
+            request |= {"slo": show_slo(slo), "replace": True}
         limit = time.monotonic() + _SET_PATIENCE_SECONDS
         while True:
             try:

@@ -113,12 +113,8 @@ def make_published(intents: Mapping[str, Intent]) -> Published:
         ),
     )  # fmt: skip
     missed = report(Status.VIOLATED, metric=Metric.NETWORK_PACKETS, usage=1.5, cause=Cause.CPU)
-    decisions = [
-        decision_of(uuid, name, *((report(), missed) if uuid == VM1 else ())) for uuid, name in instances
-    ]
-    outcome = Outcome(
-        write=Write(path="cgroup/x", value="2", previous="1", reason="floor"), result=WriteResult.WRITTEN
-    )
+    decisions = [decision_of(uuid, name, *((report(), missed) if uuid == VM1 else ())) for uuid, name in instances]
+    outcome = Outcome(write=Write(path="cgroup/x", value="2", previous="1", reason="floor"), result=WriteResult.WRITTEN)
     counters = AgentCounters()
     for duration in (0.003, 0.02, 3.0):
         counters = counters.after_tick(
@@ -170,9 +166,7 @@ class FakePort:
             return Accepted(uuid=uuid, slo=slo, generation=0, reserved_cpu_cores=needed, estimated=True)
         intent = self.store.set(uuid, slo, reserved_cpu_cores=needed, estimated=True)
         self.store.save()
-        return Accepted(
-            uuid=uuid, slo=slo, generation=intent.generation, reserved_cpu_cores=needed, estimated=True
-        )
+        return Accepted(uuid=uuid, slo=slo, generation=intent.generation, reserved_cpu_cores=needed, estimated=True)
 
     def calibrate(self) -> Mapping[str, Json]:
         return {"io_per_packet_seconds": 1.1e-5}

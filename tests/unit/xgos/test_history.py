@@ -67,7 +67,7 @@ def test_a_restart_neither_loses_nor_doubles(tmp_path: Path, crash_after: int) -
 def test_random_ranges_agree_with_counting_by_hand(tmp_path: Path) -> None:
     writer = LineWriter(capacity=20_000)
     history = make(tmp_path, writer, HOUR_START)
-    chance = random.Random(7)  # noqa: S311
+    chance = random.Random(7)
     total = 2 * 3600 + 777
     statuses = [chance.choice(list(Status)) for _ in range(total)]
     for second, status in enumerate(statuses):
@@ -98,7 +98,7 @@ def test_old_windows_go_and_their_files_too(tmp_path: Path) -> None:
     assert 3 <= len(list(tmp_path.glob("seconds-*"))) <= 5
     for day in range(1, 120):
         fill(history, HOUR_START + day * 86400, 3)
-    writer.flush()
+        writer.flush()
     assert len(list(tmp_path.glob("seconds-*"))) <= 5
     assert len(list(tmp_path.glob("minutes-*"))) <= 12
     assert len(list(tmp_path.glob("hours-*"))) <= 14
@@ -130,7 +130,9 @@ def test_a_cut_line_is_dropped_and_cut_off(tmp_path: Path) -> None:
     assert [line["t"] for line in read_lines(path)] == [NOW, NOW + 1, NOW + 2, NOW + 3, NOW + 5]
 
 
-@pytest.mark.parametrize("garbage", [b"\x00\xff\n", b"[]\n", b'{"t": "x", "w": {}}\n', b'{"t": 1e400, "w": {"a": [1]}}\n', b"{" * 9999])
+@pytest.mark.parametrize(
+    "garbage", [b"\x00\xff\n", b"[]\n", b'{"t": "x", "w": {}}\n', b'{"t": 1e400, "w": {"a": [1]}}\n', b"{" * 9999]
+)
 def test_garbage_on_disk_is_no_obstacle(tmp_path: Path, writer: LineWriter, garbage: bytes) -> None:
     for name in ("seconds", "minutes", "hours"):
         (tmp_path / f"{name}-{NOW:012d}.jsonl").write_bytes(garbage)
@@ -163,7 +165,10 @@ def test_series_and_floor_before_ceiling(tmp_path: Path, writer: LineWriter) -> 
     for second in range(90):
         history.record(HOUR_START + second, [(VM1, both)])
     points = history.series(VM1, Metric.CPU, since=HOUR_START, until=HOUR_START + 3600, step_seconds=60)
-    assert [(p.start_seconds - HOUR_START, p.mean_usage, p.tally.missed) for p in points] == [(0, 0.25, 60), (60, 0.25, 30)]
+    assert [(p.start_seconds - HOUR_START, p.mean_usage, p.tally.missed) for p in points] == [
+        (0, 0.25, 60),
+        (60, 0.25, 30),
+    ]
     (hour,) = history.series(VM1, Metric.CPU, since=HOUR_START, until=HOUR_START + 3600, step_seconds=3600)
     assert hour.tally == Tally(missed=90)
     assert len(history.series(VM1, Metric.CPU, since=HOUR_START, until=HOUR_START + 90, step_seconds=1)) == 90
@@ -184,7 +189,9 @@ def test_what_is_recorded_while_loading_counts_once(tmp_path: Path) -> None:
     writer.close()
 
 
-def test_memory_of_recent_windows_is_bounded(tmp_path: Path, writer: LineWriter, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_of_recent_windows_is_bounded(
+    tmp_path: Path, writer: LineWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("stella.xgos.history.LARGEST_RECENT_BYTES", 2000)
     history = make(tmp_path, writer, NOW)
     fill(history, NOW, 100)

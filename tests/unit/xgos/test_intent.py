@@ -62,7 +62,10 @@ def _older(text: str) -> str:
     return text.replace('"version": 1', '"version": 0')
 
 
-@pytest.mark.parametrize("damage", [_cut, _other_floor, _older, lambda t: "", lambda t: "[]", lambda t: '{"payload": 3}', lambda t: "\x00" * 50])
+@pytest.mark.parametrize(
+    "damage",
+    [_cut, _other_floor, _older, lambda t: "", lambda t: "[]", lambda t: '{"payload": 3}', lambda t: "\x00" * 50],
+)
 def test_a_damaged_file_is_set_aside(tmp_path: Path, damage: object, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "i"
     store = IntentStore(path)
@@ -93,8 +96,8 @@ def test_keys_of_the_next_release_are_ignored(tmp_path: Path) -> None:
 
 def test_a_full_disk_is_told_and_lived_with(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     blocker = tmp_path / "state"
-    blocker.write_text("")
     store = IntentStore(blocker / "i")
+    blocker.write_text("a file where the directory should be")
     put(store)
     assert not store.save() and not store.persisted and VM1 in store.intents
     assert "go on in memory" in caplog.text

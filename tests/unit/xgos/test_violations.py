@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from stella.model.allocation import ObjectiveReport
 from stella.model.attainment import Cause, Status
 from stella.model.slo import Metric
@@ -85,9 +87,10 @@ def test_the_log_survives_a_restart(tmp_path: Path) -> None:
     _feed(log, NOW, 3, Status.VIOLATED)
     _feed(log, NOW + 3, 5, Status.MET)
     _feed(log, NOW + 100, 2, Status.VIOLATED)
-    writer.flush()
+    writer.close()
     with (tmp_path / "v").open("ab") as file:
         file.write(b'garbage\n{"uuid": 3}\n{"cut')
+    writer = LineWriter()
     log = ViolationLog(tmp_path / "v", writer)
     first, second = log.list()
     assert (first.end_seconds, first.missed_windows, first.cause) == (NOW + 3, 3, Cause.CPU)
@@ -100,16 +103,13 @@ def test_the_log_survives_a_restart(tmp_path: Path) -> None:
     writer.close()
 
 
-def test_the_file_is_bounded(tmp_path: Path, monkeypatch: object) -> None:
+def test_the_file_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     writer = LineWriter(capacity=10_000)
     log = ViolationLog(tmp_path / "v", writer)
-    old, violations.LARGEST_FILE_BYTES = violations.LARGEST_FILE_BYTES, 3000
-    try:
-        for episode in range(50):
-            _feed(log, NOW + episode * 10, 1, Status.VIOLATED)
-            _feed(log, NOW + episode * 10 + 1, 5, Status.MET)
-    finally:
-        violations.LARGEST_FILE_BYTES = old
+    monkeypatch.setattr(violations, "LARGEST_FILE_BYTES", 3000)
+    for episode in range(50):
+        _feed(log, NOW + episode * 10, 1, Status.VIOLATED)
+        _feed(log, NOW + episode * 10 + 1, 5, Status.MET)
     writer.close()
     assert (tmp_path / "v").stat().st_size < 4500 and (tmp_path / "v.1").stat().st_size < 4500
     assert log.opened_counts() == {KEY: 50}

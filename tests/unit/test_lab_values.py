@@ -1,0 +1,133 @@
+"""The lab's pure parts: what tools print, clocks, kernel text, what workloads ask for."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from stella.bench.lab import Workload, WorkloadError, tools
+from stella.bench.lab.channel import Clock, Ping, fit_clock
+from stella.bench.lab.groups import current_paths, parse_mounts, read_cpu_seconds, remove_tree
+from stella.bench.lab.image import kernel_arguments
+from stella.bench.lab.leftovers import sweep
+from stella.bench.lab.model import Guest
+from stella.bench.lab.network import udp_received
+from stella.bench.lab.sampler import Account, calibrated_cpu, sum_series
+from stella.bench.recording import Series
+
+HYBRID = """tmpfs /sys/fs/cgroup tmpfs rw 0 0
+cgroup /sys/fs/cgroup/cpu,cpuacct cgroup rw,relatime,cpu,cpuacct 0 0
+cgroup /sys/fs/cgroup/memory cgroup rw,relatime,memory 0 0
+cgroup /sys/fs/cgroup/systemd cgroup rw,relatime,name=systemd 0 0
+cgroup2 /sys/fs/cgroup/unified cgroup2 rw,relatime 0 0
+"""
+
+
+def fio_report(stamp_ms: int, read_bytes: int) -> str:
+    side = {"io_bytes": read_bytes, "total_ios": read_bytes // 65536, "lat_ns": {"mean": 2e6, "N": 10}}
+    nothing = {"io_bytes": 0, "total_ios": 0, "lat_ns": {"mean": 0.0}}
+    return json.dumps({"timestamp_ms": stamp_ms, "jobs": [{"read": side, "write": nothing}]}, indent=2) + "\n"
+
+
+def test_fio_reports_are_found_in_pieces_and_between_other_text() -> None:
+    text = "fio: this file will be read\n" + fio_report(5000, 65536) + "\n" + fio_report(5500, 131072)
+    reports = tools.FioReports()
+    found = [report for start in range(0, len(text), 7) for report in reports.feed(9.0, text[start : start + 7])]
+    assert [(moment, values["block_bytes.read"]) for moment, values in found] == [(5.0, 65536.0), (5.5, 131072.0)]
+    assert found[0][1]["block_seconds.read"] == pytest.approx(0.02)
+
+
+def test_sysbench_events_are_rates_times_the_time_between_reports() -> None:
+    reports = tools.SysbenchReports()
+    line = "[ {}s ] thds: 4 eps: {} lat (ms,0%): 0.00\n"
+    first = list(reports.feed(100.0, "Threads started!\n\n" + line.format(1, 900.0) + "[ 2s ] thds: 4 "))
+    second = list(reports.feed(102.5, "eps: 400.00 lat (ms,0%): 0.00\n"))
+    assert first == [(100.0, {"cpu_events": 900.0})]
+    assert second == [(102.5, {"cpu_events": 900.0 + 400.0 * 2.5})]
+
+
+def test_a_clock_that_runs_off_is_followed_and_slow_answers_are_ignored() -> None:
+    true = [
+        Ping(host_seconds=float(t), round_trip_seconds=0.001, offset_seconds=0.5 + 0.01 * t) for t in range(0, 60, 2)
+    ]
+    slow = [Ping(host_seconds=t + 1.0, round_trip_seconds=0.4, offset_seconds=3.0) for t in range(0, 60, 2)]
+    clock = fit_clock([*true, *slow])
+    assert clock.to_host(30.0 + 0.8) == pytest.approx(30.0, abs=0.01)
+    assert Clock().to_host(7.0) == 7.0
+
+
+def test_workloads_are_checked_by_key() -> None:
+    for wrong, key in (
+        (Workload(kind="cpu", rate=1.0), "rate"),
+        (Workload(kind="udp", depth=3), "depth"),
+        (Workload(kind="udp", packet_bytes=4), "packet_bytes"),
+        (Workload(kind="disk", pattern="zigzag"), "pattern"),
+        (Workload(kind="disk", block_bytes=1000), "block"),
+        (Workload(kind="disk", rate=0.0), "rate"),
+        (Workload(kind="tape"), "kind"),
+    ):
+        with pytest.raises(WorkloadError, match=rf"^{key}:"):
+            tools.check(wrong)
+    with pytest.raises(WorkloadError, match=r"^depth:"):
+        tools.changed(Workload(kind="udp"), {"depth": 2})
+    assert tools.changed(Workload(kind="disk"), {"rate": 5e6}).rate == 5e6
+
+
+def test_what_workloads_ask_for() -> None:
+    assert tools.asked_rates(Workload(kind="udp", rate=1000.0), 1)["network_bytes.tx"] == 106_000.0
+    assert tools.asked_rates(Workload(kind="cpu", threads=8), 4)["cpu"] == 4.0
+    mixed = tools.asked_rates(Workload(kind="disk", pattern="iometer", rate=100e6), 1)
+    assert mixed["block_bytes.read"] == pytest.approx(80e6)
+    assert mixed["block_bytes.write"] == pytest.approx(20e6)
+    assert "block_bytes.write" not in tools.asked_rates(Workload(kind="disk"), 1)
+    assert tools.asked_rates(Workload(kind="idle"), 1) == {}
+
+
+def test_kernel_text() -> None:
+    snmp = "Ip: a\nIp: 1\nUdp: InDatagrams NoPorts\nUdp: 42 7\nUdpLite: InDatagrams\nUdpLite: 9\n"
+    assert udp_received(snmp) == 42
+    values = tools.disk_stat_values("   10 0 2048 30 4 0 8 50 0 60 80 0 0 0 0 0 0\n")
+    assert values["block_bytes.read"] == 2048 * 512
+    assert values["block_seconds.write"] == 0.05
+    virtual = "flags\t\t: fpu hypervisor lahf_lm\ncpu MHz\t\t: 2596.098\n"
+    assert "tsc_early_khz=2596098 " in kernel_arguments(virtual)
+    assert "tsc_early_khz" not in kernel_arguments(virtual.replace("hypervisor ", ""))
+
+
+def test_cgroup_layouts(tmp_path: Path) -> None:
+    layout = parse_mounts(HYBRID)
+    assert layout.info.version == 1
+    assert layout.accounted() == (Path("/sys/fs/cgroup/cpu,cpuacct"),)
+    assert current_paths("3:cpu,cpuacct:/a/b\n0::/\n", layout) == (Path("/sys/fs/cgroup/cpu,cpuacct/a/b"),)
+    (tmp_path / "cgroup.controllers").write_text("cpu io memory\n")
+    unified = parse_mounts(f"cgroup2 {tmp_path} cgroup2 rw 0 0\n")
+    assert (unified.info.version, unified.info.cpu_root) == (2, tmp_path)
+    assert current_paths("0::/user.slice\n", unified) == (tmp_path / "user.slice",)
+    group = tmp_path / "g" / "h"
+    group.mkdir(parents=True)
+    assert remove_tree(tmp_path / "g")
+    (tmp_path / "cpu.stat").write_text("usage_usec 2500000\nuser_usec 1\n")
+    assert read_cpu_seconds((tmp_path,)) == 2.5
+
+
+def test_series_are_summed_and_scaled() -> None:
+    one, two = Series([0.0, 10.0], [0.0, 100.0]), Series([0.0, 5.0, 10.0], [1.0, 1.0, 11.0])
+    total = sum_series([one, two])
+    assert total.values == [1.0, 51.0, 111.0]
+    scaled = calibrated_cpu(Series([0.0, 10.0], [0.0, 9000.0]), Series([0.0, 10.0], [3.0, 8.0]), 0.0, 10.0)
+    assert scaled is not None
+    assert scaled.rate(0.0, 10.0) == pytest.approx(0.5)
+    assert calibrated_cpu(Series(), Series(), 0.0, 1.0) is None
+
+
+def test_an_agent_that_is_gone_keeps_what_it_used() -> None:
+    account = Account()
+    account.follow(1)
+    before = account.read()
+    account.follow(2**22 + 1)  # no such process
+    assert account.read() == pytest.approx(before, abs=1.0)
+
+
+def test_guests_keep_their_uuid_and_a_living_bench_is_not_swept(tmp_path: Path) -> None:
+    assert Guest(name="vm1").uuid == Guest(name="vm1", vcpus=4).uuid != Guest(name="vm2").uuid
+    assert sweep(tmp_path / "nothing") == []

@@ -1,0 +1,121 @@
+"""Text of /proc, libvirt's XML, rtnetlink and sched_attr."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stella.linux import domain_xml, process, rtnetlink, scheduler
+from stella.linux.cgroup import InvalidText
+from stella.model.snapshot import Role
+
+STAT = "15255 (CPU 0/TCG) S 15249 15245 13751 0 -1 138412224 11 0 0 0 0 0 0 0 20 0 5 0 145420 1538375680 9789"
+
+
+def test_start_ticks_with_brackets_in_the_name() -> None:
+    assert process.parse_start_ticks(STAT) == 145420
+    assert process.parse_start_ticks(STAT.replace("CPU 0/TCG", "a) S (b) R 1")) == 145420
+    for text in ("", "1 (x) S 2", "12 no brackets"):
+        with pytest.raises(InvalidText):
+            process.parse_start_ticks(text)
+
+
+@pytest.mark.parametrize(
+    ("comm", "role"),
+    [
+        ("CPU 0/TCG", (Role.VCPU, 0)),
+        ("CPU 17/KVM", (Role.VCPU, 17)),
+        ("IO iothread1", (Role.IOTHREAD, 1)),
+        ("IO mon_iothread", None),
+        ("vhost-1234", (Role.VHOST, 0)),
+        ("qemu-system-x86", None),
+        ("worker", None),
+        ("call_rcu", None),
+    ],
+)
+def test_thread_names(comm: str, role: tuple[Role, int] | None) -> None:
+    assert process.parse_thread_name(comm) == role
+
+
+def test_migration_threads() -> None:
+    assert all(map(process.is_migration_thread, ("live_migration", "mig/src/main", "multifdsend_0", "migration")))
+    assert not any(map(process.is_migration_thread, ("CPU 0/KVM", "qemu-system-x86", "migration-watch", "mig/dst/recv")))
+
+
+@given(st.integers(0, 2**63), st.integers(0, 2**63))
+def test_schedstat(run_ns: int, wait_ns: int) -> None:
+    assert process.parse_schedstat(f"{run_ns} {wait_ns} 7\n".encode()) == (run_ns * 1e-9, wait_ns * 1e-9)
+
+
+def test_schedstat_garbage() -> None:
+    for text in (b"", b"1", b"a b c"):
+        with pytest.raises(InvalidText):
+            process.parse_schedstat(text)
+
+
+def test_cpu_times() -> None:
+    text = "cpu  6788 10 4071 278829 521 3 86 12 5 0\ncpu0 1 2 3 4\ncpu1 1 2 3 4\nintr 1\n"
+    times = process.parse_cpu_times(text, 100)
+    assert times.cores == 2
+    assert times.busy_seconds == pytest.approx((6788 + 10 + 4071 + 3 + 86) / 100)
+    assert (times.idle_seconds, times.softirq_seconds, times.steal_seconds) == (2793.5, 0.86, 0.12)
+    with pytest.raises(InvalidText):
+        process.parse_cpu_times("", 100)
+
+
+def test_uuid_of_a_command_line() -> None:
+    assert process.qemu_uuid(b"qemu\0-name\0guest=a\0-uuid\0AB-12\0-m\0") == "ab-12"
+    assert process.qemu_uuid(b"grep\0uuid\0") is None
+    assert process.qemu_uuid(b"qemu\0-uuid") is None
+
+
+def test_domain_xml() -> None:
+    text = """<domain><vcpu placement='static' current='2'>4</vcpu><iothreads>1</iothreads><devices>
+      <disk type='file'><target dev='vda' bus='virtio'/></disk>
+      <interface type='ethernet'><target dev='tap0' managed='no'/></interface>
+      <interface type='hostdev'><mac address='x'/></interface></devices></domain>"""
+    assert domain_xml.parse_devices(text) == domain_xml.Devices(vcpus=2, iothreads=1, links=("tap0",), disks=("vda",))
+    assert domain_xml.parse_devices("<domain><vcpu>3</vcpu></domain>").vcpus == 3
+    for broken in ("<domain>", "", "<domain><vcpu>x</vcpu></domain>"):
+        with pytest.raises(InvalidText):
+            domain_xml.parse_devices(broken)
+
+
+counter = st.integers(0, 2**64 - 1)
+links = st.dictionaries(st.integers(1, 2**31 - 1), st.builds(rtnetlink.LinkCounters, *[counter] * 8), max_size=20)
+
+
+@given(links, st.integers(1, 2**31 - 1))
+def test_netlink_round_trip(expected: dict[int, rtnetlink.LinkCounters], sequence: int) -> None:
+    found: dict[int, rtnetlink.LinkCounters] = {}
+    assert not rtnetlink.parse_stats(rtnetlink.show_stats(sequence, expected), sequence, found)
+    assert rtnetlink.parse_stats(rtnetlink.show_done(sequence), sequence, found)
+    assert found == expected
+
+
+@given(st.binary(max_size=200))
+def test_netlink_garbage_ends(data: bytes) -> None:
+    try:
+        rtnetlink.parse_stats(data, 1, {})
+    except rtnetlink.NetlinkError:
+        pass
+
+
+def test_netlink_passes_over_an_earlier_answer() -> None:
+    found: dict[int, rtnetlink.LinkCounters] = {}
+    late = rtnetlink.show_stats(1, {5: rtnetlink.LinkCounters(*range(8))}) + rtnetlink.show_done(1)
+    assert not rtnetlink.parse_stats(late, 2, found)
+    assert found == {}
+
+
+@given(st.integers(1, 10**6), st.integers(1, 10**6), st.integers(0, 10**12))
+def test_slice_path_round_trip(pid: int, tid: int, start: int) -> None:
+    assert scheduler.parse_slice_path(scheduler.slice_path(pid, tid, start)) == (pid, tid, start)
+    assert scheduler.parse_slice_path("/sys/fs/cgroup/cpu/cpu.shares") is None
+
+
+def test_sched_attr_round_trip() -> None:
+    attr = scheduler.SchedAttr(policy=0, flags=1, nice=-5, priority=0, runtime_ns=300_000)
+    data = scheduler.show_attr(attr)
+    assert len(data) == scheduler.SIZE == 56
+    assert scheduler.parse_attr(data) == attr
+    assert scheduler.runtime_ns(data) == 300_000

@@ -1,0 +1,263 @@
+"""Sensing, on recorded hosts and on trees that change under it."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from stella.model.snapshot import Role, RunState, Snapshot
+from stella.xgos.discovery import Discovery
+from stella.xgos.host_files import Broken, HostFiles, Unavailable
+from stella.xgos.host_scheduler import HostScheduler
+from stella.xgos.hypervisor import RecordedHypervisor, choose_process, find_processes, read_disks
+from stella.xgos.reservation import AlreadyRunning, HostLock, reserve
+from stella.xgos.journal import Journal, release
+from stella.xgos.senses import Senses, open_senses
+from stella.xgos.sensors.groups import find_hierarchy
+
+HOSTS = Path(__file__).parents[1] / "fixtures" / "hosts"
+ALL = ("v1-libvirt9", "v2-systemd")
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.seconds = 100.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def copied(tmp_path: Path) -> Callable[[str], Path]:
+    def copy(name: str) -> Path:
+        return Path(shutil.copytree(HOSTS / name, tmp_path / name))
+
+    return copy
+
+
+def sense(root: Path, clock: Clock) -> tuple[Senses, Snapshot]:
+    senses = open_senses(str(root), monotonic=clock, wall=lambda: 1.0)
+    return senses, senses.sense()
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_recorded_hosts_are_seen_whole(name: str, clock: Clock) -> None:
+    _, seen = sense(HOSTS / name, clock)
+    assert all(sensor.ok for sensor in seen.sensors), seen.sensors
+    assert seen.instances and seen.host.cores == 2 and seen.host.busy_seconds > 0
+    assert seen.host.cgroup_version == (1 if name.startswith("v1") else 2)
+    assert len(seen.host.parents) == 1
+    for each in seen.instances:
+        assert each.threads and each.groups and each.links and each.state is RunState.RUNNING
+        assert sum(t.role is Role.VCPU for t in each.threads) == each.vcpus
+        assert sum(t.role is Role.IOTHREAD for t in each.threads) == each.iothreads
+        own = each.group(None)
+        assert own is not None and own.path.startswith(seen.host.parents[0].path + "/")
+        assert each.group(Role.EMULATOR) and all(each.group(Role.VCPU, n) for n in range(each.vcpus))
+        assert all(t.run_seconds > 0 for t in each.threads if t.role is Role.VCPU)
+    assert any(each.disks for each in seen.instances)
+
+
+def test_a_thread_that_ends_is_forgotten_and_a_new_one_found(copied: Callable[[str], Path], clock: Clock) -> None:
+    root = copied("v1-libvirt9")
+    senses, seen = sense(root, clock)
+    one = seen.instances[0]
+    task = root / f"proc/{one.pid}/task"
+    shutil.copytree(task / str(one.pid), task / "999999")
+    (task / "999999/comm").write_text("CPU 9/TCG\n")
+    clock.seconds += 1.1
+    threads = senses.sense().instances[0].threads
+    assert threads and any(t.tid == 999999 and (t.role, t.index) == (Role.VCPU, 9) for t in threads)
+    shutil.rmtree(task / "999999")
+    clock.seconds += 1.1
+    threads = senses.sense().instances[0].threads
+    assert threads and all(t.tid != 999999 for t in threads)
+
+
+def test_an_instance_that_vanishes_is_not_shown(copied: Callable[[str], Path], clock: Clock) -> None:
+    root = copied("v1-libvirt9")
+    senses, seen = sense(root, clock)
+    shutil.rmtree(root / f"proc/{seen.instances[0].pid}")
+    clock.seconds += 1.1
+    after = senses.sense()
+    assert [i.uuid for i in after.instances] == [i.uuid for i in seen.instances[1:]]
+    hypervisor = json.loads((root / "hypervisor.json").read_text())
+    (root / "hypervisor.json").write_text(json.dumps({"domains": hypervisor["domains"][:0]}))
+    assert senses.sense().instances == ()
+
+
+def test_hot_plugged_groups_are_found(copied: Callable[[str], Path], clock: Clock) -> None:
+    root = copied("v1-libvirt9")
+    senses, seen = sense(root, clock)
+    own = seen.instances[0].group(None)
+    assert own
+    directory = root / ("sys/fs/cgroup/cpu" + own.path)
+    shutil.copytree(directory / "vcpu0", directory / "vcpu7")
+    clock.seconds += 1.1
+    assert senses.sense().instances[0].group(Role.VCPU, 7)
+    shutil.rmtree(directory / "vcpu7")
+    clock.seconds += 1.1
+    assert not senses.sense().instances[0].group(Role.VCPU, 7)
+
+
+@pytest.mark.parametrize(
+    ("path", "sensor"),
+    [("links.json", "network"), ("hypervisor.json", "hypervisor")],
+)
+def test_a_failed_sensor_gives_none_and_says_so(
+    copied: Callable[[str], Path], clock: Clock, path: str, sensor: str
+) -> None:
+    root = copied("v2-systemd")
+    senses, _ = sense(root, clock)
+    (root / path).write_text("{")
+    seen = senses.sense()
+    assert [s.name for s in seen.sensors if not s.ok][0] == sensor
+    assert len(seen.instances) == 2  # still known
+    if sensor == "network":
+        assert all(each.links is None for each in seen.instances)
+    else:
+        clock.seconds += 3.0
+        assert all(each.disks is None for each in senses.sense().instances)
+
+
+def test_lost_groups_and_process_stat_give_none(copied: Callable[[str], Path], clock: Clock) -> None:
+    root = copied("v1-libvirt9")
+    senses, seen = sense(root, clock)
+    pid = seen.instances[0].pid
+    (root / f"proc/{pid}/cgroup").write_text("3:cpu:/\n")
+    (root / "proc/stat").write_text("")
+    clock.seconds += 1.1
+    after = senses.sense()
+    assert after.instances[0].groups is None and after.instances[0].threads
+    assert {s.name for s in after.sensors if not s.ok} == {"groups", "host"}
+    assert after.host.cores == 2
+
+
+def test_migration_freezes(copied: Callable[[str], Path], clock: Clock) -> None:
+    root = copied("v1-libvirt9")
+    pid = json.loads((root / "hypervisor.json").read_text())["domains"][0]["pid"]
+    shutil.copytree(root / f"proc/{pid}/task/{pid}", root / f"proc/{pid}/task/4000000")
+    (root / f"proc/{pid}/task/4000000/comm").write_text("live_migration\n")
+    _, seen = sense(root, clock)
+    assert seen.instances[0].state is RunState.MIGRATING
+
+
+def test_roles_from_groups_where_threads_have_no_names(copied: Callable[[str], Path], clock: Clock) -> None:
+    root = copied("v1-libvirt9")
+    _, named = sense(root, clock)
+    one = named.instances[0]
+    for thread in one.threads or ():
+        (root / f"proc/{one.pid}/task/{thread.tid}/comm").write_text("qemu-kvm\n")
+    _, seen = sense(root, clock)
+    roles = [[(t.tid, t.role, t.index) for t in each.threads or ()] for each in (one, seen.instances[0])]
+    assert roles[0] == roles[1]
+
+
+def test_vhost_kernel_threads_belong_to_the_instance(copied: Callable[[str], Path], clock: Clock) -> None:
+    root = copied("v1-libvirt9")
+    _, seen = sense(root, clock)
+    one = seen.instances[0]
+    group = one.group(Role.EMULATOR)
+    assert group
+    for tid, comm in ((700001, f"vhost-{one.pid}"), (700002, "somebody")):
+        task = root / f"proc/{tid}/task/{tid}"
+        shutil.copytree(root / f"proc/{one.pid}/task/{one.pid}", task)
+        (task / "comm").write_text(f"{comm}\n")
+    tasks = root / ("sys/fs/cgroup/cpu" + group.path) / "tasks"
+    tasks.write_text(tasks.read_text() + "700001\n700002\n")
+    _, after = sense(root, clock)
+    extra = [t for t in after.instances[0].threads or () if t.tid >= 700000]
+    assert [(t.tid, t.role) for t in extra] == [(700001, Role.VHOST)]
+
+
+def test_hierarchies_that_cannot_be_used(tmp_path: Path) -> None:
+    with pytest.raises(Broken):
+        find_hierarchy(HostFiles(str(tmp_path)))
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/self/mountinfo").write_text("41 31 0:38 / /cg rw - cgroup2 cgroup2 rw\n")
+    (tmp_path / "cg").mkdir()
+    (tmp_path / "cg/cgroup.controllers").write_text("memory\n")
+    with pytest.raises(Broken, match="no cgroup hierarchy"):
+        find_hierarchy(HostFiles(str(tmp_path)))
+    (tmp_path / "cg/cgroup.controllers").write_text("cpu memory\n")
+    assert find_hierarchy(HostFiles(str(tmp_path))).version == 2
+
+
+def test_the_process_of_a_uuid(tmp_path: Path) -> None:
+    for pid, directory in ((10, "domain-1-a"), (11, "domain-2-a")):
+        (tmp_path / f"proc/{pid}").mkdir(parents=True)
+        words = ["qemu", "-uuid", "AA", f"file=/var/lib/libvirt/qemu/{directory}/master-key.aes"]
+        (tmp_path / f"proc/{pid}/cmdline").write_text("\0".join(words))
+    files = HostFiles(str(tmp_path))
+    found = find_processes(files, frozenset({"aa"}))
+    assert sorted(found["aa"]) == [10, 11]
+    assert choose_process(files, found["aa"], 2, "a") == 11
+    assert choose_process(files, found["aa"], 3, "a") is None
+    assert choose_process(files, [], 1, "a") is None
+
+
+def test_block_records() -> None:
+    record = {"block.count": 2, "block.0.name": "vda", "block.0.rd.reqs": 5, "block.0.rd.times": 2 * 10**9}
+    record |= {"block.1.name": "vda", "block.1.backingIndex": 3}
+    disks = read_disks(record)
+    assert disks and len(disks) == 1 and disks[0].read_seconds == 2.0
+    assert read_disks({"block.count": 1, "block.0.name": "vda"}) is None  # its monitor was busy
+
+
+def test_a_stuck_hypervisor_never_blocks(clock: Clock) -> None:
+    import threading
+
+    release_it = threading.Event()
+    files = HostFiles(str(HOSTS / "v1-libvirt9"))
+    calls = []
+
+    class Stuck(RecordedHypervisor):
+        def __init__(self) -> None:
+            super().__init__(files)
+            self.stuck = not calls
+            calls.append(self)
+
+        def block_statistics(self):  # type: ignore[no-untyped-def]
+            if self.stuck:
+                release_it.wait(10)
+                raise Unavailable("it was stuck")
+            return super().block_statistics()
+
+    discovery = Discovery(Stuck, monotonic=clock)
+    try:
+        while discovery.seen().domains is None:
+            pass
+        while discovery._call_since is None:
+            pass
+        clock.seconds += 2.0
+        assert discovery.seen().disks is None and discovery.seen().block_error == "no answer within the deadline"
+        while not discovery.seen().disks:
+            pass
+        assert len(calls) == 2
+    finally:
+        release_it.set()
+        discovery.close()
+
+
+def test_reservation_and_lock(copied: Callable[[str], Path]) -> None:
+    root = copied("v1-libvirt9")
+    files = HostFiles(str(root))
+    hierarchy = find_hierarchy(files)
+    lock = HostLock(files, hierarchy)
+    with pytest.raises(AlreadyRunning):
+        HostLock(files, hierarchy)
+    lock.close()
+    HostLock(files, hierarchy).close()
+    assert not HostScheduler(files).supported
+    journal = Journal.load(str(root / "journal"))
+    v2 = HostFiles(str(HOSTS / "v2-systemd"))
+    assert "service manager" in reserve(v2, find_hierarchy(v2), journal, pid=1)
+    assert journal.entries == ()
+    assert release(files, journal) == ()
