@@ -93,6 +93,11 @@ def _best_effort(scenario: Scenario, run: Run, solo: Mapping[str, Solo], cores: 
     return rows
 
 
+def _other_cores(v: Verdict) -> float:
+    """CPU that belongs to nobody in the experiment: host services, the bench, and whatever else ran on the machine meanwhile."""
+    return max(0.0, v.host_cpu_cores - v.instances_cpu_cores - v.receiver_cpu_cores - v.agent_cpu_cores)
+
+
 def policy_result(scenario: Scenario, run: Run, solo: Mapping[str, Solo], *, cores: int, series: str) -> dict[str, Any]:
     """What stands under ``policies.<name>`` for one run. ``series``: the name of its CSV file."""
     v, report = run.verdict, run.report
@@ -115,6 +120,8 @@ def policy_result(scenario: Scenario, run: Run, solo: Mapping[str, Solo], *, cor
         "useful_work": {name: _finite(value) for name, value in v.useful_work.items()},
         "best_effort": _best_effort(scenario, run, solo, cores),
         "host_cpu_cores": _finite(v.host_cpu_cores),
+        "instances_cpu_cores": _finite(v.instances_cpu_cores),
+        "other_cpu_cores": _finite(_other_cores(v)),
         "receiver_cpu_cores": _finite(v.receiver_cpu_cores),
         "steal_cores": _finite(v.steal_cores),
         "agent": {

@@ -72,7 +72,7 @@ def _run_agent(options: argparse.Namespace) -> int:
         config = replace(config, mode=Mode(options.mode))
     if not options.root.is_dir():
         raise InvalidConfig("--root", f"{options.root}: is no directory")
-    from stella.xgos import agent  # noqa: PLC0415  # the other commands need neither libvirt nor the loop
+    from stella.xgos import agent  # noqa: PLC0415  # the other commands need neither the loop nor libvirt
 
     return agent.run(
         config,

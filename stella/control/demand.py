@@ -87,8 +87,7 @@ def of_io(metric: Metric, direction: Direction, rates: InstanceRates, usage: flo
     if not (saturated or queued or dropped > 0):
         return Demand(asked=False, value=usage, limit=None, starved_ratio=starved)
     running = max((s.run_ratio for s in pipeline), default=0.0)
-    waiting = worst.wait_ratio if worst else 0.0
-    potential = usage / running if running > 0 and saturated else usage * (1.0 + waiting / max(running, 0.01))
+    potential = usage / max(running, 0.01)
     limit = max(pipeline, key=lambda s: s.run_ratio, default=None)
     return Demand(asked=True, value=max(potential, usage + dropped), limit=limit, starved_ratio=starved)
 

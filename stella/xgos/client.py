@@ -81,7 +81,12 @@ class Client:
 
     def windows(self, after: float = 0.0) -> list[dict[str, Any]]:
         """The 1 s windows that began later than ``after`` (Unix seconds), as `requests` tells them."""
-        found: list[dict[str, Any]] = self.ask("windows", after=after)["windows"]
+        found: list[dict[str, Any]] = []
+        more = True
+        while more:
+            answer = self.ask("windows", after=found[-1]["start"] if found else after)
+            found += answer["windows"]
+            more = bool(answer.get("more")) and bool(answer["windows"])
         return found
 
     def status(self) -> dict[str, Any]:

@@ -5,6 +5,7 @@ outlasts its deadline is abandoned with its thread and connection, and another t
 then known to be busy and passed over (NOWAIT), so the others are seen again.
 """
 
+import functools
 import threading
 import time
 from collections.abc import Callable
@@ -166,24 +167,34 @@ class Discovery:
         )
 
     def _ask_block(self, hypervisor: Hypervisor, generation: int) -> None:
-        before = self._begin(generation)
-        try:
-            found = hypervisor.block_statistics()
-        except Unavailable as error:
-            text = str(error)
-            self._end(generation, lambda seen: _failed(seen, text, block=True))
-            return
-        # A monitor's answer is from between the two: the middle halves the error of a rate made from two answers.
-        duration = self._monotonic() - before
-        middle = before + duration / 2
-        fresh = {uuid: Disks(disks=disks, monotonic_seconds=middle) for uuid, disks in found.items()}
+        """Each answer of the statistics has its own time: the middle of its call, since a monitor answers somewhere within it."""
+        total = 0.0
+        answers = hypervisor.block_statistics()
+        while True:
+            before = self._begin(generation)
+            try:
+                found = next(answers, None)
+            except Unavailable as error:
+                self._end(generation, functools.partial(_failed, error=str(error), block=True))
+                return
+            duration = self._monotonic() - before
+            total += duration
+            if found is None:
+                break
+            self._keep(generation, found, before + duration / 2)
+        self._end(generation, lambda seen: replace(seen, block_error="", block_duration_seconds=total))
 
-        def change(seen: Seen) -> Seen:
-            running = {domain.uuid for domain in seen.domains or ()}
-            kept = {uuid: disks for uuid, disks in (seen.disks or {}).items() if uuid in running}
-            return replace(seen, disks=kept | fresh, block_error="", block_duration_seconds=duration)
-
-        self._end(generation, change)
+    def _keep(self, generation: int, found: dict[str, tuple[DiskReading, ...]], middle: float) -> None:
+        """Take an answer, also a late one of an abandoned call, unless there is a later one."""
+        with self._lock:
+            running = {domain.uuid for domain in self._seen.domains or ()}
+            disks = {uuid: each for uuid, each in (self._seen.disks or {}).items() if uuid in running}
+            for uuid, each in found.items():
+                if uuid in running and (uuid not in disks or disks[uuid].monotonic_seconds < middle):
+                    disks[uuid] = Disks(disks=each, monotonic_seconds=middle)
+            self._seen = replace(self._seen, disks=disks)
+            if generation == self._generation:
+                self._call_since = None
 
 
 def _failed(seen: Seen, error: str, *, domains: bool = False, block: bool = False) -> Seen:

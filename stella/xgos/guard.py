@@ -17,7 +17,7 @@ import sys
 import time
 
 from stella.xgos.host_files import HostFiles
-from stella.xgos.journal import InvalidJournal, Restored, parse_journal, restore
+from stella.xgos.journal import InvalidJournal, Restored, current_boot, parse_journal, restore
 
 SILENCE_SECONDS = 1.5
 _TRIES = 10
@@ -28,7 +28,7 @@ def lift(root: str, journal_path: str) -> tuple[Restored, ...]:
     """Restore all temporary knobs in the journal. Raises `InvalidJournal` or OSError when it cannot be read."""
     try:
         with open(journal_path, encoding="utf-8") as file:  # noqa: PTH123
-            entries = parse_journal(file.read())
+            entries = parse_journal(file.read(), current_boot())
     except FileNotFoundError:
         return ()
     return restore(HostFiles(root), entries, temporary_only=True)

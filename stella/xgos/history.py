@@ -41,6 +41,7 @@ _FILE_SPAN_SECONDS = {1: 5 * MINUTE, MINUTE: 6 * HOUR, HOUR: 7 * DAY}
 _FILE_NAMES = {1: "seconds", MINUTE: "minutes", HOUR: "hours"}
 _WORK_SECONDS = 0.002
 LARGEST_RECENT_BYTES = 32 * 1024 * 1024
+LARGEST_ANSWER_BYTES = 2 * 1024 * 1024
 LARGEST_LEVEL_BYTES = 256 * 1024 * 1024
 
 Reports = Sequence[tuple[str, Sequence[ObjectiveReport]]]
@@ -300,13 +301,24 @@ class History:
         """Lines that were not written, because the disk was slow or full."""
         return self._writer.dropped_lines
 
-    def windows(self, after: float, *, limit: int = 2000) -> list[Window]:
-        """The 1 s windows that began later than ``after`` (Unix seconds), oldest first, at most ``limit``."""
+    def windows(self, after: float) -> tuple[list[Window], bool]:
+        """The 1 s windows that began later than ``after`` (Unix seconds), oldest first, and whether there are more.
+
+        An answer is bounded, so that making text of it does not hold up a tick: ask again from the last start on.
+        """
         with self._lock:
             recent = list(self._book.recent)
             recent += [(start, line) for start, line, _ in self._while_loading or ()]
-        lines = [line for start, line in sorted(recent) if start > after][:limit]
-        return [parse_window(json.loads(line)) for line in lines]
+        lines: list[str] = []
+        size = 0
+        for start, line in sorted(recent):
+            if start <= after:
+                continue
+            size += len(line)
+            if lines and size > LARGEST_ANSWER_BYTES:
+                return [parse_window(json.loads(line)) for line in lines], True
+            lines.append(line)
+        return [parse_window(json.loads(line)) for line in lines], False
 
     def counts(self) -> dict[tuple[str, Metric], dict[Status, int]]:
         """For each uuid and metric the windows by status since this process started."""

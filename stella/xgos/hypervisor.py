@@ -6,7 +6,9 @@ No call here asks a QEMU monitor but `Hypervisor.block_statistics`, and that one
 
 import contextlib
 import json
+import math
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -15,6 +17,7 @@ from stella.model.snapshot import DiskReading, RunState
 from stella.xgos.host_files import Gone, HostFiles, Unavailable
 
 _XML_AGE_POLLS = 20
+_BATCHES = 16
 _KEEPALIVE_SECONDS, _KEEPALIVE_COUNT = 3, 3
 
 
@@ -38,8 +41,8 @@ class Hypervisor(Protocol):
     def domains(self) -> tuple[Domain, ...]:
         """All instances that have a process, in the order of their uuids."""
 
-    def block_statistics(self) -> dict[str, tuple[DiskReading, ...]]:
-        """Disks by uuid; an instance whose monitor is busy is left out."""
+    def block_statistics(self) -> Iterator[dict[str, tuple[DiskReading, ...]]]:
+        """Disks by uuid, in several answers, each as fresh as can be; an instance whose monitor is busy is left out."""
 
     def changed(self) -> bool:
         """Whether an event came since the last call of this: it is worth asking for the domains now."""
@@ -245,22 +248,25 @@ class LibvirtHypervisor:
                 if pid is not None:
                     self._known[uuid] = _Known(domain_id=handle.ID(), pid=pid, devices=devices)
 
-    def block_statistics(self) -> dict[str, tuple[DiskReading, ...]]:
-        """See `Hypervisor`."""
+    def block_statistics(self) -> Iterator[dict[str, tuple[DiskReading, ...]]]:
+        """See `Hypervisor`. At most `_BATCHES` calls: with few instances each has its own, and so an exact time."""
         import libvirt  # noqa: PLC0415
 
         handles = [
             handle for uuid, handle in self._handles.items() if uuid in self._known and self._known[uuid].devices.disks
         ]
-        if not handles:
-            return {}
+        size = max(1, math.ceil(len(handles) / _BATCHES))
         flags = libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
-        try:
-            records = self._connect().domainListGetStats(handles, libvirt.VIR_DOMAIN_STATS_BLOCK, flags)
-        except libvirt.libvirtError as error:
-            raise Unavailable(f"libvirt: {error}") from None
-        read = ((handle.UUIDString(), read_disks(record)) for handle, record in records)
-        return {uuid: disks for uuid, disks in read if disks}
+        for start in range(0, len(handles), size):
+            batch = handles[start : start + size]
+            try:
+                records = self._connect().domainListGetStats(batch, libvirt.VIR_DOMAIN_STATS_BLOCK, flags)
+            except libvirt.libvirtError as error:
+                if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+                    continue  # one of them ended; the next list will not have it
+                raise Unavailable(f"libvirt: {error}") from None
+            read = ((handle.UUIDString(), read_disks(record)) for handle, record in records)
+            yield {uuid: disks for uuid, disks in read if disks}
 
 
 class RecordedHypervisor:
@@ -291,9 +297,9 @@ class RecordedHypervisor:
             for record in sorted(self._records(), key=lambda record: str(record["uuid"]))
         )
 
-    def block_statistics(self) -> dict[str, tuple[DiskReading, ...]]:
+    def block_statistics(self) -> Iterator[dict[str, tuple[DiskReading, ...]]]:
         """See `Hypervisor`."""
-        return {r["uuid"]: tuple(DiskReading(**disk) for disk in r["disks"]) for r in self._records() if r["disks"]}
+        yield {r["uuid"]: tuple(DiskReading(**disk) for disk in r["disks"]) for r in self._records() if r["disks"]}
 
     def changed(self) -> bool:
         """See `Hypervisor`."""

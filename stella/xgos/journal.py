@@ -1,12 +1,12 @@
 """What every knob held before Stella touched it: on disk before the first write, and put back at release.
 
 One text file, replaced as a whole (new file, fsync, rename), with a checksum: a cut or foreign file is set aside, never
-half believed. It lies in /run, as the knobs do: neither survives a reboot. The guard reads it, so this module and its
-imports stay light.
+half believed. Knobs do not survive a reboot, so a journal of an earlier boot is empty. The guard reads it, so this module and
+its imports stay light.
 
 ::
 
-    stella-journal 1 CRC32
+    stella-journal 1 CRC32 BOOT-ID
     knob <TAB> flags <TAB> identity <TAB> path <TAB> original
     group <TAB> - <TAB> identity <TAB> path <TAB>
 
@@ -51,8 +51,17 @@ def _unquoted(text: str) -> str:
     return text.replace("%0A", "\n").replace("%09", "\t").replace("%25", "%")
 
 
-def show_journal(entries: Iterable[Entry]) -> str:
-    """The journal's text."""
+def current_boot() -> str:
+    """The kernel's boot id; empty where there is none."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:  # noqa: PTH123
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
+def show_journal(entries: Iterable[Entry], boot: str = "") -> str:
+    """The journal's text. ``boot`` is the boot it belongs to."""
     lines = [
         "\t".join(
             (
@@ -66,14 +75,18 @@ def show_journal(entries: Iterable[Entry]) -> str:
         for e in entries
     ]
     body = "".join(f"{line}\n" for line in lines)
-    return f"{_HEAD}{zlib.crc32(body.encode()):08x}\n{body}"
+    body = f"{boot}\n{body}"
+    return f"{_HEAD}{zlib.crc32(body.encode()):08x} {body}"
 
 
-def parse_journal(text: str) -> tuple[Entry, ...]:
-    """The entries in the order they were made. Raises `InvalidJournal`."""
-    head, newline, body = text.partition("\n")
-    if not newline or head != f"{_HEAD}{zlib.crc32(body.encode()):08x}":
+def parse_journal(text: str, boot: str = "") -> tuple[Entry, ...]:
+    """The entries in the order they were made; none when the journal is of another boot than ``boot``. Raises `InvalidJournal`."""
+    head, body = text[: len(_HEAD) + 9], text[len(_HEAD) + 9 :]
+    if head != f"{_HEAD}{zlib.crc32(body.encode()):08x} ":
         raise InvalidJournal("wrong checksum or version")
+    written_in, _, body = body.partition("\n")
+    if written_in != boot:
+        return ()
     entries = []
     for line in body.split("\n")[:-1]:
         kind, flags, identity, path, original = line.split("\t")
@@ -108,7 +121,7 @@ class Journal:
         journal = cls(path)
         try:
             with open(path, encoding="utf-8") as file:  # noqa: PTH123
-                journal._entries = {entry.path: entry for entry in parse_journal(file.read())}
+                journal._entries = {entry.path: entry for entry in parse_journal(file.read(), current_boot())}
         except FileNotFoundError:
             pass
         except (ValueError, OSError) as error:
@@ -170,7 +183,7 @@ class Journal:
     def _prune(self, files: HostFiles) -> None:
         for path, entry in list(self._entries.items()):
             named = scheduler.parse_slice_path(path)
-            where = f"/proc/{named[0]}" if named else path
+            where = f"/proc/{named[1]}" if named else path  # /proc knows threads by number too
             if entry.original is not None and not files.exists(where):
                 del self._entries[path]
 
@@ -185,7 +198,7 @@ class Journal:
             else:
                 temporary = f"{self.path}.tmp"
                 with open(temporary, "w", encoding="utf-8") as file:  # noqa: PTH123
-                    file.write(show_journal(self._entries.values()))
+                    file.write(show_journal(self._entries.values(), current_boot()))
                     file.flush()
                     os.fsync(file.fileno())
                 os.replace(temporary, self.path)  # noqa: PTH105

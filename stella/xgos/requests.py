@@ -270,7 +270,9 @@ def _instances(_request: Request, port: AgentPort, now: float) -> dict[str, Json
 
 
 def _windows(request: Request, port: AgentPort, _now: float) -> dict[str, Json]:
+    windows, more = port.history.windows(request.number("after"))
     return {
+        "more": more,
         "windows": [
             {
                 "start": window.start_seconds,
@@ -279,8 +281,8 @@ def _windows(request: Request, port: AgentPort, _now: float) -> dict[str, Json]:
                     for uuid, reports in window.instances
                 },
             }
-            for window in port.history.windows(request.number("after"))
-        ]
+            for window in windows
+        ],
     }
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from stella.xgos import guard
 from stella.xgos.host_files import HostFiles
-from stella.xgos.journal import Entry, show_journal
+from stella.xgos.journal import Entry, current_boot, show_journal
 
 QUOTA, SHARES = "/cgroup/a/cpu.cfs_quota_us", "/cgroup/a/cpu.shares"
 
@@ -26,7 +26,8 @@ def host(tmp_path: Path) -> tuple[HostFiles, Path]:
             [
                 Entry(path=QUOTA, identity=inode, original="-1", temporary=True),
                 Entry(path=SHARES, identity=inode, original="1024"),
-            ]
+            ],
+            current_boot(),
         )
     )
     return files, journal
@@ -63,3 +64,15 @@ def test_no_journal_is_nothing_to_do(tmp_path: Path) -> None:
 
 def test_heartbeat_without_a_guard() -> None:
     assert not guard.Guard("/", "/nowhere").beat()
+
+
+def test_the_process_itself(host: tuple[HostFiles, Path]) -> None:
+    files, journal = host
+    process = guard.Guard(files.root, str(journal))
+    process.start()
+    try:
+        assert process.pid and os.getsid(process.pid) == process.pid
+        assert process.beat() and files.read(QUOTA) == "5000\n"
+    finally:
+        process.close()
+    assert files.read(QUOTA) == "-1\n" and process.pid is None and not process.beat()

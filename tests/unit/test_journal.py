@@ -92,6 +92,13 @@ def test_a_group_made_anew_is_not_restored(files: HostFiles, tmp_path: Path) -> 
     assert restored.gone and files.read(SHARES) == "7\n"
 
 
+def test_a_journal_of_an_earlier_boot_is_empty(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    path.write_text(show_journal([Entry(path=SHARES, identity=1, original="7")], "another boot"))
+    journal = Journal.load(str(path))
+    assert journal.entries == () and not journal.set_aside
+
+
 def test_the_guard_lifts_only_restraints(files: HostFiles, tmp_path: Path) -> None:
     apply = make(files, tmp_path)
     apply.apply((WEIGHT, CEILING), 1.0)

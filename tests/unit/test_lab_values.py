@@ -12,7 +12,7 @@ from stella.bench.lab.image import kernel_arguments
 from stella.bench.lab.leftovers import sweep
 from stella.bench.lab.model import Guest
 from stella.bench.lab.network import udp_received
-from stella.bench.lab.sampler import Account, calibrated_cpu, sum_series
+from stella.bench.lab.sampler import Account, calibrated_cpu, fill_gaps, sum_series
 from stella.bench.recording import Series
 
 HYBRID = """tmpfs /sys/fs/cgroup tmpfs rw 0 0
@@ -131,3 +131,14 @@ def test_an_agent_that_is_gone_keeps_what_it_used() -> None:
 def test_guests_keep_their_uuid_and_a_living_bench_is_not_swept(tmp_path: Path) -> None:
     assert Guest(name="vm1").uuid == Guest(name="vm1", vcpus=4).uuid != Guest(name="vm2").uuid
     assert sweep(tmp_path / "nothing") == []
+
+
+def test_work_between_far_reports_is_laid_where_it_was_done() -> None:
+    shape = Series([0.0, 1.0, 2.0, 9.0, 10.0], [5.0, 5.0, 6.0, 6.0, 9.0])
+    filled = fill_gaps(Series([0.0, 10.0], [100.0, 500.0]), shape)
+    assert filled.at(9.0) == filled.at(2.0) == 200.0
+    assert (filled.values[0], filled.values[-1]) == (100.0, 500.0)
+    near = Series([0.0, 1.0], [0.0, 7.0])
+    assert fill_gaps(near, Series([0.0, 1.0], [0.0, 3.0])) == near
+    stopped = fill_gaps(Series([0.0, 1.0], [0.0, 10.0]), Series([0.0, 1.0, 1.5, 3.0], [0.0, 1.0, 1.5, 1.5]))
+    assert (stopped.at(1.5), stopped.at(3.0)) == (15.0, 15.0)

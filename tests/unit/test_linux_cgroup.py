@@ -89,8 +89,16 @@ def test_throttled_time_of_both_versions() -> None:
             "/machine.slice/machine-qemu\\x2d1\\x2dweb.scope",
             "/machine.slice/machine-qemu\\x2d1\\x2dweb.scope/libvirt",
         ),
-        ("/machine.slice/machine-qemu\\x2d1\\x2dweb.scope/vcpu3", "/machine.slice/machine-qemu\\x2d1\\x2dweb.scope", None),
-        ("/a.partition/b.partition/qemu-9-x.libvirt-qemu/iothread1", "/a.partition/b.partition/qemu-9-x.libvirt-qemu", None),
+        (
+            "/machine.slice/machine-qemu\\x2d1\\x2dweb.scope/vcpu3",
+            "/machine.slice/machine-qemu\\x2d1\\x2dweb.scope",
+            None,
+        ),
+        (
+            "/a.partition/b.partition/qemu-9-x.libvirt-qemu/iothread1",
+            "/a.partition/b.partition/qemu-9-x.libvirt-qemu",
+            None,
+        ),
         ("/libvirt/qemu/web/emulator", "/libvirt/qemu/web", None),
     ],
 )

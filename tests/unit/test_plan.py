@@ -24,7 +24,9 @@ NO_QUOTA = Quota(quota_us=None, period_us=100_000)
 MOUNT = "/sys/fs/cgroup/cpu"
 
 
-def group(path: str, role: Role | None = None, index: int = 0, weight: int = 1024, quota: Quota = NO_QUOTA) -> GroupReading:
+def group(
+    path: str, role: Role | None = None, index: int = 0, weight: int = 1024, quota: Quota = NO_QUOTA
+) -> GroupReading:
     return GroupReading(path=path, role=role, index=index, weight=weight, quota=quota, throttled_seconds=0.0)
 
 
@@ -81,9 +83,7 @@ def decision(
     return Decision(
         monotonic_seconds=1,
         wall_seconds=1,
-        host=HostUsage(
-            cores=2, busy_cores=0, instances_cores=0, overhead_cores=0, softirq_cores=0, steal_cores=0
-        ),
+        host=HostUsage(cores=2, busy_cores=0, instances_cores=0, overhead_cores=0, softirq_cores=0, steal_cores=0),
         instances=tuple(
             InstanceDecision(
                 uuid=name,
@@ -156,9 +156,7 @@ def test_quotas_only_on_vcpus_and_temporary() -> None:
         ("/machine/a/vcpu0/cpu.cfs_period_us", "50000", True),
         ("/machine/a/vcpu0/cpu.cfs_quota_us", "37500", True),
     ]
-    (write,) = plan(
-        snapshot(instance("a", weight=5000, version=2), version=2), decision(("a", 1.0), ceilings=(0.001,))
-    )
+    (write,) = plan(snapshot(instance("a", weight=5000, version=2), version=2), decision(("a", 1.0), ceilings=(0.001,)))
     assert (write.value, write.previous, write.temporary) == ("1000 50000", "max 100000", True)
 
 

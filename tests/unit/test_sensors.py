@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,8 +13,8 @@ from stella.xgos.discovery import Discovery
 from stella.xgos.host_files import Broken, HostFiles, Unavailable
 from stella.xgos.host_scheduler import HostScheduler
 from stella.xgos.hypervisor import RecordedHypervisor, choose_process, find_processes, read_disks
-from stella.xgos.reservation import AlreadyRunning, HostLock, reserve
 from stella.xgos.journal import Journal, release
+from stella.xgos.reservation import AlreadyRunning, HostLock, reserve
 from stella.xgos.senses import Senses, open_senses
 from stella.xgos.sensors.groups import find_hierarchy
 
@@ -118,13 +119,13 @@ def test_a_failed_sensor_gives_none_and_says_so(
     senses, _ = sense(root, clock)
     (root / path).write_text("{")
     seen = senses.sense()
-    assert [s.name for s in seen.sensors if not s.ok][0] == sensor
+    assert next(s.name for s in seen.sensors if not s.ok) == sensor
     assert len(seen.instances) == 2  # still known
     if sensor == "network":
         assert all(each.links is None for each in seen.instances)
     else:
         clock.seconds += 3.0
-        assert all(each.disks is None for each in senses.sense().instances)
+        assert [each.disks for each in senses.sense().instances] == [(), None]  # the first has no disk at all
 
 
 def test_lost_groups_and_process_stat_give_none(copied: Callable[[str], Path], clock: Clock) -> None:
@@ -212,11 +213,9 @@ def test_block_records() -> None:
 
 
 def test_a_stuck_hypervisor_never_blocks(clock: Clock) -> None:
-    import threading
-
     release_it = threading.Event()
     files = HostFiles(str(HOSTS / "v1-libvirt9"))
-    calls = []
+    calls: list[object] = []
 
     class Stuck(RecordedHypervisor):
         def __init__(self) -> None:
@@ -228,7 +227,7 @@ def test_a_stuck_hypervisor_never_blocks(clock: Clock) -> None:
             if self.stuck:
                 release_it.wait(10)
                 raise Unavailable("it was stuck")
-            return super().block_statistics()
+            yield from super().block_statistics()
 
     discovery = Discovery(Stuck, monotonic=clock)
     try:

@@ -1,6 +1,7 @@
 """The lab as a whole: a context manager that leaves nothing behind."""
 
 import contextlib
+import os
 import re
 import shutil
 import signal
@@ -28,6 +29,7 @@ from stella.bench.lab.process import launch
 from stella.bench.lab.sampler import Recorder, process_cpu_seconds
 from stella.bench.lab.storage import Disk, Storage, check_room
 
+PROGRAMS = ("libvirtd", "virtlogd", "qemu-system-x86_64", "ip", "bridge", "tc", "setpriv", "nsenter", "unshare")
 BOOT_SECONDS = 120.0
 PROOF_SECONDS = 60.0
 IDLE_SECONDS = 1.0
@@ -97,6 +99,11 @@ class Lab:
                 self._handlers[number] = signal.signal(number, interrupt)
 
     def _open(self) -> None:
+        if os.geteuid() != 0:
+            raise LabError("the laboratory needs root")
+        for program in (*PROGRAMS, *(("nbdkit",) if any(b.kind == "nbd" for b in self._backends) else ())):
+            if shutil.which(program, path="/usr/bin:/usr/sbin:/bin:/sbin") is None:
+                raise LabError(f"the laboratory needs {program}: install it")
         for name in sweep():
             self.progress(f"cleaned up after {name}, whose bench was killed")
         self.progress("building the guest image")
@@ -230,7 +237,7 @@ class Lab:
         for loads in waiting:
             link = loads.link
             assert link is not None
-            while not link.answered.wait(0.1):
+            while not link.answered.wait(0.3):
                 if loads.died or time.monotonic() > limit:
                     console = self.home / f"console{loads.seat.index}"
                     words = console.read_text(errors="replace").strip()[-300:] if console.exists() else ""
@@ -260,6 +267,9 @@ class Lab:
     def _settle(self, mine: list[GuestLoads]) -> None:
         """While nothing runs: read the guests' clocks, and what an idle libvirtd uses."""
         pid = self.hypervisor.daemons["libvirtd"].pid
+        for loads in mine:
+            if loads.link:
+                loads.link.pings.clear()  # a guest that boots tells no time
         began, before = time.monotonic(), process_cpu_seconds(pid) or 0.0
         for _ in range(PINGS_PER_GUEST):
             for loads in mine:

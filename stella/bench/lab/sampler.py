@@ -10,6 +10,7 @@ import contextlib
 import os
 import threading
 import time
+from bisect import bisect_left, bisect_right
 from pathlib import Path
 
 from stella.bench.lab.channel import fit_clock
@@ -51,6 +52,34 @@ def sum_series(parts: list[Series]) -> Series:
     for moment in sorted({moment for part in parts for moment in part.times}):
         total.add(moment, sum(part.at(moment) for part in parts))
     return total
+
+
+LONGEST_GAP_SECONDS = 1.6
+
+
+def fill_gaps(reports: Series, shape: Series) -> Series:
+    """A tool's reports with what it did between two far ones (it was stopped, restarted or starved) spread as ``shape`` grew.
+
+    ``shape`` is a finer count of the same work, whose scale does not matter. The reports' own values are not touched. A tool that
+    was stopped never reports its last moments: they are told by the shape alone, at the reports' own ratio to it.
+    """
+    filled = Series()
+    for moment, value in zip(reports.times, reports.values, strict=True):
+        if filled.times and moment - filled.times[-1] > LONGEST_GAP_SECONDS:
+            start, before = filled.times[-1], filled.values[-1]
+            low, high = shape.at(start), shape.at(moment)
+            if high > low:
+                inner = shape.times[bisect_right(shape.times, start) : bisect_left(shape.times, moment)]
+                for between in inner:
+                    filled.add(between, before + (value - before) * (shape.at(between) - low) / (high - low))
+        filled.add(moment, value)
+    if len(reports.times) > 1:
+        last, value = reports.times[-1], reports.values[-1]
+        grown = shape.at(last) - shape.at(reports.times[0])
+        ratio = (value - reports.values[0]) / grown if grown > 0 else 0.0
+        for after in shape.times[bisect_right(shape.times, last) :]:
+            filled.add(after, value + ratio * (shape.at(after) - shape.at(last)))
+    return filled
 
 
 def calibrated_cpu(events: Series, vcpu_seconds: Series, start: float, end: float) -> Series | None:
@@ -235,13 +264,16 @@ class Recorder:
 
         def moved(series: Series) -> Series:
             points = [(clock.to_host(t), v) for t, v in zip(list(series.times), list(series.values), strict=False)]
-            kept = [(t, v) for t, v in points if start - MARGIN_SECONDS <= t]
+            kept = points[max(0, bisect_right([t for t, _ in points], start - MARGIN_SECONDS) - 1) :]
             return Series([t for t, _ in kept], [v for _, v in kept])
 
         for name, series in loads.bins.items():
             instance.bins[name] = moved(series)
+        kernel = instance.bins.get("cpu", Series())
         for name in sorted({name for slot in loads.slots for name in slot.raw}):
-            instance.windows[name] = moved(sum_series([slot.raw[name] for slot in loads.slots if name in slot.raw]))
+            reports = moved(sum_series([slot.raw[name] for slot in loads.slots if name in slot.raw]))
+            shape = kernel if name == "cpu_events" else instance.bins.get(name)
+            instance.windows[name] = fill_gaps(reports, shape) if shape else reports
         for name in ("network_packets.tx", "network_bytes.tx"):
             if name in instance.windows:
                 instance.bins[name] = instance.windows[name]
@@ -250,7 +282,6 @@ class Recorder:
             frame = loads.received_frame_bytes()
             instance.windows["network_packets.rx"] = packets
             instance.windows["network_bytes.rx"] = Series(list(packets.times), [v * frame for v in packets.values])
-        kernel = instance.bins.get("cpu", Series())
         only_sysbench = {slot.workload.kind for slot in loads.slots} == {"cpu"}
         events = instance.windows.get("cpu_events")
         scaled = calibrated_cpu(events, kernel, start, end) if events and only_sysbench else None

@@ -15,7 +15,7 @@ from stella.xgos.client import Client, RequestRefused, Unreachable
 from stella.xgos.control_socket import ControlSocket, SocketInUse, may_ask
 from stella.xgos.port import Busy, Mailbox
 
-from .conftest import NOW, VM1, FakePort
+from .conftest import NOW, VM1, FakePort, report
 
 
 @pytest.fixture
@@ -55,6 +55,15 @@ def test_a_client_sets_shows_and_withdraws(path: Path) -> None:
     assert client.unset_slo("vm1")["slo"] is None
     assert client.windows() == [] and client.violations(open=True) == []
     assert client.status()["ticks"] == 3 and len(client.instances()) == 4
+
+
+def test_a_long_answer_comes_in_parts(path: Path, port: FakePort, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stella.xgos.history.LARGEST_ANSWER_BYTES", 1000)
+    for second in range(100):
+        port.history.record(NOW + second, [(VM1, [report()])])
+    client = Client(path)
+    assert client.ask("windows", after=0)["more"] is True
+    assert [w["start"] for w in client.windows()] == [NOW + second for second in range(100)]
 
 
 def test_the_socket_is_for_owner_and_group(path: Path) -> None:
