@@ -83,10 +83,19 @@ def machine_facts() -> dict[str, Any]:
 
 
 def run_once(
-    scenario: Scenario, policy_name: str, options: Options, progress: Progress, *, title: str
+    scenario: Scenario,
+    policy_name: str,
+    options: Options,
+    progress: Progress,
+    *,
+    title: str,
+    policy: Policy | None = None,
 ) -> tuple[Run, dict[str, Any]]:
-    """One run under one policy: the run, and what the lab says of itself. Raises `InvalidRun`."""
-    policy = make_policy(policy_name, options.output / policy_name)
+    """One run under one policy: the run, and what the lab says of itself. Raises `InvalidRun`.
+
+    ``policy`` stands in for the one of that name: the figures look closer at a run through it.
+    """
+    policy = policy or make_policy(policy_name, options.output / policy_name)
     try:
         with _lab(scenario, options, progress, title) as lab:
             lab.boot(stage.guests(scenario))

@@ -40,7 +40,7 @@ class Settings:
     host_reserved_cores: float = 0.1
     margin: float = 1.1
     prior: Prior = field(default_factory=Prior)
-    io_slice_seconds: float | None = None
+    io_slice_seconds: float | None = 0.0002
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,9 +6,7 @@ No call here asks a QEMU monitor but `Hypervisor.block_statistics`, and that one
 
 import contextlib
 import json
-import math
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -17,7 +15,6 @@ from stella.model.snapshot import DiskReading, RunState
 from stella.xgos.host_files import Gone, HostFiles, Unavailable
 
 _XML_AGE_POLLS = 20
-_BATCHES = 16
 _KEEPALIVE_SECONDS, _KEEPALIVE_COUNT = 3, 3
 
 
@@ -41,8 +38,8 @@ class Hypervisor(Protocol):
     def domains(self) -> tuple[Domain, ...]:
         """All instances that have a process, in the order of their uuids."""
 
-    def block_statistics(self) -> Iterator[dict[str, tuple[DiskReading, ...]]]:
-        """Disks by uuid, in several answers, each as fresh as can be; an instance whose monitor is busy is left out."""
+    def block_statistics(self, uuids: tuple[str, ...]) -> dict[str, tuple[DiskReading, ...]]:
+        """Disks of these instances; one that ended or whose monitor is busy is left out."""
 
     def changed(self) -> bool:
         """Whether an event came since the last call of this: it is worth asking for the domains now."""
@@ -122,8 +119,10 @@ class LibvirtHypervisor:
     _loop_started = False
     _loop_lock = threading.Lock()
 
-    def __init__(self, uri: str, files: HostFiles) -> None:
+    def __init__(self, uri: str, files: HostFiles, *, events: bool = True) -> None:
+        """``events``: listen for instances that come, go or change."""
         self._uri = uri
+        self._events = events
         self._files = files
         self._connection: Any = None
         self._known: dict[str, _Known] = {}
@@ -156,11 +155,12 @@ class LibvirtHypervisor:
         self._start_loop(libvirt)
         connection = libvirt.open(self._uri)
         connection.setKeepAlive(_KEEPALIVE_SECONDS, _KEEPALIVE_COUNT)
-        for event in (
+        events = (
             libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE,
             libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_ADDED,
             libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED,
-        ):
+        )
+        for event in events if self._events else ():
             connection.domainEventRegisterAny(None, event, self._on_event, None)
         self._connection = connection
         self._changed.set()
@@ -248,25 +248,37 @@ class LibvirtHypervisor:
                 if pid is not None:
                     self._known[uuid] = _Known(domain_id=handle.ID(), pid=pid, devices=devices)
 
-    def block_statistics(self) -> Iterator[dict[str, tuple[DiskReading, ...]]]:
-        """See `Hypervisor`. At most `_BATCHES` calls: with few instances each has its own, and so an exact time."""
+    def block_statistics(self, uuids: tuple[str, ...]) -> dict[str, tuple[DiskReading, ...]]:
+        """See `Hypervisor`."""
+        try:
+            import libvirt  # noqa: PLC0415
+        except ImportError as error:
+            raise Unavailable(f"libvirt: {error}") from None
+        try:
+            connection = self._connect()
+            handles = [handle for uuid in uuids if (handle := self._handle(connection, uuid))]
+            flags = libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
+            records = connection.domainListGetStats(handles, libvirt.VIR_DOMAIN_STATS_BLOCK, flags) if handles else []
+        except libvirt.libvirtError as error:
+            if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+                self._handles = {}
+                return {}  # one of them ended; the next list will not have it
+            self.close()
+            raise Unavailable(f"libvirt: {error}") from None
+        read = ((handle.UUIDString(), read_disks(record)) for handle, record in records)
+        return {uuid: disks for uuid, disks in read if disks}
+
+    def _handle(self, connection: Any, uuid: str) -> Any:
         import libvirt  # noqa: PLC0415
 
-        handles = [
-            handle for uuid, handle in self._handles.items() if uuid in self._known and self._known[uuid].devices.disks
-        ]
-        size = max(1, math.ceil(len(handles) / _BATCHES))
-        flags = libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
-        for start in range(0, len(handles), size):
-            batch = handles[start : start + size]
+        if uuid not in self._handles:
             try:
-                records = self._connect().domainListGetStats(batch, libvirt.VIR_DOMAIN_STATS_BLOCK, flags)
+                self._handles[uuid] = connection.lookupByUUIDString(uuid)
             except libvirt.libvirtError as error:
-                if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
-                    continue  # one of them ended; the next list will not have it
-                raise Unavailable(f"libvirt: {error}") from None
-            read = ((handle.UUIDString(), read_disks(record)) for handle, record in records)
-            yield {uuid: disks for uuid, disks in read if disks}
+                if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
+                    raise
+                return None
+        return self._handles[uuid]
 
 
 class RecordedHypervisor:
@@ -297,9 +309,10 @@ class RecordedHypervisor:
             for record in sorted(self._records(), key=lambda record: str(record["uuid"]))
         )
 
-    def block_statistics(self) -> Iterator[dict[str, tuple[DiskReading, ...]]]:
+    def block_statistics(self, uuids: tuple[str, ...]) -> dict[str, tuple[DiskReading, ...]]:
         """See `Hypervisor`."""
-        yield {r["uuid"]: tuple(DiskReading(**disk) for disk in r["disks"]) for r in self._records() if r["disks"]}
+        records = (record for record in self._records() if record["uuid"] in uuids and record["disks"])
+        return {record["uuid"]: tuple(DiskReading(**disk) for disk in record["disks"]) for record in records}
 
     def changed(self) -> bool:
         """See `Hypervisor`."""

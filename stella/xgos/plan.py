@@ -30,7 +30,7 @@ QUOTA_DEADBAND_RATIO = 0.005
 QUOTA_PERIOD_US = 50_000
 SHARES_PER_CORE_V1 = 10_240.0
 _IO_ROLES = (Role.EMULATOR, Role.IOTHREAD)
-_SLICE_ROLES = (*_IO_ROLES, Role.VHOST)
+_SLICE_ROLES = (*_IO_ROLES, Role.VHOST, Role.VCPU)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -232,7 +232,7 @@ def _disks(domain: Domain, seen: Seen, now: float) -> tuple[tuple[DiskReading, .
     """The instance's disks and when they were read; None when that is too long ago. No disks at all: an honest empty list."""
     if not domain.disks:
         return (), now
-    last = (seen.disks or {}).get(domain.uuid)
+    last = seen.disks.get(domain.uuid)
     if last is None or now - last.monotonic_seconds > DISKS_KEPT_SECONDS:
         return None, None
     return last.disks, last.monotonic_seconds

@@ -1,6 +1,7 @@
 """Sensing, on recorded hosts and on trees that change under it."""
 
 import json
+import os
 import shutil
 import threading
 from collections.abc import Callable
@@ -8,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from stella.model.snapshot import Role, RunState, Snapshot
+from stella.model.snapshot import DiskReading, Role, RunState, Snapshot
+from stella.xgos.block_lanes import BlockLanes
 from stella.xgos.discovery import Discovery
 from stella.xgos.host_files import Broken, HostFiles, Unavailable
 from stella.xgos.host_scheduler import HostScheduler
-from stella.xgos.hypervisor import RecordedHypervisor, choose_process, find_processes, read_disks
+from stella.xgos.hypervisor import Domain, RecordedHypervisor, choose_process, find_processes, read_disks
 from stella.xgos.journal import Journal, release
 from stella.xgos.reservation import AlreadyRunning, HostLock, reserve
 from stella.xgos.senses import Senses, open_senses
@@ -20,6 +22,15 @@ from stella.xgos.sensors.groups import find_hierarchy
 
 HOSTS = Path(__file__).parents[1] / "fixtures" / "hosts"
 ALL = ("v1-libvirt9", "v2-systemd")
+DISK = DiskReading(
+    name="vda",
+    read_operations=1,
+    read_bytes=1,
+    read_seconds=1,
+    write_operations=0,
+    write_bytes=0,
+    write_seconds=0,
+)
 
 
 class Clock:
@@ -212,36 +223,61 @@ def test_block_records() -> None:
     assert read_disks({"block.count": 1, "block.0.name": "vda"}) is None  # its monitor was busy
 
 
-def test_a_stuck_hypervisor_never_blocks(clock: Clock) -> None:
-    release_it = threading.Event()
+def wait_for(condition: Callable[[], object]) -> None:
+    """Spin until other threads have done it (pytest's own limit ends what never comes)."""
+    while not condition():
+        os.sched_yield()
+
+
+def test_a_stuck_monitor_delays_nobody_else(clock: Clock) -> None:
     files = HostFiles(str(HOSTS / "v1-libvirt9"))
-    calls: list[object] = []
+    let_go = threading.Event()
 
     class Stuck(RecordedHypervisor):
-        def __init__(self) -> None:
-            super().__init__(files)
-            self.stuck = not calls
-            calls.append(self)
-
-        def block_statistics(self):  # type: ignore[no-untyped-def]
-            if self.stuck:
-                release_it.wait(10)
+        def block_statistics(self, uuids: tuple[str, ...]) -> dict[str, tuple[DiskReading, ...]]:
+            if "stuck" in uuids:
+                let_go.wait(10)
                 raise Unavailable("it was stuck")
-            yield from super().block_statistics()
+            return {uuid: (DISK,) for uuid in uuids}
 
-    discovery = Discovery(Stuck, monotonic=clock)
+    lanes = BlockLanes(lambda: Stuck(files), monotonic=clock, interval_seconds=0.25)
     try:
-        while discovery.seen().domains is None:
-            pass
-        while discovery._call_since is None:
-            pass
-        clock.seconds += 2.0
-        assert discovery.seen().disks is None and discovery.seen().block_error == "no answer within the deadline"
-        while not discovery.seen().disks:
-            pass
-        assert len(calls) == 2
+        lanes.watch(frozenset({"stuck", "a", "b"}))
+        wait_for(lambda: {"a", "b"} <= lanes.seen()[0].keys())
+        for _ in range(5):
+            clock.seconds += 1.1
+            lanes.watch(frozenset({"stuck", "a", "b"}))
+            wait_for(lambda: all(lanes.seen()[0][uuid].monotonic_seconds == clock.seconds for uuid in ("a", "b")))
+        assert "stuck" not in lanes.seen()[0] and not lanes.answered()
     finally:
-        release_it.set()
+        let_go.set()
+        lanes.close()
+
+
+def test_a_stuck_list_never_blocks(clock: Clock) -> None:
+    files = HostFiles(str(HOSTS / "v1-libvirt9"))
+    let_go = threading.Event()
+    made: list[object] = []
+
+    class Stuck(RecordedHypervisor):
+        def domains(self) -> tuple[Domain, ...]:
+            if len(made) == 1:
+                let_go.wait(10)
+            return super().domains()
+
+    def connect() -> Stuck:
+        made.append(None)
+        return Stuck(files)
+
+    discovery = Discovery(connect, connect_lane=lambda: RecordedHypervisor(files), monotonic=clock)
+    try:
+        wait_for(lambda: discovery.seen() and discovery._call_since is not None)
+        assert discovery.seen().domains_error == "not asked yet"
+        clock.seconds += 5.0
+        wait_for(lambda: discovery.seen().domains and discovery.seen().disks)
+        assert discovery.seen().domains_error == "" and len(made) == 2
+    finally:
+        let_go.set()
         discovery.close()
 
 

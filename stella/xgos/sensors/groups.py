@@ -1,9 +1,7 @@
 """The CPU hierarchy of the host, and the groups of one instance with what their knobs hold."""
 
-from dataclasses import dataclass
-
 from stella.linux import cgroup, libvirt_groups
-from stella.model.snapshot import GroupReading, Quota, Role
+from stella.model.snapshot import GroupReading, Role
 from stella.xgos.host_files import Broken, Gone, HostFiles, KeptFile, Unavailable
 
 REFRESH_SECONDS = 1.0
@@ -28,18 +26,10 @@ def find_hierarchy(files: HostFiles) -> cgroup.Hierarchy:
     raise Broken("no cgroup hierarchy with the cpu controller is mounted here")
 
 
-@dataclass(slots=True)
-class _Static:
-    """What a knob cannot tell cheaply each pass: read when the group is opened, and while it has a quota."""
-
-    period_us: int = cgroup.UNKNOWN_PERIOD_US
-    throttled_seconds: float | None = None
-
-
 class Group:
-    """One cgroup, its knobs held open. Two preads a pass; its period and throttled time only while there is a quota."""
+    """One cgroup, its knobs held open: two or three preads a pass, and its throttled time while there is a quota."""
 
-    __slots__ = ("_quota", "_stat", "_static", "_version", "_weight", "index", "path", "period_file", "role")
+    __slots__ = ("_period", "_quota", "_stat", "_throttled_seconds", "_version", "_weight", "index", "path", "role")
 
     def __init__(
         self, files: HostFiles, hierarchy: cgroup.Hierarchy, path: str, role: Role | None = None, index: int = 0
@@ -50,16 +40,14 @@ class Group:
         self._version = hierarchy.version
         self._weight = files.keep(f"{directory}/{names.weight}")
         self._quota = files.keep(f"{directory}/{names.quota}")
-        self.period_file: KeptFile | None = files.keep(f"{directory}/{names.period}") if self._version == 1 else None
+        self._period: KeptFile | None = files.keep(f"{directory}/{names.period}") if self._version == 1 else None
         self._stat = files.keep(f"{directory}/{names.stat}")
-        self._static = _Static()
+        self._throttled_seconds: float | None = None
         self.refresh()
 
     def refresh(self) -> None:
         """Read what is not read each pass. Raises `Gone` or `Unavailable`."""
-        if self.period_file is not None:
-            self._static.period_us = int(self.period_file.read())
-        self._static.throttled_seconds = cgroup.parse_throttled_seconds(self._stat.read(4096).decode())
+        self._throttled_seconds = cgroup.parse_throttled_seconds(self._stat.read(4096).decode())
 
     def read(self) -> GroupReading:
         """What its knobs hold now. Raises `Gone` or `Unavailable`."""
@@ -69,11 +57,10 @@ class Group:
             if self._version == 2:
                 quota = cgroup.parse_quota_v2(text)
             else:
-                quota = Quota(quota_us=int(text) if int(text) > 0 else None, period_us=self._static.period_us)
+                assert self._period is not None
+                quota = cgroup.parse_quota_v1(text, self._period.read().decode())
             if quota.quota_us is not None:
                 self.refresh()
-                if self._version == 1:
-                    quota = Quota(quota_us=quota.quota_us, period_us=self._static.period_us)
         except ValueError as error:  # InvalidText is one
             raise Unavailable(f"{self.path}: {error}") from None
         return GroupReading(
@@ -82,7 +69,7 @@ class Group:
             index=self.index,
             weight=weight,
             quota=quota,
-            throttled_seconds=self._static.throttled_seconds,
+            throttled_seconds=self._throttled_seconds,
         )
 
 

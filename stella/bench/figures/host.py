@@ -1,0 +1,157 @@
+"""Probes of the host around the agent: trivial root-level commands, the agent's memory with its children, its reservations."""
+
+import contextlib
+import statistics
+import subprocess
+import threading
+import time
+from pathlib import Path
+from typing import IO, Any
+
+from stella.bench.figures import trivial
+from stella.bench.figures.probes import PeriodicProbe, Probe
+from stella.bench.lab.laboratory import Lab
+from stella.bench.lab.process import launch
+from stella.bench.policies import Policy
+from stella.bench.policies.agent_client import AgentRefused, AgentUnreachable, ask
+
+IDLE_SECONDS = 5.0
+_IDLE_PAUSE_SECONDS, _PAUSE_SECONDS = 0.1, 0.7
+
+
+class RootCommands(Probe):
+    """Times trivial commands started from the root groups: first while all guests are idle, then during the run."""
+
+    name = "root_commands"
+
+    def __init__(self) -> None:
+        self.idle: dict[str, list[float]] = {}
+        self.loaded: dict[str, list[tuple[float, float]]] = {}
+        self._process: subprocess.Popen[bytes] | None = None
+        self._reader: threading.Thread | None = None
+        self._roots: tuple[Path, ...] = ()
+
+    def _start(self, pause_seconds: float) -> IO[bytes]:
+        argv = ["/usr/bin/python3", "-I", "-S", trivial.__file__, str(pause_seconds)]
+        self._process = launch(argv, groups=self._roots, stdout=subprocess.PIPE)
+        assert self._process.stdout is not None
+        return self._process.stdout
+
+    def _stop(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def before(self, lab: Lab, policy: Policy) -> None:
+        """Measure the idle host."""
+        self._roots = lab.groups.layout.accounted()
+        lines = self._start(_IDLE_PAUSE_SECONDS)
+        timer = threading.Timer(IDLE_SECONDS, self._stop)
+        timer.start()
+        for line in lines:
+            name, seconds = line.split()
+            self.idle.setdefault(name.decode(), []).append(float(seconds))
+        timer.join()
+
+    def begun(self) -> None:
+        """Measure from now on."""
+        lines = self._start(_PAUSE_SECONDS)
+
+        def read() -> None:
+            for line in lines:
+                name, seconds = line.split()
+                self.loaded.setdefault(name.decode(), []).append((time.time(), float(seconds)))
+
+        self._reader = threading.Thread(target=read, name=self.name, daemon=True)
+        self._reader.start()
+
+    def ending(self) -> None:
+        """Stop."""
+        self._stop()
+        if self._reader is not None:
+            self._reader.join(5.0)
+
+    def facts(self, start: float, end: float) -> dict[str, Any]:
+        """For each command the medians, idle and loaded, in seconds, and how many there were."""
+        found = {}
+        for name, idle in self.idle.items():
+            loaded = [seconds for moment, seconds in self.loaded.get(name, []) if start <= moment <= end]
+            if idle and loaded:
+                found[name] = {
+                    "idle_seconds": statistics.median(idle),
+                    "loaded_seconds": statistics.median(loaded),
+                    "loaded_worst_seconds": max(loaded),
+                    "idle_count": len(idle),
+                    "loaded_count": len(loaded),
+                }
+        return found
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process, any thread of it, has started and that are alive."""
+    found: list[int] = []
+    for file in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            found += [int(word) for word in file.read_text().split()]
+    return found
+
+
+def resident_bytes(pid: int) -> int:
+    """Resident set of a process and all below it; 0 when it is gone."""
+    total = 0
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("VmRSS:"):
+                total = int(line.split()[1]) * 1024
+    return total + sum(resident_bytes(child) for child in children(pid))
+
+
+class AgentMemory(PeriodicProbe):
+    """The greatest resident set of the agent with its children, the guard among them."""
+
+    name = "agent_rss_bytes"
+
+    def __init__(self) -> None:
+        super().__init__(1.0)
+        self._policy: Policy | None = None
+        self.peak_bytes = 0
+
+    def before(self, lab: Lab, policy: Policy) -> None:
+        """Learn whose."""
+        self._policy = policy
+
+    def look(self) -> None:
+        """One look."""
+        pid = self._policy.agent_pid if self._policy else None
+        if pid is not None:
+            self.peak_bytes = max(self.peak_bytes, resident_bytes(pid))
+
+    def facts(self, start: float, end: float) -> int:
+        """Bytes."""
+        return self.peak_bytes
+
+
+class Reservation(PeriodicProbe):
+    """What the agent says, over its own socket, that it reserves for one instance."""
+
+    name = "reservation"
+
+    def __init__(self, instance: str) -> None:
+        super().__init__(0.5)
+        self._instance = instance
+        self._socket = Path()
+        self.samples: list[tuple[float, float]] = []
+
+    def before(self, lab: Lab, policy: Policy) -> None:
+        """Learn the socket, where the policy puts it."""
+        self._socket = lab.home / "xgos.sock"
+
+    def look(self) -> None:
+        """Ask once."""
+        with contextlib.suppress(AgentUnreachable, AgentRefused):
+            answer = ask(self._socket, {"op": "slo.show", "instance": self._instance}, timeout_seconds=2.0)
+            self.samples.append((time.time(), float(answer["instance"]["cpu"]["reservation_cores"])))
+
+    def facts(self, start: float, end: float) -> list[tuple[float, float]]:
+        """(seconds of the measured time, cores)."""
+        return [(round(t - start, 3), cores) for t, cores in self.samples if start <= t <= end]

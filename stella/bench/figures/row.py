@@ -1,0 +1,159 @@
+"""Rows: one figure, what is required of it, and what each repeat gave. Pure; thresholds live beside the figures that they judge."""
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Facts = Mapping[str, Any]
+"""What one part of a family found: plain JSON, kept so that it can be judged again without running it again."""
+
+PASS, FALLS_SHORT, INVALID, REPORTED = "pass", "FALLS SHORT", "INVALID", "reported"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bound:
+    """What is required: at least, at most, both, or (``more_than``) strictly more. Empty: the figure is only reported."""
+
+    least: float | None = None
+    most: float | None = None
+    more_than: float | None = None
+
+    def holds(self, value: float) -> bool:
+        """Whether a value keeps it."""
+        return (
+            (self.least is None or value >= self.least)
+            and (self.most is None or value <= self.most)
+            and (self.more_than is None or value > self.more_than)
+        )
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is required."""
+        return self.least is None and self.most is None and self.more_than is None
+
+    def show(self, kind: str) -> str:
+        """In words."""
+        if self.least is not None and self.most is not None:
+            return f"{show(self.least, kind)} to {show(self.most, kind)}"
+        for word, value in ((">=", self.least), ("<=", self.most), (">", self.more_than)):
+            if value is not None:
+                return f"{word} {show(value, kind)}"
+        return "reported"
+
+
+def show(value: float | None, kind: str) -> str:
+    """A value of a kind (``ratio``, ``seconds``, ``cores``, ``bytes``, ``factor``, ``count``) for people."""
+    if value is None:
+        return "never"
+    match kind:
+        case "ratio":
+            return f"{value * 100:.4g} %" if value >= 0.9995 or value < 0.1 else f"{value * 100:.1f} %"
+        case "seconds":
+            return f"{value:.2f} s"
+        case "cores":
+            return f"{value * 100:.1f} % of a core"
+        case "bytes":
+            return f"{value / 2**20:.0f} MiB"
+        case "factor":
+            return f"{value:.2f} x"
+    return f"{value:g}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One figure. ``values``: one for each repeat; None where the thing never came about (which never keeps a bound).
+
+    ``kept`` is required of *every* repeat. ``missing``: why there are too few values. ``note``: what else is worth knowing.
+    """
+
+    name: str
+    title: str
+    bound: Bound
+    kind: str
+    values: tuple[float | None, ...]
+    missing: str = ""
+    note: str = ""
+
+    @property
+    def status(self) -> str:
+        """``pass`` when every repeat keeps the bound; a row without a valid run is ``INVALID``."""
+        if self.missing or not self.values:
+            return INVALID
+        if self.bound.empty:
+            return REPORTED
+        return PASS if all(v is not None and self.bound.holds(v) for v in self.values) else FALLS_SHORT
+
+    @property
+    def figure(self) -> str:
+        """The median and, in brackets, the spread over the repeats."""
+        if not self.values:
+            return "-"
+        known = sorted(v for v in self.values if v is not None)
+        if len(known) < len(self.values):
+            never = len(self.values) - len(known)
+            rest = f", else {show(known[0], self.kind)} to {show(known[-1], self.kind)}" if known else ""
+            return f"never in {never} of {len(self.values)}{rest}"
+        middle = show(statistics.median(known), self.kind)
+        if len(known) == 1:
+            return middle
+        return f"{middle} [{show(known[0], self.kind)} to {show(known[-1], self.kind)}, n={len(known)}]"
+
+    def line(self) -> str:
+        """For the terminal."""
+        why = f" ({self.missing})" if self.missing else ""
+        note = f"; {self.note}" if self.note else ""
+        return f"{self.status:<11}  {self.title}: {self.figure} (required: {self.bound.show(self.kind)}){why}{note}"
+
+    def document(self) -> dict[str, Any]:
+        """For figures.json."""
+        return {
+            "name": self.name,
+            "title": self.title,
+            "status": self.status,
+            "figure": self.figure,
+            "required": self.bound.show(self.kind),
+            "values": list(self.values),
+            "missing": self.missing,
+            "note": self.note,
+        }
+
+
+def valid(parts: Mapping[str, Facts], prefix: str) -> list[Facts]:
+    """The facts of the parts whose name is ``prefix`` or begins with ``prefix-``, without those that are invalid."""
+    return [f for name, f in parts.items() if (name == prefix or name.startswith(f"{prefix}-")) and "invalid" not in f]
+
+
+def missing(parts: Mapping[str, Facts], prefix: str) -> str:
+    """Why parts are missing; empty when all are valid."""
+    mine = {name: f for name, f in parts.items() if name == prefix or name.startswith(f"{prefix}-")}
+    if not mine:
+        return "not run"
+    return "; ".join(f"{name}: {f['invalid']}" for name, f in mine.items() if "invalid" in f)
+
+
+def row_of(
+    parts: Mapping[str, Facts],
+    prefix: str,
+    read: Callable[[Facts], float | None | Sequence[float | None]],
+    *,
+    name: str,
+    title: str,
+    bound: Bound | None = None,
+    kind: str = "ratio",
+    note: str = "",
+) -> Row:
+    """A row over the repeats of one part. ``read`` gives one value for a repeat, or several."""
+    values: list[float | None] = []
+    for facts in valid(parts, prefix):
+        found = read(facts)
+        values += list(found) if isinstance(found, list | tuple) else [found]  # type: ignore[list-item]
+    return Row(
+        name=name,
+        title=title,
+        bound=bound or Bound(),
+        kind=kind,
+        values=tuple(values),
+        missing=missing(parts, prefix),
+        note=note,
+    )
