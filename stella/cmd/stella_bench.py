@@ -82,9 +82,28 @@ def parser() -> argparse.ArgumentParser:
         made.add_argument(
             f"--{name}-seconds", type=_at_least(0), default=default, help=f"CPU of {what} (default: %(default)s)"
         )
+    _add_figures(commands)
     report = commands.add_parser("report", help="make the report of a finished run again")
     report.add_argument("directory", type=Path, metavar="DIR")
     return top
+
+
+def _add_figures(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    demo = commands.add_parser("demo", help="the demonstration, before and after (needs root)", epilog=_EPILOG)
+    demo.add_argument(
+        "--seconds", type=int, default=60, choices=range(10, 601), metavar="N", help="measured time of each"
+    )
+    figures = commands.add_parser("figures", help="measure all that Stella promises of itself (needs root)")
+    figures.add_argument("--document", type=Path, default=Path("docs/benchmarks.md"), metavar="FILE.md")
+    figures.add_argument("--only", default="", metavar="A,B", help="these families (see --list), and what they need")
+    figures.add_argument(
+        "--repeat", type=int, default=3, choices=range(1, 101), metavar="N", help="repeats of each run"
+    )
+    figures.add_argument("--fresh", action="store_true", help="run again what is done already")
+    figures.add_argument("--list", action="store_true", help="only list the families and how long they take")
+    for command, where in ((demo, "results/demo"), (figures, "results/figures")):
+        command.add_argument("--output", type=Path, default=Path(where), metavar="DIR", help="default: %(default)s")
+        command.add_argument("--cache", type=Path, default=DEFAULT_CACHE, metavar="DIR", help="keeps the guest image")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -104,6 +123,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return OK
             case "generate":
                 return _generate(options)
+            case "demo":
+                return _demo(options, progress)
+            case "figures":
+                return _figures(options, progress)
             case _:
                 return _report(options.directory)
     except InvalidScenario as error:
@@ -153,6 +176,56 @@ def _run(options: argparse.Namespace, progress: Progress) -> int:
     for reason in reasons:
         print(f"stella-bench: the run is invalid: {reason}", file=sys.stderr)
     return INVALID_RUN if reasons else OK
+
+
+def _is_root(command: str) -> bool:
+    if os.geteuid() != 0:
+        print(f"stella-bench: {command} needs root (libvirt, network namespaces, cgroups)", file=sys.stderr)
+        return False
+    return True
+
+
+def _demo(options: argparse.Namespace, progress: Progress) -> int:
+    if not _is_root("demo"):
+        return INVALID_SCENARIO
+    from stella.bench.demo import run_demo  # noqa: PLC0415
+    from stella.bench.policies.base import PolicyError  # noqa: PLC0415
+    from stella.bench.run import InvalidRun  # noqa: PLC0415
+
+    try:
+        reasons = run_demo(options.output, options.seconds, options.cache, progress)
+    except (InvalidRun, PolicyError) as error:
+        reasons = [str(error)]
+    progress.close()
+    for reason in reasons:
+        print(f"stella-bench: the run is invalid: {reason}", file=sys.stderr)
+    return INVALID_RUN if reasons else OK
+
+
+def _figures(options: argparse.Namespace, progress: Progress) -> int:
+    from stella.bench import figures  # noqa: PLC0415
+
+    try:
+        if options.list:
+            print(figures.listing(options.only, options.repeat))
+            return OK
+        if not _is_root("figures"):
+            return INVALID_SCENARIO
+        asked = figures.Asked(
+            output=options.output,
+            document=options.document,
+            cache=options.cache,
+            only=options.only,
+            repeat=options.repeat,
+            fresh=options.fresh,
+        )
+        rows = figures.run_figures(asked, progress)
+    except (figures.UnknownFamily, figures.InvalidStore) as error:
+        progress.close()
+        print(error, file=sys.stderr)
+        return INVALID_SCENARIO
+    print(f"\nwritten: {options.document}, {options.output / 'figures.json'}")
+    return INVALID_RUN if any(row.status == "INVALID" for row in rows) else OK
 
 
 def _generate(options: argparse.Namespace) -> int:

@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from stella.control import feedback as loop
+from stella.control import placement as packing
 from stella.control import windows
 from stella.control.attribution import Circumstances, judge
 from stella.control.cost import Prior, UnitCost, initial, learn_all
 from stella.control.cpu import CpuClaim, CpuShare, divide, spread_ceiling
 from stella.control.demand import STARVED_RATIO, cpu_demand_cores
+from stella.control.placement import Item, Placement
 from stella.control.rates import BlockRates, InstanceRates, host_usage, instance_rates
 from stella.control.reservation import Reservation, reserve
 from stella.model.allocation import CpuAllocation, Decision, HostUsage, InstanceDecision, Intent, ObjectiveReport
@@ -40,7 +42,7 @@ class Settings:
     host_reserved_cores: float = 0.1
     margin: float = 1.1
     prior: Prior = field(default_factory=Prior)
-    io_slice_seconds: float | None = 0.0002
+    io_slice_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +65,8 @@ class Memory:
     instances: Mapping[str, InstanceMemory] = field(default_factory=dict)
     overhead_cores: float | None = None
     parent_factor: float = 1.0
+    full: bool = False
+    placement: Placement = field(default_factory=dict)
     next_window_unix: float | None = None
 
 
@@ -196,7 +200,40 @@ def _ceilings(seen: _Seen) -> tuple[float | None, ...]:
     return tuple(spread_ceiling(objective.ceiling, used, throttled))
 
 
-def _decided(seen: _Seen, got: CpuShare) -> InstanceDecision:
+def _item(seen: _Seen, got: CpuShare) -> Item | None:
+    """What this instance will use of its allocation and where it runs; None when it wants hardly anything or is frozen."""
+    cpu = seen.rates.cpu if seen.rates else None
+    if cpu is None or seen.frozen or not seen.reading.groups:
+        return None
+    demand = sum(min(1.0, s.busy_ratio) for s in cpu.stages)
+    busy: dict[packing.Stage, float] = {(g.role, g.index): 0.0 for g in seen.reading.groups if g.role is not None}
+    for stage in cpu.stages:
+        key = (stage.role if stage.role is not Role.VHOST else Role.EMULATOR, stage.index)
+        key = key if key in busy else (Role.EMULATOR, 0)
+        busy[key] = busy.get(key, 0.0) + stage.run_ratio + 0.01
+    if demand < _ACTIVE_CORES:
+        return None
+    total = sum(busy.values())
+    return Item(
+        uuid=seen.reading.uuid,
+        cores=min(got.allocation_cores, demand),
+        promised=seen.reservation.cores > 0,
+        stages={stage: part / total for stage, part in busy.items()},
+    )
+
+
+def _placed(
+    seen: list[_Seen], shares: Mapping[str, CpuShare], now: Snapshot, host: HostUsage, memory: Memory
+) -> tuple[bool, Placement]:
+    """Whether the host is full, and the placement while it is."""
+    is_full = packing.full(memory.full, host.busy_cores / max(host.cores, 1.0)) and now.host.cpuset_mount != ""
+    if not is_full:
+        return False, {}
+    items = [item for s in seen if (item := _item(s, shares[s.reading.uuid]))]
+    return True, packing.place(now.host.cpus, items, memory.placement)
+
+
+def _decided(seen: _Seen, got: CpuShare, placement: Placement) -> InstanceDecision:
     cpu = seen.rates.cpu if seen.rates else None
     state = seen.memory.feedback
     reason = "no SLO: shares what is left by weight"
@@ -216,6 +253,7 @@ def _decided(seen: _Seen, got: CpuShare) -> InstanceDecision:
             allocation_cores=got.allocation_cores,
             io_ratio=seen.reservation.io_ratio,
             vcpu_ceilings_cores=_ceilings(seen),
+            placement=tuple((r, i, cpu) for (r, i), cpu in placement.get(seen.reading.uuid, {}).items()),
         ),
         usage_cores=cpu.cores() if cpu else 0.0,
         demand_cores=cpu_demand_cores(cpu) if cpu else 0.0,
@@ -270,12 +308,13 @@ def decide(
     shares = divide(capacity, [_claim(s) for s in seen])
     seen = [_with_fit(s, fits=shares[s.reading.uuid].fits) for s in seen]
     window, upcoming = _close_window(seen, now, memory.next_window_unix)
+    is_full, placement = _placed(seen, shares, now, host, memory)
     factor = _parent_factor(memory.parent_factor, seen, host, settings)
     decision = Decision(
         monotonic_seconds=now.monotonic_seconds,
         wall_seconds=now.wall_seconds,
         host=host,
-        instances=tuple(_decided(s, shares[s.reading.uuid]) for s in seen),
+        instances=tuple(_decided(s, shares[s.reading.uuid], placement) for s in seen),
         parent_weight_factor=factor,
         io_slice_seconds=settings.io_slice_seconds,
     )
@@ -289,6 +328,8 @@ def decide(
             | {s.reading.uuid: s.memory for s in seen},
             overhead_cores=overhead,
             parent_factor=factor,
+            full=is_full,
+            placement=placement,
             next_window_unix=upcoming,
         ),
     )

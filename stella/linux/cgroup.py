@@ -65,7 +65,8 @@ V2 = CpuFiles(
     largest_weight=10_000,
     default_weight=100,
 )
-KNOBS = V1.knobs | V2.knobs
+CPUSET = "cpuset.cpus"
+KNOBS = V1.knobs | V2.knobs | {CPUSET}
 
 
 def files(version: int) -> CpuFiles:
@@ -93,10 +94,10 @@ class Hierarchy:
 _OCTAL = re.compile(r"\\([0-7]{3})")
 
 
-def parse_mountinfo(text: str) -> tuple[Hierarchy, ...]:
-    """Hierarchies that may hold the CPU controller, best first: v1 ``cpu`` mounts, then cgroup2 mounts.
+def parse_mountinfo(text: str, controller: str = "cpu") -> tuple[Hierarchy, ...]:
+    """Hierarchies that may hold a controller, best first: its v1 mounts, then cgroup2 mounts.
 
-    A cgroup2 mount of a hybrid host has no controllers: the caller looks for ``cpu`` in its ``cgroup.controllers``.
+    A cgroup2 mount of a hybrid host has no controllers: the caller looks for it in its ``cgroup.controllers``.
     Format: proc_pid_mountinfo(5).
     """
     found: list[Hierarchy] = []
@@ -108,7 +109,7 @@ def parse_mountinfo(text: str) -> tuple[Hierarchy, ...]:
         root, mount = (_OCTAL.sub(lambda m: chr(int(m[1], 8)), part) for part in fields[3:5])
         if source[0] == "cgroup2":
             found.append(Hierarchy(version=2, mount=mount, root=root))
-        elif source[0] == "cgroup" and "cpu" in source[2].split(","):
+        elif source[0] == "cgroup" and controller in source[2].split(","):
             found.append(Hierarchy(version=1, mount=mount, root=root))
     return tuple(sorted(found, key=lambda h: h.version))
 

@@ -16,7 +16,7 @@ _MIGRATION = re.compile(r"^(live_migration|migration$|multifdsend|mig/src/)")
 class CpuTimes:
     """The ``cpu`` line of /proc/stat, seconds since boot over all cores. Busy is all but idle, iowait and steal."""
 
-    cores: int
+    cpus: tuple[int, ...]
     busy_seconds: float
     idle_seconds: float
     softirq_seconds: float
@@ -63,7 +63,7 @@ def is_migration_thread(comm: str) -> bool:
 def parse_cpu_times(text: str, ticks_per_second: int) -> CpuTimes:
     """/proc/stat. proc_stat(5): user nice system idle iowait irq softirq steal, in ticks; guest time lies within user time."""
     total: list[int] = []
-    cores = 0
+    cpus: list[int] = []
     for line in text.splitlines():
         if not line.startswith("cpu"):
             break
@@ -71,12 +71,12 @@ def parse_cpu_times(text: str, ticks_per_second: int) -> CpuTimes:
         if words[0] == "cpu":
             total = [int(word) for word in words[1:]] + [0] * 8
         else:
-            cores += 1
-    if not total or not cores:
+            cpus.append(int(words[0].removeprefix("cpu")))
+    if not total or not cpus:
         raise InvalidText(f"no /proc/stat: {text[:40]!r}")
     user, nice, system, idle, iowait, irq, softirq, steal = total[:8]
     return CpuTimes(
-        cores=cores,
+        cpus=tuple(cpus),
         busy_seconds=(user + nice + system + irq + softirq) / ticks_per_second,
         idle_seconds=(idle + iowait) / ticks_per_second,
         softirq_seconds=softirq / ticks_per_second,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from stella.model.attainment import Cause, Status
 from stella.model.slo import Metric, Slo
+from stella.model.snapshot import Role
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,12 +47,14 @@ class CpuAllocation:
     ``reservation_cores`` is set aside for its floors. ``allocation_cores`` is its share of the host when everybody wants
     more than there is: weights are made from it. ``io_ratio`` (0 to 1) is the part of the instance's CPU that its
     emulator and iothread groups are entitled to before its vCPUs. ``vcpu_ceilings_cores`` bounds each vCPU (None: no bound).
+    ``placement`` confines stages while the host is full: role, index, and the CPU's number (empty: anywhere).
     """
 
     reservation_cores: float
     allocation_cores: float
     io_ratio: float
     vcpu_ceilings_cores: tuple[float | None, ...] = ()
+    placement: tuple[tuple[Role, int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

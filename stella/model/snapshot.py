@@ -89,6 +89,7 @@ class GroupReading:
     weight: int
     quota: Quota
     throttled_seconds: float | None
+    cpus: tuple[int, ...] | None = None  # inner groups: the CPUs it is confined to; None: no cpuset here
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +119,8 @@ class HostReading:
     """The host. ``*_seconds`` are sums over all cores since boot.
 
     ``parents`` are the groups above the instances, from the top down, without the hierarchy's root. ``cgroup_mount`` is where
-    the CPU hierarchy is mounted: the paths of groups are below it.
+    the CPU hierarchy is mounted: the paths of groups are below it. ``cpuset_mount`` is the same for the cpuset hierarchy (empty:
+    there is none), and ``cpus`` are the numbers of the CPUs that are on line.
     """
 
     cores: int
@@ -128,6 +130,8 @@ class HostReading:
     steal_seconds: float
     cgroup_version: int
     cgroup_mount: str = "/sys/fs/cgroup"
+    cpuset_mount: str = ""
+    cpus: tuple[int, ...] = ()
     parents: tuple[GroupReading, ...] = ()
 
 

@@ -18,11 +18,11 @@ a timer tick is booked as debt, so the mean holds.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from stella.linux import cgroup, scheduler
+from stella.linux import cgroup, cpuset, scheduler
 from stella.model.allocation import Decision, InstanceDecision, Write
-from stella.model.snapshot import GroupReading, InstanceReading, Quota, Role, Snapshot
+from stella.model.snapshot import GroupReading, HostReading, InstanceReading, Quota, Role, Snapshot
 
-IO_GENEROSITY = 3.0
+IO_GENEROSITY = 1.0
 LARGEST_IO_RATIO = 0.9
 INSTANCE_DEADBAND_RATIO = 0.02
 INNER_DEADBAND_RATIO = 0.2
@@ -30,7 +30,7 @@ QUOTA_DEADBAND_RATIO = 0.005
 QUOTA_PERIOD_US = 50_000
 SHARES_PER_CORE_V1 = 10_240.0
 _IO_ROLES = (Role.EMULATOR, Role.IOTHREAD)
-_SLICE_ROLES = (*_IO_ROLES, Role.VHOST, Role.VCPU)
+_SLICE_ROLES = (*_IO_ROLES, Role.VHOST)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +125,7 @@ def plan(snapshot: Snapshot, decision: Decision, originals: Mapping[str, str] | 
             outer += _outer(knobs, seen, each, per_core)
             inner += _inner(knobs, seen, each)
             inner += _ceilings(knobs, seen, each)
+            inner += _placed(host, seen, each, knobs.originals)
         inner += _slices(seen, each, decision.io_slice_seconds, knobs.originals)
     outer.sort(key=lambda write: int(write.value) < int(write.previous))
     inner.sort(key=lambda write: write.temporary)
@@ -175,6 +176,29 @@ def _ceilings(knobs: _Knobs, seen: InstanceReading, each: InstanceDecision) -> I
         if _differs(group.quota, wanted):
             reason = f"{each.name}: vCPU {group.index} ceiling {ceiling:.3f} cores"
             yield from knobs.quota(group, wanted, reason, temporary=True)
+
+
+def _placed(
+    host: HostReading, seen: InstanceReading, each: InstanceDecision, originals: Mapping[str, str]
+) -> Iterator[Write]:
+    """Confine stages to their CPU, within what libvirt or an administrator allowed; without a placement as before."""
+    wanted = {(role, index): cpu for role, index, cpu in each.cpu.placement}
+    for group in seen.groups or ():
+        if group.role is None or group.cpus is None or not host.cpuset_mount:
+            continue
+        path = f"{host.cpuset_mount}{group.path}/{cgroup.CPUSET}"
+        original = originals.get(path)
+        allowed = cpuset.parse_cpus(original) if original is not None else group.cpus
+        cpu = wanted.get((group.role, group.index))
+        if cpu is not None and (cpu in allowed or not allowed):
+            value, reason = str(cpu), f"{each.name}: {group.role} {group.index} on CPU {cpu} while the host is full"
+        elif original is not None:
+            value, reason = original, f"{each.name}: {group.role} {group.index} on any CPU again"
+        else:
+            continue
+        if cpuset.parse_cpus(value) != group.cpus:
+            previous = cpuset.show_cpus(group.cpus)
+            yield Write(path=path, value=value, previous=previous, reason=reason, temporary=True)
 
 
 def _differs(now: Quota, wanted: Quota) -> bool:

@@ -13,11 +13,12 @@ PASS, FALLS_SHORT, INVALID, REPORTED = "pass", "FALLS SHORT", "INVALID", "report
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bound:
-    """What is required: at least, at most, both, or (``more_than``) strictly more. Empty: the figure is only reported."""
+    """What is required: at least, at most, both, or strictly more or less. Empty: the figure is only reported."""
 
     least: float | None = None
     most: float | None = None
     more_than: float | None = None
+    less_than: float | None = None
 
     def holds(self, value: float) -> bool:
         """Whether a value keeps it."""
@@ -25,18 +26,19 @@ class Bound:
             (self.least is None or value >= self.least)
             and (self.most is None or value <= self.most)
             and (self.more_than is None or value > self.more_than)
+            and (self.less_than is None or value < self.less_than)
         )
 
     @property
     def empty(self) -> bool:
         """Whether nothing is required."""
-        return self.least is None and self.most is None and self.more_than is None
+        return self == Bound()
 
     def show(self, kind: str) -> str:
         """In words."""
         if self.least is not None and self.most is not None:
             return f"{show(self.least, kind)} to {show(self.most, kind)}"
-        for word, value in ((">=", self.least), ("<=", self.most), (">", self.more_than)):
+        for word, value in ((">=", self.least), ("<=", self.most), (">", self.more_than), ("<", self.less_than)):
             if value is not None:
                 return f"{word} {show(value, kind)}"
         return "reported"
@@ -135,7 +137,7 @@ def missing(parts: Mapping[str, Facts], prefix: str) -> str:
 def row_of(
     parts: Mapping[str, Facts],
     prefix: str,
-    read: Callable[[Facts], float | None | Sequence[float | None]],
+    read: Callable[[Facts], float | Sequence[float | None] | None],
     *,
     name: str,
     title: str,

@@ -2,6 +2,7 @@
 
 import math
 import os
+import shutil
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from stella.bench.scenario import Scenario
 from stella.bench.scenario_file import load_scenario
 
 SCENARIOS = Path(__file__).parents[3] / "scenarios"
-RUN_OVERHEAD_SECONDS = 28.0
+RUN_OVERHEAD_SECONDS = 22.0
 """Of one run besides warm-up and measured time: lab, boot, proof of the loads, collecting, cleaning up."""
 
 
@@ -64,7 +65,8 @@ def agent_against_outside(run: Run) -> list[dict[str, Any]]:
         pairs = [
             (usage, window.usage)
             for k, window in enumerate(objective.windows)
-            if window is not None and math.isfinite(window.usage)
+            if window is not None
+            and math.isfinite(window.usage)
             and (usage := said.get((objective.instance, objective.metric, k))) is not None
         ]
         if pairs:
@@ -133,6 +135,7 @@ class Session:
     ) -> tuple[Run, dict[str, Any]]:
         """One run: itself, and facts: the policy's results and what each probe with a name found. Raises `InvalidRun`."""
         directory = self.directory(title)
+        shutil.rmtree(directory / "agent", ignore_errors=True)  # nothing learned in an earlier run of the same name
         directory.mkdir(parents=True, exist_ok=True)
         policy = treat(make_policy(policy_name, directory), probes)
         options = Options(policies=(policy_name,), output=directory, cache=self.cache)

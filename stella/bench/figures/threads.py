@@ -115,9 +115,7 @@ class Threads(PeriodicProbe):
                 if owner == pid:
                     roles[role] = (roles[role][0] + run, roles[role][1] + wait)
             spent[name] = roles
-        self.samples.append(
-            Sample(moment=time.time(), busy_seconds=user + nice + system + irq + softirq, spent=spent)
-        )
+        self.samples.append(Sample(moment=time.time(), busy_seconds=user + nice + system + irq + softirq, spent=spent))
 
     def facts(self, start: float, end: float) -> dict[str, Any]:
         """For each instance: cores, cores of its vCPUs, and the wait of each role."""

@@ -19,7 +19,7 @@ def main() -> None:
     while os.getppid() != 1:
         name = "python" if count % PYTHON_EVERY == PYTHON_EVERY - 1 else "true"
         began = time.monotonic()
-        subprocess.run(COMMANDS[name], check=False, stdin=subprocess.DEVNULL, env=environment)  # noqa: S603
+        subprocess.run(COMMANDS[name], check=False, stdin=subprocess.DEVNULL, env=environment)
         print(f"{name} {time.monotonic() - began:.6f}", flush=True)
         count += 1
         time.sleep(pause)

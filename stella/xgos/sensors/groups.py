@@ -1,38 +1,63 @@
 """The CPU hierarchy of the host, and the groups of one instance with what their knobs hold."""
 
-from stella.linux import cgroup, libvirt_groups
+from stella.linux import cgroup, cpuset, libvirt_groups
 from stella.model.snapshot import GroupReading, Role
 from stella.xgos.host_files import Broken, Gone, HostFiles, KeptFile, Unavailable
 
 REFRESH_SECONDS = 1.0
 
 
-def find_hierarchy(files: HostFiles) -> cgroup.Hierarchy:
-    """Where the CPU controller is: a v1 mount, or a cgroup2 mount that has it. Raises `Broken`."""
+def find_hierarchy(files: HostFiles, controller: str = "cpu") -> cgroup.Hierarchy:
+    """Where a controller is: a v1 mount, or a cgroup2 mount that has it. Raises `Broken`."""
     try:
-        candidates = cgroup.parse_mountinfo(files.read("/proc/self/mountinfo"))
+        candidates = cgroup.parse_mountinfo(files.read("/proc/self/mountinfo"), controller)
     except Unavailable as error:
-        raise Broken(f"cannot find the CPU hierarchy: {error}") from None
+        raise Broken(f"cannot find the {controller} hierarchy: {error}") from None
     for hierarchy in candidates:
         if hierarchy.version == 1:
             if files.exists(f"{hierarchy.mount}/cgroup.procs"):
                 return hierarchy
             continue
         try:
-            if "cpu" in files.read(f"{hierarchy.mount}/cgroup.controllers").split():
+            if controller in files.read(f"{hierarchy.mount}/cgroup.controllers").split():
                 return hierarchy
         except Unavailable:
             continue
-    raise Broken("no cgroup hierarchy with the cpu controller is mounted here")
+    raise Broken(f"no cgroup hierarchy with the {controller} controller is mounted here")
+
+
+def find_cpuset(files: HostFiles) -> str:
+    """Where the cpuset hierarchy is mounted; empty when there is none, or when it is another tree than this host's groups."""
+    try:
+        return find_hierarchy(files, "cpuset").mount
+    except Broken:
+        return ""
 
 
 class Group:
     """One cgroup, its knobs held open: two or three preads a pass, and its throttled time while there is a quota."""
 
-    __slots__ = ("_period", "_quota", "_stat", "_throttled_seconds", "_version", "_weight", "index", "path", "role")
+    __slots__ = (
+        "_cpus",
+        "_period",
+        "_quota",
+        "_stat",
+        "_throttled_seconds",
+        "_version",
+        "_weight",
+        "index",
+        "path",
+        "role",
+    )
 
     def __init__(
-        self, files: HostFiles, hierarchy: cgroup.Hierarchy, path: str, role: Role | None = None, index: int = 0
+        self,
+        files: HostFiles,
+        hierarchy: cgroup.Hierarchy,
+        path: str,
+        role: Role | None = None,
+        index: int = 0,
+        cpuset_mount: str = "",
     ) -> None:
         names = cgroup.files(hierarchy.version)
         directory = hierarchy.mount + path
@@ -42,6 +67,8 @@ class Group:
         self._quota = files.keep(f"{directory}/{names.quota}")
         self._period: KeptFile | None = files.keep(f"{directory}/{names.period}") if self._version == 1 else None
         self._stat = files.keep(f"{directory}/{names.stat}")
+        cpus = f"{cpuset_mount}{path}/{cgroup.CPUSET}"
+        self._cpus = files.keep(cpus) if role and cpuset_mount and files.exists(cpus) else None
         self._throttled_seconds: float | None = None
         self.refresh()
 
@@ -61,6 +88,7 @@ class Group:
                 quota = cgroup.parse_quota_v1(text, self._period.read().decode())
             if quota.quota_us is not None:
                 self.refresh()
+            cpus = cpuset.parse_cpus(self._cpus.read(1024).decode()) if self._cpus else None
         except ValueError as error:  # InvalidText is one
             raise Unavailable(f"{self.path}: {error}") from None
         return GroupReading(
@@ -70,6 +98,7 @@ class Group:
             weight=weight,
             quota=quota,
             throttled_seconds=self._throttled_seconds,
+            cpus=cpus,
         )
 
 
@@ -82,6 +111,7 @@ class Groups:
         """``first_refresh_seconds``: monotonic time of the first re-read. Raises `Gone` or `Unavailable`."""
         self._files = files
         self._hierarchy = hierarchy
+        self._cpuset_mount = find_cpuset(files)
         self._pid = pid
         self._next_refresh = first_refresh_seconds
         self._groups: dict[str, Group] = {}
@@ -124,7 +154,7 @@ class Groups:
         wanted.update({path: (role, index) for role, index, path in sorted(inner, key=lambda each: each[:2])})
         groups = {}
         for each, (kind, index) in wanted.items():
-            groups[each] = old.get(each) or Group(self._files, self._hierarchy, each, kind, index)
+            groups[each] = old.get(each) or Group(self._files, self._hierarchy, each, kind, index, self._cpuset_mount)
         self._groups, self._found = groups, found
 
     def thread_roles(self) -> dict[int, tuple[Role, int]]:

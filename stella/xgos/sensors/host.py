@@ -5,7 +5,7 @@ import os
 from stella.linux import cgroup, libvirt_groups, process
 from stella.model.snapshot import GroupReading, HostReading
 from stella.xgos.host_files import Gone, HostFiles, Unavailable
-from stella.xgos.sensors.groups import Group
+from stella.xgos.sensors.groups import Group, find_cpuset
 
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
@@ -17,6 +17,7 @@ class Host:
         self._hierarchy = hierarchy
         self._files = files
         self._stat = files.keep("/proc/stat")
+        self._cpuset_mount = find_cpuset(files)
         self._parents: dict[str, Group] = {}
 
     def read(self, instance_paths: tuple[str, ...]) -> HostReading:
@@ -26,13 +27,15 @@ class Host:
         except cgroup.InvalidText as error:
             raise Unavailable(str(error)) from None
         return HostReading(
-            cores=times.cores,
+            cores=len(times.cpus),
             busy_seconds=times.busy_seconds,
             idle_seconds=times.idle_seconds,
             softirq_seconds=times.softirq_seconds,
             steal_seconds=times.steal_seconds,
             cgroup_version=self._hierarchy.version,
             cgroup_mount=self._hierarchy.mount,
+            cpuset_mount=self._cpuset_mount,
+            cpus=times.cpus,
             parents=self._read_parents(instance_paths),
         )
 

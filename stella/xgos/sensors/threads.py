@@ -14,7 +14,7 @@ from stella.xgos.host_files import Gone, HostFiles, KeptFile, Unavailable
 from stella.xgos.host_scheduler import HostScheduler
 
 REFRESH_SECONDS = 1.0
-_IO_ROLES = (Role.EMULATOR, Role.IOTHREAD, Role.VHOST, Role.VCPU)
+_IO_ROLES = (Role.EMULATOR, Role.IOTHREAD, Role.VHOST)
 
 
 @dataclass(slots=True)

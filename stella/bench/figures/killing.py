@@ -1,0 +1,192 @@
+"""kill -9 of the agent at random moments of the demonstration, with a CPU ceiling in it, so that there are restraints.
+
+The agent stays dead for a while after each; at the end it is killed once more, and ``xgos release`` must restore every knob.
+"""
+
+import contextlib
+import math
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from stella.bench.figures.knobs import Knobs
+from stella.bench.figures.probes import Probe, ProbedPolicy
+from stella.bench.figures.row import Bound, Facts, Row, row_of
+from stella.bench.figures.session import Family, Part, Session, floors_met, part_seconds, scenario_file
+from stella.bench.policies import Policy
+from stella.bench.recovery import HOLDING_WINDOWS
+from stella.bench.scenario import Event, Instance, Load, Scenario
+from stella.model.slo import parse_slo
+
+SEED = 9
+KILLS = 10
+DEAD_SECONDS = 2.5
+_POLL_SECONDS = 0.03
+_SLOT_SECONDS = 13.0
+_RANDOM_SECONDS = 4.0  # of a slot
+_RELEASE_SECONDS = 30.0
+_CAPPED = Instance(
+    name="capped",
+    loads=(Load(kind="cpu", threads=1),),
+    slo=parse_slo({"cpu": {"ceiling": "25%"}}),
+    memory_bytes=512_000_000,
+)
+
+
+def moments(seed: int = SEED) -> list[float]:
+    """When the agent is killed, in seconds of the measured time. Pure."""
+    chance = random.Random(seed)  # noqa: S311 (repeatable, not secret)
+    return [round(4.0 + n * _SLOT_SECONDS + chance.uniform(0, _RANDOM_SECONDS), 2) for n in range(KILLS)]
+
+
+def killing_scenario(demonstration: Scenario) -> Scenario:
+    """The demonstration with a capped instance and the kills. Pure."""
+    return replace(
+        demonstration,
+        name="killing",
+        duration_seconds=math.ceil(4 + KILLS * _SLOT_SECONDS),
+        instances=(*demonstration.instances, _CAPPED),
+        events=tuple(Event(at_seconds=t, what="agent", action="kill") for t in moments()),
+    )
+
+
+class KillingPolicy(ProbedPolicy):
+    """Kills the agent at each ``kill`` event, watches its restraints while it is dead, and starts it again. Needs a `Knobs` probe."""
+
+    def __init__(self, inner: Policy, probes: Sequence[Probe], *, release: Sequence[str]) -> None:
+        super().__init__(inner, probes)
+        self.kills: list[dict[str, Any]] = []
+        self.released: int | None = None
+        self._release = tuple(release)
+        self._knobs = next(probe for probe in probes if isinstance(probe, Knobs))
+
+    def agent_event(self, action: str) -> None:
+        """One kill. Called in the bench's main thread, so the next agent lives as long as the bench."""
+        held = len(self._knobs.restraints())
+        began, lifted = time.monotonic(), None
+        self._kill()
+        while time.monotonic() - began < DEAD_SECONDS:
+            if self._knobs.restraints():
+                lifted = None
+            elif lifted is None:
+                lifted = time.monotonic() - began
+            time.sleep(_POLL_SECONDS)
+        self.inner.agent_event("restart")
+        self.kills.append({"restraints": held, "lifted_seconds": lifted, "restarted_unix_seconds": time.time()})
+
+    def _kill(self) -> None:
+        pid = self.agent_pid
+        if pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def end(self) -> None:
+        """Kill it a last time, release by command, compare."""
+        if not self._begun:
+            self.inner.end()
+            return
+        for probe in self.probes:
+            probe.ending()
+        self.inner.collect()
+        self._kill()
+        time.sleep(0.2)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.released = self._run_release()
+        for probe in self.probes:
+            probe.ended()
+        self.inner.end()
+
+    def _run_release(self) -> int:
+        lab = self._knobs.lab
+        assert lab is not None
+        process = lab.spawn(self._release)
+        try:
+            return process.wait(_RELEASE_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+
+
+def _parts(repeat: int) -> list[Part]:
+    return [Part(name="stella-1", seconds=part_seconds(killing_scenario(scenario_file("demonstration"))))]
+
+
+def _run(part: str, session: Session) -> Facts:
+    title = f"kill {part}"
+    config = session.directory(title) / "agent" / "xgos.toml"
+    made: list[KillingPolicy] = []
+
+    def treat(inner: Policy, probes: Sequence[Probe]) -> ProbedPolicy:
+        release = [sys.executable, "-m", "stella.cmd.xgos", "release", "--config", str(config)]
+        made.append(KillingPolicy(inner, probes, release=release))
+        return made[-1]
+
+    scenario = killing_scenario(scenario_file("demonstration"))
+    run, facts = session.run(scenario, "stella", title=title, probes=[Knobs()], treat=treat)
+    return {
+        **facts,
+        "kills": [
+            {**kill, "restarted_seconds": kill["restarted_unix_seconds"] - run.start_unix_seconds}
+            for kill in made[-1].kills
+        ],
+        "released": made[-1].released,
+        "floors_met": floors_met(run),
+    }
+
+
+def lifted_seconds(facts: Facts) -> list[float | None]:
+    """For each kill at which there were restraints, how long they stayed; None: longer than the agent was dead. Pure."""
+    return [kill["lifted_seconds"] for kill in facts["kills"] if kill["restraints"]]
+
+
+def back_seconds(facts: Facts) -> list[float | None]:
+    """For each kill, seconds from the restart until all floors hold (in three windows running); None: not before the next. Pure."""
+    met, found = facts["floors_met"], []
+    restarts = [kill["restarted_seconds"] for kill in facts["kills"]]
+    for restart, until in zip(restarts, [*restarts[1:], float(len(met))], strict=True):
+        windows = range(math.floor(restart), math.floor(until) - HOLDING_WINDOWS + 1)
+        held = next((k for k in windows if all(met[k : k + HOLDING_WINDOWS])), None)
+        found.append(None if held is None else round(max(0.0, held - restart), 2))
+    return found
+
+
+def _judge(parts: Mapping[str, Facts], needed: Mapping[str, Mapping[str, Facts]]) -> list[Row]:
+    return [
+        row_of(
+            parts,
+            "stella",
+            lifted_seconds,
+            name="kill.restraints",
+            title=f"kill -9 of the agent, {KILLS} times: temporary restraints gone",
+            bound=Bound(most=2.0),
+            kind="seconds",
+            note="one value for each kill at which there was a restraint",
+        ),
+        row_of(
+            parts,
+            "stella",
+            back_seconds,
+            name="kill.floors",
+            title="all floors again after the agent's restart",
+            bound=Bound(most=5.0),
+            kind="seconds",
+        ),
+        row_of(
+            parts,
+            "stella",
+            lambda f: float(len(f["knobs"]["not_restored"])) if f["released"] == 0 and f["knobs"]["changed"] else None,
+            name="kill.release",
+            title="knobs not restored bit for bit by `xgos release` after the last kill",
+            bound=Bound(most=0),
+            kind="count",
+        ),
+    ]
+
+
+FAMILY = Family(name="kill", title="kill -9 of the agent", parts=_parts, run=_run, judge=_judge)

@@ -1,0 +1,29 @@
+"""The cpuset controller's text: lists of CPUs, such as ``0-3,8``."""
+
+from collections.abc import Iterable
+
+from stella.linux.cgroup import InvalidText
+
+
+def parse_cpus(text: str) -> tuple[int, ...]:
+    """CPU numbers in order. An empty text (cgroup v2: the parent's CPUs) gives none."""
+    cpus: list[int] = []
+    for part in text.strip().split(","):
+        first, dash, last = part.partition("-")
+        try:
+            if part:
+                cpus += range(int(first), int(last if dash else first) + 1)
+        except ValueError:
+            raise InvalidText(f"no list of CPUs: {text[:40]!r}") from None
+    return tuple(sorted(set(cpus)))
+
+
+def show_cpus(cpus: Iterable[int]) -> str:
+    """The shortest list: runs as ``first-last``."""
+    runs: list[list[int]] = []
+    for cpu in sorted(set(cpus)):
+        if runs and cpu == runs[-1][1] + 1:
+            runs[-1][1] = cpu
+        else:
+            runs.append([cpu, cpu])
+    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)
