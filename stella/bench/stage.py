@@ -12,6 +12,9 @@ from stella.bench.scenario import Event, Load, Scenario
 from stella.model.slo import Slo
 
 
+BEST_EFFORT_BIN_SECONDS = 0.5
+
+
 def uplinks(scenario: Scenario) -> tuple[Uplink, ...]:
     """The lab's uplinks."""
     return tuple(Uplink(u.name, u.rate_bytes_per_second) for u in scenario.uplinks)
@@ -36,7 +39,11 @@ def workload(load: Load) -> Workload:
 
 
 def guests(scenario: Scenario) -> tuple[Guest, ...]:
-    """All guests, idle: the loads are started together once the policy is in force."""
+    """All guests, idle: the loads are started together once the policy is in force.
+
+    Guests that are never promised anything are sampled at leisure: the sampling is paid for out of their small share.
+    """
+    promised_later = {e.instance for e in scenario.events if e.what == "slo"}
     return tuple(
         Guest(
             name=i.name,
@@ -46,6 +53,7 @@ def guests(scenario: Scenario) -> tuple[Guest, ...]:
             disk=(i.disk.backend, i.disk.size_bytes) if i.disk else None,
             uplink=i.uplink,
             start_idle=True,
+            bin_seconds=BEST_EFFORT_BIN_SECONDS if i.slo is None and i.name not in promised_later else 0.1,
         )
         for i in scenario.instances
     )

@@ -3,13 +3,14 @@
 The CPU of a guest that does I/O is split three ways: its vCPUs (drivers and its own computing), QEMU's main loop (network, and
 disks without an iothread), and its iothreads (disks). Model, with x the I/O rates and y the CPU in cores:
 
-    y_vcpu = own + c_vcpu . x        (``own``: an intercept, so that the guest's own computing is not taken for I/O)
+    y_vcpu = own + c_vcpu . x        (``own``: what the guest computes for itself)
     y_io   =       c_io   . x        (the main loop and the iothreads work for I/O alone)
 
-``c_io`` is the forgotten least-squares slope through the origin. ``c_vcpu`` is a ridge regression: the slope is drawn to the
-lowest ratio y/x seen lately (a guest that also computes only ever looks more expensive than its I/O is), with a weight that
-matters while x hardly varies. Ticks with almost no I/O are ignored: their ratio is noise.
-Source of the ridge form: Hoerl and Kennard, Technometrics 12 (1970), with a non-zero centre.
+``c_io`` is the ratio of the sums over the last seconds. For ``c_vcpu`` the same ratio is an upper bound, exact while the guest does
+nothing else, so its *lower envelope* is taken: it follows a ratio that falls and rises only slowly, and own computing, which only
+ever makes I/O look dearer, moves it little. What the envelope is then wrong by is the feedback's work. Ticks with almost no I/O are
+ignored: their ratio is noise. (A regression of y on x with an intercept was tried and is wrong just where it matters: an instance
+that is short of CPU has y fixed by its share while x jitters, which flattens the slope to half; `docs/decisions/0008`.)
 """
 
 from collections.abc import Mapping
@@ -19,7 +20,7 @@ from stella.control.rates import CpuRates, InstanceRates, usage
 from stella.model.slo import Direction, Metric
 from stella.model.snapshot import Role
 
-HALF_LIFE_SECONDS = 20.0
+HALF_LIFE_SECONDS = 4.0
 HISTORY_SECONDS = 5.0
 _ALMOST_NO_IO = {
     Metric.NETWORK_PACKETS: 500.0,
@@ -29,9 +30,7 @@ _ALMOST_NO_IO = {
 }
 """Below these rates a tick teaches nothing."""
 
-_ENVELOPE_FALL_PER_SECOND = 0.5
-_ENVELOPE_RISE_PER_SECOND = 0.002
-_RIDGE = 0.05
+_ENVELOPE_RISE_PER_SECOND = 0.005
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,22 +68,19 @@ class Prior:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnitCost:
-    """CPU seconds per unit of one metric, with the moments it was learned from.
+    """CPU seconds per unit of one metric, in the guest (``vcpu``) and in QEMU (``io``), and the sums they were learned from.
 
-    ``seconds`` is the (forgotten) time with I/O behind it. Moments are of x in units/s and y in cores.
+    ``seconds`` is the time with I/O behind it. The sums are forgotten: of x in units and of CPU in core-seconds.
     """
 
     metric: Metric
     unit_bytes: float
     vcpu: float
     io: float
-    envelope: float
     seconds: float = 0.0
     sum_x: float = 0.0
-    sum_xx: float = 0.0
     sum_vcpu: float = 0.0
-    sum_x_vcpu: float = 0.0
-    sum_x_io: float = 0.0
+    sum_io: float = 0.0
 
     @property
     def estimated(self) -> bool:
@@ -95,7 +91,7 @@ class UnitCost:
 def initial(metric: Metric, unit_bytes: float, prior: Prior) -> UnitCost:
     """The cost before any history, for packets or requests of ``unit_bytes``."""
     vcpu, io = prior.unit_costs(metric, unit_bytes)
-    return UnitCost(metric=metric, unit_bytes=unit_bytes, vcpu=vcpu, io=io, envelope=vcpu)
+    return UnitCost(metric=metric, unit_bytes=unit_bytes, vcpu=vcpu, io=io)
 
 
 def io_cores(cpu: CpuRates, metric: Metric) -> float:
@@ -123,35 +119,19 @@ def learn(cost: UnitCost, rates: InstanceRates, *, vcpu_share: float = 1.0, io_s
     y_vcpu = rates.cpu.vcpu_cores * vcpu_share
     y_io = io_cores(rates.cpu, cost.metric) * io_share
     keep = 0.5 ** (dt / HALF_LIFE_SECONDS)
-    seconds = cost.seconds * keep + dt
     sum_x = cost.sum_x * keep + x * dt
-    sum_xx = cost.sum_xx * keep + x * x * dt
     sum_vcpu = cost.sum_vcpu * keep + y_vcpu * dt
-    sum_x_vcpu = cost.sum_x_vcpu * keep + x * y_vcpu * dt
-    sum_x_io = cost.sum_x_io * keep + x * y_io * dt
-    ratio = y_vcpu / x
-    if cost.seconds < 1.0:  # the first second replaces the prior
-        envelope = ratio if cost.seconds == 0.0 else min(cost.envelope, ratio)
-    else:
-        fallen = cost.envelope + (ratio - cost.envelope) * min(1.0, _ENVELOPE_FALL_PER_SECOND * dt)
-        risen = min(ratio, cost.envelope * (1.0 + _ENVELOPE_RISE_PER_SECOND * dt))
-        envelope = fallen if ratio < cost.envelope else risen
-    mean_x, mean_y = sum_x / seconds, sum_vcpu / seconds
-    variance = max(0.0, sum_xx / seconds - mean_x * mean_x)
-    covariance = sum_x_vcpu / seconds - mean_x * mean_y
-    ridge = _RIDGE * mean_x * mean_x
-    slope = (covariance + ridge * envelope) / (variance + ridge)
+    sum_io = cost.sum_io * keep + y_io * dt
+    ratio = sum_vcpu / sum_x
+    risen = cost.vcpu * (1.0 + _ENVELOPE_RISE_PER_SECOND * dt)
     return replace(
         cost,
-        seconds=seconds,
+        vcpu=ratio if cost.seconds < 1.0 else min(ratio, risen),  # the first second replaces the prior
+        io=sum_io / sum_x,
+        seconds=cost.seconds + dt,
         sum_x=sum_x,
-        sum_xx=sum_xx,
         sum_vcpu=sum_vcpu,
-        sum_x_vcpu=sum_x_vcpu,
-        sum_x_io=sum_x_io,
-        envelope=envelope,
-        vcpu=min(max(slope, 0.5 * envelope), mean_y / mean_x),
-        io=sum_x_io / sum_xx,
+        sum_io=sum_io,
     )
 
 

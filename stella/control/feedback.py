@@ -13,12 +13,13 @@ Two terms, both of them factors on the reservation R, both zero when all is well
 from dataclasses import dataclass
 
 PAYBACK_SECONDS = 0.5
-LARGEST_DEBT_SECONDS = 0.6
-_DEBT_DEADBAND_SECONDS = 0.02
-_GAIN_PER_SECOND_OF_DEBT = 0.6
+LARGEST_DEBT_SECONDS = 0.4
+_DEBT_DEADBAND_SECONDS = 0.04
+_GAIN_DEADBAND_SECONDS = 0.1
+_GAIN_PER_SECOND_OF_DEBT = 1.0
 _GAIN_DECAY_PER_SECOND = 0.03
-LARGEST_GAIN = 1.0
-AIM_RATIO = 1.02
+LARGEST_GAIN = 0.6
+AIM_RATIO = 1.05
 """A floor is aimed at a little above itself: what is judged in whole windows must not lie on the line."""
 
 
@@ -48,7 +49,7 @@ def step(state: Feedback, *, attained_ratio: float | None, starved: bool, second
     debt = state.debt_seconds
     if error < 0 or starved:
         debt = min(LARGEST_DEBT_SECONDS, max(0.0, debt + error * dt))
-    if debt > _DEBT_DEADBAND_SECONDS:
+    if debt > _GAIN_DEADBAND_SECONDS:
         gain = state.gain + _GAIN_PER_SECOND_OF_DEBT * debt * dt
     else:
         gain = state.gain - _GAIN_DECAY_PER_SECOND * dt

@@ -42,7 +42,6 @@ class Settings:
     host_reserved_cores: float = 0.1
     margin: float = 1.1
     prior: Prior = field(default_factory=Prior)
-    io_slice_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,9 +193,7 @@ def _ceilings(seen: _Seen) -> tuple[float | None, ...]:
         return ()
     vcpus = {s.index: s for s in seen.rates.cpu.stages if s.role is Role.VCPU}
     used = [vcpus[i].run_ratio if i in vcpus else 0.0 for i in range(seen.reading.vcpus)]
-    throttled = [max(0.0, 1.0 - vcpus[i].busy_ratio) if i in vcpus else 0.0 for i in range(seen.reading.vcpus)]
-    if seen.rates.cpu.throttled_ratio <= 0.01:
-        throttled = [0.0] * len(used)
+    throttled = [vcpus[i].throttled_ratio if i in vcpus else 0.0 for i in range(seen.reading.vcpus)]
     return tuple(spread_ceiling(objective.ceiling, used, throttled))
 
 
@@ -316,7 +313,6 @@ def decide(
         host=host,
         instances=tuple(_decided(s, shares[s.reading.uuid], placement) for s in seen),
         parent_weight_factor=factor,
-        io_slice_seconds=settings.io_slice_seconds,
     )
     return (
         decision,

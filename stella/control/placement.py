@@ -23,7 +23,7 @@ Placement = Mapping[str, Mapping[Stage, int]]
 FULL_RATIO = 0.93
 """From this share of busy time on, a host counts as full; below `IDLE_RATIO` no longer."""
 IDLE_RATIO = 0.80
-_OVERFLOW_CORES = 0.03
+_OVERFLOW_CORES = 0.15
 _KEPT_IF_WITHIN_CORES = 0.06
 
 
@@ -115,5 +115,6 @@ def place(cpus: Sequence[int], items: Sequence[Item], previous: Placement) -> Pl
     placed, load = _pack(cpus, items)
     old = _load_of(previous, cpus, items)
     if old is not None and max(old.values()) <= max(load.values()) + _KEPT_IF_WITHIN_CORES:
-        return {item.uuid: previous[item.uuid] for item in items}
-    return placed
+        placed = {item.uuid: dict(previous[item.uuid]) for item in items}
+    # one that sleeps stays where it was: it is not seen to want anything before it runs again
+    return {**{uuid: stages for uuid, stages in previous.items() if uuid not in placed}, **placed}

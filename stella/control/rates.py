@@ -10,12 +10,13 @@ from stella.model.snapshot import DiskReading, InstanceReading, LinkReading, Rol
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageRate:
-    """One thread: the shares of wall time in which it ran and in which it was runnable but waited (each 0 to 1)."""
+    """One thread: the shares of wall time in which it ran, was runnable but waited, and was held by a quota (each 0 to 1)."""
 
     role: Role
     index: int
     run_ratio: float
     wait_ratio: float
+    throttled_ratio: float = 0.0
 
     @property
     def busy_ratio(self) -> float:
@@ -75,7 +76,11 @@ class CpuRates:
     """CPU of an instance: every thread as a stage, and the share of wall time its vCPU groups were throttled (sum over vCPUs)."""
 
     stages: tuple[StageRate, ...]
-    throttled_ratio: float
+
+    @property
+    def throttled_ratio(self) -> float:
+        """Time held by quotas, summed over the vCPUs."""
+        return sum(s.throttled_ratio for s in self.stages)
 
     def cores(self, *roles: Role) -> float:
         """CPU used by the threads of these roles, in cores (of all threads when none is named)."""
@@ -167,6 +172,7 @@ def _cpu_rates(before: InstanceReading, after: InstanceReading, seconds: float) 
     if before.threads is None or after.threads is None:
         return None
     known = {(t.tid, t.start_ticks): t for t in before.threads}
+    throttled = _throttled_ratios(before, after, seconds)
     stages = []
     for thread in after.threads:
         old = known.get((thread.tid, thread.start_ticks))
@@ -181,15 +187,21 @@ def _cpu_rates(before: InstanceReading, after: InstanceReading, seconds: float) 
                 index=thread.index,
                 run_ratio=min(1.0, run / seconds),
                 wait_ratio=min(1.0, wait / seconds),
+                throttled_ratio=throttled.get(thread.index, 0.0) if thread.role is Role.VCPU else 0.0,
             )
         )
-    throttled = 0.0
+    return CpuRates(stages=tuple(stages)) if stages else None
+
+
+def _throttled_ratios(before: InstanceReading, after: InstanceReading, seconds: float) -> dict[int, float]:
+    """By vCPU, the share of wall time for which its quota held it."""
     earlier = {g.path: g.throttled_seconds for g in before.groups or ()}
+    ratios = {}
     for group in after.groups or ():
-        old_throttled = earlier.get(group.path)
-        if group.role is Role.VCPU and group.throttled_seconds is not None and old_throttled is not None:
-            throttled += min(1.0, max(0.0, group.throttled_seconds - old_throttled) / seconds)
-    return CpuRates(stages=tuple(stages), throttled_ratio=throttled) if stages else None
+        old = earlier.get(group.path)
+        if group.role is Role.VCPU and group.throttled_seconds is not None and old is not None:
+            ratios[group.index] = min(1.0, max(0.0, group.throttled_seconds - old) / seconds)
+    return ratios
 
 
 def _summed(

@@ -47,17 +47,20 @@ def _mean(make: Callable[..., Rates], names: Sequence[str], rates: Sequence[Rate
 
 
 def _mean_cpu(rates: Sequence[CpuRates], weights: Sequence[float]) -> CpuRates:
-    sums: dict[tuple[Role, int], tuple[float, float]] = {}
+    sums: dict[tuple[Role, int], tuple[float, float, float]] = {}
     for cpu, weight in zip(rates, weights, strict=True):
         for stage in cpu.stages:
-            run, wait = sums.get((stage.role, stage.index), (0.0, 0.0))
-            sums[stage.role, stage.index] = (run + stage.run_ratio * weight, wait + stage.wait_ratio * weight)
+            run, wait, throttled = sums.get((stage.role, stage.index), (0.0, 0.0, 0.0))
+            sums[stage.role, stage.index] = (
+                run + stage.run_ratio * weight,
+                wait + stage.wait_ratio * weight,
+                throttled + stage.throttled_ratio * weight,
+            )
     return CpuRates(
         stages=tuple(
-            StageRate(role=role, index=index, run_ratio=run, wait_ratio=wait)
-            for (role, index), (run, wait) in sums.items()
-        ),
-        throttled_ratio=sum(c.throttled_ratio * w for c, w in zip(rates, weights, strict=True)),
+            StageRate(role=role, index=index, run_ratio=run, wait_ratio=wait, throttled_ratio=throttled)
+            for (role, index), (run, wait, throttled) in sums.items()
+        )
     )
 
 

@@ -91,17 +91,13 @@ class HostUsage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """One tick. ``parent_weight_factor`` multiplies the default weight of the group that holds all instances (None: leave it).
-
-    ``io_slice_seconds`` is the scheduler slice to ask for QEMU's I/O threads (None: leave it).
-    """
+    """One tick. ``parent_weight_factor`` multiplies the default weight of the group that holds all instances (None: leave it)."""
 
     monotonic_seconds: float
     wall_seconds: float
     host: HostUsage
     instances: tuple[InstanceDecision, ...]
     parent_weight_factor: float | None
-    io_slice_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

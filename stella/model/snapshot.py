@@ -38,7 +38,6 @@ class ThreadReading:
     index: int
     run_seconds: float
     wait_seconds: float
-    slice_seconds: float | None = None  # the slice it asked the scheduler for; 0: the default; None: not read
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

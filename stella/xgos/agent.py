@@ -25,7 +25,6 @@ from stella.xgos.exporter import MetricsServer
 from stella.xgos.guard import Guard
 from stella.xgos.history import History
 from stella.xgos.host_files import Broken, HostFiles, Unsupported
-from stella.xgos.host_scheduler import HostScheduler
 from stella.xgos.intent import IntentStore
 from stella.xgos.journal import Journal
 from stella.xgos.line_log import LineWriter
@@ -109,7 +108,7 @@ def _open_apply(config: Config, options: Options) -> Apply:
     if journal.set_aside:
         _LOG.error("journal set aside: %s", journal.set_aside)
     audit = Audit(str(paths.state / "audit.jsonl"))
-    return Apply(files, HostScheduler(files), journal, audit, dry_run=options.dry_run)
+    return Apply(files, journal, audit, dry_run=options.dry_run)
 
 
 def run(config: Config, options: Options) -> int:

@@ -1,30 +1,23 @@
 """Makes the writes of a plan: journals first, hands each to its actuator, audits what became of it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from stella.linux import scheduler as slices
 from stella.model.allocation import Outcome, Write, WriteResult
 from stella.xgos.actuators.cpu import CpuActuator
-from stella.xgos.actuators.slices import SliceActuator
 from stella.xgos.audit import Audit
 from stella.xgos.host_files import HostFiles
-from stella.xgos.host_scheduler import HostScheduler
 from stella.xgos.journal import Journal, Restored, release
 
 
 class Apply:
     """The only way to a knob. With ``dry_run`` nothing is touched, journalled or audited."""
 
-    def __init__(
-        self, files: HostFiles, scheduler: HostScheduler, journal: Journal, audit: Audit, *, dry_run: bool = False
-    ) -> None:
+    def __init__(self, files: HostFiles, journal: Journal, audit: Audit, *, dry_run: bool = False) -> None:
         self._files = files
-        self._scheduler = scheduler
         self.journal = journal
         self.audit = audit
         self.dry_run = dry_run
         self._cpu = CpuActuator(files)
-        self._slices = SliceActuator(scheduler)
         self._refused: set[str] = set()
 
     def apply(self, writes: Sequence[Write], wall_seconds: float) -> tuple[Outcome, ...]:
@@ -46,19 +39,13 @@ class Apply:
     def _one(self, write: Write) -> Outcome:
         if write.temporary and self.journal.alarm:
             return Outcome(write=write, result=WriteResult.FAILED, error=f"not journalled: {self.journal.alarm}")
-        if slices.parse_slice_path(write.path):
-            return self._slices.apply(write)
         return self._cpu.apply(write)
 
     def release(self, wall_seconds: float) -> tuple[Restored, ...]:
         """Put every knob back as it was and remove Stella's groups. Idempotent; what failed stays in the journal."""
-        results = release(self._files, self.journal, self._set_slice)
+        results = release(self._files, self.journal)
         for each in results:
             self.audit.event(
                 wall_seconds, "released", path=each.path, value=each.value, gone=each.gone, error=each.error
             )
         return results
-
-    @property
-    def _set_slice(self) -> Callable[[str, str], None] | None:
-        return self._scheduler.write_slice if self._scheduler.supported else None

@@ -11,22 +11,19 @@ its imports stay light.
     group <TAB> - <TAB> identity <TAB> path <TAB>
 
 ``flags`` is ``t`` for a temporary restraint, else ``-``. ``identity`` is the inode number of the knob's group: another one
-means another group of the same name, whose knobs are not ours to restore. A slice's path carries the thread's start instead.
+means another group of the same name, whose knobs are not ours to restore.
 """
 
 import contextlib
 import os
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from stella.linux import scheduler
 from stella.model.allocation import Write
 from stella.xgos.host_files import Gone, HostFiles, InstanceGone, Unavailable, Unsupported, WriteFailed
 
 _HEAD = "stella-journal 1 "
-Setter = Callable[[str, str], None]
-"""Sets a knob (path, value); raises `InstanceGone`, `Unsupported` or `WriteFailed`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,11 +98,6 @@ def parse_journal(text: str, boot: str = "") -> tuple[Entry, ...]:
     return tuple(entries)
 
 
-def identity(files: HostFiles, path: str) -> int:
-    """What tells this knob's group from a later one of the same name. Raises `Unavailable`."""
-    return 0 if scheduler.parse_slice_path(path) else files.identity(path)
-
-
 @dataclass(slots=True)
 class Journal:
     """The journal at ``path``. ``alarm`` is set while it cannot be stored: then restraints must not be made."""
@@ -150,14 +142,13 @@ class Journal:
         for write in writes:
             old = self._entries.get(write.path)
             try:
-                now = identity(files, write.path)
+                now = files.identity(write.path)
                 if old is not None and old.identity == now:
                     if write.temporary and not old.temporary:
                         self._entries[write.path] = replace(old, temporary=True)
                         changed = True
                     continue
-                slice_knob = scheduler.parse_slice_path(write.path)
-                original = write.previous if slice_knob else files.read(write.path).rstrip("\n")
+                original = files.read(write.path).rstrip("\n")
             except Unavailable:
                 continue  # the write itself will tell
             self._entries[write.path] = Entry(
@@ -182,9 +173,7 @@ class Journal:
 
     def _prune(self, files: HostFiles) -> None:
         for path, entry in list(self._entries.items()):
-            named = scheduler.parse_slice_path(path)
-            where = f"/proc/{named[1]}" if named else path  # /proc knows threads by number too
-            if entry.original is not None and not files.exists(where):
+            if entry.original is not None and not files.exists(path):
                 del self._entries[path]
 
     def store(self) -> None:
@@ -222,31 +211,25 @@ class Restored:
     gone: bool = False
 
 
-def restore(
-    files: HostFiles, entries: Iterable[Entry], set_slice: Setter | None = None, *, temporary_only: bool = False
-) -> tuple[Restored, ...]:
+def restore(files: HostFiles, entries: Iterable[Entry], *, temporary_only: bool = False) -> tuple[Restored, ...]:
     """Give knobs their original text back, the last written first. Knobs of other groups of the same name are left alone.
 
     Idempotent. What fails is tried once more at the end: under cgroup v1 a quota may depend on its period, or on a parent's.
     """
     todo = [e for e in reversed(tuple(entries)) if e.original is not None and (e.temporary or not temporary_only)]
-    done = [_restore_one(files, entry, set_slice) for entry in todo]
+    done = [_restore_one(files, entry) for entry in todo]
     for n, (entry, result) in enumerate(zip(todo, done, strict=True)):
         if result.error:
-            done[n] = _restore_one(files, entry, set_slice)
+            done[n] = _restore_one(files, entry)
     return tuple(done)
 
 
-def _restore_one(files: HostFiles, entry: Entry, set_slice: Setter | None) -> Restored:
+def _restore_one(files: HostFiles, entry: Entry) -> Restored:
     value = entry.original or ""
     try:
-        if scheduler.parse_slice_path(entry.path):
-            if set_slice is None:
-                return Restored(path=entry.path, value=value, error="no scheduler here")
-            set_slice(entry.path, value)
-        elif identity(files, entry.path) != entry.identity:
+        if files.identity(entry.path) != entry.identity:
             return Restored(path=entry.path, value=value, gone=True)
-        elif files.read(entry.path).rstrip("\n") != value:
+        if files.read(entry.path).rstrip("\n") != value:
             files.write_knob(entry.path, value)
     except (Gone, InstanceGone, Unsupported):
         return Restored(path=entry.path, value=value, gone=True)
@@ -255,9 +238,9 @@ def _restore_one(files: HostFiles, entry: Entry, set_slice: Setter | None) -> Re
     return Restored(path=entry.path, value=value)
 
 
-def release(files: HostFiles, journal: Journal, set_slice: Setter | None = None) -> tuple[Restored, ...]:
+def release(files: HostFiles, journal: Journal) -> tuple[Restored, ...]:
     """Restore every knob, then remove the groups that Stella made. What succeeded leaves the journal: it can be called again."""
-    results = list(restore(files, journal.entries, set_slice))
+    results = list(restore(files, journal.entries))
     for entry in reversed(journal.entries):
         if entry.original is None:
             results.append(_remove_group(files, entry.path))

@@ -18,7 +18,7 @@ a timer tick is booked as debt, so the mean holds.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from stella.linux import cgroup, cpuset, scheduler
+from stella.linux import cgroup, cpuset
 from stella.model.allocation import Decision, InstanceDecision, Write
 from stella.model.snapshot import GroupReading, HostReading, InstanceReading, Quota, Role, Snapshot
 
@@ -30,7 +30,6 @@ QUOTA_DEADBAND_RATIO = 0.005
 QUOTA_PERIOD_US = 50_000
 SHARES_PER_CORE_V1 = 10_240.0
 _IO_ROLES = (Role.EMULATOR, Role.IOTHREAD)
-_SLICE_ROLES = (*_IO_ROLES, Role.VHOST)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +102,7 @@ def plan(snapshot: Snapshot, decision: Decision, originals: Mapping[str, str] | 
     """The writes that bring the host's knobs to ``decision``, in the order they are to be made.
 
     ``originals``: journalled values by knob. They tell an administrator's own quota, which Stella never exceeds, and what to go
-    back to when a ceiling or a slice is no longer wanted. Frozen instances and those whose groups were not seen get nothing.
+    back to when a ceiling is no longer wanted. Frozen instances and those whose groups were not seen get nothing.
     Parents come before children, those who gain before those who give, and lifted quotas before new ones.
     """
     host = snapshot.host
@@ -119,14 +118,12 @@ def plan(snapshot: Snapshot, decision: Decision, originals: Mapping[str, str] | 
     inner: list[Write] = []
     for each in decision.instances:
         seen = snapshot.instance(each.uuid)
-        if each.frozen or seen is None:
+        if each.frozen or seen is None or seen.groups is None:
             continue
-        if seen.groups is not None:
-            outer += _outer(knobs, seen, each, per_core)
-            inner += _inner(knobs, seen, each)
-            inner += _ceilings(knobs, seen, each)
-            inner += _placed(host, seen, each, knobs.originals)
-        inner += _slices(seen, each, decision.io_slice_seconds, knobs.originals)
+        outer += _outer(knobs, seen, each, per_core)
+        inner += _inner(knobs, seen, each)
+        inner += _ceilings(knobs, seen, each)
+        inner += _placed(host, seen, each, knobs.originals)
     outer.sort(key=lambda write: int(write.value) < int(write.previous))
     inner.sort(key=lambda write: write.temporary)
     return (*writes, *outer, *inner)
@@ -205,22 +202,3 @@ def _differs(now: Quota, wanted: Quota) -> bool:
     if now.quota_us is None or wanted.quota_us is None or now.period_us != wanted.period_us:
         return now != wanted
     return abs(now.quota_us - wanted.quota_us) > QUOTA_DEADBAND_RATIO * now.quota_us
-
-
-def _slices(
-    seen: InstanceReading, each: InstanceDecision, slice_seconds: float | None, originals: Mapping[str, str]
-) -> Iterator[Write]:
-    for thread in seen.threads or ():
-        if thread.role not in _SLICE_ROLES or thread.slice_seconds is None:
-            continue
-        path = scheduler.slice_path(seen.pid, thread.tid, thread.start_ticks)
-        now_ns = round(thread.slice_seconds * 1e9)
-        if slice_seconds is not None and each.managed:
-            bounded = min(max(slice_seconds, scheduler.SHORTEST_SLICE_SECONDS), scheduler.LONGEST_SLICE_SECONDS)
-            wanted_ns, reason = round(bounded * 1e9), f"{seen.name}: {thread.role} wakes sooner"
-        elif path in originals:
-            wanted_ns, reason = int(originals[path]), f"{seen.name}: {thread.role} as before"
-        else:
-            continue
-        if wanted_ns != now_ns:
-            yield Write(path=path, value=str(wanted_ns), previous=str(now_ns), reason=reason)

@@ -22,7 +22,6 @@ from stella.model.snapshot import (
 )
 from stella.xgos.discovery import BLOCK_SECONDS, DISKS_KEPT_SECONDS, Discovery, Seen
 from stella.xgos.host_files import Gone, HostFiles, Unavailable, raise_descriptor_limit
-from stella.xgos.host_scheduler import HostScheduler
 from stella.xgos.hypervisor import Domain, LibvirtHypervisor, RecordedHypervisor
 from stella.xgos.sensors.groups import Groups, find_hierarchy
 from stella.xgos.sensors.host import Host
@@ -80,7 +79,6 @@ class Senses:
         hierarchy: Hierarchy,
         discovery: Discovery,
         links: Links,
-        scheduler: HostScheduler,
         *,
         monotonic: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
@@ -89,7 +87,6 @@ class Senses:
         self.hierarchy = hierarchy
         self.discovery = discovery
         self._links = links
-        self._scheduler = scheduler
         self._monotonic = monotonic
         self._wall = wall
         self._host = Host(files, hierarchy)
@@ -173,7 +170,7 @@ class Senses:
             with groups_sensor.measured():
                 groups = self._read_groups(held, now, groups_sensor)
             with threads_sensor.measured():
-                threads = held.threads.read(now, slices=True)
+                threads = held.threads.read(now)
         except Gone:  # it ended; the hypervisor will tell in a moment
             self._instances.pop(domain.uuid, None)
             self.discovery.ask_now()
@@ -204,7 +201,7 @@ class Senses:
     def _hold(self, domain: Domain, now: float) -> _Instance:
         held = self._instances.get(domain.uuid)
         if held is None:
-            threads = Threads(self._files, self._scheduler, domain.pid, first_refresh_seconds=self._next_turn(now))
+            threads = Threads(self._files, domain.pid, first_refresh_seconds=self._next_turn(now))
             held = self._instances[domain.uuid] = _Instance(pid=domain.pid, threads=threads)
         return held
 
@@ -250,11 +247,10 @@ def open_senses(
     raise_descriptor_limit()
     files = HostFiles(os.fspath(root))
     hierarchy = find_hierarchy(files)
-    scheduler = HostScheduler(files)
     if files.recorded:
         discovery = Discovery(lambda: RecordedHypervisor(files), monotonic=monotonic, threaded=False)
         links: Links = RecordedLinks(files)
     else:
         discovery = Discovery(lambda: LibvirtHypervisor(uri, files), monotonic=monotonic, block_seconds=block_seconds)
         links = NetlinkLinks()
-    return Senses(files, hierarchy, discovery, links, scheduler, monotonic=monotonic, wall=wall)
+    return Senses(files, hierarchy, discovery, links, monotonic=monotonic, wall=wall)

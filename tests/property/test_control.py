@@ -24,8 +24,7 @@ def rates(packets: float, vcpu: float, emulator: float, wait: float = 0.0) -> In
             stages=(
                 StageRate(role=Role.VCPU, index=0, run_ratio=vcpu, wait_ratio=wait),
                 StageRate(role=Role.EMULATOR, index=0, run_ratio=emulator, wait_ratio=wait),
-            ),
-            throttled_ratio=0.0,
+            )
         ),
         network=NetworkRates(
             tx_packets=packets, tx_bytes=packets * 106, tx_drops=0, rx_packets=0, rx_bytes=0, rx_drops=0

@@ -19,7 +19,7 @@ def rates(*stages: StageRate, packets: float = 0.0, block: BlockRates | None = N
         start_seconds=0.0,
         end_seconds=1.0,
         vcpus=vcpus,
-        cpu=CpuRates(stages=stages, throttled_ratio=0.0),
+        cpu=CpuRates(stages=stages),
         network=NetworkRates(
             tx_packets=packets, tx_bytes=packets * 106, tx_drops=0, rx_packets=0, rx_bytes=0, rx_drops=0
         ),

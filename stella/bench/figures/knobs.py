@@ -10,8 +10,6 @@ from typing import Any
 from stella.bench.figures.probes import PeriodicProbe, Probe
 from stella.bench.lab.laboratory import Lab
 from stella.bench.policies import Policy
-from stella.xgos.host_files import HostFiles, Unavailable
-from stella.xgos.host_scheduler import HostScheduler
 from stella.xgos.reservation import GROUP_NAME
 
 RESTRAINTS = ("cpu.cfs_quota_us", "cpu.cfs_period_us", "cpu.max")
@@ -38,20 +36,6 @@ def differences(before: Mapping[str, str], after: Mapping[str, str]) -> list[str
     ]
 
 
-def read_slices(pids: Mapping[str, int]) -> dict[str, str]:
-    """The scheduler slice of every QEMU thread, where this kernel has slices."""
-    scheduler, found = HostScheduler(HostFiles("/")), {}
-    if not scheduler.supported:
-        return {}
-    for name, pid in pids.items():
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            with contextlib.suppress(OSError, Unavailable):
-                comm = (task / "comm").read_text().strip()
-                if not comm.startswith("worker"):  # QEMU's thread pool: they come and go
-                    found[f"slice of {name} {comm} {task.name}"] = f"{scheduler.slice_ns(int(task.name))}"
-    return found
-
-
 class Knobs(Probe):
     """All knobs before the agent starts, and after it ended."""
 
@@ -67,7 +51,7 @@ class Knobs(Probe):
         assert self.lab is not None
         root = self.lab.cgroup.cpu_root
         here = {f"{GROUP_NAME} (the agent's group)": "there"} if (root / GROUP_NAME).exists() else {}
-        return {**read_knobs(self.lab.partition_cgroup), **read_slices(self.lab.qemu_pids), **here}
+        return {**read_knobs(self.lab.partition_cgroup), **here}
 
     def before(self, lab: Lab, policy: Policy) -> None:
         """Remember them."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from stella.bench.figures import solo
 from stella.bench.figures.row import INVALID, Bound, Facts, Row, missing, valid
-from stella.bench.figures.session import RUN_OVERHEAD_SECONDS, Family, Part, Session
+from stella.bench.figures.session import GUEST_OVERHEAD_SECONDS, RUN_OVERHEAD_SECONDS, Family, Part, Session
 from stella.bench.generate import generate
 from stella.bench.results import write_results
 from stella.bench.run import InvalidRun
@@ -27,7 +27,7 @@ def documents(alone: Facts) -> list[dict[str, Any]]:
 
 
 def _parts(repeat: int) -> list[Part]:
-    seconds = RUN_OVERHEAD_SECONDS + WARMUP_SECONDS + DURATION_SECONDS
+    seconds = RUN_OVERHEAD_SECONDS + 4.5 * GUEST_OVERHEAD_SECONDS + WARMUP_SECONDS + DURATION_SECONDS
     return [Part(name=f"seed-{n:02d}", seconds=seconds) for n in range(1, COUNT + 1)]
 
 

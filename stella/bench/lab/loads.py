@@ -151,7 +151,7 @@ class GuestLoads:
             watched["disk"] = "/sys/block/vda/stat"
         if self._of("udp", "rx"):
             watched["snmp"] = "/proc/net/snmp"
-        link.send("watch", files=watched, period=BIN_SECONDS, together=SAMPLES_TOGETHER)
+        link.send("watch", files=watched, period=self.guest.bin_seconds, together=SAMPLES_TOGETHER)
 
     def prepare(self) -> None:
         """Start every tool, to be stopped again when it has shown that it works (see `hold_when_proved`)."""

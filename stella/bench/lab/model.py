@@ -54,7 +54,10 @@ class Workload:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guest:
-    """One virtual machine. ``disk`` is (back end's name, size in bytes). ``start_idle``: its loads wait for `Lab.start`."""
+    """One virtual machine. ``disk`` is (back end's name, size in bytes). ``start_idle``: its loads wait for `Lab.start`.
+
+    ``bin_seconds``: how often its fine counters are read inside the guest. Each reading costs a starved guest dear under TCG.
+    """
 
     name: str
     vcpus: int = 1
@@ -63,6 +66,7 @@ class Guest:
     disk: tuple[str, int] | None = None
     uplink: str = "up0"
     start_idle: bool = False
+    bin_seconds: float = 0.1
 
     @property
     def uuid(self) -> str:

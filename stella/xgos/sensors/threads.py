@@ -11,10 +11,8 @@ from stella.linux import process
 from stella.linux.cgroup import InvalidText
 from stella.model.snapshot import Role, ThreadReading
 from stella.xgos.host_files import Gone, HostFiles, KeptFile, Unavailable
-from stella.xgos.host_scheduler import HostScheduler
 
 REFRESH_SECONDS = 1.0
-_IO_ROLES = (Role.EMULATOR, Role.IOTHREAD, Role.VHOST)
 
 
 @dataclass(slots=True)
@@ -30,10 +28,9 @@ class _Thread:
 class Threads:
     """The threads of one QEMU process, and the kernel's vhost threads that work for it."""
 
-    def __init__(self, files: HostFiles, scheduler: HostScheduler, pid: int, *, first_refresh_seconds: float) -> None:
+    def __init__(self, files: HostFiles, pid: int, *, first_refresh_seconds: float) -> None:
         """``first_refresh_seconds``: monotonic time of the first re-read, so that instances take turns."""
         self._files = files
-        self._scheduler = scheduler
         self._pid = pid
         self._threads: dict[int, _Thread] = {}
         self._next_refresh = first_refresh_seconds
@@ -52,27 +49,22 @@ class Threads:
             self._next_refresh = 0.0
         self._hints = roles
 
-    def read(self, monotonic_seconds: float, *, slices: bool) -> tuple[ThreadReading, ...]:
-        """All threads, by number; ``slices``: also the scheduler slices of I/O threads.
-
-        Raises `Gone` when the process is gone, `Unavailable` when it cannot be read.
-        """
+    def read(self, monotonic_seconds: float) -> tuple[ThreadReading, ...]:
+        """All threads, by number. Raises `Gone` when the process is gone, `Unavailable` when it cannot be read."""
         if monotonic_seconds >= self._next_refresh:
             self._next_refresh = monotonic_seconds + REFRESH_SECONDS
             self._refresh()
         try:
-            return self._read(slices=slices)
+            return self._read()
         except Gone:
             self._refresh()  # a worker thread ended, or all did
-            return self._read(slices=slices, skip_gone=True)
+            return self._read(skip_gone=True)
 
-    def _read(self, *, slices: bool, skip_gone: bool = False) -> tuple[ThreadReading, ...]:
+    def _read(self, *, skip_gone: bool = False) -> tuple[ThreadReading, ...]:
         found = []
-        slices = slices and self._scheduler.supported
         for thread in self._threads.values():
             try:
                 run, wait = process.parse_schedstat(thread.file.read())
-                asked = self._scheduler.slice_ns(thread.tid) * 1e-9 if slices and thread.role in _IO_ROLES else None
             except Gone:
                 if skip_gone:
                     continue
@@ -87,7 +79,6 @@ class Threads:
                     index=thread.index,
                     run_seconds=run,
                     wait_seconds=wait,
-                    slice_seconds=asked,
                 )
             )
         if not found:
