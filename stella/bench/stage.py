@@ -11,8 +11,8 @@ from stella.bench.results import Refusal
 from stella.bench.scenario import Event, Load, Scenario
 from stella.model.slo import Slo
 
-
-BEST_EFFORT_BIN_SECONDS = 0.5
+PROMISED_BIN_SECONDS = 0.1
+LEISURELY_BIN_SECONDS = 0.5
 
 
 def uplinks(scenario: Scenario) -> tuple[Uplink, ...]:
@@ -41,9 +41,10 @@ def workload(load: Load) -> Workload:
 def guests(scenario: Scenario) -> tuple[Guest, ...]:
     """All guests, idle: the loads are started together once the policy is in force.
 
-    Guests that are never promised anything are sampled at leisure: the sampling is paid for out of their small share.
+    Fine counters are for timing recoveries. Where there are none to time, or nothing is promised, they are read at leisure: under
+    TCG each reading is paid for out of the guest's share.
     """
-    promised_later = {e.instance for e in scenario.events if e.what == "slo"}
+    promised = {i.name for i in scenario.instances if i.slo} | {e.instance for e in scenario.events if e.what == "slo"}
     return tuple(
         Guest(
             name=i.name,
@@ -53,7 +54,7 @@ def guests(scenario: Scenario) -> tuple[Guest, ...]:
             disk=(i.disk.backend, i.disk.size_bytes) if i.disk else None,
             uplink=i.uplink,
             start_idle=True,
-            bin_seconds=BEST_EFFORT_BIN_SECONDS if i.slo is None and i.name not in promised_later else 0.1,
+            bin_seconds=PROMISED_BIN_SECONDS if scenario.events and i.name in promised else LEISURELY_BIN_SECONDS,
         )
         for i in scenario.instances
     )

@@ -27,6 +27,7 @@ _ALMOST_NO_IO = {
     Metric.NETWORK_BYTES: 100e3,
     Metric.BLOCK_BYTES: 2e6,
     Metric.BLOCK_OPERATIONS: 50.0,
+    Metric.CPU: 0.02,
 }
 """Below these rates a tick teaches nothing."""
 
@@ -35,7 +36,10 @@ _ENVELOPE_RISE_PER_SECOND = 0.005
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prior:
-    """CPU seconds per packet, per operation and per byte, in the guest (``vcpu``) and in QEMU (``io``), before there is history."""
+    """CPU seconds per packet, per operation and per byte, in the guest (``vcpu``) and in QEMU (``io``), before there is history.
+
+    A guest that only computes makes QEMU work too, for its timers: ``io_per_vcpu_second``.
+    """
 
     vcpu_per_packet: float = 12e-6
     io_per_packet: float = 11e-6
@@ -43,11 +47,14 @@ class Prior:
     io_per_operation: float = 45e-6
     vcpu_per_byte: float = 0.15e-9
     io_per_byte: float = 0.25e-9
+    io_per_vcpu_second: float = 0.06
 
     def unit_costs(self, metric: Metric, unit_bytes: float) -> tuple[float, float]:
         """(vcpu, io) CPU seconds per unit of ``metric``, for packets or requests of ``unit_bytes``."""
         size = max(unit_bytes, 1.0)
         match metric:
+            case Metric.CPU:
+                return 1.0, self.io_per_vcpu_second
             case Metric.NETWORK_PACKETS:
                 return self.vcpu_per_packet, self.io_per_packet
             case Metric.NETWORK_BYTES:  # a byte rate is carried by full frames: bulk senders fill them
@@ -94,11 +101,13 @@ def initial(metric: Metric, unit_bytes: float, prior: Prior) -> UnitCost:
     return UnitCost(metric=metric, unit_bytes=unit_bytes, vcpu=vcpu, io=io)
 
 
-def io_cores(cpu: CpuRates, metric: Metric) -> float:
-    """CPU of the QEMU threads that serve this metric, in cores: iothreads for disks where there are any, else the main loop."""
-    if metric.resource == "block" and any(s.role is Role.IOTHREAD for s in cpu.stages):
-        return cpu.cores(Role.IOTHREAD)
-    return cpu.cores(Role.EMULATOR, Role.VHOST)
+def io_cores(cpu: CpuRates, metric: Metric, share: float) -> float:
+    """CPU of QEMU's threads that is charged to this metric, in cores.
+
+    Iothreads serve disks alone. The main loop serves both, and keeps the timers that either needs: ``share`` of it is charged.
+    """
+    iothreads = cpu.cores(Role.IOTHREAD) if metric.resource == "block" else 0.0
+    return iothreads + cpu.cores(Role.EMULATOR, Role.VHOST) * share
 
 
 def rate(cost: UnitCost, rates: InstanceRates) -> float | None:
@@ -117,7 +126,7 @@ def learn(cost: UnitCost, rates: InstanceRates, *, vcpu_share: float = 1.0, io_s
         return cost
     dt = min(rates.seconds, 2.0)
     y_vcpu = rates.cpu.vcpu_cores * vcpu_share
-    y_io = io_cores(rates.cpu, cost.metric) * io_share
+    y_io = io_cores(rates.cpu, cost.metric, io_share)
     keep = 0.5 ** (dt / HALF_LIFE_SECONDS)
     sum_x = cost.sum_x * keep + x * dt
     sum_vcpu = cost.sum_vcpu * keep + y_vcpu * dt
@@ -139,20 +148,23 @@ def learn_all(costs: Mapping[Metric, UnitCost], rates: InstanceRates) -> Mapping
     """Every cost of an instance after one more tick, the CPU seen being divided between network and block I/O."""
     if rates.cpu is None:
         return costs
-    iothreads = any(s.role is Role.IOTHREAD for s in rates.cpu.stages)
-    predicted = {}
+    predicted: dict[str, tuple[float, float]] = {}
     for resource, metric in (("network", Metric.NETWORK_PACKETS), ("block", Metric.BLOCK_BYTES)):
         x = rate(costs[metric], rates) or 0.0
         predicted[resource] = (x * costs[metric].vcpu, x * costs[metric].io)
     vcpu = sum(p[0] for p in predicted.values())
     io = sum(p[1] for p in predicted.values())
-    learned = {}
+    learned: dict[Metric, UnitCost] = {}
+    doing_io = any((rate(c, rates) or 0.0) >= _ALMOST_NO_IO[m] for m, c in costs.items() if m is not Metric.CPU)
     for metric, cost in costs.items():
+        if metric is Metric.CPU:
+            learned[metric] = cost if doing_io else learn(cost, rates)
+            continue
         mine = predicted[metric.resource]
         learned[metric] = learn(
             cost,
             rates,
             vcpu_share=mine[0] / vcpu if vcpu > 0 else 1.0,
-            io_share=1.0 if iothreads else (mine[1] / io if io > 0 else 1.0),
+            io_share=mine[1] / io if io > 0 else 1.0,
         )
     return learned

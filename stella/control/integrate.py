@@ -21,7 +21,8 @@ from stella.model.attainment import WINDOW_SECONDS, Status
 from stella.model.slo import Direction, Metric, Slo
 from stella.model.snapshot import InstanceReading, Role, RunState, Snapshot
 
-_IO_METRICS = {
+_COSTED = {
+    Metric.CPU: 0.0,
     Metric.NETWORK_PACKETS: 64.0,
     Metric.NETWORK_BYTES: 1448.0,
     Metric.BLOCK_BYTES: 65536.0,
@@ -70,7 +71,7 @@ class Memory:
 
 
 def _fresh(prior: Prior, slo: Slo | None) -> dict[Metric, UnitCost]:
-    sizes = dict(_IO_METRICS)
+    sizes = dict(_COSTED)
     for objective in slo.objectives if slo else ():
         if objective.metric is Metric.BLOCK_OPERATIONS:
             sizes[objective.metric] = objective.unit_bytes

@@ -20,9 +20,9 @@ Stage = tuple[Role, int]
 Placement = Mapping[str, Mapping[Stage, int]]
 """For each instance (by uuid) the CPU of each of its stages."""
 
-FULL_RATIO = 0.93
+FULL_RATIO = 0.88
 """From this share of busy time on, a host counts as full; below `IDLE_RATIO` no longer."""
-IDLE_RATIO = 0.80
+IDLE_RATIO = 0.72
 _OVERFLOW_CORES = 0.15
 _KEPT_IF_WITHIN_CORES = 0.06
 

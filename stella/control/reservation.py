@@ -52,7 +52,9 @@ def reserve(slo: Slo, costs: Mapping[Metric, UnitCost], *, vcpus: int, margin: f
     network = _needs([o for o in floors if o.metric.resource == "network"], costs)
     block = _needs([o for o in floors if o.metric.resource == "block"], costs)
     guest = min(float(vcpus), max(slo.floor(Metric.CPU), network[0] + block[0]))
-    return Reservation(vcpu_cores=guest * margin, io_cores=(network[1] + block[1]) * margin)
+    # its timers cost QEMU something even where it does no I/O; where it does, they are in the cost of that
+    timers = slo.floor(Metric.CPU) * costs[Metric.CPU].io if not floors else 0.0
+    return Reservation(vcpu_cores=guest * margin, io_cores=(network[1] + block[1] + timers) * margin)
 
 
 def serial_cores(objective: Objective, costs: Mapping[Metric, UnitCost]) -> float:

@@ -21,16 +21,18 @@ from stella.xgos.apply import Apply
 from stella.xgos.audit import Audit
 from stella.xgos.config import Config, Mode, Options
 from stella.xgos.control_socket import ControlSocket
+from stella.xgos.declared import assign
 from stella.xgos.exporter import MetricsServer
 from stella.xgos.guard import Guard
 from stella.xgos.history import History
-from stella.xgos.host_files import Broken, HostFiles, Unsupported
+from stella.xgos.host_files import Broken, HostFiles, Unavailable, Unsupported
 from stella.xgos.intent import IntentStore
-from stella.xgos.journal import Journal
+from stella.xgos.journal import Journal, Restored
 from stella.xgos.line_log import LineWriter
 from stella.xgos.loop import Books, Loop
 from stella.xgos.plan import plan
 from stella.xgos.senses import Senses, open_senses
+from stella.xgos.sensors.groups import find_hierarchy
 from stella.xgos.slo_file import SloFile
 from stella.xgos.violations import ViolationLog
 
@@ -88,22 +90,31 @@ def settings_of(config: Config, prior: Prior | None) -> Settings:
 
 @dataclass(frozen=True, slots=True)
 class _Paths:
-    """Files below the state directory."""
+    """Files below the state directory; the journal below the run directory."""
 
     state: Path
+    run: Path
 
     @property
     def journal(self) -> str:
-        return str(self.state / "journal")
+        return str(self.run / "journal")
+
+    @property
+    def intents(self) -> Path:
+        return self.state / "intents.json"
 
     @property
     def costs(self) -> Path:
         return self.state / "costs.json"
 
 
+def _paths(config: Config) -> _Paths:
+    return _Paths(config.state_directory, config.run_directory)
+
+
 def _open_apply(config: Config, options: Options) -> Apply:
     files = HostFiles(os.fspath(options.root))
-    paths = _Paths(config.state_directory)
+    paths = _paths(config)
     journal = Journal.load(paths.journal)
     if journal.set_aside:
         _LOG.error("journal set aside: %s", journal.set_aside)
@@ -121,20 +132,23 @@ def run(config: Config, options: Options) -> int:
         if options.once:
             return once(config, options)
         return _serve(config, options)
-    except (Broken, reservation.AlreadyRunning, OSError) as error:
+    except (Broken, Unavailable, reservation.AlreadyRunning, OSError) as error:
         print(f"xgos: {error}", file=sys.stderr)
         return FAILED
 
 
 def release(config: Config, options: Options) -> int:
-    """Put every knob back as it was."""
-    apply = _open_apply(config, options)
-    if apply.dry_run:
-        for entry in apply.journal.entries:
-            print(
-                f"would restore {entry.path} to {entry.original!r}" if entry.original else f"would remove {entry.path}"
-            )
-        return 0
+    """Put every knob back as it was. An agent that runs would only set them again: then nothing is done."""
+    files = HostFiles(os.fspath(options.root))
+    if not options.dry_run:
+        with contextlib.closing(reservation.HostLock(files, find_hierarchy(files))):
+            return _release(_open_apply(config, options))
+    for entry in _open_apply(config, options).journal.entries:
+        print(f"would restore {entry.path} to {entry.original!r}" if entry.original else f"would remove {entry.path}")
+    return 0
+
+
+def _release(apply: Apply) -> int:
     results = apply.release(time.time())
     failed = [r for r in results if r.error]
     for each in failed:
@@ -145,14 +159,18 @@ def release(config: Config, options: Options) -> int:
 
 def once(config: Config, options: Options) -> int:
     """One tick: prints what was seen, decided, and written (or, in a dry run and in observe mode, would be) as JSON."""
-    apply = _open_apply(config, options)
-    senses = open_senses(os.fspath(options.root), uri=config.libvirt_uri)
-    try:
+    act = config.mode is Mode.ENFORCE and not options.dry_run
+    with contextlib.ExitStack() as stack:
+        senses = open_senses(os.fspath(options.root), uri=config.libvirt_uri)
+        stack.callback(senses.close)
+        if act:
+            stack.callback(reservation.HostLock(HostFiles(os.fspath(options.root)), senses.hierarchy).close)
+        apply = _open_apply(config, options)
         senses.wait_ready(_HYPERVISOR_SECONDS)
-        paths = _Paths(config.state_directory)
+        paths = _paths(config)
         learned = costs_file.load(paths.costs)
         settings = settings_of(config, learned.prior)
-        intents = IntentStore(paths.state / "intents.json")
+        intents = IntentStore(paths.intents)
         books_file = SloFile(Path(config.slo_file)) if config.slo_file else None
         first = senses.sense()
         recorded = options.root != Path("/")
@@ -165,21 +183,19 @@ def once(config: Config, options: Options) -> int:
         decision, _, _ = decide(snapshot, intents.intents, memory, settings)
         hands = HostHands(apply, None, observe=False)
         writes = hands.planned(snapshot, decision)
-        act = config.mode is Mode.ENFORCE and not options.dry_run
         outcomes = apply.apply(writes, snapshot.wall_seconds) if act else ()
         shown = {"snapshot": snapshot, "decision": decision, "writes": writes, "outcomes": outcomes}
         print(wire.dumps({key: wire.encode(value) for key, value in shown.items()}))
-    finally:
-        senses.close()
     return 0
 
 
 def _adopt(intents: IntentStore, file: SloFile, snapshot: Snapshot) -> None:
     """Take the file's SLOs as they stand, for a single tick."""
     file.poll()
+    keys, _ = assign(file.slos, {i.uuid: i.name for i in snapshot.instances})
     for instance in snapshot.instances:
-        slo = file.slos.get(instance.uuid) or file.slos.get(instance.name)
-        if slo is not None:
+        if instance.uuid in keys:
+            slo = file.slos[keys[instance.uuid]]
             intents.set(instance.uuid, slo, reserved_cpu_cores=float(instance.vcpus), estimated=True)
 
 
@@ -204,8 +220,8 @@ def _serve(config: Config, options: Options) -> int:
     with contextlib.ExitStack() as stack, _signals(stop):
         senses = open_senses(os.fspath(options.root), uri=config.libvirt_uri)
         stack.callback(senses.close)
-        apply = _open_apply(config, options)
         stack.callback(reservation.HostLock(HostFiles(os.fspath(options.root)), senses.hierarchy).close)
+        apply = _open_apply(config, options)
         guard = _prepare(config, options, senses, apply)
         if guard is not None:
             stack.callback(guard.close)
@@ -226,6 +242,7 @@ def _prepare(config: Config, options: Options, senses: Senses, apply: Apply) -> 
     """The agent's own CPU share and, when it may act, its guard. What a killed agent left restrained is lifted first."""
     if options.dry_run:
         return None
+    _clear(apply, observe=config.mode is Mode.OBSERVE)
     try:
         _LOG.info("%s", reservation.reserve(HostFiles(os.fspath(options.root)), senses.hierarchy, apply.journal))
     except Unsupported as error:
@@ -236,8 +253,25 @@ def _prepare(config: Config, options: Options, senses: Senses, apply: Apply) -> 
     return guard
 
 
+def _clear(apply: Apply, *, observe: bool) -> None:
+    """Undo what a killed agent left: its restraints or, to observe a host as it is, everything. Weights stay and are decided anew."""
+    held = len(apply.journal.entries)
+    if not held:
+        return
+    if observe:
+        _log_release(apply)
+        _LOG.warning("an earlier agent was killed: %d knobs of its journal restored", held)
+        return
+    lifted = apply.lift(time.time())
+    _log_failed(lifted)
+    _LOG.warning("an earlier agent was killed: %d restraints lifted, %d knobs taken over", len(lifted), held)
+
+
 def _log_release(apply: Apply) -> None:
-    results = apply.release(time.time())
+    _log_failed(apply.release(time.time()))
+
+
+def _log_failed(results: tuple[Restored, ...]) -> None:
     for each in results:
         if each.error:
             _LOG.error("not restored: %s: %s", each.path, each.error)
@@ -246,11 +280,15 @@ def _log_release(apply: Apply) -> None:
 def _assemble(config: Config, senses: Senses, hands: HostHands, stack: contextlib.ExitStack) -> Loop:
     state = config.state_directory
     state.mkdir(mode=0o750, parents=True, exist_ok=True)
-    learned = costs_file.load(_Paths(state).costs)
+    paths = _paths(config)
+    learned = costs_file.load(paths.costs)
+    intents = IntentStore(paths.intents)
+    if not config.slo_file and (handed := intents.hand_over()):
+        _LOG.info("no slo_file is configured: the %d SLOs that one asked for are now kept as if set by hand", handed)
     writer = LineWriter()
     stack.callback(writer.close)
     books = Books(
-        intents=IntentStore(state / "intents.json"),
+        intents=intents,
         history=History(state / "history", writer, now_seconds=time.time()),
         violations=ViolationLog(state / "violations.jsonl", writer),
         slo_file=SloFile(Path(config.slo_file)) if config.slo_file else None,
@@ -272,7 +310,7 @@ def _serving(loop: Loop, config: Config) -> Iterator[None]:
 
 def _save_until(stop: threading.Event, loop: Loop, config: Config) -> None:
     """Write what was learned to disk now and then, off the loop's thread, and once more at the end."""
-    path = _Paths(config.state_directory).costs
+    path = _paths(config).costs
     while True:
         last = stop.wait(_SAVE_SECONDS)
         loop.save(path)

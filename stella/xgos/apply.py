@@ -6,7 +6,7 @@ from stella.model.allocation import Outcome, Write, WriteResult
 from stella.xgos.actuators.cpu import CpuActuator
 from stella.xgos.audit import Audit
 from stella.xgos.host_files import HostFiles
-from stella.xgos.journal import Journal, Restored, release
+from stella.xgos.journal import Journal, Restored, release, restore
 
 
 class Apply:
@@ -40,6 +40,15 @@ class Apply:
         if write.temporary and self.journal.alarm:
             return Outcome(write=write, result=WriteResult.FAILED, error=f"not journalled: {self.journal.alarm}")
         return self._cpu.apply(write)
+
+    def lift(self, wall_seconds: float) -> tuple[Restored, ...]:
+        """Lift the restraints that a killed predecessor left. They stay in the journal: it keeps what they were before Stella."""
+        if self.dry_run:
+            return ()
+        results = restore(self._files, self.journal.entries, temporary_only=True)
+        for each in results:
+            self.audit.event(wall_seconds, "lifted", path=each.path, value=each.value, gone=each.gone, error=each.error)
+        return results
 
     def release(self, wall_seconds: float) -> tuple[Restored, ...]:
         """Put every knob back as it was and remove Stella's groups. Idempotent; what failed stays in the journal."""

@@ -39,13 +39,14 @@ class Config:
     """What the agent is told by its operator; `etc/xgos.toml` explains each key.
 
     ``capacity_cpu_cores`` 0 means all cores of the host. ``reservation_margin_ratio`` multiplies every reservation.
-    ``metrics_listen`` and ``slo_file`` are off when empty.
+    ``metrics_listen`` and ``slo_file`` are off when empty. ``run_directory`` holds the journal, which is stored within a tick.
     """
 
     mode: Mode = Mode.OBSERVE
     tick_milliseconds: int = 250
     libvirt_uri: str = "qemu:///system"
     state_directory: Path = Path("/var/lib/xgos")
+    run_directory: Path = Path("/run/xgos")
     socket: Path = Path("/run/xgos/xgos.sock")
     socket_group: str = "stella"
     metrics_listen: str = "127.0.0.1:9817"
@@ -139,6 +140,7 @@ _READERS: Mapping[str, Callable[[str, object], object]] = {
     "tick_milliseconds": _whole(100, 5000),
     "libvirt_uri": _text,
     "state_directory": _path,
+    "run_directory": _path,
     "socket": _path,
     "socket_group": _text,
     "metrics_listen": _listen,

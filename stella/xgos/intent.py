@@ -10,7 +10,7 @@ import logging
 import os
 import threading
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -32,6 +32,7 @@ FILE = "file"
 class _State:
     intents: Mapping[str, Intent]
     sources: Mapping[str, str]
+    declared: Mapping[str, str]  # what the file calls those it asked for
     generations: Mapping[str, int]  # of instances that have no SLO now, so that theirs never run backwards
 
 
@@ -84,6 +85,7 @@ def _print(state: _State) -> str:
                 "reserved_cpu_cores": intent.reserved_cpu_cores,
                 "estimated": intent.estimated,
                 "source": state.sources[intent.uuid],
+                "declared_as": state.declared.get(intent.uuid, ""),
             }
             for intent in state.intents.values()
         ],
@@ -99,6 +101,7 @@ class _Stored:
     reserved_cpu_cores: float = 0.0
     estimated: bool = True
     source: str = HAND
+    declared_as: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +132,7 @@ def _parse(text: str | bytes) -> _State:
             for s in payload.intents
         },
         sources={s.uuid: s.source for s in payload.intents},
+        declared={s.uuid: s.declared_as for s in payload.intents if s.declared_as},
         generations=payload.generations,
     )
 
@@ -139,7 +143,7 @@ class IntentStore:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._saving = threading.Lock()
-        self._state = _State(intents={}, sources={}, generations={})
+        self._state = _State(intents={}, sources={}, declared={}, generations={})
         self._saved: _State | None = self._state
         self.persisted = True
         self._load()
@@ -169,8 +173,24 @@ class IntentStore:
         """`HAND` or `FILE`; None for an instance without SLO."""
         return self._state.sources.get(uuid)
 
-    def set(self, uuid: str, slo: Slo, *, reserved_cpu_cores: float, estimated: bool, source: str = HAND) -> Intent:
-        """Keep ``slo`` for an instance from now on; its generation goes up by one. In memory: `save` makes it durable."""
+    def declared_as(self, uuid: str) -> str:
+        """The uuid or name under which the file asked for this intent; empty for those set by hand."""
+        return self._state.declared.get(uuid, "")
+
+    def set(
+        self,
+        uuid: str,
+        slo: Slo,
+        *,
+        reserved_cpu_cores: float,
+        estimated: bool,
+        source: str = HAND,
+        declared_as: str = "",
+    ) -> Intent:
+        """Keep ``slo`` for an instance from now on; its generation goes up by one. In memory: `save` makes it durable.
+
+        ``declared_as`` is the file's word for it.
+        """
         state = self._state
         previous = state.intents.get(uuid)
         intent = Intent(
@@ -183,6 +203,7 @@ class IntentStore:
         self._state = _State(
             intents={**state.intents, uuid: intent},
             sources={**state.sources, uuid: source},
+            declared={**state.declared, uuid: declared_as},
             generations={key: value for key, value in state.generations.items() if key != uuid},
         )
         return intent
@@ -200,10 +221,21 @@ class IntentStore:
             reserved_cpu_cores=reserved_cpu_cores,
             estimated=estimated,
         )
-        self._state = _State(
-            intents={**state.intents, uuid: intent}, sources=state.sources, generations=state.generations
-        )
+        self._state = replace(state, intents={**state.intents, uuid: intent})
         return intent
+
+    def declare(self, uuid: str, declared_as: str) -> None:
+        """Remember what the file calls an intent of its own; nothing else changes."""
+        if self.declared_as(uuid) != declared_as:
+            self._state = replace(self._state, declared={**self._state.declared, uuid: declared_as})
+
+    def hand_over(self) -> int:
+        """There is no file any more: what it asked for may be changed by hand from now on. Returns how many those are."""
+        sources = self._state.sources
+        found = sum(1 for source in sources.values() if source == FILE)
+        if found:
+            self._state = replace(self._state, sources=dict.fromkeys(sources, HAND), declared={})
+        return found
 
     def unset(self, uuid: str) -> int | None:
         """Withdraw an instance's SLO and return the generation of that change; None if it had none."""
@@ -217,6 +249,7 @@ class IntentStore:
             self._state = _State(
                 intents={key: value for key, value in state.intents.items() if key not in gone},
                 sources={key: value for key, value in state.sources.items() if key not in gone},
+                declared={key: value for key, value in state.declared.items() if key not in gone},
                 generations=dict(remembered),
             )
         return gone

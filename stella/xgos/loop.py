@@ -13,12 +13,13 @@ from stella.control.cost import Prior
 from stella.control.integrate import Memory, Settings, capacity_for_floors, decide, remembered
 from stella.control.reservation import io_floors, reserve
 from stella.control.windows import Window
-from stella.model.allocation import Decision, Outcome
+from stella.model.allocation import Decision, Intent, Outcome
 from stella.model.slo import Slo
 from stella.model.snapshot import Snapshot
 from stella.model.wire import Json
 from stella.xgos import costs_file
 from stella.xgos.config import Config
+from stella.xgos.declared import Declared
 from stella.xgos.history import History
 from stella.xgos.intent import FILE, HAND, IntentStore
 from stella.xgos.port import Accepted, AgentCounters, Mailbox, Published, Refused, SloChange
@@ -28,6 +29,7 @@ from stella.xgos.violations import ViolationLog
 _LOG = logging.getLogger(__name__)
 _READMIT_SECONDS = 5.0
 _READMIT_DEADBAND_RATIO = 0.05
+_FORGET_SECONDS = 60.0
 
 
 class Senses(Protocol):
@@ -75,6 +77,9 @@ class Loop:
         self._counters = AgentCounters()
         self._started = time.time()
         self._readmitted_at = 0.0
+        self._declared = Declared(books.slo_file, books.intents, self._declare) if books.slo_file else None
+        self._seen_at: dict[str, float] = {}
+        self._confirmed: dict[str, int] = {}
 
     @property
     def history(self) -> History:
@@ -124,14 +129,13 @@ class Loop:
     def tick(self) -> tuple[Snapshot, tuple[Outcome, ...], int]:
         """One tick. Raises whatever went wrong; then nothing was published."""
         snapshot = self._senses.sense()
-        self._follow_file(snapshot)
         intents = self._books.intents.intents
         decision, window, memory = decide(snapshot, intents, self.memory, self.settings)
         outcomes, reasserted = self._hands.act(snapshot, decision)
         self._hands.beat()
         self.memory = memory
         if window is not None:
-            self._account(window, snapshot)
+            self._account(window, snapshot, intents)
         self._readmit(snapshot)
         capacity = capacity_for_floors(memory, snapshot.host.cores, self.settings)
         self._published = Published(
@@ -146,15 +150,31 @@ class Loop:
             costs=_CostsView(memory),
             persisted=self._books.intents.persisted,
             started_wall_seconds=self._started,
+            pending=frozenset(u for u, i in intents.items() if self._confirmed.get(u) != i.generation),
         )
+        if self._declared is not None:  # what it admits is decided upon in the next tick
+            self._declared.follow({i.uuid: i.name for i in snapshot.instances}, snapshot.monotonic_seconds)
+        self._forget(snapshot)
         return snapshot, outcomes, reasserted
 
-    def _account(self, window: Window, snapshot: Snapshot) -> None:
+    def _account(self, window: Window, snapshot: Snapshot, intents: Mapping[str, Intent]) -> None:
         names = {i.uuid: i.name for i in snapshot.instances}
         self.history.record(window.start_unix_seconds, [(i.uuid, i.objectives) for i in window.instances])
         self.violations.record(
             window.start_unix_seconds, [(i.uuid, names.get(i.uuid, ""), i.objectives) for i in window.instances]
         )
+        judged = {i.uuid: intents[i.uuid].generation for i in window.instances if i.uuid in intents}
+        self._confirmed = {u: g for u, g in {**self._confirmed, **judged}.items() if u in intents}
+
+    def _forget(self, snapshot: Snapshot) -> None:
+        """Let go of the counts of instances that have been away for a while and are promised nothing."""
+        now = snapshot.monotonic_seconds
+        self._seen_at.update((i.uuid, now) for i in snapshot.instances)
+        intents = self._books.intents.intents
+        for uuid in [u for u, at in self._seen_at.items() if now - at > _FORGET_SECONDS and u not in intents]:
+            del self._seen_at[uuid]
+            self.history.forget(uuid)
+            self.violations.forget(uuid)
 
     # --- asking -----------------------------------------------------------------------------------------------------
 
@@ -165,7 +185,10 @@ class Loop:
             self._books.intents.save()
         return accepted
 
-    def _change(self, uuid: str, change: SloChange, *, dry_run: bool, source: str) -> Accepted:
+    def _declare(self, uuid: str, slo: Slo, key: str) -> Accepted:
+        return self._change(uuid, lambda _: slo, dry_run=False, source=FILE, declared_as=key)
+
+    def _change(self, uuid: str, change: SloChange, *, dry_run: bool, source: str, declared_as: str = "") -> Accepted:
         intents = self._books.intents
         if source == HAND and intents.source(uuid) == FILE:
             raise Refused("instance", "its SLO is kept by the SLO file; change it there")
@@ -182,7 +205,12 @@ class Loop:
             generation = known.generation if known else 0
         else:
             generation = intents.set(
-                uuid, slo, reserved_cpu_cores=reserved, estimated=estimated, source=source
+                uuid,
+                slo,
+                reserved_cpu_cores=reserved,
+                estimated=estimated,
+                source=source,
+                declared_as=declared_as,
             ).generation
         return Accepted(uuid=uuid, slo=slo, generation=generation, reserved_cpu_cores=reserved, estimated=estimated)
 
@@ -206,32 +234,6 @@ class Loop:
             field = f"{answer.metric.value}.floor" if answer.metric else "slo"
             raise Refused(field, answer.message, largest=dict(answer.largest))
         return answer.reserved_cpu_cores, answer.estimated
-
-    def _follow_file(self, snapshot: Snapshot) -> None:
-        """Bring the intents in line with the declarative file, for instances that are here."""
-        file = self._books.slo_file
-        if file is None:
-            return
-        changed = file.poll()
-        wanted: dict[str, Slo] = {}
-        for instance in snapshot.instances:
-            slo = file.slos.get(instance.uuid) or file.slos.get(instance.name)
-            if slo is not None:
-                wanted[instance.uuid] = slo
-        intents = self._books.intents
-        for uuid, slo in wanted.items():
-            if intents.slo(uuid) != slo or intents.source(uuid) != FILE:
-                self._apply_from_file(uuid, slo, log=changed)
-        if changed:
-            for uuid in [u for u in intents.intents if intents.source(u) == FILE and u not in wanted]:
-                intents.unset(uuid)
-
-    def _apply_from_file(self, uuid: str, slo: Slo, *, log: bool) -> None:
-        try:
-            self._change(uuid, lambda _: slo, dry_run=False, source=FILE)
-        except Refused as refusal:
-            if log:
-                _LOG.error("SLO file: %s: %s", uuid, refusal)
 
     def _readmit(self, snapshot: Snapshot) -> None:
         """Follow the learned cost: set aside less when it is lower, more when it is higher and there is room."""

@@ -99,7 +99,8 @@ class Published:
 
     ``capacity_cpu_cores`` is what may be promised: the host's reservation is taken off already.
     ``costs`` is, for each uuid, whatever the cost model tells of the CPU its I/O takes, as JSON.
-    ``persisted`` is False while state cannot be written to disk.
+    ``persisted`` is False while state cannot be written to disk. ``pending`` are the uuids of intents that were accepted and of
+    which no window has closed yet.
     """
 
     mode: Mode
@@ -113,6 +114,7 @@ class Published:
     costs: Mapping[str, Json] = field(default_factory=dict)
     persisted: bool = True
     started_wall_seconds: float = 0.0
+    pending: frozenset[str] = frozenset()
 
     @property
     def reserved_cpu_cores(self) -> float:

@@ -6,12 +6,14 @@ A request is a mapping with ``op`` and the keys of that operation; `docs/control
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import cast
 
 import stella
+from stella.control.attribution import Circumstances, judge
 from stella.model import wire
 from stella.model.allocation import InstanceDecision, ObjectiveReport
+from stella.model.attainment import Status
 from stella.model.slo import InvalidSlo, Metric, Slo, parse_slo, show_slo
 from stella.model.wire import Json
 from stella.xgos.history import History, midnight_utc, primary_reports
@@ -212,12 +214,20 @@ def _report(report: ObjectiveReport) -> dict[str, Json]:
     }
 
 
+def _pending(slo: Slo, reports: Iterable[ObjectiveReport]) -> tuple[ObjectiveReport, ...]:
+    """The reports of an SLO of which no window has closed yet: what was seen in the last tick stands, no verdict."""
+    found = tuple(reports) or tuple(r for o in slo.objectives for r in judge(o, None, Circumstances()))
+    return tuple(replace(report, status=Status.PENDING, cause=None) for report in found)
+
+
 def _instance(uuid: str, published: Published, history: History, now: float) -> dict[str, Json]:
     """One instance as `slo.show` and `instances` tell it."""
     reading = published.snapshot.instance(uuid)
     decision: InstanceDecision | None = next((d for d in published.decision.instances if d.uuid == uuid), None)
     intent = published.intents.get(uuid)
     reports = decision.objectives if decision else ()
+    if intent and uuid in published.pending:
+        reports = _pending(intent.slo, reports)
     shown: dict[str, Json] = {
         "uuid": uuid,
         "name": reading.name if reading else decision.name if decision else "",

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from stella.control.admission import admit
 from stella.control.cost import Prior, initial, learn
 from stella.control.feedback import LARGEST_DEBT_SECONDS, LARGEST_GAIN, Feedback, step
@@ -12,7 +13,7 @@ from stella.control.reservation import reserve
 from stella.model.slo import Metric, Objective, Slo, parse_slo, show_slo
 from stella.model.snapshot import Role
 
-COSTS = {m: initial(m, 65536.0 if m is Metric.BLOCK_BYTES else 64.0, Prior()) for m in Metric if m is not Metric.CPU}
+COSTS = {m: initial(m, 65536.0 if m is Metric.BLOCK_BYTES else 64.0, Prior()) for m in Metric}
 
 
 def rates(packets: float, vcpu: float, emulator: float, wait: float = 0.0) -> InstanceRates:

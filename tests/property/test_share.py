@@ -4,6 +4,7 @@ import math
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from stella.control.cpu import CpuClaim, divide, spread_ceiling
 from stella.control.share import Claim, grant_floors, share
 

@@ -1,6 +1,7 @@
 """Each status and cause, on rates as they look on a real host (shapes from the laboratory)."""
 
 import pytest
+
 from stella.control.attribution import Circumstances, judge
 from stella.control.rates import BlockRates, CpuRates, InstanceRates, NetworkRates, StageRate
 from stella.model.attainment import Cause, Status

@@ -145,6 +145,7 @@ def test_windows_are_named_as_the_scenario_names_them() -> None:
 
 
 def test_the_agents_configuration_is_toml() -> None:
-    text = config_text(mode="observe", directory=Path("/r"), socket=Path("/s"), uri='qemu:///"x"')
+    text = config_text(mode="observe", directory=Path("/r"), home=Path("/h"), socket=Path("/s"), uri='qemu:///"x"')
     keys = tomllib.loads(text)
     assert (keys["mode"], keys["tick_milliseconds"], keys["libvirt_uri"]) == ("observe", 250, 'qemu:///"x"')
+    assert (keys["state_directory"], keys["run_directory"]) == ("/r/state", "/h/xgos")

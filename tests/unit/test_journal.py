@@ -10,7 +10,6 @@ from stella.model.allocation import Write, WriteResult
 from stella.xgos.apply import Apply
 from stella.xgos.audit import Audit
 from stella.xgos.host_files import Gone, HostFiles, InstanceGone, Unavailable, Unsupported
-from stella.xgos.host_scheduler import HostScheduler
 from stella.xgos.journal import Entry, InvalidJournal, Journal, parse_journal, release, restore, show_journal
 
 GROUP = "/sys/fs/cgroup/cpu/machine/a"
@@ -29,7 +28,7 @@ def files(tmp_path: Path) -> HostFiles:
 def make(files: HostFiles, tmp_path: Path, *, dry_run: bool = False) -> Apply:
     journal = Journal.load(str(tmp_path / "state" / "journal"))
     audit = Audit(str(tmp_path / "state" / "audit.jsonl"))
-    return Apply(files, HostScheduler(files), journal, audit, dry_run=dry_run)
+    return Apply(files, journal, audit, dry_run=dry_run)
 
 
 WEIGHT = Write(path=SHARES, value="20480", previous="1024", reason="test")
@@ -134,8 +133,8 @@ def test_gone_and_unsupported(files: HostFiles, tmp_path: Path) -> None:
     apply = make(files, tmp_path)
     gone = Write(path="/sys/fs/cgroup/cpu/machine/b/cpu.shares", value="2", previous="1", reason="r")
     missing = Write(path=f"{GROUP}/cpu.weight", value="2", previous="1", reason="r")
-    sliced = Write(path="/proc/1/task/1@2/slice_ns", value="2", previous="1", reason="r")
-    results = [each.result for each in apply.apply((gone, missing, sliced), 1.0)]
+    foreign = Write(path="/proc/1/oom_score_adj", value="2", previous="1", reason="r")
+    results = [each.result for each in apply.apply((gone, missing, foreign), 1.0)]
     assert results == [WriteResult.GONE, WriteResult.UNSUPPORTED, WriteResult.UNSUPPORTED]
     assert apply.apply((missing,), 2.0) == ()  # tried once
 
@@ -167,3 +166,14 @@ def test_audit_is_bounded(tmp_path: Path) -> None:
         audit.event(n, "test")
     sizes = [path.stat().st_size for path in tmp_path.iterdir()]
     assert len(sizes) == 2 and sum(sizes) <= 2200
+
+
+def test_a_successor_lifts_restraints_and_keeps_the_originals(files: HostFiles, tmp_path: Path) -> None:
+    make(files, tmp_path).apply((WEIGHT, CEILING), 1.0)  # and then it was killed
+    apply = make(files, tmp_path)
+    (lifted,) = apply.lift(2.0)
+    assert (lifted.path, files.read(QUOTA), files.read(SHARES)) == (QUOTA, "-1\n", "20480\n")
+    assert apply.journal.originals == {SHARES: "1024", QUOTA: "-1"}
+    apply.apply((Write(path=SHARES, value="5", previous="20480", reason="anew"),), 3.0)
+    assert make(files, tmp_path).journal.originals[SHARES] == "1024"
+    assert make(files, tmp_path, dry_run=True).lift(4.0) == ()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stella.linux import domain_xml, process, rtnetlink, scheduler
+from stella.linux import domain_xml, process, rtnetlink
 from stella.linux.cgroup import InvalidText
 from stella.model.snapshot import Role
 
@@ -59,7 +59,7 @@ def test_schedstat_garbage() -> None:
 def test_cpu_times() -> None:
     text = "cpu  6788 10 4071 278829 521 3 86 12 5 0\ncpu0 1 2 3 4\ncpu1 1 2 3 4\nintr 1\n"
     times = process.parse_cpu_times(text, 100)
-    assert times.cores == 2
+    assert times.cpus == (0, 1)
     assert times.busy_seconds == pytest.approx((6788 + 10 + 4071 + 3 + 86) / 100)
     assert (times.idle_seconds, times.softirq_seconds, times.steal_seconds) == (2793.5, 0.86, 0.12)
     with pytest.raises(InvalidText):
@@ -107,17 +107,3 @@ def test_netlink_passes_over_an_earlier_answer() -> None:
     late = rtnetlink.show_stats(1, {5: rtnetlink.LinkCounters(*range(8))}) + rtnetlink.show_done(1)
     assert not rtnetlink.parse_stats(late, 2, found)
     assert found == {}
-
-
-@given(st.integers(1, 10**6), st.integers(1, 10**6), st.integers(0, 10**12))
-def test_slice_path_round_trip(pid: int, tid: int, start: int) -> None:
-    assert scheduler.parse_slice_path(scheduler.slice_path(pid, tid, start)) == (pid, tid, start)
-    assert scheduler.parse_slice_path("/sys/fs/cgroup/cpu/cpu.shares") is None
-
-
-def test_sched_attr_round_trip() -> None:
-    attr = scheduler.SchedAttr(policy=0, flags=1, nice=-5, priority=0, runtime_ns=300_000)
-    data = scheduler.show_attr(attr)
-    assert len(data) == scheduler.SIZE == 56
-    assert scheduler.parse_attr(data) == attr
-    assert scheduler.runtime_ns(data) == 300_000

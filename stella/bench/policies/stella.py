@@ -25,13 +25,14 @@ _RETRY_SECONDS = 0.2
 _SET_PATIENCE_SECONDS = 10.0
 
 
-def config_text(*, mode: str, directory: Path, socket: Path, uri: str) -> str:
-    """The agent's configuration file (TOML)."""
+def config_text(*, mode: str, directory: Path, home: Path, socket: Path, uri: str) -> str:
+    """The agent's configuration file (TOML): state in ``directory``, the journal in the lab's own ``home``."""
     keys: dict[str, object] = {
         "mode": mode,
         "tick_milliseconds": TICK_MILLISECONDS,
         "libvirt_uri": uri,
         "state_directory": str(directory / "state"),
+        "run_directory": str(home / "xgos"),
         "socket": str(socket),
         "metrics_listen": "",
     }
@@ -70,7 +71,7 @@ class StellaPolicy:
         self._lab = lab
         self._names = {Guest(name=i.name).uuid: i.name for i in scenario.instances}
         (self._directory / "state").mkdir(parents=True, exist_ok=True)
-        text = config_text(mode=self._mode, directory=self._directory, socket=self._socket, uri=lab.uri)
+        text = config_text(mode=self._mode, directory=self._directory, home=lab.home, socket=self._socket, uri=lab.uri)
         (self._directory / "xgos.toml").write_text(text, encoding="utf-8")
         self._start()
         limit = time.monotonic() + START_PATIENCE_SECONDS

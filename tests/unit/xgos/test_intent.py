@@ -119,3 +119,14 @@ def test_a_crash_between_two_writes_leaves_the_old_file(tmp_path: Path, monkeypa
     put(store)
     assert not store.save()
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+
+
+def test_without_a_file_its_intents_are_in_hand(tmp_path: Path) -> None:
+    store = IntentStore(tmp_path / "i")
+    put(store)
+    store.set(VM2, SLO, reserved_cpu_cores=0.7, estimated=True, source=FILE, declared_as="vm2")
+    store.save()
+    again = IntentStore(tmp_path / "i")
+    assert (again.declared_as(VM2), again.declared_as(VM1)) == ("vm2", "")
+    assert (again.hand_over(), again.hand_over()) == (1, 0)
+    assert (again.source(VM2), again.declared_as(VM2), again.intents) == (HAND, "", store.intents)

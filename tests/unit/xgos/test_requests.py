@@ -1,6 +1,7 @@
 """Requests: what is wrong is refused in one line that names the field, and nothing was changed."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -19,7 +20,7 @@ from stella.xgos.requests import (
     without,
 )
 
-from .conftest import NOW, ODD_NAME, TWIN, VM1, VM2, FakePort, report
+from .conftest import NOW, ODD_NAME, TWIN, VM1, VM2, FakePort, make_published, report
 
 
 def ask(port: FakePort, op: str, **keys: object) -> dict[str, object]:
@@ -136,6 +137,23 @@ def test_show_list_and_instances(port: FakePort) -> None:
     assert ask(port, "slo.list")["instances"] == [shown]
     instances = ask(port, "instances")["instances"]
     assert isinstance(instances, list) and len(instances) == 4
+
+
+def test_pending_until_a_window_has_closed(port: FakePort, monkeypatch: pytest.MonkeyPatch) -> None:
+    slo = parse_slo({"cpu": {"floor": 0.5, "ceiling": 1}})
+    for uuid in (VM1, "gone"):
+        port.store.set(uuid, slo, reserved_cpu_cores=0.5, estimated=True)
+    published = replace(make_published(port.store.intents), pending=frozenset({VM1, "gone"}))
+    monkeypatch.setattr(port, "published", lambda: published)
+    shown = {i["uuid"]: i["objectives"] for i in ask(port, "slo.list")["instances"]}  # type: ignore[attr-defined]
+    assert [(o["status"], o["cause"], o["usage"]) for o in shown[VM1]] == [
+        ("PENDING", None, 0.5),
+        ("PENDING", None, 1.5),
+    ]
+    assert [(o["kind"], o["status"], o["usage"]) for o in shown["gone"]] == [
+        ("floor", "PENDING", None),
+        ("ceiling", "PENDING", None),
+    ]
 
 
 def test_windows(port: FakePort) -> None:
