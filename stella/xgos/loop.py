@@ -79,7 +79,8 @@ class Loop:
         self._readmitted_at = 0.0
         self._declared = Declared(books.slo_file, books.intents, self._declare) if books.slo_file else None
         self._seen_at: dict[str, float] = {}
-        self._confirmed: dict[str, int] = {}
+        self._accepted: dict[str, tuple[int, float]] = {}  # generation, and when it was first decided upon
+        self._judged: dict[str, int] = {}  # start of the last window
 
     @property
     def history(self) -> History:
@@ -135,7 +136,7 @@ class Loop:
         self._hands.beat()
         self.memory = memory
         if window is not None:
-            self._account(window, snapshot, intents)
+            self._account(window, snapshot)
         self._readmit(snapshot)
         capacity = capacity_for_floors(memory, snapshot.host.cores, self.settings)
         self._published = Published(
@@ -150,21 +151,31 @@ class Loop:
             costs=_CostsView(memory),
             persisted=self._books.intents.persisted,
             started_wall_seconds=self._started,
-            pending=frozenset(u for u, i in intents.items() if self._confirmed.get(u) != i.generation),
+            pending=self._pending(intents, snapshot.wall_seconds),
         )
         if self._declared is not None:  # what it admits is decided upon in the next tick
             self._declared.follow({i.uuid: i.name for i in snapshot.instances}, snapshot.monotonic_seconds)
         self._forget(snapshot)
         return snapshot, outcomes, reasserted
 
-    def _account(self, window: Window, snapshot: Snapshot, intents: Mapping[str, Intent]) -> None:
+    def _account(self, window: Window, snapshot: Snapshot) -> None:
         names = {i.uuid: i.name for i in snapshot.instances}
         self.history.record(window.start_unix_seconds, [(i.uuid, i.objectives) for i in window.instances])
         self.violations.record(
             window.start_unix_seconds, [(i.uuid, names.get(i.uuid, ""), i.objectives) for i in window.instances]
         )
-        judged = {i.uuid: intents[i.uuid].generation for i in window.instances if i.uuid in intents}
-        self._confirmed = {u: g for u, g in {**self._confirmed, **judged}.items() if u in intents}
+        self._judged.update((i.uuid, window.start_unix_seconds) for i in window.instances)
+
+    def _pending(self, intents: Mapping[str, Intent], wall_seconds: float) -> frozenset[str]:
+        """Of which intents no window has closed yet that began after they were accepted."""
+        before = self._accepted
+        self._accepted = {
+            uuid: known
+            if (known := before.get(uuid)) and known[0] == intent.generation
+            else (intent.generation, wall_seconds)
+            for uuid, intent in intents.items()
+        }
+        return frozenset(uuid for uuid, (_, at) in self._accepted.items() if self._judged.get(uuid, 0) < at)
 
     def _forget(self, snapshot: Snapshot) -> None:
         """Let go of the counts of instances that have been away for a while and are promised nothing."""
@@ -173,6 +184,7 @@ class Loop:
         intents = self._books.intents.intents
         for uuid in [u for u, at in self._seen_at.items() if now - at > _FORGET_SECONDS and u not in intents]:
             del self._seen_at[uuid]
+            self._judged.pop(uuid, None)
             self.history.forget(uuid)
             self.violations.forget(uuid)
 

@@ -100,7 +100,7 @@ class Published:
     ``capacity_cpu_cores`` is what may be promised: the host's reservation is taken off already.
     ``costs`` is, for each uuid, whatever the cost model tells of the CPU its I/O takes, as JSON.
     ``persisted`` is False while state cannot be written to disk. ``pending`` are the uuids of intents that were accepted and of
-    which no window has closed yet.
+    which no window has closed yet that began after that.
     """
 
     mode: Mode

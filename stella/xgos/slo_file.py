@@ -6,7 +6,8 @@
 
 Precedence: an instance that the file names is kept as the file says, whatever was set by hand before, and may not be set by
 hand while it is named. An instance that the file no longer names loses what the file had asked for. All others keep what
-was set by hand. A file that is wrong anywhere changes nothing.
+was set by hand. A name that several instances have is given to none of them. A file that is wrong anywhere changes nothing.
+`stella.xgos.declared` applies it.
 """
 
 import logging
