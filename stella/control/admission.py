@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 
 from stella.control.cost import UnitCost
 from stella.control.reservation import SERIAL_STAGE_CORES, io_floors, reserve, serial_cores
-from stella.model import units
 from stella.model.slo import Metric, Objective, Slo
 
 
@@ -71,9 +70,6 @@ def admit(
     free = max(0.0, capacity_cores - reserved_by_others_cores)
     estimated = any(costs[o.metric].estimated for o in io_floors(slo))
     metric, message = None, ""
-    if slo.floor(Metric.CPU) > vcpus:
-        metric = Metric.CPU
-        message = f"the instance has {vcpus} vCPU, it cannot use more than {units.show(float(vcpus), 'cores')}"
     for objective in io_floors(slo):
         if serial_cores(objective, costs) > SERIAL_STAGE_CORES:
             metric = objective.metric

@@ -46,6 +46,8 @@ def _missed(
     if not wanted.asked:
         return Status.NO_DEMAND, None
     limit = wanted.limit
+    if objective.metric is Metric.CPU and floor > rates.vcpus and wanted.value >= rates.vcpus * TOLERANCE_RATIO:
+        return Status.SELF_LIMITED, None
     serving_full = limit is not None and limit.role is not Role.VCPU and limit.run_ratio >= asking.FULL_BUSY_RATIO
     if wanted.value < floor * TOLERANCE_RATIO:
         if serving_full:
@@ -72,7 +74,8 @@ def _shortfalls(
         latency = rates.block.mean_latency_seconds(objective.direction)
         worst = rates.cpu.worst(Role.IOTHREAD, Role.EMULATOR) if rates.cpu else None
         if latency:
-            unloaded = latency * (1.0 - (worst.starved_ratio if worst else 0.0))
+            # what its own threads waited for a CPU looks like latency: the vCPU that must take the interrupt as well
+            unloaded = latency * (1.0 - max(wanted.starved_ratio, worst.starved_ratio if worst else 0.0)) ** 2
             found[Cause.BLOCK] = got * max(0.0, unloaded / here.baseline_latency_seconds - 2.0)
     if objective.metric.resource == "network" and rates.network:
         found[Cause.NETWORK] = wanted.value - got if rates.network.tx_drops > 0 else 0.0

@@ -28,7 +28,7 @@ _COSTED = {
     Metric.BLOCK_BYTES: 65536.0,
     Metric.BLOCK_OPERATIONS: 16384.0,
 }
-_KEPT_TICKS_SECONDS = 2.5
+_KEPT_TICKS_SECONDS = 3.5
 _ACTIVE_CORES = 0.03
 _OVERHEAD_PACE_PER_SECOND = 0.2
 _LARGEST_PARENT_FACTOR = 16.0
@@ -70,7 +70,8 @@ class Memory:
     next_window_unix: float | None = None
 
 
-def _fresh(prior: Prior, slo: Slo | None) -> dict[Metric, UnitCost]:
+def fresh_costs(prior: Prior, slo: Slo | None = None) -> dict[Metric, UnitCost]:
+    """What everything costs before there is any history."""
     sizes = dict(_COSTED)
     for objective in slo.objectives if slo else ():
         if objective.metric is Metric.BLOCK_OPERATIONS:
@@ -81,7 +82,7 @@ def _fresh(prior: Prior, slo: Slo | None) -> dict[Metric, UnitCost]:
 def remembered(memory: Memory, uuid: str, prior: Prior, slo: Slo | None = None) -> Mapping[Metric, UnitCost]:
     """The CPU costs of an instance as known now: learned, or from the prior."""
     known = memory.instances.get(uuid)
-    return known.costs if known else _fresh(prior, slo)
+    return known.costs if known else fresh_costs(prior, slo)
 
 
 def capacity_for_floors(memory: Memory, cores: int, settings: Settings) -> float:
@@ -157,7 +158,7 @@ def _see(
     reading: InstanceReading, intent: Intent | None, before: Snapshot, now: Snapshot, memory: Memory, settings: Settings
 ) -> _Seen:
     slo = intent.slo if intent else None
-    known = memory.instances.get(reading.uuid) or InstanceMemory(costs=_fresh(settings.prior, slo))
+    known = memory.instances.get(reading.uuid) or InstanceMemory(costs=fresh_costs(settings.prior, slo))
     known, rates = _observe(reading, before, now, known)
     here = Circumstances(reservation_fits=known.fits, baseline_latency_seconds=known.baseline_latency_seconds)
     reports = tuple(r for o in slo.objectives for r in judge(o, rates, here)) if slo else ()
@@ -228,7 +229,9 @@ def _placed(
     if not is_full:
         return False, {}
     items = [item for s in seen if (item := _item(s, shares[s.reading.uuid]))]
-    return True, packing.place(now.host.cpus, items, memory.placement)
+    here = {s.reading.uuid for s in seen}
+    previous = {uuid: stages for uuid, stages in memory.placement.items() if uuid in here}
+    return True, packing.place(now.host.cpus, items, previous)
 
 
 def _decided(seen: _Seen, got: CpuShare, placement: Placement) -> InstanceDecision:

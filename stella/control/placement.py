@@ -6,9 +6,10 @@ instances entitled to 0.63 and 0.53 shared one CPU with half of the hog while a 
 (0.9). Placed by entitlement the same weights gave 0.64, 0.62 and 0.34 (`docs/decisions/0007`).
 
 This is bin packing: worst-fit decreasing (each piece to the emptiest CPU, the largest first), promised instances before best
-effort. An instance stays whole, since its stages hand work to one another, unless it is larger than the room there is; then
-its stages are placed one by one. An old placement is kept while it is about as good. Nothing is placed while the host has
-idle time, or when nobody who is promised anything runs: then every thread may run anywhere.
+effort. An instance stays whole, since its stages hand work to one another (a disk guest whose vCPU and iothread were on two
+CPUs paid twice the CPU for a byte), unless it has several vCPUs and more to do than one CPU can. An old placement is kept while
+it is about as good. Nothing is placed while the host has idle time, or when nobody who is promised anything runs: then every
+thread may run anywhere.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,7 +24,6 @@ Placement = Mapping[str, Mapping[Stage, int]]
 FULL_RATIO = 0.88
 """From this share of busy time on, a host counts as full; below `IDLE_RATIO` no longer."""
 IDLE_RATIO = 0.72
-_OVERFLOW_CORES = 0.15
 _KEPT_IF_WITHIN_CORES = 0.06
 
 
@@ -50,21 +50,19 @@ def full(was_full: bool, busy_ratio: float) -> bool:
 
 
 def _pieces(item: Item) -> list[_Piece]:
-    """The instance whole; one that is promised nothing in a piece for each vCPU, what serves them going with the first."""
-    if item.promised and item.cores <= 1.0:
-        return [_Piece(item.uuid, item.cores, tuple(item.stages))]
-    return _by_stage(item)
+    """The instance whole, when it is promised something and fits one CPU or has one vCPU; else a piece for each vCPU.
 
-
-def _by_stage(item: Item) -> list[_Piece]:
-    """A piece for each vCPU; its I/O stages together as one more if it is promised something, else with the first vCPU."""
+    The stages that serve its I/O go with the first vCPU when the instance is promised nothing, and as one piece when it is.
+    """
     vcpus = [s for s in item.stages if s[0] is Role.VCPU]
     serving = tuple(s for s in item.stages if s[0] is not Role.VCPU)
+    if len(vcpus) < 2 or (item.promised and item.cores <= 1.0):
+        return [_Piece(item.uuid, min(item.cores, 1.0), tuple(item.stages))]
     pieces = [_Piece(item.uuid, item.cores * item.stages[s], (s,)) for s in vcpus]
     cores = item.cores * sum(item.stages[s] for s in serving)
     if not serving:
         return pieces
-    if item.promised or not pieces:
+    if item.promised:
         return [*pieces, _Piece(item.uuid, cores, serving)]
     first = pieces[0]
     return [_Piece(item.uuid, first.cores + cores, first.stages + serving), *pieces[1:]]
@@ -73,21 +71,12 @@ def _by_stage(item: Item) -> list[_Piece]:
 def _pack(cpus: Sequence[int], items: Sequence[Item]) -> tuple[dict[str, dict[Stage, int]], dict[int, float]]:
     load = dict.fromkeys(cpus, 0.0)
     placed: dict[str, dict[Stage, int]] = {}
-
-    def put(piece: _Piece) -> None:
-        cpu = min(cpus, key=lambda c: (round(load[c], 6), c))
-        load[cpu] += piece.cores
-        placed.setdefault(piece.uuid, {}).update(dict.fromkeys(piece.stages, cpu))
-
     for promised in (True, False):
-        mine = [(piece, item) for item in items if item.promised is promised for piece in _pieces(item)]
-        for piece, item in sorted(mine, key=lambda each: (-each[0].cores, each[0].uuid, each[0].stages)):
-            fits = min(load.values()) + piece.cores <= 1.0 + _OVERFLOW_CORES
-            parts = [piece] if fits or len(piece.stages) == 1 or not promised else _by_stage(item)
-            if not parts[0].stages or set(parts[0].stages) == set(piece.stages):
-                parts = [piece]
-            for part in sorted(parts, key=lambda p: -p.cores):
-                put(part)
+        pieces = [piece for item in items if item.promised is promised for piece in _pieces(item)]
+        for piece in sorted(pieces, key=lambda p: (-p.cores, p.uuid, p.stages)):
+            cpu = min(cpus, key=lambda c: (round(load[c], 6), c))
+            load[cpu] += piece.cores
+            placed.setdefault(piece.uuid, {}).update(dict.fromkeys(piece.stages, cpu))
     return placed, load
 
 
@@ -98,10 +87,11 @@ def _load_of(placement: Placement, cpus: Sequence[int], items: Sequence[Item]) -
         held = placement.get(item.uuid)
         if held is None or set(held) != set(item.stages):
             return None
+        whole = len(_pieces(item)) == 1
         for stage, part in item.stages.items():
             if held[stage] not in load:
                 return None
-            load[held[stage]] += item.cores * part
+            load[held[stage]] += (min(item.cores, 1.0) if whole else item.cores) * part
     return load
 
 

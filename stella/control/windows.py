@@ -11,7 +11,7 @@ from stella.model.snapshot import Role
 
 Rates = TypeVar("Rates", NetworkRates, BlockRates)
 
-GRACE_SECONDS = 0.15
+GRACE_SECONDS = 0.65
 """A window is judged this long after its end, so that readings that come late (block statistics) are in."""
 
 _SMALLEST_COVERAGE_RATIO = 0.8

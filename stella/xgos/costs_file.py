@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from stella.control.cost import Prior, UnitCost
-from stella.control.integrate import InstanceMemory, Memory
+from stella.control.integrate import InstanceMemory, Memory, fresh_costs
 from stella.model import wire
 from stella.model.slo import Metric
 from stella.xgos.intent import set_aside, write_atomically
@@ -55,7 +55,8 @@ def recall(learned: Learned) -> Memory:
     """A memory that begins with what was learned before."""
     return Memory(
         instances={
-            uuid: InstanceMemory(costs={c.metric: c for c in costs}) for uuid, costs in learned.instances.items()
+            uuid: InstanceMemory(costs=fresh_costs(learned.prior or Prior()) | {c.metric: c for c in costs})
+            for uuid, costs in learned.instances.items()
         }
     )
 

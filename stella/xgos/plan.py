@@ -93,8 +93,8 @@ class _Knobs:
 
 
 def weight_per_core(files: cgroup.CpuFiles, cores: int) -> float:
-    """Weight of an allocation of one core: as fine as the range allows for an instance as large as the host."""
-    largest = files.largest_weight / max(cores, 1)
+    """Weight of an allocation of one core: as fine as the range allows for one entitled to twice the host (idle ones may be)."""
+    largest = files.largest_weight / (2 * max(cores, 1))
     return min(SHARES_PER_CORE_V1, largest) if files.version == 1 else largest
 
 

@@ -12,7 +12,7 @@ from stella.bench.lab.image import kernel_arguments
 from stella.bench.lab.leftovers import sweep
 from stella.bench.lab.model import Guest
 from stella.bench.lab.network import udp_received
-from stella.bench.lab.sampler import Account, calibrated_cpu, fill_gaps, sum_series
+from stella.bench.lab.sampler import Account, fill_gaps
 from stella.bench.recording import Series
 
 HYBRID = """tmpfs /sys/fs/cgroup tmpfs rw 0 0
@@ -108,16 +108,6 @@ def test_cgroup_layouts(tmp_path: Path) -> None:
     assert remove_tree(tmp_path / "g")
     (tmp_path / "cpu.stat").write_text("usage_usec 2500000\nuser_usec 1\n")
     assert read_cpu_seconds((tmp_path,)) == 2.5
-
-
-def test_series_are_summed_and_scaled() -> None:
-    one, two = Series([0.0, 10.0], [0.0, 100.0]), Series([0.0, 5.0, 10.0], [1.0, 1.0, 11.0])
-    total = sum_series([one, two])
-    assert total.values == [1.0, 51.0, 111.0]
-    scaled = calibrated_cpu(Series([0.0, 10.0], [0.0, 9000.0]), Series([0.0, 10.0], [3.0, 8.0]), 0.0, 10.0)
-    assert scaled is not None
-    assert scaled.rate(0.0, 10.0) == pytest.approx(0.5)
-    assert calibrated_cpu(Series(), Series(), 0.0, 1.0) is None
 
 
 def test_an_agent_that_is_gone_keeps_what_it_used() -> None:

@@ -153,7 +153,7 @@ def test_quotas_only_on_vcpus_and_temporary() -> None:
         ("/machine/a/vcpu0/cpu.cfs_period_us", "50000", True),
         ("/machine/a/vcpu0/cpu.cfs_quota_us", "37500", True),
     ]
-    (write,) = plan(snapshot(instance("a", weight=5000, version=2), version=2), decision(("a", 1.0), ceilings=(0.001,)))
+    (write,) = plan(snapshot(instance("a", weight=2500, version=2), version=2), decision(("a", 1.0), ceilings=(0.001,)))
     assert (write.value, write.previous, write.temporary) == ("1000 50000", "max 100000", True)
 
 

@@ -179,6 +179,9 @@ class GuestLoads:
             link.send("signal", id=slot.identity, signal=int(signal.SIGKILL))
             slot.base = {name: series.values[-1] for name, series in slot.raw.items()}
         slot.proved = False
+        if workload.kind == "cpu" and not workload.threads:
+            slot.identity, slot.proved = -1, True  # nothing to do until its threads are changed
+            return
         if workload.kind == "disk":
             argv, slot.reports, group = tools.fio_command(workload), tools.FioReports(), f"{_GUEST_CGROUP}/load"
         elif workload.kind == "cpu":
@@ -221,7 +224,8 @@ class GuestLoads:
         return sum(sizes) / len(sizes) + HEADER_BYTES
 
     def _signal(self, slot: Slot, number: signal.Signals) -> None:
-        self._need_link().send("signal", id=slot.identity, signal=int(number))
+        if slot.identity >= 0:
+            self._need_link().send("signal", id=slot.identity, signal=int(number))
 
     def start(self) -> None:
         """Let all loads run."""

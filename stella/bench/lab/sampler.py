@@ -1,9 +1,9 @@
 """Measuring from outside the agent: every 100 ms, what peers received, what threads of the kernel's account used, who stalled.
 
-``windows["cpu"]`` of an instance with sysbench is made of sysbench's own events, divided by the run's own events per
-core-second of the guest's vCPU threads (schedstat): its shape is the tool's, its scale the kernel's, so a clock that is wrong
-inside a guest does no harm. Where the instance plays other loads besides, vCPU time is not sysbench's alone, and the kernel's
-account is used as it is; so it is where there is no sysbench.
+``windows["cpu"]`` is the CPU time of the guest's vCPU threads in the kernel's account (schedstat), read here and not by the
+agent: a floor of a fifth of a core is a promise of CPU time. sysbench's own events are kept beside it (``cpu_events``): they
+count as work, but what a second of CPU is worth in events changes by a fifth with what the neighbours do to caches and clock,
+so they measure the machine as well.
 """
 
 import contextlib
@@ -80,15 +80,6 @@ def fill_gaps(reports: Series, shape: Series) -> Series:
         for after in shape.times[bisect_right(shape.times, last) :]:
             filled.add(after, value + ratio * (shape.at(after) - shape.at(last)))
     return filled
-
-
-def calibrated_cpu(events: Series, vcpu_seconds: Series, start: float, end: float) -> Series | None:
-    """sysbench's events as core-seconds, at the run's own events per vCPU core-second; None when there were too few."""
-    used = vcpu_seconds.at(end) - vcpu_seconds.at(start)
-    done = events.at(end) - events.at(start)
-    if used <= 0 or done <= 0:
-        return None
-    return Series(list(events.times), [value * used / done for value in events.values])
 
 
 class Account:
@@ -282,7 +273,4 @@ class Recorder:
             frame = loads.received_frame_bytes()
             instance.windows["network_packets.rx"] = packets
             instance.windows["network_bytes.rx"] = Series(list(packets.times), [v * frame for v in packets.values])
-        only_sysbench = {slot.workload.kind for slot in loads.slots} == {"cpu"}
-        events = instance.windows.get("cpu_events")
-        scaled = calibrated_cpu(events, kernel, start, end) if events and only_sysbench else None
-        instance.windows["cpu"] = scaled or kernel
+        instance.windows["cpu"] = kernel

@@ -85,7 +85,7 @@ def test_an_slo_is_pending_until_its_first_window(watched: Watched) -> None:
         watched.ticks(0.25)
         published = watched.loop.published()
         assert published is not None and published.pending == {VM1}
-        watched.ticks(2.25)
+        watched.ticks(3)
         published = watched.loop.published()
         assert published is not None and published.pending == frozenset()
         assert watched.books.history.tally(VM1, Metric.CPU, 0.0).no_demand
