@@ -37,10 +37,12 @@ hosts = st.sets(st.integers(0, 20), min_size=2, max_size=8).map(sorted)
 
 
 def loads(cpus: list[int], items: list[Item], placement: Placement) -> dict[int, float]:
+    """An instance with one vCPU stays whole and so cannot use more than one CPU."""
     load = dict.fromkeys(cpus, 0.0)
     for item in items:
+        whole = sum(1 for stage in item.stages if stage[0] is Role.VCPU) < 2
         for stage, part in item.stages.items():
-            load[placement[item.uuid][stage]] += item.cores * part
+            load[placement[item.uuid][stage]] += (min(item.cores, 1.0) if whole else item.cores) * part
     return load
 
 
