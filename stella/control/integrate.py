@@ -300,11 +300,12 @@ def decide(
     seen = [_see(r, intents.get(r.uuid), before, now, memory, settings) for r in now.instances]
     used = sum(s.rates.cpu.cores() for s in seen if s.rates and s.rates.cpu)
     host = host_usage(before, now, used)
-    overhead = memory.overhead_cores
+    # the first tick sees the agent's own start: begin with what is reserved for the host, and approach what is measured
+    overhead = settings.host_reserved_cores if memory.overhead_cores is None else memory.overhead_cores
     elapsed = now.monotonic_seconds - before.monotonic_seconds
     if elapsed > 0 and all(s.rates for s in seen):
         pace = min(1.0, _OVERHEAD_PACE_PER_SECOND * elapsed)
-        overhead = host.overhead_cores if overhead is None else overhead + pace * (host.overhead_cores - overhead)
+        overhead += pace * (host.overhead_cores - overhead)
     capacity = capacity_for_floors(replace(memory, overhead_cores=overhead), now.host.cores, settings)
     shares = divide(capacity, [_claim(s) for s in seen])
     seen = [_with_fit(s, fits=shares[s.reading.uuid].fits) for s in seen]
