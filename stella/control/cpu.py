@@ -35,7 +35,10 @@ class CpuClaim:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CpuShare:
-    """What it gets: ``reservation_cores`` for its floors, ``allocation_cores`` in all; ``fits`` when its floors' cost was granted."""
+    """What it gets: ``reservation_cores`` for its floors, ``allocation_cores`` in all.
+
+    ``fits`` when what admission set aside was granted.
+    """
 
     reservation_cores: float
     allocation_cores: float
@@ -71,7 +74,7 @@ def divide(capacity_cores: float, claims: Sequence[CpuClaim]) -> Mapping[str, Cp
         shares[claim.uuid] = CpuShare(
             reservation_cores=own,
             allocation_cores=own + rest * claim.weight / others,
-            fits=own >= min(claim.floor_cores, claim.needed_cores) - 1e-9,
+            fits=own >= min(claim.floor_cores, claim.reserved_cores) - 1e-9,
         )
     return shares
 

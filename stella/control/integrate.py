@@ -10,12 +10,12 @@ from stella.control import feedback as loop
 from stella.control import placement as packing
 from stella.control import windows
 from stella.control.attribution import Circumstances, judge
-from stella.control.cost import Prior, UnitCost, initial, learn_all
+from stella.control.cost import Prior, UnitCost, initial, learn_all, rate
 from stella.control.cpu import CpuClaim, CpuShare, divide, spread_ceiling
 from stella.control.demand import STARVED_RATIO, cpu_demand_cores
 from stella.control.placement import Item, Placement
 from stella.control.rates import BlockRates, InstanceRates, host_usage, instance_rates
-from stella.control.reservation import Reservation, reserve
+from stella.control.reservation import Reservation, io_generosity, reserve
 from stella.model.allocation import CpuAllocation, Decision, HostUsage, InstanceDecision, Intent, ObjectiveReport
 from stella.model.attainment import WINDOW_SECONDS, Status
 from stella.model.slo import Direction, Metric, Slo
@@ -199,6 +199,17 @@ def _ceilings(seen: _Seen) -> tuple[float | None, ...]:
     return tuple(spread_ceiling(objective.ceiling, used, throttled))
 
 
+def _generosity(seen: _Seen) -> float:
+    """See `io_generosity`; 1 while nothing is known."""
+    if seen.rates is None or seen.rates.cpu is None:
+        return 1.0
+    costs = seen.memory.costs
+    of_io = sum(
+        (rate(costs[m], seen.rates) or 0.0) * costs[m].vcpu for m in (Metric.NETWORK_PACKETS, Metric.BLOCK_BYTES)
+    )
+    return io_generosity(seen.rates.cpu.vcpu_cores, of_io)
+
+
 def _item(seen: _Seen, got: CpuShare) -> Item | None:
     """What this instance will use of its allocation and where it runs; None when it wants hardly anything or is frozen."""
     cpu = seen.rates.cpu if seen.rates else None
@@ -253,6 +264,7 @@ def _decided(seen: _Seen, got: CpuShare, placement: Placement) -> InstanceDecisi
             reservation_cores=got.reservation_cores,
             allocation_cores=got.allocation_cores,
             io_ratio=seen.reservation.io_ratio,
+            io_generosity=_generosity(seen),
             vcpu_ceilings_cores=_ceilings(seen),
             placement=tuple((r, i, cpu) for (r, i), cpu in placement.get(seen.reading.uuid, {}).items()),
         ),

@@ -10,13 +10,18 @@ from stella.model.snapshot import DiskReading, InstanceReading, LinkReading, Rol
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageRate:
-    """One thread: the shares of wall time in which it ran, was runnable but waited, and was held by a quota (each 0 to 1)."""
+    """One thread: the shares of wall time in which it ran, was runnable but waited, and was held by a quota (each 0 to 1).
+
+    The kernel books a wait when it ends: ``overhang_ratio`` is what was booked beyond the length of the interval, in units of
+    it, and belongs to the time before.
+    """
 
     role: Role
     index: int
     run_ratio: float
     wait_ratio: float
     throttled_ratio: float = 0.0
+    overhang_ratio: float = 0.0
 
     @property
     def busy_ratio(self) -> float:
@@ -187,6 +192,7 @@ def _cpu_rates(before: InstanceReading, after: InstanceReading, seconds: float) 
                 index=thread.index,
                 run_ratio=min(1.0, run / seconds),
                 wait_ratio=min(1.0, wait / seconds),
+                overhang_ratio=max(0.0, (run + wait) / seconds - 1.0),
                 throttled_ratio=throttled.get(thread.index, 0.0) if thread.role is Role.VCPU else 0.0,
             )
         )

@@ -64,11 +64,32 @@ def _mean_cpu(rates: Sequence[CpuRates], weights: Sequence[float]) -> CpuRates:
     )
 
 
+def carried_back(ticks: Sequence[InstanceRates]) -> list[InstanceRates]:
+    """The same ticks, in order of time, with each wait in the ticks in which it was waited, not in the one in which it was booked."""
+    owed: dict[tuple[Role, int], float] = {}
+    done = []
+    for tick in reversed(ticks):
+        if tick.cpu is None:
+            done.append(tick)
+            continue
+        stages = []
+        for stage in tick.cpu.stages:
+            key = (stage.role, stage.index)
+            room = max(0.0, 1.0 - stage.busy_ratio) * tick.seconds
+            paid = min(room, owed.get(key, 0.0))
+            owed[key] = owed.get(key, 0.0) - paid + stage.overhang_ratio * tick.seconds
+            more = paid / tick.seconds if tick.seconds > 0 else 0.0
+            stages.append(replace(stage, wait_ratio=stage.wait_ratio + more) if more else stage)
+        done.append(replace(tick, cpu=CpuRates(stages=tuple(stages))))
+    return done[::-1]
+
+
 def over(ticks: Sequence[InstanceRates], start_seconds: float, end_seconds: float) -> InstanceRates | None:
     """The mean rates over an interval of the monotonic clock, from the ticks that overlap it.
 
     A part that is not known for at least four fifths of the interval is None; the whole is None when its CPU is.
     """
+    ticks = carried_back(ticks)
     cpu_ticks = [t for t in ticks if t.cpu is not None]
     weights = _weights([(t.start_seconds, t.end_seconds) for t in cpu_ticks], start_seconds, end_seconds)
     if weights is None:

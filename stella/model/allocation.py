@@ -42,17 +42,19 @@ class ObjectiveReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CpuAllocation:
-    """CPU for one instance, in cores but for ``io_ratio``.
+    """CPU for one instance, in cores but for the two figures of ``io_…``.
 
-    ``reservation_cores`` is set aside for its floors. ``allocation_cores`` is its share of the host when everybody wants
-    more than there is: weights are made from it. ``io_ratio`` (0 to 1) is the part of the instance's CPU that its
-    emulator and iothread groups are entitled to before its vCPUs. ``vcpu_ceilings_cores`` bounds each vCPU (None: no bound).
-    ``placement`` confines stages while the host is full: role, index, and the CPU's number (empty: anywhere).
+    ``reservation_cores`` is set aside for its floors. ``allocation_cores`` is its share of the host when everybody wants more
+    than there is: weights are made from it. ``io_ratio`` (0 to 1) is the part of the instance's CPU that its emulator and
+    iothread groups are entitled to before its vCPUs; ``io_generosity`` (1 or more) multiplies the weight that this needs.
+    ``vcpu_ceilings_cores`` bounds each vCPU (None: no bound). ``placement`` confines stages while the host is full: role, index,
+    and the CPU's number (empty: anywhere).
     """
 
     reservation_cores: float
     allocation_cores: float
     io_ratio: float
+    io_generosity: float = 1.0
     vcpu_ceilings_cores: tuple[float | None, ...] = ()
     placement: tuple[tuple[Role, int, int], ...] = ()
 

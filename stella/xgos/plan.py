@@ -5,8 +5,7 @@ writes one file. Inside the instance the emulator and each iothread get, beside 
 
     io_ratio = w_io / (w_io + W)   =>   w_io = W * io_ratio / (1 - io_ratio)
 
-times `IO_GENEROSITY`: a group that is idle gives its share back (weights conserve work), and I/O threads cannot invent work,
-so too much costs nothing, while too little makes the guest's own vCPUs starve its I/O. It is never below the default.
+times a generosity that the control law chooses (see `stella.control.reservation.io_generosity`). It is never below the default.
 
 Quotas. libvirt has no group for all vCPUs together, so a ceiling over n vCPUs is spread over them anew each tick. Such a spread
 goes stale when nobody renews it: these writes are temporary, and the guard lifts them. Emulator, iothread and instance groups
@@ -22,7 +21,6 @@ from stella.linux import cgroup, cpuset
 from stella.model.allocation import Decision, InstanceDecision, Write
 from stella.model.snapshot import GroupReading, HostReading, InstanceReading, Quota, Role, Snapshot
 
-IO_GENEROSITY = 1.0
 LARGEST_IO_RATIO = 0.9
 INSTANCE_DEADBAND_RATIO = 0.02
 INNER_DEADBAND_RATIO = 0.2
@@ -146,7 +144,7 @@ def _inner(knobs: _Knobs, seen: InstanceReading, each: InstanceDecision) -> Iter
         return
     vcpus = sum(group.weight for group in groups if group.role is Role.VCPU)
     ratio = min(max(each.cpu.io_ratio, 0.0), LARGEST_IO_RATIO)
-    wanted = max(vcpus * ratio / (1 - ratio) * IO_GENEROSITY, knobs.files.default_weight)
+    wanted = max(vcpus * ratio / (1 - ratio) * each.cpu.io_generosity, knobs.files.default_weight)
     for group in groups:
         if group.role in _IO_ROLES and vcpus:
             reason = f"{seen.name}: {group.role} {group.index} beside its vCPUs, I/O {ratio:.0%} of its CPU"
