@@ -10,7 +10,7 @@ from stella.control import feedback as loop
 from stella.control import placement as packing
 from stella.control import windows
 from stella.control.attribution import Circumstances, judge
-from stella.control.cost import Prior, UnitCost, initial, learn_all, rate
+from stella.control.cost import Prior, UnitCost, initial, learn_all
 from stella.control.cpu import CpuClaim, CpuShare, divide, spread_ceiling
 from stella.control.demand import STARVED_RATIO, cpu_demand_cores
 from stella.control.placement import Item, Placement
@@ -201,13 +201,8 @@ def _ceilings(seen: _Seen) -> tuple[float | None, ...]:
 
 def _generosity(seen: _Seen) -> float:
     """See `io_generosity`; 1 while nothing is known."""
-    if seen.rates is None or seen.rates.cpu is None:
-        return 1.0
-    costs = seen.memory.costs
-    of_io = sum(
-        (rate(costs[m], seen.rates) or 0.0) * costs[m].vcpu for m in (Metric.NETWORK_PACKETS, Metric.BLOCK_BYTES)
-    )
-    return io_generosity(seen.rates.cpu.vcpu_cores, of_io)
+    stages = seen.rates.cpu.stages if seen.rates and seen.rates.cpu else ()
+    return io_generosity([s.busy_ratio for s in stages if s.role is Role.VCPU])
 
 
 def _item(seen: _Seen, got: CpuShare) -> Item | None:

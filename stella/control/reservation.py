@@ -15,9 +15,8 @@ from stella.model.slo import Metric, Objective, Slo
 SERIAL_STAGE_CORES = 0.9
 """A thread of QEMU cannot use more than one core; above this a floor cannot be promised."""
 
-LARGEST_GENEROSITY = 16.0
-_COMPUTING_RATIO = 0.3
-_COMPUTING_CORES = 0.05
+GENEROSITY = 8.0
+_BUSY_RATIO = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,15 +60,14 @@ def reserve(slo: Slo, costs: Mapping[Metric, UnitCost], *, vcpus: int, margin: f
     return Reservation(vcpu_cores=guest * margin, io_cores=(network[1] + block[1] + timers) * margin)
 
 
-def io_generosity(vcpu_cores: float, io_vcpu_cores: float) -> float:
-    """How much more weight an instance's I/O threads get than their part of its CPU needs: 1 to `LARGEST_GENEROSITY`.
+def io_generosity(vcpu_busy_ratios: Sequence[float]) -> float:
+    """How much more weight an instance's I/O threads get than their part of its CPU needs: 1, or `GENEROSITY`.
 
-    ``vcpu_cores`` is what its vCPUs use, ``io_vcpu_cores`` what of it its I/O costs. Against the vCPU that feeds it, an I/O thread
-    must not be eager: one that runs at once for every packet does not batch (27 us a packet instead of 10). Against vCPUs that
-    compute for themselves it must be: they never sleep, and would keep it waiting for whole slices.
+    ``vcpu_busy_ratios``: the share of time in which each vCPU had something to do. Against the one vCPU that feeds it, an I/O
+    thread must not be eager: one that runs at once for every packet does not batch (27 us a packet instead of 10). Against
+    further vCPUs that are always busy it must be: they never sleep, and would keep it waiting for whole slices.
     """
-    own = max(0.0, vcpu_cores - io_vcpu_cores) / vcpu_cores if vcpu_cores > _COMPUTING_CORES else 0.0
-    return 1.0 + (LARGEST_GENEROSITY - 1.0) * max(0.0, own - _COMPUTING_RATIO) / (1.0 - _COMPUTING_RATIO)
+    return GENEROSITY if sum(1 for busy in vcpu_busy_ratios if busy >= _BUSY_RATIO) > 1 else 1.0
 
 
 def serial_cores(objective: Objective, costs: Mapping[Metric, UnitCost]) -> float:
