@@ -30,6 +30,8 @@ _COSTED = {
 }
 _KEPT_TICKS_SECONDS = 3.5
 _ACTIVE_CORES = 0.03
+_ACTIVE_LINGER_SECONDS = 1.5
+_BUSY_OVER_SECONDS = 2.0
 _OVERHEAD_PACE_PER_SECOND = 0.2
 _LARGEST_PARENT_FACTOR = 16.0
 _STALE_BLOCK_SECONDS = 2.0
@@ -47,7 +49,11 @@ class Settings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceMemory:
-    """What is remembered of one instance from tick to tick."""
+    """What is remembered of one instance from tick to tick.
+
+    It counts as active until ``active_until_seconds`` (monotonic): the kernel books a thread's waiting when it ends, so one that
+    is starved altogether looks idle for a while, and must not lose its share for it.
+    """
 
     costs: Mapping[Metric, UnitCost]
     feedback: loop.Feedback = field(default_factory=loop.Feedback)
@@ -55,6 +61,7 @@ class InstanceMemory:
     baseline_latency_seconds: float | None = None
     ticks: tuple[InstanceRates, ...] = ()
     fits: bool = True
+    active_until_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,9 +140,16 @@ def _observe(
         ticks=ticks,
         block=block,
         costs=learn_all(known.costs, rates) if reading.state is RunState.RUNNING else known.costs,
+        active_until_seconds=_active_until(known, rates),
         baseline_latency_seconds=_baseline(known.baseline_latency_seconds, rates),
     )
     return memory, replace(rates, block=block)
+
+
+def _active_until(known: InstanceMemory, rates: InstanceRates) -> float:
+    if rates.cpu is None or cpu_demand_cores(rates.cpu) <= _ACTIVE_CORES:
+        return known.active_until_seconds
+    return rates.end_seconds + _ACTIVE_LINGER_SECONDS
 
 
 def _attained(reports: tuple[ObjectiveReport, ...]) -> float | None:
@@ -174,7 +188,6 @@ def _see(
 
 
 def _claim(seen: _Seen) -> CpuClaim:
-    cpu = seen.rates.cpu if seen.rates else None
     slo = seen.intent.slo if seen.intent else None
     weighted = slo.objective(Metric.CPU) if slo else None
     return CpuClaim(
@@ -182,7 +195,7 @@ def _claim(seen: _Seen) -> CpuClaim:
         reserved_cores=seen.intent.reserved_cpu_cores if seen.intent else 0.0,
         floor_cores=seen.reservation.cores,
         needed_cores=seen.reservation.cores * seen.memory.feedback.factor,
-        active=cpu is not None and cpu_demand_cores(cpu) > _ACTIVE_CORES,
+        active=seen.rates is not None and seen.rates.end_seconds < seen.memory.active_until_seconds,
         weight=(weighted.weight if weighted and weighted.weight else 1.0),
         priority=max((o.priority for o in slo.objectives), default=0) if slo else 0,
     )
@@ -200,9 +213,12 @@ def _ceilings(seen: _Seen) -> tuple[float | None, ...]:
 
 
 def _generosity(seen: _Seen) -> float:
-    """See `io_generosity`; 1 while nothing is known."""
-    stages = seen.rates.cpu.stages if seen.rates and seen.rates.cpu else ()
-    return io_generosity([s.busy_ratio for s in stages if s.role is Role.VCPU])
+    """See `io_generosity`; 1 while nothing is known. Over more than a tick, because a vCPU that waits long looks idle meanwhile."""
+    ticks = [t for t in seen.memory.ticks if t.end_seconds > seen.memory.ticks[-1].end_seconds - _BUSY_OVER_SECONDS]
+    busy: dict[int, float] = {}
+    for stage in (stage for tick in ticks if tick.cpu for stage in tick.cpu.stages if stage.role is Role.VCPU):
+        busy[stage.index] = busy.get(stage.index, 0.0) + stage.busy_ratio / len(ticks)
+    return io_generosity(list(busy.values()))
 
 
 def _item(seen: _Seen, got: CpuShare) -> Item | None:

@@ -24,6 +24,8 @@ Placement = Mapping[str, Mapping[Stage, int]]
 FULL_RATIO = 0.88
 """From this share of busy time on, a host counts as full; below `IDLE_RATIO` no longer."""
 IDLE_RATIO = 0.72
+_WHOLE_UP_TO_CORES = {True: 1.0, False: 0.3}
+"""Up to so much an instance with several vCPUs stays on one CPU: one that is promised something, or one that is not."""
 _KEPT_IF_WITHIN_CORES = 0.06
 
 
@@ -50,13 +52,15 @@ def full(was_full: bool, busy_ratio: float) -> bool:
 
 
 def _pieces(item: Item) -> list[_Piece]:
-    """The instance whole, when it is promised something and fits one CPU or has one vCPU; else a piece for each vCPU.
+    """The instance whole, when it has one vCPU or little to do; else a piece for each vCPU.
 
+    Little, because a group spread over CPUs has its weight divided too, and a queue in which very light groups run beside heavy
+    sleepers is not fair on EEVDF kernels (`docs/decisions/0009`).
     The stages that serve its I/O go with the first vCPU when the instance is promised nothing, and as one piece when it is.
     """
     vcpus = [s for s in item.stages if s[0] is Role.VCPU]
     serving = tuple(s for s in item.stages if s[0] is not Role.VCPU)
-    if len(vcpus) < 2 or (item.promised and item.cores <= 1.0):
+    if len(vcpus) < 2 or item.cores <= _WHOLE_UP_TO_CORES[item.promised]:
         return [_Piece(item.uuid, min(item.cores, 1.0), tuple(item.stages))]
     pieces = [_Piece(item.uuid, item.cores * item.stages[s], (s,)) for s in vcpus]
     cores = item.cores * sum(item.stages[s] for s in serving)

@@ -40,6 +40,11 @@ def parse_start_ticks(stat: str) -> int:
         raise InvalidText(f"no process stat: {stat[:40]!r}") from None
 
 
+def is_runnable(stat: str) -> bool:
+    """Whether a thread runs or waits for a CPU: state ``R``, field 3 of /proc/PID/stat."""
+    return stat[stat.rindex(")") + 2 :].startswith("R")
+
+
 def parse_thread_name(comm: str) -> tuple[Role, int] | None:
     """Role and number of a QEMU thread by its name (``-name debug-threads=on``, libvirt's default).
 

@@ -294,3 +294,31 @@ def test_reservation_and_lock(copied: Callable[[str], Path]) -> None:
     assert "service manager" in reserve(v2, find_hierarchy(v2), journal, pid=1)
     assert journal.entries == ()
     assert release(files, journal) == ()
+
+
+def test_a_wait_is_counted_while_it_lasts_and_once_only(copied: Callable[[str], Path], clock: Clock) -> None:
+    root = copied("v2-systemd")
+    senses, first = sense(root, clock)
+    instance = first.instances[0]
+    assert instance.threads
+    thread = next(t for t in instance.threads if t.role is Role.VCPU)
+    (directory,) = root.glob(f"proc/*/task/{thread.tid}")
+    stat = (directory / "stat").read_text()
+    name_end = stat.rindex(")") + 2
+
+    def wait_seconds() -> float:
+        clock.seconds += 0.25
+        seen = senses.sense().instance(instance.uuid)
+        assert seen and seen.threads
+        return next(t.wait_seconds for t in seen.threads if t.tid == thread.tid) - thread.wait_seconds
+
+    (directory / "stat").write_text(stat[:name_end] + "S" + stat[name_end + 1 :])
+    assert wait_seconds() == 0
+    (directory / "stat").write_text(stat[:name_end] + "R" + stat[name_end + 1 :])
+    assert wait_seconds() == pytest.approx(0.25)
+    assert wait_seconds() == pytest.approx(0.5)
+    run, wait, slices = (int(word) for word in (directory / "schedstat").read_text().split())
+    (directory / "schedstat").write_text(f"{run + 1_000_000} {wait + 700_000_000} {slices + 1}\n")
+    assert wait_seconds() == pytest.approx(0.7)
+    clock.seconds += 10
+    assert wait_seconds() == pytest.approx(0.7)

@@ -12,6 +12,7 @@ From the guest: ``{"t": .., "hello": pid}``, ``pong``, ``out`` (text, with ``id`
 of moments with name to text), ``error``.
 """
 
+import contextlib
 import json
 import os
 import select
@@ -62,7 +63,8 @@ class Agent:
                 os.execvp(argv[0], argv)
             finally:
                 os._exit(127)
-        os.setpgid(pid, pid)  # here too: a signal for the group may be the next command
+        with contextlib.suppress(PermissionError):  # it runs its program already, and has set its group itself
+            os.setpgid(pid, pid)  # here too: a signal for the group may be the next command
         os.close(writing)
         self.pids[identity] = pid
         self.pipes[reading] = identity

@@ -26,7 +26,7 @@ _SET_PATIENCE_SECONDS = 10.0
 
 
 def config_text(*, mode: str, directory: Path, home: Path, socket: Path, uri: str) -> str:
-    """The agent's configuration file (TOML): state in ``directory``, the journal in the lab's own ``home``."""
+    """The agent's configuration file (TOML): state in ``directory`` (absolute), the journal in the lab's own ``home``."""
     keys: dict[str, object] = {
         "mode": mode,
         "tick_milliseconds": TICK_MILLISECONDS,
@@ -45,7 +45,7 @@ class StellaPolicy:
     def __init__(self, directory: Path, *, mode: str) -> None:
         self.name = "stella" if mode == "enforce" else f"stella-{mode}"
         self._mode = mode
-        self._directory = directory / "agent"
+        self._directory = directory.absolute() / "agent"
         self._process: subprocess.Popen[bytes] | None = None
         self._lab: LabPort | None = None
         self._names: dict[str, str] = {}

@@ -1,8 +1,10 @@
 """Per-thread CPU time and wait of one instance's QEMU, from schedstat.
 
 The list of threads is read again every second and as soon as a known thread is gone; their times every pass. A descriptor
-belongs to its thread, so a number that another thread took over is never read. The kernel books a wait when it *ends*: a
-thread that waits right across a pass shows it in the next one.
+belongs to its thread, so a number that another thread took over is never read.
+
+The kernel books a wait when it *ends*. A thread of which nothing was booked since the last pass, and which is runnable now, has
+waited all the time in between: that is counted at once, and taken off what the kernel books later.
 """
 
 from dataclasses import dataclass
@@ -13,6 +15,8 @@ from stella.model.snapshot import Role, ThreadReading
 from stella.xgos.host_files import Gone, HostFiles, KeptFile, Unavailable
 
 REFRESH_SECONDS = 1.0
+ASLEEP_SECONDS = 3.0
+"""A thread of which nothing was booked for so long is no longer asked whether it waits."""
 
 
 @dataclass(slots=True)
@@ -22,7 +26,20 @@ class _Thread:
     role: Role
     index: int
     comm: str
+    directory: str
     file: KeptFile
+    booked: tuple[float, float] = (-1.0, -1.0)
+    booked_at: float = 0.0
+    read_at: float = 0.0
+    ahead_seconds: float = 0.0
+
+    def waits(self, run: float, wait: float, now: float) -> bool:
+        """Whether nothing was booked since the last pass though it ran lately. What is booked makes up for what was counted ahead."""
+        if (run, wait) == self.booked:
+            return now - self.booked_at < ASLEEP_SECONDS
+        self.ahead_seconds = max(0.0, self.ahead_seconds - max(0.0, wait - self.booked[1]))
+        self.booked, self.booked_at = (run, wait), now
+        return False
 
 
 class Threads:
@@ -55,22 +72,25 @@ class Threads:
             self._next_refresh = monotonic_seconds + REFRESH_SECONDS
             self._refresh()
         try:
-            return self._read()
+            return self._read(monotonic_seconds)
         except Gone:
             self._refresh()  # a worker thread ended, or all did
-            return self._read(skip_gone=True)
+            return self._read(monotonic_seconds, skip_gone=True)
 
-    def _read(self, *, skip_gone: bool = False) -> tuple[ThreadReading, ...]:
+    def _read(self, now: float, *, skip_gone: bool = False) -> tuple[ThreadReading, ...]:
         found = []
         for thread in self._threads.values():
             try:
                 run, wait = process.parse_schedstat(thread.file.read())
+                if thread.waits(run, wait, now) and process.is_runnable(self._files.read(f"{thread.directory}/stat")):
+                    thread.ahead_seconds += now - thread.read_at
             except Gone:
                 if skip_gone:
                     continue
                 raise
             except InvalidText as error:
                 raise Unavailable(str(error)) from None
+            thread.read_at = now
             found.append(
                 ThreadReading(
                     tid=thread.tid,
@@ -78,7 +98,7 @@ class Threads:
                     role=thread.role,
                     index=thread.index,
                     run_seconds=run,
-                    wait_seconds=wait,
+                    wait_seconds=wait + thread.ahead_seconds,
                 )
             )
         if not found:
@@ -126,4 +146,4 @@ class Threads:
             named = self._hints.get(tid, (Role.EMULATOR, 0))
         if pid != self._pid and comm != f"vhost-{self._pid}":
             return None
-        return _Thread(tid, start_ticks, named[0], named[1], comm, file)
+        return _Thread(tid, start_ticks, named[0], named[1], comm, directory, file)
