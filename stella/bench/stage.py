@@ -11,8 +11,9 @@ from stella.bench.results import Refusal
 from stella.bench.scenario import Event, Load, Scenario
 from stella.model.slo import Slo
 
-PROMISED_BIN_SECONDS = 0.1
-LEISURELY_BIN_SECONDS = 0.5
+TIMED_BIN_SECONDS = 0.1
+PROMISED_BIN_SECONDS = 0.5
+UNPROMISED_BIN_SECONDS = 2.0
 
 
 def uplinks(scenario: Scenario) -> tuple[Uplink, ...]:
@@ -41,9 +42,10 @@ def workload(load: Load) -> Workload:
 def guests(scenario: Scenario) -> tuple[Guest, ...]:
     """All guests, idle: the loads are started together once the policy is in force.
 
-    Fine counters are for timing recoveries. Where there are none to time, or nothing is promised, they are read at leisure: under
-    TCG each reading is paid for out of the guest's share.
+    Fine counters are for timing recoveries. Where there are none to time they are read at leisure, and where nothing is promised
+    (only means count there) more so: under TCG each reading is paid for out of the guest's share.
     """
+    bins = {True: TIMED_BIN_SECONDS if scenario.events else PROMISED_BIN_SECONDS, False: UNPROMISED_BIN_SECONDS}
     promised = {i.name for i in scenario.instances if i.slo} | {e.instance for e in scenario.events if e.what == "slo"}
     return tuple(
         Guest(
@@ -54,7 +56,7 @@ def guests(scenario: Scenario) -> tuple[Guest, ...]:
             disk=(i.disk.backend, i.disk.size_bytes) if i.disk else None,
             uplink=i.uplink,
             start_idle=True,
-            bin_seconds=PROMISED_BIN_SECONDS if scenario.events and i.name in promised else LEISURELY_BIN_SECONDS,
+            bin_seconds=bins[i.name in promised],
         )
         for i in scenario.instances
     )

@@ -14,7 +14,7 @@ from stella.xgos.host_files import Unavailable
 from stella.xgos.hypervisor import Domain, Hypervisor
 
 DOMAINS_SECONDS = 1.0
-BLOCK_SECONDS = 0.25
+BLOCK_SECONDS = 0.3
 CALL_DEADLINE_SECONDS = 2.0
 DISKS_KEPT_SECONDS = 2.0
 """Block statistics older than this are no longer shown."""

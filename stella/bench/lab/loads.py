@@ -183,7 +183,8 @@ class GuestLoads:
             slot.identity, slot.proved = -1, True  # nothing to do until its threads are changed
             return
         if workload.kind == "disk":
-            argv, slot.reports, group = tools.fio_command(workload), tools.FioReports(), f"{_GUEST_CGROUP}/load"
+            argv = tools.fio_command(workload, self.guest.bin_seconds)
+            slot.reports, group = tools.FioReports(), f"{_GUEST_CGROUP}/load"
         elif workload.kind == "cpu":
             argv, slot.reports = tools.sysbench_command(workload), tools.SysbenchReports()
         elif workload.direction == "tx":
