@@ -66,7 +66,8 @@ def changed(workload: Workload, keys: Mapping[str, Any]) -> Workload:
 def fio_command(workload: Workload, bin_seconds: float) -> list[str]:
     """fio, direct and asynchronous, that keeps no percentiles (they would cost the guest more).
 
-    It reports as often as the guest's counters are read, but at most twice a second: a starved emulated guest pays for each report (see `docs/decisions/0010`).
+    It reports as often as the guest's counters are read, but at most twice a second: a starved emulated guest pays for each
+    report (`docs/decisions/0010`).
     """
     report_ms = int(max(SHORTEST_REPORT_SECONDS, bin_seconds) * 1000)
     if workload.pattern == "iometer":
