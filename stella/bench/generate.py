@@ -99,7 +99,7 @@ def _promised(
         depth = chance.choice((8, 16, 32))
         instance["workload"] = {"kind": "disk", "pattern": pattern, "block": f"{block}KiB", "depth": depth}
         floor = _rounded(cores * costs.bytes_per_core(block * 1024) / 1e6, 1)
-        instance["slo"] = {"block_bytes": {"floor": f"{floor}MB/s", **({"unit": f"{block}KiB"} if block < 64 else {})}}
+        instance["slo"] = {"block_bytes": {"floor": f"{floor}MB/s", **({"unit": f"{block}KiB"} if block != 64 else {})}}
     else:
         instance["workload"] = {"kind": "cpu", "threads": vcpus}
         instance["slo"] = {"cpu": {"floor": f"{_rounded(cores * 100, 1)}%"}}

@@ -4,30 +4,24 @@ The order is the control law's: rates -> cost -> judgement -> feedback -> reserv
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from stella.control import feedback as loop
 from stella.control import placement as packing
 from stella.control import windows
 from stella.control.attribution import Circumstances, judge
-from stella.control.cost import Prior, UnitCost, initial, learn_all
+from stella.control.cost import learn_all
 from stella.control.cpu import CpuClaim, CpuShare, divide, spread_ceiling
 from stella.control.demand import STARVED_RATIO, cpu_demand_cores
+from stella.control.memory import InstanceMemory, Memory, Settings, capacity_for_floors, fresh_costs, priced
 from stella.control.placement import Item, Placement
-from stella.control.rates import BlockRates, InstanceRates, host_usage, instance_rates
+from stella.control.rates import InstanceRates, host_usage, instance_rates
 from stella.control.reservation import Reservation, io_generosity, reserve
 from stella.model.allocation import CpuAllocation, Decision, HostUsage, InstanceDecision, Intent, ObjectiveReport
 from stella.model.attainment import WINDOW_SECONDS, Status
-from stella.model.slo import Direction, Metric, Slo
+from stella.model.slo import Direction, Metric
 from stella.model.snapshot import InstanceReading, Role, RunState, Snapshot
 
-_COSTED = {
-    Metric.CPU: 0.0,
-    Metric.NETWORK_PACKETS: 64.0,
-    Metric.NETWORK_BYTES: 1448.0,
-    Metric.BLOCK_BYTES: 65536.0,
-    Metric.BLOCK_OPERATIONS: 16384.0,
-}
 _KEPT_TICKS_SECONDS = 3.5
 _ACTIVE_CORES = 0.03
 _ACTIVE_LINGER_SECONDS = 1.5
@@ -35,67 +29,6 @@ _BUSY_OVER_SECONDS = 2.0
 _OVERHEAD_PACE_PER_SECOND = 0.2
 _LARGEST_PARENT_FACTOR = 16.0
 _STALE_BLOCK_SECONDS = 2.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """What an operator has set. ``capacity_cores`` 0 means all cores; ``margin`` is 1 or more."""
-
-    capacity_cores: float = 0.0
-    host_reserved_cores: float = 0.1
-    margin: float = 1.1
-    prior: Prior = field(default_factory=Prior)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InstanceMemory:
-    """What is remembered of one instance from tick to tick.
-
-    It counts as active until ``active_until_seconds`` (monotonic): the kernel books a thread's waiting when it ends, so one that
-    is starved altogether looks idle for a while, and must not lose its share for it.
-    """
-
-    costs: Mapping[Metric, UnitCost]
-    feedback: loop.Feedback = field(default_factory=loop.Feedback)
-    block: BlockRates | None = None
-    baseline_latency_seconds: float | None = None
-    ticks: tuple[InstanceRates, ...] = ()
-    fits: bool = True
-    active_until_seconds: float = 0.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Memory:
-    """What is remembered from tick to tick. ``next_window_unix`` is the start of the first window not yet judged."""
-
-    previous: Snapshot | None = None
-    instances: Mapping[str, InstanceMemory] = field(default_factory=dict)
-    overhead_cores: float | None = None
-    parent_factor: float = 1.0
-    full: bool = False
-    placement: Placement = field(default_factory=dict)
-    next_window_unix: float | None = None
-
-
-def fresh_costs(prior: Prior, slo: Slo | None = None) -> dict[Metric, UnitCost]:
-    """What everything costs before there is any history."""
-    sizes = dict(_COSTED)
-    for objective in slo.objectives if slo else ():
-        if objective.metric is Metric.BLOCK_OPERATIONS:
-            sizes[objective.metric] = objective.unit_bytes
-    return {metric: initial(metric, size, prior) for metric, size in sizes.items()}
-
-
-def remembered(memory: Memory, uuid: str, prior: Prior, slo: Slo | None = None) -> Mapping[Metric, UnitCost]:
-    """The CPU costs of an instance as known now: learned, or from the prior."""
-    known = memory.instances.get(uuid)
-    return known.costs if known else fresh_costs(prior, slo)
-
-
-def capacity_for_floors(memory: Memory, cores: int, settings: Settings) -> float:
-    """CPU that may be promised on this host, in cores: capacity without what the host's own work takes or is reserved for it."""
-    capacity = min(float(cores), settings.capacity_cores or float(cores))
-    return max(0.0, capacity - max(memory.overhead_cores or 0.0, settings.host_reserved_cores))
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +106,8 @@ def _see(
 ) -> _Seen:
     slo = intent.slo if intent else None
     known = memory.instances.get(reading.uuid) or InstanceMemory(costs=fresh_costs(settings.prior, slo))
+    if slo:
+        known = replace(known, costs=priced(known.costs, settings.prior, slo))
     known, rates = _observe(reading, before, now, known)
     here = Circumstances(reservation_fits=known.fits, baseline_latency_seconds=known.baseline_latency_seconds)
     reports = tuple(r for o in slo.objectives for r in judge(o, rates, here)) if slo else ()

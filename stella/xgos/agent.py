@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from stella.control.cost import Prior
-from stella.control.integrate import Memory, Settings, decide
+from stella.control.integrate import decide
+from stella.control.memory import Memory, Settings
 from stella.model import wire
 from stella.model.allocation import Decision, Outcome, Write, WriteResult
 from stella.model.snapshot import Snapshot

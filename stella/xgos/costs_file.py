@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from stella.control.cost import Prior, UnitCost
-from stella.control.integrate import InstanceMemory, Memory, fresh_costs
+from stella.control.memory import InstanceMemory, Memory, fresh_costs
 from stella.model import wire
 from stella.model.slo import Metric
 from stella.xgos.intent import set_aside, write_atomically

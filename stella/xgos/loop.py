@@ -10,7 +10,8 @@ from typing import Protocol
 
 from stella.control.admission import admit
 from stella.control.cost import Prior
-from stella.control.integrate import Memory, Settings, capacity_for_floors, decide, remembered
+from stella.control.integrate import decide
+from stella.control.memory import Memory, Settings, capacity_for_floors, remembered
 from stella.control.reservation import io_floors, reserve
 from stella.control.windows import Window
 from stella.model.allocation import Decision, Intent, Outcome

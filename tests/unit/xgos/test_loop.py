@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from stella.control.integrate import Memory, Settings
+from stella.control.memory import Memory, Settings
 from stella.model.allocation import Decision, Outcome
 from stella.model.slo import Metric, parse_slo
 from stella.model.snapshot import HostReading, InstanceReading, Snapshot

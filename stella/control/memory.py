@@ -1,0 +1,92 @@
+"""What the control law remembers from tick to tick, and what an operator has set."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from stella.control.cost import Prior, UnitCost, initial
+from stella.control.feedback import Feedback
+from stella.control.placement import Placement
+from stella.control.rates import BlockRates, InstanceRates
+from stella.model.slo import Metric, Slo
+from stella.model.snapshot import Snapshot
+
+_REQUEST_BYTES = {
+    Metric.CPU: 0.0,
+    Metric.NETWORK_PACKETS: 64.0,
+    Metric.NETWORK_BYTES: 1448.0,
+    Metric.BLOCK_BYTES: 65536.0,
+    Metric.BLOCK_OPERATIONS: 16384.0,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What an operator has set. ``capacity_cores`` 0 means all cores; ``margin`` is 1 or more."""
+
+    capacity_cores: float = 0.0
+    host_reserved_cores: float = 0.1
+    margin: float = 1.1
+    prior: Prior = field(default_factory=Prior)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceMemory:
+    """What is remembered of one instance from tick to tick.
+
+    It counts as active until ``active_until_seconds`` (monotonic): the kernel books a thread's waiting when it ends, so one that
+    is starved altogether looks idle for a while, and must not lose its share for it.
+    """
+
+    costs: Mapping[Metric, UnitCost]
+    feedback: Feedback = field(default_factory=Feedback)
+    block: BlockRates | None = None
+    baseline_latency_seconds: float | None = None
+    ticks: tuple[InstanceRates, ...] = ()
+    fits: bool = True
+    active_until_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """What is remembered from tick to tick. ``next_window_unix`` is the start of the first window not yet judged."""
+
+    previous: Snapshot | None = None
+    instances: Mapping[str, InstanceMemory] = field(default_factory=dict)
+    overhead_cores: float | None = None
+    parent_factor: float = 1.0
+    full: bool = False
+    placement: Placement = field(default_factory=dict)
+    next_window_unix: float | None = None
+
+
+def fresh_costs(prior: Prior, slo: Slo | None = None) -> dict[Metric, UnitCost]:
+    """What everything costs before there is any history."""
+    return {metric: initial(metric, size, prior) for metric, size in _sizes(slo).items()}
+
+
+def _sizes(slo: Slo | None) -> dict[Metric, float]:
+    """The packets or requests that each metric is priced for: the smallest that its floor promises."""
+    named = {o.metric: o.unit_bytes for o in slo.objectives if o.unit_bytes > 0} if slo else {}
+    return {metric: named.get(metric, size) for metric, size in _REQUEST_BYTES.items()}
+
+
+def priced(costs: Mapping[Metric, UnitCost], prior: Prior, slo: Slo | None) -> Mapping[Metric, UnitCost]:
+    """The same costs; those that still rest on the prior for the sizes that ``slo`` promises."""
+    again = {
+        metric: initial(metric, size, prior)
+        for metric, size in _sizes(slo).items()
+        if costs[metric].estimated and costs[metric].unit_bytes != size
+    }
+    return {**costs, **again} if again else costs
+
+
+def remembered(memory: Memory, uuid: str, prior: Prior, slo: Slo | None = None) -> Mapping[Metric, UnitCost]:
+    """The CPU costs of an instance as known now: learned, or from the prior."""
+    known = memory.instances.get(uuid)
+    return priced(known.costs, prior, slo) if known else fresh_costs(prior, slo)
+
+
+def capacity_for_floors(memory: Memory, cores: int, settings: Settings) -> float:
+    """CPU that may be promised on this host, in cores: capacity without what the host's own work takes or is reserved for it."""
+    capacity = min(float(cores), settings.capacity_cores or float(cores))
+    return max(0.0, capacity - max(memory.overhead_cores or 0.0, settings.host_reserved_cores))

@@ -1,0 +1,28 @@
+"""Costs before there is history: priced for the packets and requests that an SLO promises."""
+
+from dataclasses import replace
+
+import pytest
+
+from stella.control.cost import HISTORY_SECONDS, Prior
+from stella.control.memory import fresh_costs, priced
+from stella.model.slo import Metric, parse_slo
+
+PRIOR = Prior()
+SMALL = parse_slo({"block_bytes": {"floor": "30MB/s", "unit": "4KiB"}})
+
+
+def test_a_byte_in_small_requests_is_dearer_than_in_large_ones() -> None:
+    small, usual = fresh_costs(PRIOR, SMALL)[Metric.BLOCK_BYTES], fresh_costs(PRIOR)[Metric.BLOCK_BYTES]
+    assert small.unit_bytes == 4096
+    assert small.io == pytest.approx(PRIOR.io_per_operation / 4096 + PRIOR.io_per_byte)
+    assert small.io + small.vcpu > 5 * (usual.io + usual.vcpu)
+
+
+def test_an_slo_that_comes_later_prices_what_rests_on_the_prior_only() -> None:
+    before = fresh_costs(PRIOR)
+    assert priced(before, PRIOR, SMALL) == fresh_costs(PRIOR, SMALL)
+    learned = replace(before[Metric.BLOCK_BYTES], seconds=HISTORY_SECONDS, io=1e-9)
+    costs = {**before, Metric.BLOCK_BYTES: learned}
+    assert priced(costs, PRIOR, SMALL)[Metric.BLOCK_BYTES] == learned
+    assert priced(before, PRIOR, None) is before
