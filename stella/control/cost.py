@@ -43,10 +43,10 @@ class Prior:
 
     vcpu_per_packet: float = 12e-6
     io_per_packet: float = 11e-6
-    vcpu_per_operation: float = 35e-6
-    io_per_operation: float = 25e-6
-    vcpu_per_byte: float = 0.35e-9
-    io_per_byte: float = 0.4e-9
+    vcpu_per_operation: float = 50e-6
+    io_per_operation: float = 40e-6
+    vcpu_per_byte: float = 0.25e-9
+    io_per_byte: float = 0.3e-9
     io_per_vcpu_second: float = 0.06
 
     def unit_costs(self, metric: Metric, unit_bytes: float) -> tuple[float, float]:

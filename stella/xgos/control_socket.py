@@ -18,8 +18,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from stella.model.wire import Json
+from stella.xgos.answers import answer
 from stella.xgos.port import AgentPort
-from stella.xgos.requests import LARGEST_REQUEST_BYTES, answer, error_answer
+from stella.xgos.requests import LARGEST_REQUEST_BYTES, error_answer
 
 _LOG = logging.getLogger(__name__)
 _CONNECTIONS = 16

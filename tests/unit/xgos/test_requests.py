@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from stella.model.attainment import Cause, Status
 from stella.model.slo import InvalidSlo, Metric, parse_slo
+from stella.xgos.answers import answer
 from stella.xgos.requests import (
     LARGEST_REQUEST_BYTES,
     OPERATIONS,
     BadRequest,
-    answer,
     find_instance,
     merge_slo,
     parse_request,
