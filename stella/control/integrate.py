@@ -153,7 +153,8 @@ def _generosity(seen: _Seen) -> float:
     busy: dict[int, float] = {}
     for stage in (stage for tick in ticks if tick.cpu for stage in tick.cpu.stages if stage.role is Role.VCPU):
         busy[stage.index] = busy.get(stage.index, 0.0) + stage.busy_ratio / len(ticks)
-    return io_generosity(list(busy.values()))
+    slo = seen.intent.slo if seen.intent else None
+    return io_generosity(list(busy.values()), computes=bool(slo and slo.floor(Metric.CPU) > 0))
 
 
 def _item(seen: _Seen, got: CpuShare) -> Item | None:

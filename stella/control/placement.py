@@ -12,7 +12,7 @@ it is about as good. Nothing is placed while the host has idle time, or when nob
 thread may run anywhere.
 """
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from stella.model.snapshot import Role
@@ -24,15 +24,12 @@ Placement = Mapping[str, Mapping[Stage, int]]
 FULL_RATIO = 0.88
 """From this share of busy time on, a host counts as full; below `IDLE_RATIO` no longer."""
 IDLE_RATIO = 0.72
-_WHOLE_UP_TO_CORES = {True: 1.0, False: 0.3}
+_WHOLE_UP_TO_CORES = {True: 1.0, False: 0.5}
 """Up to so much an instance with several vCPUs stays on one CPU: one that is promised something, or one that is not.
 
 A group spread over CPUs has its weight divided too, and a queue in which very light groups run beside heavy sleepers is not fair
 on EEVDF kernels (`docs/decisions/0009`).
 """
-_COMPUTING_SERVING_RATIO = 0.15
-"""An instance whose I/O threads do no more of its work than this computes."""
-_SPLIT_IF_GAINS_CORES = 0.05
 _KEPT_IF_WITHIN_CORES = 0.06
 
 
@@ -58,29 +55,15 @@ def full(was_full: bool, busy_ratio: float) -> bool:
     return busy_ratio >= (IDLE_RATIO if was_full else FULL_RATIO)
 
 
-def _parts(item: Item) -> tuple[list[Stage], tuple[Stage, ...]]:
-    """(its vCPUs, the stages that serve its I/O)."""
-    return [s for s in item.stages if s[0] is Role.VCPU], tuple(s for s in item.stages if s[0] is not Role.VCPU)
-
-
-def _must_split(item: Item) -> bool:
-    return len(_parts(item)[0]) > 1 and item.cores > _WHOLE_UP_TO_CORES[item.promised]
-
-
-def _may_split(item: Item) -> bool:
-    """Whether its stages hardly hand work to one another: an instance of several vCPUs that computes."""
-    vcpus, serving = _parts(item)
-    return item.promised and len(vcpus) > 1 and sum(item.stages[s] for s in serving) <= _COMPUTING_SERVING_RATIO
-
-
-def _pieces(item: Item, *, split: bool) -> list[_Piece]:
-    """The instance whole, or a piece for each vCPU.
+def _pieces(item: Item) -> list[_Piece]:
+    """The instance whole, when it has one vCPU or little to do; else a piece for each vCPU.
 
     The stages that serve its I/O go with the first vCPU when the instance is promised nothing, and as one piece when it is.
     """
-    if not split:
+    vcpus = [s for s in item.stages if s[0] is Role.VCPU]
+    serving = tuple(s for s in item.stages if s[0] is not Role.VCPU)
+    if len(vcpus) < 2 or item.cores <= _WHOLE_UP_TO_CORES[item.promised]:
         return [_Piece(item.uuid, min(item.cores, 1.0), tuple(item.stages))]
-    vcpus, serving = _parts(item)
     pieces = [_Piece(item.uuid, item.cores * item.stages[s], (s,)) for s in vcpus]
     cores = item.cores * sum(item.stages[s] for s in serving)
     if not serving:
@@ -91,33 +74,16 @@ def _pieces(item: Item, *, split: bool) -> list[_Piece]:
     return [_Piece(item.uuid, first.cores + cores, first.stages + serving), *pieces[1:]]
 
 
-def _pack(
-    cpus: Sequence[int], items: Sequence[Item], split: Set[str]
-) -> tuple[dict[str, dict[Stage, int]], dict[int, float]]:
+def _pack(cpus: Sequence[int], items: Sequence[Item]) -> tuple[dict[str, dict[Stage, int]], dict[int, float]]:
     load = dict.fromkeys(cpus, 0.0)
     placed: dict[str, dict[Stage, int]] = {}
     for promised in (True, False):
-        pieces = [
-            piece for item in items if item.promised is promised for piece in _pieces(item, split=item.uuid in split)
-        ]
+        pieces = [piece for item in items if item.promised is promised for piece in _pieces(item)]
         for piece in sorted(pieces, key=lambda p: (-p.cores, p.uuid, p.stages)):
             cpu = min(cpus, key=lambda c: (round(load[c], 6), c))
             load[cpu] += piece.cores
             placed.setdefault(piece.uuid, {}).update(dict.fromkeys(piece.stages, cpu))
     return placed, load
-
-
-def _best(cpus: Sequence[int], items: Sequence[Item]) -> tuple[dict[str, dict[Stage, int]], float]:
-    """The packing, and the load of its fullest CPU: instances that may be split are, one after the other, while it helps."""
-    split = {item.uuid for item in items if _must_split(item)}
-    placed, load = _pack(cpus, items, split)
-    fullest = max(load.values())
-    for item in sorted((i for i in items if i.uuid not in split and _may_split(i)), key=lambda i: (-i.cores, i.uuid)):
-        tried, load = _pack(cpus, items, split | {item.uuid})
-        if max(load.values()) < fullest - _SPLIT_IF_GAINS_CORES:
-            split.add(item.uuid)
-            placed, fullest = tried, max(load.values())
-    return placed, fullest
 
 
 def _fullest_of(placement: Placement, cpus: Sequence[int], items: Sequence[Item]) -> float | None:
@@ -142,9 +108,9 @@ def place(cpus: Sequence[int], items: Sequence[Item], previous: Placement) -> Pl
     """
     if len(cpus) < 2 or not any(item.promised for item in items):
         return {}
-    placed, fullest = _best(cpus, items)
+    placed, load = _pack(cpus, items)
     old = _fullest_of(previous, cpus, items)
-    if old is not None and old <= fullest + _KEPT_IF_WITHIN_CORES:
+    if old is not None and old <= max(load.values()) + _KEPT_IF_WITHIN_CORES:
         placed = {item.uuid: dict(previous[item.uuid]) for item in items}
     # one that sleeps stays where it was: it is not seen to want anything before it runs again
     return {**{uuid: stages for uuid, stages in previous.items() if uuid not in placed}, **placed}

@@ -1,4 +1,4 @@
-"""Costs before there is history: priced for the packets and requests that an SLO promises."""
+"""Costs before there is history are priced for what an SLO promises; how eager I/O threads are depends on who is beside them."""
 
 from dataclasses import replace
 
@@ -6,6 +6,7 @@ import pytest
 
 from stella.control.cost import HISTORY_SECONDS, Prior
 from stella.control.memory import fresh_costs, priced
+from stella.control.reservation import GENEROSITY, io_generosity
 from stella.model.slo import Metric, parse_slo
 
 PRIOR = Prior()
@@ -26,3 +27,12 @@ def test_an_slo_that_comes_later_prices_what_rests_on_the_prior_only() -> None:
     costs = {**before, Metric.BLOCK_BYTES: learned}
     assert priced(costs, PRIOR, SMALL)[Metric.BLOCK_BYTES] == learned
     assert priced(before, PRIOR, None) is before
+
+
+def test_io_threads_are_eager_only_against_vcpus_that_compute() -> None:
+    assert io_generosity([], computes=True) == 1.0
+    assert io_generosity([0.9], computes=True) == 1.0
+    assert io_generosity([0.9, 0.1], computes=False) == pytest.approx(0.5)  # an idle vCPU is nobody to compete with
+    assert io_generosity([0.9, 0.8], computes=False) == pytest.approx(0.85)
+    assert io_generosity([0.9, 0.8], computes=True) == pytest.approx(0.85 * GENEROSITY)
+    assert io_generosity([1.0, 1.0, 1.0, 0.2], computes=False) == pytest.approx(0.8 * GENEROSITY)
