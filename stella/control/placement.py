@@ -93,7 +93,7 @@ def _fullest_of(placement: Placement, cpus: Sequence[int], items: Sequence[Item]
         held = placement.get(item.uuid)
         if held is None or set(held) != set(item.stages):
             return None
-        cores = min(item.cores, 1.0) if len(set(held.values())) == 1 else item.cores
+        cores = min(item.cores, 1.0) if len(_pieces(item)) == 1 else item.cores
         for stage, part in item.stages.items():
             if held[stage] not in load:
                 return None

@@ -63,10 +63,10 @@ def reserve(slo: Slo, costs: Mapping[Metric, UnitCost], *, vcpus: int, margin: f
 def io_generosity(vcpu_busy_ratios: Sequence[float], *, computes: bool) -> float:
     """The weight of an instance's I/O threads in units of what their part of its CPU needs beside all its vCPUs.
 
-    ``vcpu_busy_ratios``: the share of time in which each vCPU had something to do; ``computes``: it is promised CPU as well. Against the
-    vCPU that feeds it, an I/O thread must not be eager: one that runs at once for every packet does not batch (27 us a packet
-    instead of 10, and a guest of two vCPUs sent a third of what it could). So only vCPUs that are busy count. Against further
-    vCPUs that always compute it must be eager: they never sleep, and would keep it waiting for whole slices.
+    ``vcpu_busy_ratios``: the share of time in which each vCPU had something to do; ``computes``: it is promised CPU as well.
+    Against the vCPU that feeds it, an I/O thread must not be eager: one that runs at once for every packet does not batch (27 us
+    a packet instead of 10, and a guest of two vCPUs sent a third of what it could). So only vCPUs that are busy count. Against
+    further vCPUs that always compute it must be eager: they never sleep, and would keep it waiting for whole slices.
     """
     if not vcpu_busy_ratios:
         return 1.0
