@@ -7,9 +7,9 @@ instances entitled to 0.63 and 0.53 shared one CPU with half of the hog while a 
 
 This is bin packing: worst-fit decreasing (each piece to the emptiest CPU, the largest first), promised instances before best
 effort. An instance stays whole, since its stages hand work to one another (a disk guest whose vCPU and iothread were on two
-CPUs paid twice the CPU for a byte), unless it has several vCPUs and more to do than one CPU can. An old placement is kept while
-it is about as good. Nothing is placed while the host has idle time, or when nobody who is promised anything runs: then every
-thread may run anywhere.
+CPUs paid twice the CPU for a byte), unless it has several vCPUs and much to do: more than one CPU can if it is promised something,
+more than half a core if not. An old placement is kept while it is about as good. Nothing is placed while the host has idle
+time, or when nobody who is promised anything runs: then every thread may run anywhere.
 """
 
 from collections.abc import Mapping, Sequence

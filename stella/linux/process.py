@@ -42,7 +42,7 @@ def parse_start_ticks(stat: str) -> int:
 
 def is_runnable(stat: str) -> bool:
     """Whether a thread runs or waits for a CPU: state ``R``, field 3 of /proc/PID/stat."""
-    return stat[stat.rindex(")") + 2 :].startswith("R")
+    return stat.rpartition(")")[2].startswith(" R")
 
 
 def parse_thread_name(comm: str) -> tuple[Role, int] | None:

@@ -1,6 +1,7 @@
 """What must hold of every placement, whatever wants to run."""
 
 from dataclasses import replace
+from random import Random
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -63,9 +64,9 @@ def test_no_cpu_is_fuller_than_the_mean_by_more_than_one_piece(cpus: list[int], 
 
 
 @given(hosts, some_items(), st.randoms())
-def test_the_order_of_instances_does_not_matter(cpus: list[int], items: list[Item], chance: object) -> None:
+def test_the_order_of_instances_does_not_matter(cpus: list[int], items: list[Item], chance: Random) -> None:
     shuffled = list(items)
-    chance.shuffle(shuffled)  # type: ignore[attr-defined]
+    chance.shuffle(shuffled)
     assert place(cpus, shuffled, {}) == place(cpus, items, {})
 
 

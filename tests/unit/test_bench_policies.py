@@ -11,7 +11,7 @@ import pytest
 from stella.bench.policies import NAMES, gos, gos_law, make_policy, static
 from stella.bench.policies.agent_client import AgentRefused, AgentUnreachable, ask, read_windows
 from stella.bench.policies.gos import GosPolicy
-from stella.bench.policies.stella import config_text
+from stella.bench.policies.stella import StellaPolicy, config_text
 from stella.bench.scenario_file import parse_scenario
 from stella.bench.stage import changes, guests, slos_at_start, started_at_once
 from stella.model.attainment import Status
@@ -149,3 +149,11 @@ def test_the_agents_configuration_is_toml() -> None:
     keys = tomllib.loads(text)
     assert (keys["mode"], keys["tick_milliseconds"], keys["libvirt_uri"]) == ("observe", 250, 'qemu:///"x"')
     assert (keys["state_directory"], keys["run_directory"]) == ("/r/state", "/h/xgos")
+
+
+def test_the_agent_is_given_absolute_directories_whatever_the_bench_was_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    policy = StellaPolicy(Path("results"), mode="enforce")
+    assert policy._directory == tmp_path / "results" / "agent"

@@ -28,17 +28,20 @@ class _Thread:
     comm: str
     directory: str
     file: KeptFile
-    booked: tuple[float, float] = (-1.0, -1.0)
+    booked_seconds: tuple[float, float] = (-1.0, -1.0)  # run, wait
     booked_at: float = 0.0
     read_at: float = 0.0
     ahead_seconds: float = 0.0
 
-    def waits(self, run: float, wait: float, now: float) -> bool:
-        """Whether nothing was booked since the last pass though it ran lately. What is booked makes up for what was counted ahead."""
-        if (run, wait) == self.booked:
+    def book(self, run: float, wait: float, now: float) -> bool:
+        """Take what the kernel has booked. True when that is nothing new, though it ran lately: then it may be waiting.
+
+        What is booked makes up for what was counted ahead.
+        """
+        if (run, wait) == self.booked_seconds:
             return now - self.booked_at < ASLEEP_SECONDS
-        self.ahead_seconds = max(0.0, self.ahead_seconds - max(0.0, wait - self.booked[1]))
-        self.booked, self.booked_at = (run, wait), now
+        self.ahead_seconds = max(0.0, self.ahead_seconds - max(0.0, wait - self.booked_seconds[1]))
+        self.booked_seconds, self.booked_at = (run, wait), now
         return False
 
 
@@ -82,7 +85,7 @@ class Threads:
         for thread in self._threads.values():
             try:
                 run, wait = process.parse_schedstat(thread.file.read())
-                if thread.waits(run, wait, now) and process.is_runnable(self._files.read(f"{thread.directory}/stat")):
+                if thread.book(run, wait, now) and process.is_runnable(self._files.read(f"{thread.directory}/stat")):
                     thread.ahead_seconds += now - thread.read_at
             except Gone:
                 if skip_gone:

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -23,10 +24,10 @@ from stella.xgos.requests import (
 from .conftest import NOW, ODD_NAME, TWIN, VM1, VM2, FakePort, make_published, report
 
 
-def ask(port: FakePort, op: str, **keys: object) -> dict[str, object]:
-    found = answer(json.dumps({"op": op, **keys}).encode(), port, NOW + 5)
+def ask(port: FakePort, op: str, **keys: object) -> dict[str, Any]:
+    found: dict[str, Any] = answer(json.dumps({"op": op, **keys}).encode(), port, NOW + 5)
     assert json.loads(json.dumps(found, allow_nan=False)) == found
-    return found  # type: ignore[return-value]
+    return found
 
 
 def error_field(found: dict[str, object]) -> str:
@@ -145,7 +146,7 @@ def test_pending_until_a_window_has_closed(port: FakePort, monkeypatch: pytest.M
         port.store.set(uuid, slo, reserved_cpu_cores=0.5, estimated=True)
     published = replace(make_published(port.store.intents), pending=frozenset({VM1, "gone"}))
     monkeypatch.setattr(port, "published", lambda: published)
-    shown = {i["uuid"]: i["objectives"] for i in ask(port, "slo.list")["instances"]}  # type: ignore[attr-defined]
+    shown = {i["uuid"]: i["objectives"] for i in ask(port, "slo.list")["instances"]}
     assert [(o["status"], o["cause"], o["usage"]) for o in shown[VM1]] == [
         ("PENDING", None, 0.5),
         ("PENDING", None, 1.5),
@@ -179,7 +180,7 @@ def test_windows(port: FakePort) -> None:
 
 def test_violations_status_snapshot_calibrate(port: FakePort) -> None:
     port.violations.record(NOW, [("gone", "old", [report(Status.VIOLATED, cause=Cause.CPU)])])
-    (episode,) = ask(port, "violations", open=True)["violations"]  # type: ignore[misc]
+    (episode,) = ask(port, "violations", open=True)["violations"]
     assert (episode["uuid"], episode["cause"], episode["open"]) == ("gone", "cpu", True)
     assert ask(port, "violations", instance="old")["violations"] == [episode]
     assert ask(port, "violations", instance="vm1")["violations"] == []
@@ -187,7 +188,7 @@ def test_violations_status_snapshot_calibrate(port: FakePort) -> None:
     assert (status["ticks"], status["late_ticks"], status["mode"]) == (3, 1, "enforce")
     assert status["capacity_cpu_cores"] == 1.8 and status["persisted"] is True
     snapshot = ask(port, "snapshot")
-    assert snapshot["snapshot"]["host"]["cores"] == 2  # type: ignore[index]
+    assert snapshot["snapshot"]["host"]["cores"] == 2
     assert ask(port, "calibrate")["priors"] == {"io_per_packet_seconds": 1.1e-5}
 
 
