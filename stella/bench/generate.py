@@ -1,58 +1,50 @@
 """Scenarios from a seed: promises and neighbours varied, reservations a known part of what the host can give. Pure.
 
-The sum of what the floors cost in CPU is drawn from 60 to 80 % of the capacity that is left after overhead, by the cost model the
-caller measured. The same seed, count and costs always give the same scenarios.
+The reservations of the floors, as admission would make them (`control/reservation.py`, margin included), add up to 60 to 80 % of
+the capacity that is left after overhead. The same seed, count and settings always give the same scenarios.
 """
 
 import random
-from dataclasses import dataclass
 from typing import Any
+
+from stella.control.memory import Settings, fresh_costs
+from stella.control.placement import fullest_cores
+from stella.control.reservation import reserve
+from stella.model.slo import Metric, Objective, Slo
 
 LEAST_RESERVED_RATIO = 0.6
 MOST_RESERVED_RATIO = 0.8
-_MOST_IO_CORES = 0.6
+_MOST_IO_CORES = 0.65
 """Of one I/O floor: its serial stage (main loop or iothread) must stay well below one core."""
 _LEAST_CORES = 0.1
 _KINDS = ("udp", "disk", "cpu")
 _BLOCKS_KIB = (16, 32, 64, 128, 256)
+_PATTERNS = ("randread", "randread", "read", "read")
+"""Reading: what a floor for writes meets first on a file of this host is its disk, which stalls for seconds, not the CPU."""
 _PACKETS_BYTES = (64, 128, 256, 512, 1024)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CostModel:
-    """CPU cost of I/O on this machine, all of QEMU's threads counted, in core-seconds.
-
-    The defaults are this project's machine under TCG (lab.md); the cost of a packet hardly depends on its size.
-    """
-
-    packet_seconds: float = 22.5e-6
-    request_seconds: float = 60e-6
-    byte_seconds: float = 0.44e-9
-
-    def bytes_per_core(self, block_bytes: int) -> float:
-        """Bytes/s that one core moves in requests of ``block_bytes``."""
-        return block_bytes / (self.request_seconds + block_bytes * self.byte_seconds)
-
-
 def generate(
-    seed: int, count: int, *, costs: CostModel, capacity_cores: float, duration_seconds: int = 60
+    seed: int, count: int, *, settings: Settings, cpus: int, capacity_cores: float, duration_seconds: int = 60
 ) -> list[dict[str, Any]]:
-    """``count`` scenario documents, ready to be written as YAML. ``capacity_cores``: left for instances after measured overhead."""
-    return [_scenario(seed, number, costs, capacity_cores, duration_seconds) for number in range(count)]
+    """``count`` scenario documents, ready to be written as YAML.
+
+    ``settings``: how the agent prices floors. ``cpus``: of the host; ``capacity_cores``: left for instances after measured overhead.
+    What admission would refuse because no CPU has room for it is drawn again.
+    """
+    return [_scenario(seed, number, settings, cpus, capacity_cores, duration_seconds) for number in range(count)]
 
 
-def _scenario(seed: int, number: int, costs: CostModel, capacity_cores: float, duration_seconds: int) -> dict[str, Any]:
+def _scenario(
+    seed: int, number: int, settings: Settings, cpus: int, capacity_cores: float, duration_seconds: int
+) -> dict[str, Any]:
     chance = random.Random(f"{seed}.{number}")  # noqa: S311 (repeatable, not secret)
-    kinds = list(
-        _KINDS[: chance.choice((2, 3, 3))] if chance.random() < 0.5 else chance.sample(_KINDS, chance.choice((2, 3)))
-    )
-    kinds += [chance.choice(_KINDS) for _ in range(chance.choice((0, 0, 1)))]
-    target = capacity_cores * chance.uniform(LEAST_RESERVED_RATIO + 0.01, MOST_RESERVED_RATIO - 0.01)
-    vcpus = [chance.choice((1, 1, 2)) if kind != "cpu" else chance.choice((1, 2, 4)) for kind in kinds]
-    most = [_MOST_IO_CORES if kind != "cpu" else 0.8 * n for kind, n in zip(kinds, vcpus, strict=True)]
-    parts = split(target, [chance.uniform(0.5, 1.5) for _ in kinds], most)
+    while True:
+        kinds, vcpus, parts = _drawn(chance, capacity_cores)
+        if fullest_cores(cpus, list(zip(parts, vcpus, strict=True))) <= capacity_cores / cpus:
+            break
     instances = [
-        _promised(chance, f"vm{i + 1}", kind, n, cores, costs)
+        _promised(chance, f"vm{i + 1}", kind, n, cores, settings)
         for i, (kind, n, cores) in enumerate(zip(kinds, vcpus, parts, strict=True))
     ]
     instances += _neighbours(chance)
@@ -62,6 +54,18 @@ def _scenario(seed: int, number: int, costs: CostModel, capacity_cores: float, d
         "warmup": "10s",
         "instances": instances,
     }
+
+
+def _drawn(chance: random.Random, capacity_cores: float) -> tuple[list[str], list[int], list[float]]:
+    """For each promised instance what it does, its vCPUs, and the cores that its floors may need."""
+    kinds = list(
+        _KINDS[: chance.choice((2, 3, 3))] if chance.random() < 0.5 else chance.sample(_KINDS, chance.choice((2, 3)))
+    )
+    kinds += [chance.choice(_KINDS) for _ in range(chance.choice((0, 0, 1)))]
+    target = capacity_cores * chance.uniform(LEAST_RESERVED_RATIO + 0.01, MOST_RESERVED_RATIO - 0.01)
+    vcpus = [chance.choice((1, 1, 2)) if kind != "cpu" else chance.choice((1, 2, 4)) for kind in kinds]
+    most = [_MOST_IO_CORES if kind != "cpu" else 0.8 * n for kind, n in zip(kinds, vcpus, strict=True)]
+    return kinds, vcpus, split(target, [chance.uniform(0.5, 1.5) for _ in kinds], most)
 
 
 def split(total: float, shares: list[float], most: list[float]) -> list[float]:
@@ -79,30 +83,38 @@ def split(total: float, shares: list[float], most: list[float]) -> list[float]:
     return parts
 
 
+def _affordable(metric: Metric, unit_bytes: float, vcpus: int, cores: float, settings: Settings) -> float:
+    """The floor whose reservation is ``cores``: the need grows in proportion to the floor."""
+    slo = Slo((Objective(metric=metric, floor=1.0, unit_bytes=unit_bytes),))
+    one = reserve(slo, fresh_costs(settings.prior, slo), vcpus=vcpus, margin=settings.margin).cores
+    return cores / one
+
+
 def _rounded(value: float, step: float) -> int:
-    return int(max(step, round(value / step) * step))
+    return int(max(step, value // step * step))
 
 
 def _promised(
-    chance: random.Random, name: str, kind: str, vcpus: int, cores: float, costs: CostModel
+    chance: random.Random, name: str, kind: str, vcpus: int, cores: float, settings: Settings
 ) -> dict[str, Any]:
     instance: dict[str, Any] = {"name": name, "vcpus": vcpus, "memory": "512MB"}
     if kind == "udp":
         packet = chance.choice(_PACKETS_BYTES)
         instance["workload"] = {"kind": "udp", "packet_bytes": packet, "direction": "tx"}
-        floor = _rounded(cores / costs.packet_seconds, 100)
+        floor = _rounded(_affordable(Metric.NETWORK_PACKETS, 0.0, vcpus, cores, settings), 100)
         instance["slo"] = {"network_packets": {"floor": f"{floor}pps", "direction": "tx"}}
     elif kind == "disk":
         block = chance.choice(_BLOCKS_KIB)
-        pattern = chance.choice(("randread", "randread", "read", "randwrite"))
+        pattern = chance.choice(_PATTERNS)
         instance["disk"] = {"backend": "local", "size": "2GB"}
         depth = chance.choice((8, 16, 32))
         instance["workload"] = {"kind": "disk", "pattern": pattern, "block": f"{block}KiB", "depth": depth}
-        floor = _rounded(cores * costs.bytes_per_core(block * 1024) / 1e6, 1)
+        floor = _rounded(_affordable(Metric.BLOCK_BYTES, block * 1024.0, vcpus, cores, settings) / 1e6, 1)
         instance["slo"] = {"block_bytes": {"floor": f"{floor}MB/s", **({"unit": f"{block}KiB"} if block != 64 else {})}}
     else:
         instance["workload"] = {"kind": "cpu", "threads": vcpus}
-        instance["slo"] = {"cpu": {"floor": f"{_rounded(cores * 100, 1)}%"}}
+        floor = _rounded(_affordable(Metric.CPU, 0.0, vcpus, cores, settings) * 100, 1)
+        instance["slo"] = {"cpu": {"floor": f"{floor}%"}}
     return instance
 
 

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import yaml
 
-from stella.bench.generate import CostModel, generate
+from stella.bench.generate import generate
 from stella.bench.keys import InvalidScenario
 from stella.bench.policies import NAMES
 from stella.bench.progress import Progress
 from stella.bench.scenario import check_machine
 from stella.bench.scenario_file import load_scenario
+from stella.control.memory import Settings
 
 OK, INVALID_SCENARIO, INVALID_RUN, INTERRUPTED = 0, 2, 3, 130
 DEFAULT_CACHE = Path("/var/tmp/stella-bench")  # noqa: S108 (a real disk; the lab refuses what is not its own there)
@@ -76,12 +77,6 @@ def parser() -> argparse.ArgumentParser:
         default=None,
         help="left for instances after overhead (default: cores less 10 %%)",
     )
-    costs = CostModel()
-    for name, what in (("packet", "a packet"), ("request", "a disk request"), ("byte", "a byte of it")):
-        default = getattr(costs, f"{name}_seconds")
-        made.add_argument(
-            f"--{name}-seconds", type=_at_least(0), default=default, help=f"CPU of {what} (default: %(default)s)"
-        )
     _add_figures(commands)
     report = commands.add_parser("report", help="make the report of a finished run again")
     report.add_argument("directory", type=Path, metavar="DIR")
@@ -229,14 +224,14 @@ def _figures(options: argparse.Namespace, progress: Progress) -> int:
 
 
 def _generate(options: argparse.Namespace) -> int:
-    costs = CostModel(
-        packet_seconds=options.packet_seconds,
-        request_seconds=options.request_seconds,
-        byte_seconds=options.byte_seconds,
-    )
-    capacity = options.capacity_cores or 0.9 * (os.cpu_count() or 1)
+    cpus = os.cpu_count() or 1
     made = generate(
-        options.seed, options.count, costs=costs, capacity_cores=capacity, duration_seconds=options.duration
+        options.seed,
+        options.count,
+        settings=Settings(),
+        cpus=cpus,
+        capacity_cores=options.capacity_cores or 0.9 * cpus,
+        duration_seconds=options.duration,
     )
     options.output.mkdir(parents=True, exist_ok=True)
     for document in made:

@@ -42,6 +42,7 @@ class InstanceMemory:
     block: BlockRates | None = None
     baseline_latency_seconds: float | None = None
     ticks: tuple[InstanceRates, ...] = ()
+    demands: Mapping[Metric, float] = field(default_factory=dict)
     fits: bool = True
     active_until_seconds: float = 0.0
 
@@ -89,4 +90,13 @@ def remembered(memory: Memory, uuid: str, prior: Prior, slo: Slo | None = None) 
 def capacity_for_floors(memory: Memory, cores: int, settings: Settings) -> float:
     """CPU that may be promised on this host, in cores: capacity without what the host's own work takes or is reserved for it."""
     capacity = min(float(cores), settings.capacity_cores or float(cores))
-    return max(0.0, capacity - max(memory.overhead_cores or 0.0, settings.host_reserved_cores))
+    return max(0.0, capacity - _taken_by_the_host(memory, settings))
+
+
+def capacity_of_one_cpu(memory: Memory, cores: int, settings: Settings) -> float:
+    """The part of one CPU that instances can have, 0 to 1: what the host takes is taken evenly."""
+    return max(0.0, 1.0 - _taken_by_the_host(memory, settings) / cores)
+
+
+def _taken_by_the_host(memory: Memory, settings: Settings) -> float:
+    return max(memory.overhead_cores or 0.0, settings.host_reserved_cores)

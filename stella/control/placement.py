@@ -101,6 +101,16 @@ def _fullest_of(placement: Placement, cpus: Sequence[int], items: Sequence[Item]
     return max(load.values())
 
 
+def fullest_cores(cpus: int, needs: Sequence[tuple[float, int]]) -> float:
+    """What the fullest of ``cpus`` carries when promises are placed, each (cores, number of vCPUs)."""
+    items = []
+    for number, (cores, vcpus) in enumerate(needs):
+        stages: dict[Stage, float] = {(Role.VCPU, n): 1.0 / vcpus for n in range(vcpus)}
+        items.append(Item(uuid=f"{number:06d}", cores=cores, promised=True, stages=stages))
+    _, load = _pack(range(cpus), items)
+    return max(load.values())
+
+
 def place(cpus: Sequence[int], items: Sequence[Item], previous: Placement) -> Placement:
     """The CPU of each stage of each item; the previous placement while it is about as even. ``cpus`` are numbers of CPUs.
 

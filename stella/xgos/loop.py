@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from stella.control.admission import admit
+from stella.control.admission import Room, admit
 from stella.control.cost import Prior
 from stella.control.integrate import decide
-from stella.control.memory import Memory, Settings, capacity_for_floors, remembered
+from stella.control.memory import Memory, Settings, capacity_for_floors, capacity_of_one_cpu, remembered
 from stella.control.reservation import io_floors, reserve
 from stella.control.windows import Window
 from stella.model.allocation import Decision, Intent, Outcome
@@ -233,20 +233,30 @@ class Loop:
         reading = published.snapshot.instance(uuid) if published else None
         if published is None or reading is None:
             raise Refused("instance", "is not running on this host")
-        others = sum(i.reserved_cpu_cores for u, i in self._books.intents.intents.items() if u != uuid)
         answer = admit(
             slo,
             remembered(self.memory, uuid, self.settings.prior, slo),
             vcpus=reading.vcpus,
             margin=self.settings.margin,
-            capacity_cores=published.capacity_cpu_cores,
-            reserved_by_others_cores=others,
+            room=self._room(published, uuid),
         )
         if not answer.accepted:
             self._counters = replace(self._counters, admission_refusals=self._counters.admission_refusals + 1)
             field = f"{answer.metric.value}.floor" if answer.metric else "slo"
             raise Refused(field, answer.message, largest=dict(answer.largest))
         return answer.reserved_cpu_cores, answer.estimated
+
+    def _room(self, published: Published, uuid: str) -> Room:
+        """What the host has to promise to one instance, beside the others."""
+        snapshot = published.snapshot
+        others = {u: i for u, i in self._books.intents.intents.items() if u != uuid}
+        vcpus = {i.uuid: i.vcpus for i in snapshot.instances}
+        return Room(
+            capacity_cores=published.capacity_cpu_cores,
+            cpus=snapshot.host.cores,
+            one_cpu_cores=capacity_of_one_cpu(self.memory, snapshot.host.cores, self.settings),
+            held=[(i.reserved_cpu_cores, vcpus.get(u, 1)) for u, i in others.items()],
+        )
 
     def _readmit(self, snapshot: Snapshot) -> None:
         """Follow the learned cost: set aside less when it is lower, more when it is higher and there is room."""

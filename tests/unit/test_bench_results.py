@@ -4,12 +4,13 @@ import csv
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from stella.bench.fair import Solo, fair_cores, max_min
-from stella.bench.generate import CostModel, generate, split
+from stella.bench.generate import generate, split
 from stella.bench.judge import judge
 from stella.bench.recording import Asked, InstanceRecording, Recording, Series
 from stella.bench.report import text_table, write_report
@@ -18,6 +19,9 @@ from stella.bench.scenario import Scenario
 from stella.bench.scenario_file import load_scenario, parse_scenario, read_scenario
 from stella.bench.verdict import AgentWindow
 from stella.cmd.stella_bench import main
+from stella.control.memory import Settings, fresh_costs
+from stella.control.placement import fullest_cores
+from stella.control.reservation import reserve
 from stella.model.attainment import Cause, Status
 
 START = 1000.0
@@ -188,28 +192,21 @@ def test_neighbours_can_expect_what_the_floors_leave() -> None:
     assert shares == pytest.approx({"vm1": 0.5 + 0.65, "hog": 0.65})
 
 
-def cpu_of(instance: dict[str, object], costs: CostModel) -> float:
+def reserved_for(instance: dict[str, object]) -> tuple[float, int]:
+    """What admission would set aside for it in cores, and its number of vCPUs."""
     scenario = read_scenario({"name": "x", "duration": "1s", "instances": [instance]})
     (one,) = scenario.instances
     assert one.slo is not None
-    (objective,), (load,) = one.slo.objectives, one.loads
-    assert objective.floor is not None
-    match objective.metric:
-        case "cpu":
-            return objective.floor
-        case "network_packets":
-            return objective.floor * costs.packet_seconds
-        case _:
-            assert objective.unit_bytes <= load.block_bytes
-            return objective.floor / costs.bytes_per_core(load.block_bytes)
+    costs = fresh_costs(Settings().prior, one.slo)
+    return reserve(one.slo, costs, vcpus=one.vcpus, margin=Settings().margin).cores, one.vcpus
 
 
 def test_generated_scenarios_are_repeatable_valid_and_sized() -> None:
-    costs = CostModel()
-    made = generate(7, 40, costs=costs, capacity_cores=1.8)
-    assert made == generate(7, 40, costs=costs, capacity_cores=1.8)
-    assert made[:5] == generate(7, 5, costs=costs, capacity_cores=1.8)
-    assert made != generate(8, 40, costs=costs, capacity_cores=1.8)
+    keys: dict[str, Any] = {"settings": Settings(), "cpus": 2, "capacity_cores": 1.8}
+    made = generate(7, 40, **keys)
+    assert made == generate(7, 40, **keys)
+    assert made[:5] == generate(7, 5, **keys)
+    assert made != generate(8, 40, **keys)
     kinds = set()
     for document in made:
         scenario = parse_scenario(yaml.safe_dump(document))
@@ -217,8 +214,9 @@ def test_generated_scenarios_are_repeatable_valid_and_sized() -> None:
         kinds |= {i.loads[0].kind for i in scenario.instances if scenario.promised(i.name)}
         assert 2 <= len(promised) <= 4
         assert any(not scenario.promised(i.name) for i in scenario.instances)
-        reserved = sum(cpu_of(i, costs) for i in promised)
-        assert 0.6 * 1.8 <= reserved <= 0.8 * 1.8
+        needs = [reserved_for(i) for i in promised]
+        assert 0.6 * 1.8 <= sum(cores for cores, _ in needs) <= 0.8 * 1.8
+        assert fullest_cores(2, needs) <= 0.9
     assert kinds == {"udp", "disk", "cpu"}
 
 

@@ -314,12 +314,6 @@ def test_solo_scenario_runs_each_alone_and_then_all() -> None:
     assert [e.at_seconds for e in scenario.events] == sorted(e.at_seconds for e in scenario.events)
 
 
-def test_costs_are_the_measured_ones() -> None:
-    costs = solo.cost_model(ALONE)
-    assert costs.packet_seconds == pytest.approx(1.5 / 60_000)
-    assert costs.bytes_per_core(65_536) == pytest.approx(800e6 / 1.6)
-
-
 def test_seeds() -> None:
     made = seeds.documents(ALONE)
     assert len(made) == seeds.COUNT

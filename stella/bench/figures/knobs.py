@@ -1,6 +1,7 @@
 """Every CPU knob of the guests' groups, bit for bit: what they held before the agent came, and after it went."""
 
 import contextlib
+import os
 import statistics
 import time
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from stella.xgos.reservation import GROUP_NAME
 
 RESTRAINTS = ("cpu.cfs_quota_us", "cpu.cfs_period_us", "cpu.max")
 WEIGHTS = ("cpu.shares", "cpu.weight")
+PLACES = ("cpuset.cpus",)
 OTHERS = ("cpu.cfs_burst_us", "cpu.max.burst", "cpu.idle", "cpu.uclamp.min", "cpu.uclamp.max", "cpu.weight.nice")
 
 
@@ -24,6 +26,19 @@ def read_knobs(top: Path, names: tuple[str, ...] = (*RESTRAINTS, *WEIGHTS, *OTHE
         for name in names:
             with contextlib.suppress(OSError):
                 found[str((group / name).relative_to(top))] = (group / name).read_text(encoding="utf-8")
+    return found
+
+
+def read_policies(pids: Mapping[str, int]) -> dict[str, str]:
+    """The scheduling policy of the guests' threads, by guest and number, flags included; without workers, which come and go."""
+    found = {}
+    for name, pid in pids.items():
+        with contextlib.suppress(OSError):
+            for task in Path(f"/proc/{pid}/task").iterdir():
+                with contextlib.suppress(OSError):
+                    if (task / "comm").read_text().strip() == "worker":
+                        continue
+                    found[f"policy of {name}/{task.name}"] = str(os.sched_getscheduler(int(task.name)))
     return found
 
 
@@ -51,7 +66,10 @@ class Knobs(Probe):
         assert self.lab is not None
         root = self.lab.cgroup.cpu_root
         here = {f"{GROUP_NAME} (the agent's group)": "there"} if (root / GROUP_NAME).exists() else {}
-        return {**read_knobs(self.lab.partition_cgroup), **here}
+        cpusets = self.lab.cgroup.cpuset_root
+        placed = read_knobs(cpusets / self.lab.partition_cgroup.name, PLACES) if cpusets else {}
+        places = {f"cpuset {path}": text for path, text in placed.items()}
+        return {**read_knobs(self.lab.partition_cgroup), **places, **read_policies(self.lab.qemu_pids), **here}
 
     def before(self, lab: Lab, policy: Policy) -> None:
         """Remember them."""

@@ -1,4 +1,4 @@
-"""Scenarios made from a seed: floors that need 60 to 80 % of what is left after measured overhead, at measured costs."""
+"""Scenarios made from a seed: floors that need 60 to 80 % of what is left after measured overhead, as admission prices them."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -11,6 +11,7 @@ from stella.bench.generate import generate
 from stella.bench.results import write_results
 from stella.bench.run import InvalidRun
 from stella.bench.scenario_file import read_scenario
+from stella.control.memory import Settings
 
 SEED = 20161122
 COUNT = 20
@@ -20,9 +21,10 @@ WARMUP_SECONDS = 6.0
 
 def documents(alone: Facts) -> list[dict[str, Any]]:
     """The scenarios, by what the solo run measured. Pure."""
-    capacity = alone["cores"] - (alone["overhead_cores"] or 0.0)
+    cores = int(alone["cores"])
+    capacity = cores - (alone["overhead_cores"] or 0.0)
     return generate(
-        SEED, COUNT, costs=solo.cost_model(alone), capacity_cores=capacity, duration_seconds=DURATION_SECONDS
+        SEED, COUNT, settings=Settings(), cpus=cores, capacity_cores=capacity, duration_seconds=DURATION_SECONDS
     )
 
 

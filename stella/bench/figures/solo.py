@@ -8,7 +8,6 @@ from typing import Any
 from stella.bench.figures.row import Facts, Row, valid
 from stella.bench.figures.session import Family, Part, Session, part_seconds, scenario_file
 from stella.bench.figures.threads import Threads, cores, overhead_cores
-from stella.bench.generate import CostModel
 from stella.bench.scenario import Event, Scenario
 
 NAME = "solo"
@@ -69,22 +68,6 @@ def cost_of(facts: Facts, instance: str, metric: str) -> float | None:
     alone = facts["alone"].get(instance)
     rate = alone["work"].get(metric) if alone else None
     return alone["cores"] / rate if rate and alone["cores"] else None
-
-
-def cost_model(facts: Facts) -> CostModel:
-    """This machine's cost of packets and requests, from the demonstration's loads. Pure.
-
-    Two block sizes would be needed to tell a request's own cost from that of its bytes: the default's proportion is kept.
-    """
-    usual = CostModel()
-    packet = cost_of(facts, "vm1", "network_packets.tx") or usual.packet_seconds
-    byte = cost_of(facts, "vm2", "block_bytes.read")
-    scale = byte * usual.bytes_per_core(65_536) if byte else 1.0
-    return CostModel(
-        packet_seconds=packet,
-        request_seconds=usual.request_seconds * scale,
-        byte_seconds=usual.byte_seconds * scale,
-    )
 
 
 def facts_of(needed: Mapping[str, Mapping[str, Facts]]) -> Facts | None:

@@ -27,10 +27,10 @@ class Layout:
     def info(self) -> CgroupInfo:
         """What the layer above needs to know. Raises `LabError` when no hierarchy has the cpu controller."""
         if "cpu" in self.v1:
-            return CgroupInfo(version=1, cpu_root=self.v1["cpu"])
+            return CgroupInfo(version=1, cpu_root=self.v1["cpu"], cpuset_root=self.v1.get("cpuset"))
         if self.v2 is None or "cpu" not in (self.v2 / "cgroup.controllers").read_text().split():
             raise LabError("no cgroup hierarchy has the cpu controller")
-        return CgroupInfo(version=2, cpu_root=self.v2)
+        return CgroupInfo(version=2, cpu_root=self.v2, cpuset_root=self.v2)
 
     def accounted(self) -> tuple[Path, ...]:
         """The mount points where a process must be in a group to be weighed and accounted there."""

@@ -76,7 +76,11 @@ class Guest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CgroupInfo:
-    """The cgroup layout the lab found. ``cpu_root`` is where the cpu controller is mounted (v2: the unified mount)."""
+    """The cgroup layout the lab found. ``cpu_root`` is where the cpu controller is mounted (v2: the unified mount).
+
+    ``cpuset_root`` is the same for cpusets; None where there are none.
+    """
 
     version: int
     cpu_root: Path
+    cpuset_root: Path | None
