@@ -5,7 +5,8 @@ dropped or queued on the network. What is left over is the instance's own limit.
 request that waits for a CPU looks slow on the back end as well.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from stella.control import demand as asking
 from stella.control.rates import InstanceRates, mean_unit_bytes, usage
@@ -20,11 +21,12 @@ class Circumstances:
     """What else bears on the judgement.
 
     ``reservation_fits`` is False when the host could not grant the whole reservation. ``baseline_latency_seconds`` is the
-    lowest mean latency lately seen on its disks (None: unknown). ``sensed`` is False when this tick's sensors failed.
+    lowest mean latency lately seen on its disks (None: unknown). ``demands``: what it asked for when it last ran at all, by metric.
     """
 
     reservation_fits: bool = True
     baseline_latency_seconds: float | None = None
+    demands: Mapping[Metric, float] = field(default_factory=dict)
 
 
 def _unknown(objective: Objective, kind: str, value: float) -> ObjectiveReport:
@@ -103,6 +105,8 @@ def judge(objective: Objective, rates: InstanceRates | None, here: Circumstances
             if objective.metric is Metric.CPU
             else asking.of_io(objective.metric, objective.direction, rates, got)
         )
+        if not wanted.known:
+            wanted = replace(wanted, value=max(wanted.value, here.demands.get(objective.metric, 0.0)))
         value, cause = stated, None
         if kind == "ceiling":
             status = Status.MET if got <= value / TOLERANCE_RATIO else Status.VIOLATED

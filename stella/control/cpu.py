@@ -79,6 +79,34 @@ def divide(capacity_cores: float, claims: Sequence[CpuClaim]) -> Mapping[str, Cp
     return shares
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalClaim:
+    """The part of one instance that runs on one CPU: what of its reservation (cores) and of its weight falls there."""
+
+    uuid: str
+    cpu: int
+    reserved_cores: float
+    weight: float
+
+
+def divide_each(one_cpu_cores: float, claims: Sequence[LocalClaim]) -> Mapping[str, float]:
+    """What each placed instance gets in cores, each CPU divided for itself: floors first there too, its rest by weight.
+
+    Weights act within one CPU's queue. Where two reservations fill a CPU while another has room to spare, shares of the whole
+    host's rest would dilute the dearer of the two. ``one_cpu_cores``: what instances can have of one CPU.
+    """
+    granted: dict[str, float] = {}
+    for cpu in sorted({claim.cpu for claim in claims}):
+        here = [claim for claim in claims if claim.cpu == cpu]
+        left = one_cpu_cores - sum(claim.reserved_cores for claim in here)
+        rest = max(left, one_cpu_cores * SMALLEST_REST_RATIO)
+        weights = sum(claim.weight for claim in here)
+        for claim in here:
+            got = claim.reserved_cores + rest * claim.weight / weights
+            granted[claim.uuid] = granted.get(claim.uuid, 0.0) + got
+    return granted
+
+
 def spread_ceiling(
     ceiling_cores: float, used_cores: Sequence[float], throttled_ratios: Sequence[float]
 ) -> tuple[float, ...]:

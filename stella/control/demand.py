@@ -19,6 +19,7 @@ STARVED_RATIO = 0.08
 
 _QUEUE_NEVER_EMPTY = 0.7
 _LOCK_STEP_BUSY = 1.05
+_HARDLY_RAN = 0.01
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,14 +27,15 @@ class Demand:
     """What an instance asked of one metric.
 
     ``asked`` is False when it was content with what it got. ``value`` is its demand in the metric's base unit, bounded by what
-    its own vCPUs can use. ``limit`` is the stage that bounds it (None when nothing was full). ``starved_ratio`` is
-    that of the stage that waited most.
+    its own vCPUs can use; with ``known`` False nothing of it ran, so that nobody can tell.
+    ``limit`` is the stage that bounds it (None when nothing was full). ``starved_ratio`` is that of the stage that waited most.
     """
 
     asked: bool
     value: float
     limit: StageRate | None
     starved_ratio: float
+    known: bool = True
 
 
 def cpu_demand_cores(cpu: CpuRates, *roles: Role) -> float:
@@ -87,6 +89,8 @@ def of_io(metric: Metric, direction: Direction, rates: InstanceRates, usage: flo
     if not (saturated or queued or dropped > 0):
         return Demand(asked=False, value=usage, limit=None, starved_ratio=starved)
     running = max((s.run_ratio for s in pipeline), default=0.0)
+    if running < _HARDLY_RAN and starved > 0.5:
+        return Demand(asked=True, value=usage + dropped, limit=full, starved_ratio=starved, known=False)
     potential = usage / max(running, 0.01)
     limit = max(pipeline, key=lambda s: s.run_ratio, default=None)
     return Demand(asked=True, value=max(potential, usage + dropped), limit=limit, starved_ratio=starved)

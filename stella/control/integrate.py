@@ -3,7 +3,7 @@
 The order is the control law's: rates -> cost -> judgement -> feedback -> reservation -> division of the host -> allocations.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from stella.control import feedback as loop
@@ -11,12 +11,20 @@ from stella.control import placement as packing
 from stella.control import windows
 from stella.control.attribution import Circumstances, judge
 from stella.control.cost import learn_all
-from stella.control.cpu import CpuClaim, CpuShare, divide, spread_ceiling
+from stella.control.cpu import CpuClaim, CpuShare, LocalClaim, divide, divide_each, spread_ceiling
 from stella.control.demand import STARVED_RATIO, cpu_demand_cores
-from stella.control.memory import InstanceMemory, Memory, Settings, capacity_for_floors, fresh_costs, priced
+from stella.control.memory import (
+    InstanceMemory,
+    Memory,
+    Settings,
+    capacity_for_floors,
+    capacity_of_one_cpu,
+    fresh_costs,
+    priced,
+)
 from stella.control.placement import Item, Placement
 from stella.control.rates import InstanceRates, host_usage, instance_rates
-from stella.control.reservation import Reservation, io_generosity, reserve
+from stella.control.reservation import Reservation, io_floors, io_generosity, io_is_eager, reserve
 from stella.model.allocation import CpuAllocation, Decision, HostUsage, InstanceDecision, Intent, ObjectiveReport
 from stella.model.attainment import WINDOW_SECONDS, Status
 from stella.model.slo import Direction, Metric
@@ -101,6 +109,14 @@ def _starved_ratio(rates: InstanceRates | None) -> float:
     return worst.starved_ratio if worst else 0.0
 
 
+def _circumstances(known: InstanceMemory) -> Circumstances:
+    return Circumstances(
+        reservation_fits=known.fits,
+        baseline_latency_seconds=known.baseline_latency_seconds,
+        demands=known.demands,
+    )
+
+
 def _see(
     reading: InstanceReading, intent: Intent | None, before: Snapshot, now: Snapshot, memory: Memory, settings: Settings
 ) -> _Seen:
@@ -109,8 +125,9 @@ def _see(
     if slo:
         known = replace(known, costs=priced(known.costs, settings.prior, slo))
     known, rates = _observe(reading, before, now, known)
-    here = Circumstances(reservation_fits=known.fits, baseline_latency_seconds=known.baseline_latency_seconds)
-    reports = tuple(r for o in slo.objectives for r in judge(o, rates, here)) if slo else ()
+    reports = tuple(r for o in slo.objectives for r in judge(o, rates, _circumstances(known))) if slo else ()
+    asked = {r.metric: r.demand for r in reports if r.kind == "floor" and r.demand is not None}
+    known = replace(known, demands={**known.demands, **asked})
     frozen = reading.state is not RunState.RUNNING or rates is None or rates.cpu is None
     reservation = Reservation(vcpu_cores=0.0, io_cores=0.0)
     if slo:
@@ -147,14 +164,23 @@ def _ceilings(seen: _Seen) -> tuple[float | None, ...]:
     return tuple(spread_ceiling(objective.ceiling, used, throttled))
 
 
-def _generosity(seen: _Seen) -> float:
-    """See `io_generosity`; 1 while nothing is known. Over more than a tick, because a vCPU that waits long looks idle meanwhile."""
+def _io_manner(seen: _Seen) -> tuple[bool, float]:
+    """`io_is_eager` and `io_generosity`. Over more than a tick, because a vCPU that waits long looks idle meanwhile."""
     ticks = [t for t in seen.memory.ticks if t.end_seconds > seen.memory.ticks[-1].end_seconds - _BUSY_OVER_SECONDS]
     busy: dict[int, float] = {}
     for stage in (stage for tick in ticks if tick.cpu for stage in tick.cpu.stages if stage.role is Role.VCPU):
         busy[stage.index] = busy.get(stage.index, 0.0) + stage.busy_ratio / len(ticks)
     slo = seen.intent.slo if seen.intent else None
-    return io_generosity(list(busy.values()), computes=bool(slo and slo.floor(Metric.CPU) > 0))
+    eager = io_is_eager(list(busy.values()), computes=bool(slo and slo.floor(Metric.CPU) > 0))
+    return eager, io_generosity(list(busy.values()), eager=eager)
+
+
+def _batching(seen: _Seen, *, eager: bool) -> tuple[Role, ...]:
+    """Which of its threads must not interrupt, when they wake, whoever runs (`docs/decisions/0011`)."""
+    if eager:
+        return (Role.EMULATOR,)  # never the iothread: the vCPUs that it would wait for do not sleep
+    promised_io = seen.intent is not None and bool(io_floors(seen.intent.slo)) and not seen.intent.slo.floor(Metric.CPU)
+    return (*((Role.VCPU,) if promised_io else ()), Role.EMULATOR, Role.IOTHREAD)
 
 
 def _item(seen: _Seen, got: CpuShare) -> Item | None:
@@ -171,30 +197,56 @@ def _item(seen: _Seen, got: CpuShare) -> Item | None:
     if demand < _ACTIVE_CORES:
         return None
     total = sum(busy.values())
+    promised = seen.reservation.cores > 0
     return Item(
         uuid=seen.reading.uuid,
-        cores=min(got.allocation_cores, demand),
-        promised=seen.reservation.cores > 0,
+        cores=min(got.reservation_cores if promised else got.allocation_cores, demand),
+        promised=promised,
         stages={stage: part / total for stage, part in busy.items()},
     )
 
 
 def _placed(
     seen: list[_Seen], shares: Mapping[str, CpuShare], now: Snapshot, host: HostUsage, memory: Memory
-) -> tuple[bool, Placement]:
-    """Whether the host is full, and the placement while it is."""
+) -> tuple[bool, Placement, list[Item]]:
+    """Whether the host is full, the placement while it is, and of what."""
     is_full = packing.full(memory.full, host.busy_cores / max(host.cores, 1.0)) and now.host.cpuset_mount != ""
     if not is_full:
-        return False, {}
+        return False, {}, []
     items = [item for s in seen if (item := _item(s, shares[s.reading.uuid]))]
     here = {s.reading.uuid for s in seen}
     previous = {uuid: stages for uuid, stages in memory.placement.items() if uuid in here}
-    return True, packing.place(now.host.cpus, items, previous)
+    return True, packing.place(now.host.cpus, items, previous), items
+
+
+def _where_placed(
+    shares: Mapping[str, CpuShare],
+    claims: Sequence[CpuClaim],
+    placement: Placement,
+    items: Sequence[Item],
+    one_cpu: float,
+) -> Mapping[str, CpuShare]:
+    """The shares once it is known who runs where; those of the instances that are not placed stay."""
+    weights = {claim.uuid: claim.weight for claim in claims}
+    local = [
+        LocalClaim(
+            uuid=item.uuid,
+            cpu=placement[item.uuid][stage],
+            reserved_cores=shares[item.uuid].reservation_cores * part,
+            weight=weights[item.uuid] * part,
+        )
+        for item in items
+        if item.uuid in placement
+        for stage, part in item.stages.items()
+    ]
+    granted = divide_each(one_cpu, local)
+    return {u: replace(s, allocation_cores=granted.get(u, s.allocation_cores)) for u, s in shares.items()}
 
 
 def _decided(seen: _Seen, got: CpuShare, placement: Placement) -> InstanceDecision:
     cpu = seen.rates.cpu if seen.rates else None
     state = seen.memory.feedback
+    eager, generosity = _io_manner(seen)
     reason = "no SLO: shares what is left by weight"
     if seen.intent:
         parts = [f"floors need {seen.reservation.cores:.3f} cores"]
@@ -211,7 +263,8 @@ def _decided(seen: _Seen, got: CpuShare, placement: Placement) -> InstanceDecisi
             reservation_cores=got.reservation_cores,
             allocation_cores=got.allocation_cores,
             io_ratio=seen.reservation.io_ratio,
-            io_generosity=_generosity(seen),
+            io_generosity=generosity,
+            batching=_batching(seen, eager=eager) if placement else (),
             vcpu_ceilings_cores=_ceilings(seen),
             placement=tuple((r, i, cpu) for (r, i), cpu in placement.get(seen.reading.uuid, {}).items()),
         ),
@@ -243,10 +296,7 @@ def _close_window(
         if one.intent is None:
             continue
         rates = windows.over(one.memory.ticks, begin, begin + WINDOW_SECONDS) if one.memory.ticks else None
-        here = Circumstances(
-            reservation_fits=one.memory.fits, baseline_latency_seconds=one.memory.baseline_latency_seconds
-        )
-        reports = tuple(r for o in one.intent.slo.objectives for r in judge(o, rates, here))
+        reports = tuple(r for o in one.intent.slo.objectives for r in judge(o, rates, _circumstances(one.memory)))
         closed.append(windows.InstanceWindow(uuid=one.reading.uuid, objectives=reports))
     return windows.Window(start_unix_seconds=start, instances=tuple(closed)), upcoming
 
@@ -265,11 +315,14 @@ def decide(
     if elapsed > 0 and all(s.rates for s in seen):
         pace = min(1.0, _OVERHEAD_PACE_PER_SECOND * elapsed)
         overhead += pace * (host.overhead_cores - overhead)
-    capacity = capacity_for_floors(replace(memory, overhead_cores=overhead), now.host.cores, settings)
-    shares = divide(capacity, [_claim(s) for s in seen])
+    measured = replace(memory, overhead_cores=overhead)
+    claims = [_claim(s) for s in seen]
+    shares = divide(capacity_for_floors(measured, now.host.cores, settings), claims)
     seen = [_with_fit(s, fits=shares[s.reading.uuid].fits) for s in seen]
     window, upcoming = _close_window(seen, now, memory.next_window_unix)
-    is_full, placement = _placed(seen, shares, now, host, memory)
+    is_full, placement, placed = _placed(seen, shares, now, host, memory)
+    one_cpu = capacity_of_one_cpu(measured, now.host.cores, settings)
+    shares = _where_placed(shares, claims, placement, placed, one_cpu)
     factor = _parent_factor(memory.parent_factor, seen, host, settings)
     decision = Decision(
         monotonic_seconds=now.monotonic_seconds,

@@ -15,7 +15,7 @@ from stella.model.slo import Metric, Objective, Slo
 SERIAL_STAGE_CORES = 0.9
 """A thread of QEMU cannot use more than one core; above this a floor cannot be promised."""
 
-GENEROSITY = 8.0
+GENEROSITY = 32.0
 _BUSY_RATIO = 0.5
 
 
@@ -60,19 +60,24 @@ def reserve(slo: Slo, costs: Mapping[Metric, UnitCost], *, vcpus: int, margin: f
     return Reservation(vcpu_cores=guest * margin, io_cores=(network[1] + block[1] + timers) * margin)
 
 
-def io_generosity(vcpu_busy_ratios: Sequence[float], *, computes: bool) -> float:
-    """The weight of an instance's I/O threads in units of what their part of its CPU needs beside all its vCPUs.
+def io_is_eager(vcpu_busy_ratios: Sequence[float], *, computes: bool) -> bool:
+    """Whether an instance's I/O threads must run at once.
 
     ``vcpu_busy_ratios``: the share of time in which each vCPU had something to do; ``computes``: it is promised CPU as well.
-    Against the vCPU that feeds it, an I/O thread must not be eager: one that runs at once for every packet does not batch (27 us
-    a packet instead of 10, and a guest of two vCPUs sent a third of what it could). So only vCPUs that are busy count. Against
-    further vCPUs that always compute it must be eager: they never sleep, and would keep it waiting for whole slices.
+    Against the vCPU that feeds it, an I/O thread must not be eager: one that runs at once for every packet or request does not
+    batch (`docs/decisions/0011`). Against further vCPUs that always compute it must be: they never sleep, and would keep it
+    waiting for whole slices.
     """
+    busy = sum(1 for busy in vcpu_busy_ratios if busy >= _BUSY_RATIO)
+    return busy > (1 if computes else 2)
+
+
+def io_generosity(vcpu_busy_ratios: Sequence[float], *, eager: bool) -> float:
+    """The weight of an instance's I/O threads in units of what their part of its CPU needs beside all its vCPUs; busy ones count."""
     if not vcpu_busy_ratios:
         return 1.0
     beside = max(1.0, sum(min(1.0, busy) for busy in vcpu_busy_ratios)) / len(vcpu_busy_ratios)
-    busy = sum(1 for busy in vcpu_busy_ratios if busy >= _BUSY_RATIO)
-    return beside * (GENEROSITY if busy > (1 if computes else 2) else 1.0)
+    return beside * (GENEROSITY if eager else 1.0)
 
 
 def serial_cores(objective: Objective, costs: Mapping[Metric, UnitCost]) -> float:

@@ -40,6 +40,14 @@ def parse_start_ticks(stat: str) -> int:
         raise InvalidText(f"no process stat: {stat[:40]!r}") from None
 
 
+def parse_scheduling(stat: str) -> int:
+    """Field 41 of /proc/PID/stat: the number of the scheduling policy, without flags."""
+    try:
+        return int(stat[stat.rindex(")") + 2 :].split()[38])
+    except (ValueError, IndexError):
+        raise InvalidText(f"no process stat: {stat[:40]!r}") from None
+
+
 def is_runnable(stat: str) -> bool:
     """Whether a thread runs or waits for a CPU: state ``R``, field 3 of /proc/PID/stat."""
     return stat.rpartition(")")[2].startswith(" R")

@@ -29,7 +29,8 @@ class RunState(enum.StrEnum):
 class ThreadReading:
     """One thread. ``run_seconds`` is its CPU time, ``wait_seconds`` the time it was runnable but not running.
 
-    ``start_ticks`` (field 22 of /proc/PID/stat) tells a thread from a later one with the same number.
+    ``start_ticks`` (field 22 of /proc/PID/stat) tells a thread from a later one with the same number. ``policy`` is that of the
+    fair scheduler (``other``, ``batch``, ``idle``); None where it is another or not known.
     """
 
     tid: int
@@ -38,6 +39,7 @@ class ThreadReading:
     index: int
     run_seconds: float
     wait_seconds: float
+    policy: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,7 @@ a timer tick is booked as debt, so the mean holds.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from stella.linux import cgroup, cpuset
+from stella.linux import cgroup, cpuset, scheduling
 from stella.model.allocation import Decision, InstanceDecision, Write
 from stella.model.snapshot import GroupReading, HostReading, InstanceReading, Quota, Role, Snapshot
 
@@ -122,6 +122,7 @@ def plan(snapshot: Snapshot, decision: Decision, originals: Mapping[str, str] | 
         inner += _inner(knobs, seen, each)
         inner += _ceilings(knobs, seen, each)
         inner += _placed(host, seen, each, knobs.originals)
+        inner += _manners(seen, each, knobs.originals)
     outer.sort(key=lambda write: int(write.value) < int(write.previous))
     inner.sort(key=lambda write: write.temporary)
     return (*writes, *outer, *inner)
@@ -194,6 +195,21 @@ def _placed(
         if cpuset.parse_cpus(value) != group.cpus:
             previous = cpuset.show_cpus(group.cpus)
             yield Write(path=path, value=value, previous=previous, reason=reason, temporary=True)
+
+
+def _manners(seen: InstanceReading, each: InstanceDecision, originals: Mapping[str, str]) -> Iterator[Write]:
+    """Which threads batch. One that somebody else made so, or that is of another scheduler, is left alone."""
+    for thread in seen.threads or ():
+        batches = thread.role in each.cpu.batching
+        path = scheduling.knob_path(seen.pid, thread.tid)
+        who = f"{each.name}: {thread.role} {thread.index}"
+        if batches and thread.policy == scheduling.OTHER:
+            value, reason = scheduling.BATCHING, f"{who} batches"
+        elif not batches and thread.policy == scheduling.BATCH and path in originals:
+            value, reason = originals[path], f"{who} runs at once again"
+        else:
+            continue
+        yield Write(path=path, value=value, previous=thread.policy or "", reason=reason)
 
 
 def _differs(now: Quota, wanted: Quota) -> bool:

@@ -5,7 +5,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stella.control.cpu import CpuClaim, divide, spread_ceiling
+from stella.control.cpu import SMALLEST_REST_RATIO, CpuClaim, LocalClaim, divide, divide_each, spread_ceiling
 from stella.control.share import Claim, grant_floors, share
 
 amounts = st.floats(0, 100, allow_nan=False)
@@ -130,3 +130,28 @@ def test_a_spread_ceiling_never_sums_to_more(ceiling: float, vcpus: list[tuple[f
     assert sum(bounds) <= ceiling + EPS
     assert all(b <= 1 + EPS for b in bounds)
     assert sum(bounds) >= min(ceiling, len(vcpus)) - EPS
+
+
+local_claims = st.lists(
+    st.builds(
+        LocalClaim,
+        uuid=st.sampled_from("abcdef"),
+        cpu=st.integers(0, 2),
+        reserved_cores=st.floats(0, 0.5),
+        weight=st.floats(0.1, 4),
+    ),
+    max_size=9,
+)
+
+
+@given(st.floats(0.5, 1), local_claims)
+def test_each_cpu_serves_its_reservations_first_and_gives_all_it_has(
+    each: float, given_claims: list[LocalClaim]
+) -> None:
+    granted = divide_each(each, given_claims)
+    for uuid, got in granted.items():
+        assert got >= sum(c.reserved_cores for c in given_claims if c.uuid == uuid) - 1e-9
+    cpus = {c.cpu for c in given_claims}
+    taken = {cpu: sum(c.reserved_cores for c in given_claims if c.cpu == cpu) for cpu in cpus}
+    most = sum(max(each, taken[cpu] + SMALLEST_REST_RATIO * each) for cpu in cpus)
+    assert abs(sum(granted.values()) - most) <= 1e-6

@@ -5,7 +5,7 @@ import pytest
 from stella.control.attribution import Circumstances, judge
 from stella.control.rates import BlockRates, CpuRates, InstanceRates, NetworkRates, StageRate
 from stella.model.attainment import Cause, Status
-from stella.model.slo import parse_slo
+from stella.model.slo import Metric, parse_slo
 from stella.model.snapshot import Role
 
 HERE = Circumstances(baseline_latency_seconds=0.0004)
@@ -134,3 +134,17 @@ def test_lost_sensor_is_unknown_never_met() -> None:
 def test_a_floor_that_does_not_fit_is_degraded() -> None:
     seen = rates(stage(Role.VCPU, 0.25, 0.7), packets=9_000)
     assert status(NET, seen, Circumstances(reservation_fits=False)) == (Status.DEGRADED, Cause.CAPACITY)
+
+
+ALTOGETHER = rates(stage(Role.VCPU, 0.0, 0.0), stage(Role.EMULATOR, 0.0, 1.0))
+"""Nothing of it ran: the main loop waits for a CPU, the vCPU for the main loop's lock."""
+
+
+def test_one_that_is_starved_altogether_asked_for_what_it_asked_before() -> None:
+    before = Circumstances(demands={Metric.NETWORK_PACKETS: 40_000.0})
+    assert status(NET, ALTOGETHER, before) == (Status.VIOLATED, Cause.CPU)
+
+
+def test_one_that_asked_for_nothing_is_not_missed_while_it_is_starved() -> None:
+    idle = Circumstances(demands={Metric.NETWORK_PACKETS: 2.0})
+    assert status(NET, ALTOGETHER, idle)[0] in (Status.NO_DEMAND, Status.SELF_LIMITED)

@@ -6,7 +6,7 @@ import pytest
 
 from stella.control.cost import HISTORY_SECONDS, Prior
 from stella.control.memory import fresh_costs, priced
-from stella.control.reservation import GENEROSITY, io_generosity
+from stella.control.reservation import GENEROSITY, io_generosity, io_is_eager
 from stella.model.slo import Metric, parse_slo
 
 PRIOR = Prior()
@@ -30,9 +30,15 @@ def test_an_slo_that_comes_later_prices_what_rests_on_the_prior_only() -> None:
 
 
 def test_io_threads_are_eager_only_against_vcpus_that_compute() -> None:
-    assert io_generosity([], computes=True) == 1.0
-    assert io_generosity([0.9], computes=True) == 1.0
-    assert io_generosity([0.9, 0.1], computes=False) == pytest.approx(0.5)  # an idle vCPU is nobody to compete with
-    assert io_generosity([0.9, 0.8], computes=False) == pytest.approx(0.85)
-    assert io_generosity([0.9, 0.8], computes=True) == pytest.approx(0.85 * GENEROSITY)
-    assert io_generosity([1.0, 1.0, 1.0, 0.2], computes=False) == pytest.approx(0.8 * GENEROSITY)
+    assert io_generosity([], eager=False) == 1.0
+    assert io_generosity([0.9], eager=False) == 1.0
+    assert io_generosity([0.9, 0.1], eager=False) == pytest.approx(0.5)  # an idle vCPU is nobody to compete with
+    assert io_generosity([0.9, 0.8], eager=False) == pytest.approx(0.85)
+    assert io_generosity([0.9, 0.8], eager=True) == pytest.approx(0.85 * GENEROSITY)
+
+
+def test_io_threads_are_eager_only_beside_vcpus_that_never_sleep() -> None:
+    assert not io_is_eager([0.9], computes=True)
+    assert not io_is_eager([0.9, 0.8], computes=False)
+    assert io_is_eager([0.9, 0.8], computes=True)
+    assert io_is_eager([1.0, 1.0, 1.0, 0.2], computes=False)

@@ -240,3 +240,30 @@ def test_without_cpusets_nothing_is_confined() -> None:
     nowhere = replace(seen, host=replace(seen.host, cpuset_mount=""))
     assert cpusets(plan(nowhere, placed(EMULATOR_ON_1))) == {}
     assert cpusets(plan(snapshot(instance("a", weight=10240)), placed(EMULATOR_ON_1))) == {}
+
+
+def policies(*, batching: tuple[Role, ...], policy: str | None, original: str | None = None) -> list[tuple[str, str]]:
+    """What is planned for the emulator's thread, which has ``policy`` now."""
+    seen = instance("a", weight=10240)
+    (thread,) = seen.threads or ()
+    seen = replace(seen, threads=(replace(thread, policy=policy),))
+    decided = decision(("a", 1.0))
+    (each,) = decided.instances
+    decided = replace(decided, instances=(replace(each, cpu=replace(each.cpu, batching=batching)),))
+    path = "/proc/7/task/7/policy"
+    writes = plan(snapshot(seen), decided, {path: original} if original else {})
+    return [(w.value, w.previous) for w in writes if w.path == path]
+
+
+def test_threads_that_serve_io_batch_and_are_given_back() -> None:
+    io = (Role.EMULATOR, Role.IOTHREAD)
+    assert policies(batching=io, policy="other") == [("batch+reset-on-fork", "other")]
+    assert policies(batching=io, policy="batch") == []
+    assert policies(batching=(Role.IOTHREAD,), policy="other") == []
+    assert policies(batching=(), policy="batch", original="other") == [("other", "batch")]
+
+
+@pytest.mark.parametrize("policy", ["batch", "idle", None])
+def test_a_policy_that_is_not_stellas_is_left_alone(policy: str | None) -> None:
+    assert policies(batching=(), policy=policy) == []
+    assert policies(batching=(Role.EMULATOR,), policy=policy) == []

@@ -1,6 +1,7 @@
 """Per-thread CPU time and wait of one instance's QEMU, from schedstat.
 
-The list of threads is read again every second and as soon as a known thread is gone; their times every pass. A descriptor
+The list of threads is read again every second and as soon as a known thread is gone; their times every pass, and
+their scheduling policy. A descriptor
 belongs to its thread, so a number that another thread took over is never read.
 
 The kernel books a wait when it *ends*. A thread of which nothing was booked since the last pass, and which is runnable now, has
@@ -9,14 +10,14 @@ waited all the time in between: that is counted at once, and taken off what the 
 
 from dataclasses import dataclass
 
-from stella.linux import process
+from stella.linux import process, scheduling
 from stella.linux.cgroup import InvalidText
 from stella.model.snapshot import Role, ThreadReading
 from stella.xgos.host_files import Gone, HostFiles, KeptFile, Unavailable
 
 REFRESH_SECONDS = 1.0
 ASLEEP_SECONDS = 3.0
-"""A thread of which nothing was booked for so long is no longer asked whether it waits."""
+"""A thread of which nothing was booked for so long, and which did not wait when last asked, is no longer asked whether it does."""
 
 
 @dataclass(slots=True)
@@ -32,6 +33,7 @@ class _Thread:
     booked_at: float = 0.0
     read_at: float = 0.0
     ahead_seconds: float = 0.0
+    waits: bool = False
 
     def book(self, run: float, wait: float, now: float) -> bool:
         """Take what the kernel has booked. True when that is nothing new, though it ran lately: then it may be waiting.
@@ -39,7 +41,7 @@ class _Thread:
         What is booked makes up for what was counted ahead.
         """
         if (run, wait) == self.booked_seconds:
-            return now - self.booked_at < ASLEEP_SECONDS
+            return self.waits or now - self.booked_at < ASLEEP_SECONDS
         self.ahead_seconds = max(0.0, self.ahead_seconds - max(0.0, wait - self.booked_seconds[1]))
         self.booked_seconds, self.booked_at = (run, wait), now
         return False
@@ -85,7 +87,9 @@ class Threads:
         for thread in self._threads.values():
             try:
                 run, wait = process.parse_schedstat(thread.file.read())
-                if thread.book(run, wait, now) and process.is_runnable(self._files.read(f"{thread.directory}/stat")):
+                may_wait = thread.book(run, wait, now)
+                thread.waits = may_wait and process.is_runnable(self._files.read(f"{thread.directory}/stat"))
+                if thread.waits:
                     thread.ahead_seconds += now - thread.read_at
             except Gone:
                 if skip_gone:
@@ -102,6 +106,7 @@ class Threads:
                     index=thread.index,
                     run_seconds=run,
                     wait_seconds=wait + thread.ahead_seconds,
+                    policy=self._policy(thread) if thread.role is not Role.VHOST else None,
                 )
             )
         if not found:
@@ -121,6 +126,13 @@ class Threads:
         vhosts = [thread for thread in self._threads.values() if thread.role is Role.VHOST]
         for index, thread in enumerate(vhosts):
             thread.index = index
+
+    def _policy(self, thread: _Thread) -> str | None:
+        """That of the fair scheduler which it has now; None for any other."""
+        try:
+            return scheduling.plain(self._files.read(f"{thread.directory}/{scheduling.KNOB}"))
+        except Unavailable:
+            return None
 
     def _known(self, thread: _Thread | None) -> _Thread | None:
         """A thread that is still the one it was, under the role that is now known of it."""

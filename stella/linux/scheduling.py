@@ -1,0 +1,51 @@
+"""Scheduling policies of threads, as text that can be kept in a journal and set again.
+
+The knob has no file: Stella names it ``/proc/PID/task/TID/policy`` and reaches it by sched_getscheduler(2) and
+sched_setscheduler(2). Only the fair policies are known here; a thread of any other (real-time, deadline) is left alone.
+"""
+
+import os
+
+from stella.linux.cgroup import InvalidText
+
+KNOB = "policy"
+OTHER, BATCH = "other", "batch"
+_RESET = "+reset-on-fork"
+_NUMBERS = {OTHER: os.SCHED_OTHER, BATCH: os.SCHED_BATCH, "idle": os.SCHED_IDLE}
+
+
+def show_policy(number: int) -> str:
+    """``other``, ``batch`` or ``idle``, with ``+reset-on-fork`` where threads that it starts begin as ``other``."""
+    plain = number & ~os.SCHED_RESET_ON_FORK
+    for name, known in _NUMBERS.items():
+        if plain == known:
+            return name + (_RESET if number != plain else "")
+    raise InvalidText(f"no policy of the fair scheduler: {number}")
+
+
+def parse_policy(text: str) -> int:
+    """The number for sched_setscheduler(2)."""
+    name = text.removesuffix(_RESET)
+    if name not in _NUMBERS:
+        raise InvalidText(f"no policy of the fair scheduler: {text[:40]!r}")
+    return _NUMBERS[name] | (os.SCHED_RESET_ON_FORK if text.endswith(_RESET) else 0)
+
+
+def plain(text: str) -> str:
+    """The policy alone."""
+    return text.removesuffix(_RESET)
+
+
+BATCHING = BATCH + _RESET
+"""What Stella sets: a thread that QEMU starts later must not inherit it unseen."""
+
+
+def knob_path(pid: int, tid: int) -> str:
+    """The knob of one thread."""
+    return f"/proc/{pid}/task/{tid}/{KNOB}"
+
+
+def is_knob(path: str) -> bool:
+    """Whether a path names such a knob."""
+    words = path.split("/")
+    return len(words) == 6 and words[1] == "proc" and words[3] == "task" and words[4].isdigit() and words[5] == KNOB
