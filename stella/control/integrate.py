@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from stella.control import feedback as loop
 from stella.control import placement as packing
-from stella.control import windows
+from stella.control import squeeze, windows
 from stella.control.attribution import Circumstances, judge
 from stella.control.cost import learn_all
 from stella.control.cpu import CpuClaim, CpuShare, LocalClaim, divide, divide_each, spread_ceiling
@@ -153,15 +153,17 @@ def _claim(seen: _Seen) -> CpuClaim:
     )
 
 
-def _ceilings(seen: _Seen) -> tuple[float | None, ...]:
-    """The bound of each vCPU, by index, from a CPU ceiling over all of them; empty without one."""
+def _ceilings(seen: _Seen, squeezed_cores: float | None) -> tuple[float | None, ...]:
+    """The bound of each vCPU, by index, from a bound over all of them: asked for, or for the neighbours' sake; empty without one."""
     objective = seen.intent.slo.objective(Metric.CPU) if seen.intent else None
-    if objective is None or objective.ceiling is None or seen.rates is None or seen.rates.cpu is None:
+    asked = objective.ceiling if objective else None
+    ceiling = min((c for c in (asked, squeezed_cores) if c is not None), default=None)
+    if ceiling is None or seen.rates is None or seen.rates.cpu is None:
         return ()
     vcpus = {s.index: s for s in seen.rates.cpu.stages if s.role is Role.VCPU}
     used = [vcpus[i].run_ratio if i in vcpus else 0.0 for i in range(seen.reading.vcpus)]
     throttled = [vcpus[i].throttled_ratio if i in vcpus else 0.0 for i in range(seen.reading.vcpus)]
-    return tuple(spread_ceiling(objective.ceiling, used, throttled))
+    return tuple(spread_ceiling(ceiling, used, throttled))
 
 
 def _io_manner(seen: _Seen) -> tuple[bool, float]:
@@ -243,11 +245,39 @@ def _where_placed(
     return {u: replace(s, allocation_cores=granted.get(u, s.allocation_cores)) for u, s in shares.items()}
 
 
-def _decided(seen: _Seen, got: CpuShare, placement: Placement) -> InstanceDecision:
+def _used_lately(seen: _Seen) -> float:
+    """CPU of an instance over the last second, in cores."""
+    ticks = [t for t in seen.memory.ticks if t.cpu and t.end_seconds > seen.memory.ticks[-1].end_seconds - 1.0]
+    seconds = sum(t.seconds for t in ticks)
+    return sum(t.cpu.cores() * t.seconds for t in ticks if t.cpu) / seconds if seconds > 0 else 0.0
+
+
+def _squeezed(
+    seen: list[_Seen], shares: Mapping[str, CpuShare], placement: Placement, before: Mapping[str, float]
+) -> Mapping[str, float]:
+    """Who of those that are promised nothing is bounded, and to how many cores."""
+    cpus = {uuid: set(stages.values()) for uuid, stages in placement.items()}
+    owed = [cpus.get(s.reading.uuid, set()) for s in seen if s.memory.feedback.debt_seconds > squeeze.OWED_SECONDS]
+    neighbours = [
+        squeeze.Neighbour(
+            uuid=s.reading.uuid,
+            allocation_cores=shares[s.reading.uuid].allocation_cores,
+            used_cores=_used_lately(s),
+            owed_beside=any(cpus[s.reading.uuid] & there for there in owed),
+        )
+        for s in seen
+        if s.intent is None and not s.frozen and s.reading.uuid in cpus
+    ]
+    return squeeze.squeezed(neighbours, before)
+
+
+def _decided(seen: _Seen, got: CpuShare, placement: Placement, squeezed_cores: float | None) -> InstanceDecision:
     cpu = seen.rates.cpu if seen.rates else None
     state = seen.memory.feedback
     eager, generosity = _io_manner(seen)
     reason = "no SLO: shares what is left by weight"
+    if squeezed_cores is not None:
+        reason += f", bounded to {squeezed_cores:.3f} cores: it had more while a promise beside it was missed"
     if seen.intent:
         parts = [f"floors need {seen.reservation.cores:.3f} cores"]
         if state.debt_seconds > 0 or state.gain > 0:
@@ -265,7 +295,7 @@ def _decided(seen: _Seen, got: CpuShare, placement: Placement) -> InstanceDecisi
             io_ratio=seen.reservation.io_ratio,
             io_generosity=generosity,
             batching=_batching(seen, eager=eager) if placement else (),
-            vcpu_ceilings_cores=_ceilings(seen),
+            vcpu_ceilings_cores=_ceilings(seen, squeezed_cores),
             placement=tuple((r, i, cpu) for (r, i), cpu in placement.get(seen.reading.uuid, {}).items()),
         ),
         usage_cores=cpu.cores() if cpu else 0.0,
@@ -323,12 +353,13 @@ def decide(
     is_full, placement, placed = _placed(seen, shares, now, host, memory)
     one_cpu = capacity_of_one_cpu(measured, now.host.cores, settings)
     shares = _where_placed(shares, claims, placement, placed, one_cpu)
+    bounds = _squeezed(seen, shares, placement, memory.squeezed)
     factor = _parent_factor(memory.parent_factor, seen, host, settings)
     decision = Decision(
         monotonic_seconds=now.monotonic_seconds,
         wall_seconds=now.wall_seconds,
         host=host,
-        instances=tuple(_decided(s, shares[s.reading.uuid], placement) for s in seen),
+        instances=tuple(_decided(s, shares[s.reading.uuid], placement, bounds.get(s.reading.uuid)) for s in seen),
         parent_weight_factor=factor,
     )
     return (
@@ -343,6 +374,7 @@ def decide(
             parent_factor=factor,
             full=is_full,
             placement=placement,
+            squeezed=bounds,
             next_window_unix=upcoming,
         ),
     )

@@ -57,6 +57,7 @@ class Memory:
     parent_factor: float = 1.0
     full: bool = False
     placement: Placement = field(default_factory=dict)
+    squeezed: Mapping[str, float] = field(default_factory=dict)
     next_window_unix: float | None = None
 
 
