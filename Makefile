@@ -1,5 +1,6 @@
 # Two commands do all: `make demo` runs the demonstration, `make test` passes the tests. Both set up what they need.
 SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
 PYTHON := .venv/bin/python
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 

@@ -4,19 +4,19 @@ The knob has no file: Stella names it ``/proc/PID/task/TID/policy`` and reaches 
 sched_setscheduler(2). Only the fair policies are known here; a thread of any other (real-time, deadline) is left alone.
 """
 
-import os
-
 from stella.linux.cgroup import InvalidText
 
 KNOB = "policy"
 OTHER, BATCH = "other", "batch"
 _RESET = "+reset-on-fork"
-_NUMBERS = {OTHER: os.SCHED_OTHER, BATCH: os.SCHED_BATCH, "idle": os.SCHED_IDLE}
+_NUMBERS = {OTHER: 0, BATCH: 3, "idle": 5}
+_RESET_FLAG = 0x40000000
+"""As in the kernel's include/uapi/linux/sched.h."""
 
 
 def show_policy(number: int) -> str:
     """``other``, ``batch`` or ``idle``, with ``+reset-on-fork`` where threads that it starts begin as ``other``."""
-    plain = number & ~os.SCHED_RESET_ON_FORK
+    plain = number & ~_RESET_FLAG
     for name, known in _NUMBERS.items():
         if plain == known:
             return name + (_RESET if number != plain else "")
@@ -28,7 +28,7 @@ def parse_policy(text: str) -> int:
     name = text.removesuffix(_RESET)
     if name not in _NUMBERS:
         raise InvalidText(f"no policy of the fair scheduler: {text[:40]!r}")
-    return _NUMBERS[name] | (os.SCHED_RESET_ON_FORK if text.endswith(_RESET) else 0)
+    return _NUMBERS[name] | (_RESET_FLAG if text.endswith(_RESET) else 0)
 
 
 def plain(text: str) -> str:

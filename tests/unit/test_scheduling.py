@@ -30,6 +30,11 @@ def test_text_and_number_are_the_same_thing(number: int) -> None:
     assert scheduling.parse_policy(scheduling.show_policy(number)) == number
 
 
+def test_the_numbers_are_the_kernels() -> None:
+    found = [scheduling.parse_policy(name) for name in ("other", "batch", "idle", "other+reset-on-fork")]
+    assert found == [os.SCHED_OTHER, os.SCHED_BATCH, os.SCHED_IDLE, os.SCHED_RESET_ON_FORK]
+
+
 def test_other_schedulers_are_not_known() -> None:
     with pytest.raises(InvalidText):
         scheduling.show_policy(os.SCHED_FIFO)
