@@ -4,7 +4,7 @@ SHELL := /bin/bash
 PYTHON := .venv/bin/python
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: setup demo test check figures format docs-generated clean
+.PHONY: setup demo test check figures format clean
 
 setup:
 	@scripts/setup.sh

@@ -19,7 +19,9 @@ STARVED_RATIO = 0.08
 
 _QUEUE_NEVER_EMPTY = 0.7
 _LOCK_STEP_BUSY = 1.05
-_HARDLY_RAN = 0.01
+_HARDLY_RAN_RATIO = 0.01
+"""A pipeline that ran for less than this share of the time does not tell what it could do."""
+_MOSTLY_WAITED_RATIO = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,9 +91,9 @@ def of_io(metric: Metric, direction: Direction, rates: InstanceRates, usage: flo
     if not (saturated or queued or dropped > 0):
         return Demand(asked=False, value=usage, limit=None, starved_ratio=starved)
     running = max((s.run_ratio for s in pipeline), default=0.0)
-    if running < _HARDLY_RAN and starved > 0.5:
+    if running < _HARDLY_RAN_RATIO and starved > _MOSTLY_WAITED_RATIO:
         return Demand(asked=True, value=usage + dropped, limit=full, starved_ratio=starved, known=False)
-    potential = usage / max(running, 0.01)
+    potential = usage / max(running, _HARDLY_RAN_RATIO)
     limit = max(pipeline, key=lambda s: s.run_ratio, default=None)
     return Demand(asked=True, value=max(potential, usage + dropped), limit=limit, starved_ratio=starved)
 

@@ -82,7 +82,7 @@ def _squeezed(
 def _parent_factor(factor: float, seen: list[Seen], host: HostUsage, settings: Settings) -> float:
     """The weight of all instances against the host's own work: raised while a floor lacks CPU that the host's work takes."""
     owed = max((s.memory.feedback.debt_seconds for s in seen), default=0.0)
-    if owed > 0.1 and host.overhead_cores > settings.host_reserved_cores + 0.1 * host.cores:
+    if owed > squeeze.OWED_SECONDS and host.overhead_cores > settings.host_reserved_cores + 0.1 * host.cores:
         return min(_LARGEST_PARENT_FACTOR, factor * 1.5)
     return max(1.0, factor * 0.99)
 

@@ -34,7 +34,8 @@ class InstanceMemory:
     """What is remembered of one instance from tick to tick.
 
     It counts as active until ``active_until_seconds`` (monotonic): the kernel books a thread's waiting when it ends, so one that
-    is starved altogether looks idle for a while, and must not lose its share for it.
+    is starved altogether looks idle for a while, and must not lose its share for it. ``demands`` is what it asked of each metric
+    with a floor when it last ran at all, in the metric's base unit.
     """
 
     costs: Mapping[Metric, UnitCost]
@@ -49,7 +50,10 @@ class InstanceMemory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
-    """What is remembered from tick to tick. ``next_window_unix`` is the start of the first window not yet judged."""
+    """What is remembered from tick to tick. ``next_window_unix`` is the start of the first window not yet judged.
+
+    ``squeezed``: the bound of each neighbour that has one, in cores.
+    """
 
     previous: Snapshot | None = None
     instances: Mapping[str, InstanceMemory] = field(default_factory=dict)

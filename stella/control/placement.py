@@ -35,7 +35,10 @@ _KEPT_IF_WITHIN_CORES = 0.06
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """One instance that wants CPU now: ``cores`` is what it may and will use, ``stages`` each stage's part of it (sum 1)."""
+    """One instance that wants CPU now: ``stages`` holds each stage's part of it (sum 1).
+
+    ``cores``: of what it wants, its reservation if it is promised something, else its allocation.
+    """
 
     uuid: str
     cores: float

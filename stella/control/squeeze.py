@@ -2,7 +2,7 @@
 
 Weights are the first means and mostly the only one. They fail where a neighbour that never sleeps shares a CPU with a promised
 instance that does: the kernel looks at who should run every 4 ms (at 250 Hz), so it keeps the CPU for that long whenever the other
-has slept for a moment, and gets a third of the CPU for a fiftieth of the weight (`docs/decisions/0012`). Such a one gets a quota
+has slept for a moment: it got about 0.4 of a CPU for a fiftieth of the weight (`docs/decisions/0012`). Such a one gets a quota
 of what it is entitled to while it presses against it. The quota goes when the host has idle time again, and the guard lifts it.
 """
 

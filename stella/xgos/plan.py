@@ -7,7 +7,8 @@ writes one file. Inside the instance the emulator and each iothread get, beside 
 
 times a generosity that the control law chooses (see `stella.control.reservation.io_generosity`). It is never below the default.
 
-Quotas. libvirt has no group for all vCPUs together, so a ceiling over n vCPUs is spread over them anew each tick. Such a spread
+Quotas, for a ceiling or a squeeze. libvirt has no group for all vCPUs together, so a bound over n vCPUs is spread over them
+anew each tick. Such a spread
 goes stale when nobody renews it: these writes are temporary, and the guard lifts them. Emulator, iothread and instance groups
 never get one: a throttled main loop holds up everything. The period is 50 ms: a vCPU stands still for less than that, a tick of
 250 ms holds five, and a quota stays above the kernel's 1 ms down to 2 % of a core; the scheduler's overrun of up to

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -50,7 +51,7 @@ def test_only_its_own_paths_are_its_knobs(path: str) -> None:
     assert scheduling.is_knob("/proc/1/task/1/policy")
 
 
-def test_it_is_set_journalled_and_restored(sleeper: subprocess.Popen[bytes], tmp_path: object) -> None:
+def test_it_is_set_journalled_and_restored(sleeper: subprocess.Popen[bytes], tmp_path: Path) -> None:
     files, path = HostFiles(), scheduling.knob_path(sleeper.pid, sleeper.pid)
     journal = Journal.load(f"{tmp_path}/journal")
     journal.record(files, [Write(path=path, value=scheduling.BATCHING, previous="other", reason="test")])
@@ -62,14 +63,15 @@ def test_it_is_set_journalled_and_restored(sleeper: subprocess.Popen[bytes], tmp
     assert os.sched_getscheduler(sleeper.pid) == os.SCHED_OTHER
 
 
-def test_another_thread_of_the_same_number_is_not_restored(sleeper: subprocess.Popen[bytes], tmp_path: object) -> None:
+def test_another_thread_of_the_same_number_is_not_restored(
+    sleeper: subprocess.Popen[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     files, path = HostFiles(), scheduling.knob_path(sleeper.pid, sleeper.pid)
     journal = Journal.load(f"{tmp_path}/journal")
     journal.record(files, [Write(path=path, value=scheduling.BATCHING, previous="other", reason="test")])
-    text = journal.path and open(journal.path, encoding="utf-8").read()  # noqa: SIM115, PTH123
-    assert str(files.identity(path)) in text
+    assert str(files.identity(path)) in Path(journal.path).read_text(encoding="utf-8")
     os.sched_setscheduler(sleeper.pid, os.SCHED_BATCH, os.sched_param(0))
-    files.identity = lambda _: 1  # type: ignore[method-assign]  # it began at another moment
+    monkeypatch.setattr(files, "identity", lambda _: 1)  # it began at another moment
     (restored,) = release(files, journal)
     assert restored.gone
     assert os.sched_getscheduler(sleeper.pid) == os.SCHED_BATCH
