@@ -12,7 +12,7 @@ from pathlib import Path
 from stella.linux import cgroup
 from stella.model.snapshot import InstanceReading, Snapshot
 from stella.xgos.host_files import HostFiles, Unavailable
-from stella.xgos.senses import open_senses
+from stella.xgos.sensing.sensors import open_sensors
 
 
 def _save(directory: Path, path: str, text: str) -> None:
@@ -66,9 +66,9 @@ def main() -> int:
         print(__doc__, file=sys.stderr)
         return 2
     directory = Path(sys.argv[1])
-    senses = open_senses(uri=sys.argv[2] if len(sys.argv) == 3 else "qemu:///system")
-    senses.wait_ready(10.0)
-    snapshot = senses.sense()
+    sensors = open_sensors(uri=sys.argv[2] if len(sys.argv) == 3 else "qemu:///system")
+    sensors.wait_ready(10.0)
+    snapshot = sensors.sense()
     files = HostFiles()
     mounts = [line for line in files.read("/proc/self/mountinfo").splitlines() if " - cgroup" in line]
     _save(directory, "/proc/self/mountinfo", "".join(f"{line}\n" for line in mounts))
@@ -85,7 +85,7 @@ def main() -> int:
         for link in instance.links or ()
     }
     _save(directory, "/links.json", json.dumps(links, indent=1) + "\n")
-    senses.close()
+    sensors.close()
     return 0
 
 

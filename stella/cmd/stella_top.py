@@ -16,8 +16,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from stella.xgos.client import DEFAULT_SOCKET, Client, RequestRefused, Unreachable
-from stella.xgos.present import plain, show, show_cores, show_ratio
+from stella.xgos.local_api.client import DEFAULT_SOCKET, Client, RequestRefused, Unreachable
+from stella.xgos.local_api.format import plain, show, show_cores, show_ratio
 
 _STYLES = {
     "MET": "green",

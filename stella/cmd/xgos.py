@@ -15,10 +15,10 @@ from typing import NoReturn
 import stella
 from stella.cmd import xgos_slo
 from stella.model.slo import InvalidSlo
-from stella.xgos import present
-from stella.xgos.client import DEFAULT_SOCKET, Client, RequestRefused, Unreachable
-from stella.xgos.config import DEFAULT_PATH, InvalidConfig, Mode, Options, load_config
-from stella.xgos.requests import one_line
+from stella.xgos.local_api import format as fmt
+from stella.xgos.local_api.client import DEFAULT_SOCKET, Client, RequestRefused, Unreachable
+from stella.xgos.local_api.requests import one_line
+from stella.xgos.process.config import DEFAULT_PATH, InvalidConfig, Mode, Options, load_config
 
 USAGE, UNREACHABLE, INTERRUPTED = 2, 3, 130
 
@@ -72,9 +72,9 @@ def _run_agent(options: argparse.Namespace) -> int:
         config = replace(config, mode=Mode(options.mode))
     if not options.root.is_dir():
         raise InvalidConfig("--root", f"{options.root}: is no directory")
-    from stella.xgos import agent  # noqa: PLC0415  # the other commands need neither the loop nor libvirt
+    from stella.xgos.process import main  # noqa: PLC0415  # the other commands need neither the loop nor libvirt
 
-    return agent.run(
+    return main.run(
         config,
         Options(
             once=getattr(options, "once", False),
@@ -94,16 +94,16 @@ def _ask(options: argparse.Namespace) -> str:
         case "events":
             keys = {"instance": options.instance} if options.instance else {}
             found = client.violations(open=options.open, **keys)
-            return json.dumps(found, indent=2) if as_json else present.violations_text(found)
+            return json.dumps(found, indent=2) if as_json else fmt.violations_text(found)
         case "instances":
             instances = client.instances()
-            shown = "\n\n".join(present.instance_text(instance) for instance in instances)
+            shown = "\n\n".join(fmt.instance_text(instance) for instance in instances)
             return json.dumps(instances, indent=2) if as_json else shown or "no instances"
         case "calibrate":
             priors = client.ask("calibrate")["priors"]
-            return json.dumps(priors, indent=2) if as_json else present.table(("PRIOR", "VALUE"), list(priors.items()))
+            return json.dumps(priors, indent=2) if as_json else fmt.table(("PRIOR", "VALUE"), list(priors.items()))
     status = client.status()
-    return json.dumps(status, indent=2) if as_json else present.status_text(status)
+    return json.dumps(status, indent=2) if as_json else fmt.status_text(status)
 
 
 def _fail(code: int, line: str) -> int:

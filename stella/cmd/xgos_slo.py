@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from stella.model.slo import InvalidSlo, Metric, parse_slo
-from stella.xgos import present
-from stella.xgos.client import Client, RequestRefused
+from stella.xgos.local_api import format as fmt
+from stella.xgos.local_api.client import Client, RequestRefused
 
 _OPTIONS: dict[str, tuple[Metric, str, str]] = {
     "--cpu": (Metric.CPU, "floor", "guaranteed CPU, such as 20%% (of one core) or 1.5cores"),
@@ -141,24 +141,24 @@ def run(options: argparse.Namespace, client: Client) -> str:
             return json.dumps(answer, indent=2) if as_json else _accepted(options.instance, answer)
         case "show":
             instance = client.show(options.instance)
-            return json.dumps(instance, indent=2) if as_json else present.instance_text(instance)
+            return json.dumps(instance, indent=2) if as_json else fmt.instance_text(instance)
     instances = client.ask("slo.list")["instances"]
-    return json.dumps(instances, indent=2) if as_json else present.list_text(instances)
+    return json.dumps(instances, indent=2) if as_json else fmt.list_text(instances)
 
 
 def _accepted(instance: str, answer: Mapping[str, Any]) -> str:
     would = "would be " if answer.get("dry_run") else ""
     if answer["slo"] is None:
-        return f"{present.plain(instance)}: SLO {would}withdrawn"
+        return f"{fmt.plain(instance)}: SLO {would}withdrawn"
     estimated = " (estimated: the host's priors, no history yet)" if answer.get("estimated") else ""
     promised = ", ".join(
-        f"{metric} {key} {present.show(keys[key], metric) if key != 'weight' else format(keys[key], 'g')}"
+        f"{metric} {key} {fmt.show(keys[key], metric) if key != 'weight' else format(keys[key], 'g')}"
         for metric, keys in answer["slo"].items()
         for key in ("floor", "ceiling", "target", "weight")
         if key in keys
     )
     reserved = f"{answer['reserved_cpu_cores']:.2f} cores of CPU {would}reserved{estimated}"
-    return f"{present.plain(instance)}: {promised}; {reserved}; generation {answer['generation']}"
+    return f"{fmt.plain(instance)}: {promised}; {reserved}; generation {answer['generation']}"
 
 
 def refusal(error: RequestRefused) -> str:
@@ -166,6 +166,6 @@ def refusal(error: RequestRefused) -> str:
     option = option_of(error.field)
     line = f"{option}: {error}" if option else str(error)
     if error.largest:
-        largest = ", ".join(f"{metric} {present.show(value, metric)}" for metric, value in error.largest.items())
+        largest = ", ".join(f"{metric} {fmt.show(value, metric)}" for metric, value in error.largest.items())
         line += f" (largest that would fit: {largest})"
     return line

@@ -1,4 +1,4 @@
-"""Does it fit? An SLO is accepted only if the host can hold it beside what is already promised.
+"""Does it fit? An SLO is accepted only if the host can hold it beside what is already guaranteed.
 
 "No" names the resource and, for each floor, the largest value that would fit with the others as asked. It must fit twice: into
 what the host can give in all, and, since an instance runs whole on one CPU while the host is full (`placement`), onto a CPU.
@@ -37,10 +37,10 @@ def _with_floor(slo: Slo, metric: Metric, floor: float | None) -> Slo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Room:
+class HostCapacity:
     """What a host has to promise: ``capacity_cores`` on all of its ``cpus``, ``one_cpu_cores`` on any of them.
 
-    ``held``: what is promised to others already, (cores with margin, number of vCPUs) each.
+    ``held``: what is guaranteed to others already, (cores with margin, number of vCPUs) each.
     """
 
     capacity_cores: float
@@ -50,10 +50,10 @@ class Room:
 
     @property
     def free_cores(self) -> float:
-        """What is not promised yet."""
+        """What is not guaranteed yet."""
         return max(0.0, self.capacity_cores - sum(cores for cores, _ in self.held))
 
-    def packs(self, cores: float, vcpus: int, *, margin: float) -> bool:
+    def fits_one_cpu(self, cores: float, vcpus: int, *, margin: float) -> bool:
         """Whether a CPU carries it besides what is held there: without the margin, which is for when costs rise.
 
         Where costs did rise and the CPUs are overfull already, what does not make it worse is let in.
@@ -86,7 +86,7 @@ def _largest(slo: Slo, objective: Objective, costs: Mapping[Metric, UnitCost], *
     return low
 
 
-def admit(slo: Slo, costs: Mapping[Metric, UnitCost], *, vcpus: int, margin: float, room: Room) -> Answer:
+def admit(slo: Slo, costs: Mapping[Metric, UnitCost], *, vcpus: int, margin: float, room: HostCapacity) -> Answer:
     """Answer whether ``slo`` fits into ``room``, which is what is left for floors after the host's own needs."""
 
     def need(asked: Slo) -> float:
@@ -94,7 +94,7 @@ def admit(slo: Slo, costs: Mapping[Metric, UnitCost], *, vcpus: int, margin: flo
 
     def fits(asked: Slo) -> bool:
         cores = need(asked)
-        return cores <= room.free_cores + _EPSILON and room.packs(cores, vcpus, margin=margin)
+        return cores <= room.free_cores + _EPSILON and room.fits_one_cpu(cores, vcpus, margin=margin)
 
     needed = need(slo)
     estimated = any(costs[o.metric].estimated for o in io_floors(slo))

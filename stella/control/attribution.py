@@ -1,4 +1,4 @@
-"""One objective, judged over a tick or a window: its status, and the cause where it was missed.
+"""One objective, evaluated over a tick or a window: its status, and the cause where it was missed.
 
 The cause is the largest part of the shortfall: what CPU wait took, what block latency above the unloaded baseline took, what was
 dropped or queued on the network. What is left over is the instance's own limit. CPU wait is subtracted first, since a
@@ -17,8 +17,8 @@ from stella.model.snapshot import Role
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Circumstances:
-    """What else bears on the judgement.
+class EvaluationContext:
+    """What else bears on the evaluation.
 
     ``reservation_fits`` is False when the host could not grant the whole reservation. ``baseline_latency_seconds`` is the
     lowest mean latency lately seen on its disks (None: unknown). ``demands``: what it asked for when it last ran at all, by metric.
@@ -42,7 +42,7 @@ def _unknown(objective: Objective, kind: str, value: float) -> ObjectiveReport:
 
 
 def _missed(
-    objective: Objective, floor: float, got: float, wanted: asking.Demand, rates: InstanceRates, here: Circumstances
+    objective: Objective, floor: float, got: float, wanted: asking.Demand, rates: InstanceRates, here: EvaluationContext
 ) -> tuple[Status, Cause | None]:
     """The status of a floor that was not reached, and its cause."""
     if not wanted.asked:
@@ -66,7 +66,7 @@ def _missed(
 
 
 def _shortfalls(
-    objective: Objective, got: float, wanted: asking.Demand, rates: InstanceRates, here: Circumstances
+    objective: Objective, got: float, wanted: asking.Demand, rates: InstanceRates, here: EvaluationContext
 ) -> dict[Cause, float]:
     """How much of the metric each cause took, in its base unit."""
     found = {Cause.CPU: 0.0}
@@ -86,7 +86,7 @@ def _shortfalls(
     return found
 
 
-def judge(objective: Objective, rates: InstanceRates | None, here: Circumstances) -> tuple[ObjectiveReport, ...]:
+def evaluate(objective: Objective, rates: InstanceRates | None, here: EvaluationContext) -> tuple[ObjectiveReport, ...]:
     """The reports of one objective: one for each of floor, ceiling and target that it has (a bare weight promises nothing)."""
     kinds = [(k, v) for k in ("floor", "ceiling", "target") if (v := getattr(objective, k)) is not None]
     if rates is None:
@@ -95,7 +95,7 @@ def judge(objective: Objective, rates: InstanceRates | None, here: Circumstances
     reports = []
     for kind, stated in kinds:
         if kind == "target":
-            reports.append(_judge_latency(objective, stated, got, rates, here))
+            reports.append(_evaluate_latency(objective, stated, got, rates, here))
             continue
         if got is None or rates.cpu is None:
             reports.append(_unknown(objective, kind, stated))
@@ -130,8 +130,8 @@ def judge(objective: Objective, rates: InstanceRates | None, here: Circumstances
     return tuple(reports)
 
 
-def _judge_latency(
-    objective: Objective, target: float, got: float | None, rates: InstanceRates, here: Circumstances
+def _evaluate_latency(
+    objective: Objective, target: float, got: float | None, rates: InstanceRates, here: EvaluationContext
 ) -> ObjectiveReport:
     """A latency target: the mean over the interval; no operations, no demand."""
     if rates.block is None:

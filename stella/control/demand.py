@@ -1,6 +1,6 @@
 """Did the instance ask? From waiting threads and full queues to demand: what it would use if nothing held it back.
 
-*Wait while runnable is demand that was not served.* It is judged per thread, the worst stage counting: under QEMU's global lock
+*Wait while runnable is demand that was not served.* It is evaluated per thread, the worst stage counting: under QEMU's global lock
 the other threads sleep meanwhile, and a sum would hide it. A thread that also sleeps has finished what it was given: its demand
 is what it used, however long it waited for it.
 """

@@ -20,7 +20,7 @@ _GAIN_PER_SECOND_OF_DEBT = 1.0
 _GAIN_DECAY_PER_SECOND = 0.03
 LARGEST_GAIN = 0.6
 AIM_RATIO = 1.05
-"""A floor is aimed at a little above itself: what is judged in whole windows must not lie on the line."""
+"""A floor is aimed at a little above itself: what is evaluated in whole windows must not lie on the line."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,7 +33,7 @@ class Settings:
 class InstanceMemory:
     """What is remembered of one instance from tick to tick.
 
-    It counts as active until ``active_until_seconds`` (monotonic): the kernel books a thread's waiting when it ends, so one that
+    It counts as active until ``active_until_seconds`` (monotonic): the kernel stores a thread's waiting when it ends, so one that
     is starved altogether looks idle for a while, and must not lose its share for it. ``demands`` is what it asked of each metric
     with a floor when it last ran at all, in the metric's base unit.
     """
@@ -50,9 +50,9 @@ class InstanceMemory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
-    """What is remembered from tick to tick. ``next_window_unix`` is the start of the first window not yet judged.
+    """What is remembered from tick to tick. ``next_window_unix`` is the start of the first window not yet evaluated.
 
-    ``squeezed``: the bound of each neighbour that has one, in cores.
+    ``throttled``: the bound of each neighbour that has one, in cores.
     """
 
     previous: Snapshot | None = None
@@ -61,7 +61,7 @@ class Memory:
     parent_factor: float = 1.0
     full: bool = False
     placement: Placement = field(default_factory=dict)
-    squeezed: Mapping[str, float] = field(default_factory=dict)
+    throttled: Mapping[str, float] = field(default_factory=dict)
     next_window_unix: float | None = None
 
 
@@ -93,7 +93,7 @@ def remembered(memory: Memory, uuid: str, prior: Prior, slo: Slo | None = None) 
 
 
 def capacity_for_floors(memory: Memory, cores: int, settings: Settings) -> float:
-    """CPU that may be promised on this host, in cores: capacity without what the host's own work takes or is reserved for it."""
+    """CPU that may be guaranteed on this host, in cores: capacity without what the host's own work takes or is reserved for it."""
     capacity = min(float(cores), settings.capacity_cores or float(cores))
     return max(0.0, capacity - _taken_by_the_host(memory, settings))
 

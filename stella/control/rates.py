@@ -12,7 +12,7 @@ from stella.model.snapshot import DiskReading, InstanceReading, LinkReading, Rol
 class StageRate:
     """One thread: the shares of wall time in which it ran, was runnable but waited, and was held by a quota (each 0 to 1).
 
-    The kernel books a wait when it ends: ``overhang_ratio`` is what was booked beyond the length of the interval, in units of
+    The kernel stores a wait when it ends: ``overhang_ratio`` is what was booked beyond the length of the interval, in units of
     it, and belongs to the time before.
     """
 

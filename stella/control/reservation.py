@@ -13,9 +13,9 @@ from stella.control.cost import UnitCost
 from stella.model.slo import Metric, Objective, Slo
 
 SERIAL_STAGE_CORES = 0.9
-"""A thread of QEMU cannot use more than one core; above this a floor cannot be promised."""
+"""A thread of QEMU cannot use more than one core; above this a floor cannot be guaranteed."""
 
-GENEROSITY = 32.0
+IO_WEIGHT_FACTOR = 32.0
 _BUSY_RATIO = 0.5
 
 
@@ -60,11 +60,11 @@ def reserve(slo: Slo, costs: Mapping[Metric, UnitCost], *, vcpus: int, margin: f
     return Reservation(vcpu_cores=guest * margin, io_cores=(network[1] + block[1] + timers) * margin)
 
 
-def io_is_eager(vcpu_busy_ratios: Sequence[float], *, computes: bool) -> bool:
+def io_has_priority(vcpu_busy_ratios: Sequence[float], *, computes: bool) -> bool:
     """Whether an instance's I/O threads must run at once.
 
-    ``vcpu_busy_ratios``: the share of time in which each vCPU had something to do; ``computes``: it is promised CPU as well.
-    Against the vCPU that feeds it, an I/O thread must not be eager: one that runs at once for every packet or request does not
+    ``vcpu_busy_ratios``: the share of time in which each vCPU had something to do; ``computes``: it is guaranteed CPU as well.
+    Against the vCPU that feeds it, an I/O thread must not have priority: one that runs at once for every packet or request does not
     batch (`docs/decisions/0011`). Against further vCPUs that always compute it must be: they never sleep, and would keep it
     waiting for whole slices.
     """
@@ -72,12 +72,12 @@ def io_is_eager(vcpu_busy_ratios: Sequence[float], *, computes: bool) -> bool:
     return busy > (1 if computes else 2)
 
 
-def io_generosity(vcpu_busy_ratios: Sequence[float], *, eager: bool) -> float:
+def io_weight_factor(vcpu_busy_ratios: Sequence[float], *, io_priority: bool) -> float:
     """The weight of an instance's I/O threads in units of what their part of its CPU needs beside all its vCPUs; busy ones count."""
     if not vcpu_busy_ratios:
         return 1.0
     beside = max(1.0, sum(min(1.0, busy) for busy in vcpu_busy_ratios)) / len(vcpu_busy_ratios)
-    return beside * (GENEROSITY if eager else 1.0)
+    return beside * (IO_WEIGHT_FACTOR if io_priority else 1.0)
 
 
 def serial_cores(objective: Objective, costs: Mapping[Metric, UnitCost]) -> float:

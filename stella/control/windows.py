@@ -12,7 +12,7 @@ from stella.model.snapshot import Role
 Rates = TypeVar("Rates", NetworkRates, BlockRates)
 
 GRACE_SECONDS = 0.65
-"""A window is judged this long after its end, so that readings that come late (block statistics) are in."""
+"""A window is evaluated this long after its end, so that readings that come late (block statistics) are in."""
 
 _SMALLEST_COVERAGE_RATIO = 0.8
 
@@ -112,7 +112,7 @@ def over(ticks: Sequence[InstanceRates], start_seconds: float, end_seconds: floa
 
 
 def due(next_start_unix: float | None, now_unix: float) -> tuple[float | None, int | None]:
-    """Which window is to be judged now: (start of the next one, start of the one that is due or None).
+    """Which window is to be evaluated now: (start of the next one, start of the one that is due or None).
 
     After a gap (the agent was stopped) the windows in between are passed over: nobody saw them.
     """

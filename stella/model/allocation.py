@@ -46,7 +46,7 @@ class CpuAllocation:
 
     ``reservation_cores`` is set aside for its floors. ``allocation_cores`` is its share of the host when everybody wants more
     than there is: weights are made from it. ``io_ratio`` (0 to 1) is the part of the instance's CPU that its emulator and
-    iothread groups are entitled to before its vCPUs; ``io_generosity`` multiplies the weight that this needs beside all vCPUs.
+    iothread groups are entitled to before its vCPUs; ``io_weight_factor`` multiplies the weight that this needs beside all vCPUs.
     Threads whose role is in ``batching`` do not interrupt, when they wake, whoever runs: they hand each other more at once.
     ``vcpu_ceilings_cores`` bounds each vCPU (None: no bound). ``placement`` confines stages while the host is full: role, index,
     and the CPU's number (empty: anywhere).
@@ -55,7 +55,7 @@ class CpuAllocation:
     reservation_cores: float
     allocation_cores: float
     io_ratio: float
-    io_generosity: float = 1.0
+    io_weight_factor: float = 1.0
     batching: tuple[Role, ...] = ()
     vcpu_ceilings_cores: tuple[float | None, ...] = ()
     placement: tuple[tuple[Role, int, int], ...] = ()

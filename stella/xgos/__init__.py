@@ -1,1 +1,1 @@
-"""The node agent: senses, decides through stella.control, and touches the machine."""
+"""The node agent: sensors, decides through stella.control, and touches the machine."""

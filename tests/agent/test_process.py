@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from stella.xgos.actuation.journal import Entry, current_boot, show_journal
 from stella.xgos.host_files import HostFiles
-from stella.xgos.journal import Entry, current_boot, show_journal
 
 from .conftest import HOSTS, REPOSITORY, xgos
 

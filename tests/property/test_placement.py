@@ -22,16 +22,16 @@ def an_item(draw: st.DrawFn, uuid: str) -> Item:
     return Item(
         uuid=uuid,
         cores=draw(st.floats(0.03, 3.0)),
-        promised=draw(st.booleans()),
+        guaranteed=draw(st.booleans()),
         stages={stage: part / sum(parts) for stage, part in zip(stages, parts, strict=True)},
     )
 
 
 @st.composite
 def some_items(draw: st.DrawFn) -> list[Item]:
-    """At least one of them is promised something: else nothing is placed."""
+    """At least one of them is guaranteed something: else nothing is placed."""
     first, *others = [draw(an_item(f"i{n}")) for n in range(draw(st.integers(1, 6)))]
-    return [replace(first, promised=True), *others]
+    return [replace(first, guaranteed=True), *others]
 
 
 hosts = st.sets(st.integers(0, 20), min_size=2, max_size=8).map(sorted)
@@ -91,17 +91,17 @@ def test_a_placement_on_a_cpu_that_went_off_line_is_not_kept(cpus: list[int], it
 
 def test_a_small_promised_instance_stays_whole_beside_its_neighbours() -> None:
     stages: dict[Stage, float] = {(Role.VCPU, 0): 0.5, (Role.EMULATOR, 0): 0.5}
-    items = [Item(uuid=u, cores=0.6, promised=True, stages=stages) for u in "ab"]
-    hog = Item(uuid="hog", cores=0.8, promised=False, stages={(Role.VCPU, n): 0.5 for n in range(2)})
+    items = [Item(uuid=u, cores=0.6, guaranteed=True, stages=stages) for u in "ab"]
+    hog = Item(uuid="hog", cores=0.8, guaranteed=False, stages={(Role.VCPU, n): 0.5 for n in range(2)})
     placement = place((0, 1), [hog, *items], {})
     assert [set(placement[u].values()) for u in "ab"] == [{0}, {1}]
     assert set(placement["hog"].values()) == {0, 1}
 
 
 def test_nothing_is_placed_where_there_is_no_choice_or_no_promise() -> None:
-    item = Item(uuid="a", cores=0.5, promised=True, stages={(Role.VCPU, 0): 1.0})
+    item = Item(uuid="a", cores=0.5, guaranteed=True, stages={(Role.VCPU, 0): 1.0})
     assert place((3,), [item], {}) == {} and place((), [item], {}) == {}
-    assert place((0, 1), [replace(item, promised=False)], {"a": {(Role.VCPU, 0): 1}}) == {}
+    assert place((0, 1), [replace(item, guaranteed=False)], {"a": {(Role.VCPU, 0): 1}}) == {}
 
 
 def test_full_has_hysteresis() -> None:

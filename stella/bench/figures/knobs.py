@@ -11,7 +11,7 @@ from typing import Any
 from stella.bench.figures.probes import PeriodicProbe, Probe
 from stella.bench.lab.laboratory import Lab
 from stella.bench.policies import Policy
-from stella.xgos.reservation import GROUP_NAME
+from stella.xgos.process.own_group import GROUP_NAME
 
 RESTRAINTS = ("cpu.cfs_quota_us", "cpu.cfs_period_us", "cpu.max")
 WEIGHTS = ("cpu.shares", "cpu.weight")

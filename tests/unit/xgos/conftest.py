@@ -32,12 +32,12 @@ from stella.model.snapshot import (
     ThreadReading,
 )
 from stella.model.wire import Json
-from stella.xgos.config import Mode
-from stella.xgos.history import History
-from stella.xgos.intent import IntentStore
-from stella.xgos.line_log import LineWriter
-from stella.xgos.port import Accepted, AgentCounters, Published, Refused, SloChange
-from stella.xgos.violations import ViolationLog
+from stella.xgos.accounting.history import History
+from stella.xgos.accounting.line_log import LineWriter
+from stella.xgos.accounting.violations import ViolationLog
+from stella.xgos.intents.store import IntentStore
+from stella.xgos.local_api.agent_api import Accepted, AgentCounters, Published, Refused, SloChange
+from stella.xgos.process.config import Mode
 
 NOW = 1_790_000_000
 VM1, VM2, TWIN = (f"00000000-0000-4000-8000-00000000000{n}" for n in "123")

@@ -1,0 +1,130 @@
+"""One instance in one tick: what its readings taught, how its objectives stand, and what its floors need."""
+
+from dataclasses import dataclass, replace
+
+from stella.control import feedback as loop
+from stella.control.attribution import EvaluationContext, evaluate
+from stella.control.cost import learn_all
+from stella.control.demand import STARVED_RATIO, cpu_demand_cores
+from stella.control.memory import InstanceMemory, Memory, Settings, fresh_costs, priced
+from stella.control.rates import InstanceRates, instance_rates
+from stella.control.reservation import Reservation, reserve
+from stella.model.allocation import Intent, ObjectiveReport
+from stella.model.attainment import Status
+from stella.model.slo import Direction
+from stella.model.snapshot import InstanceReading, Role, RunState, Snapshot
+
+_KEPT_TICKS_SECONDS = 3.5
+ACTIVE_CORES = 0.03
+_ACTIVE_LINGER_SECONDS = 1.5
+_STALE_BLOCK_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceState:
+    """One instance in this tick, on its way through the law."""
+
+    reading: InstanceReading
+    intent: Intent | None
+    memory: InstanceMemory
+    rates: InstanceRates | None
+    reports: tuple[ObjectiveReport, ...]
+    reservation: Reservation
+    frozen: bool
+
+
+def _baseline(known: float | None, rates: InstanceRates) -> float | None:
+    """The unloaded latency: the lowest lately seen, CPU wait taken off, let rise by 2 % a second so that it is forgotten."""
+    latency = rates.block.mean_latency_seconds(Direction.BOTH) if rates.block else None
+    if latency is None:
+        return known
+    worst = rates.cpu.worst(Role.IOTHREAD, Role.EMULATOR) if rates.cpu else None
+    clean = latency * (1.0 - (worst.starved_ratio if worst else 0.0))
+    return clean if known is None else min(clean, known * (1.0 + 0.02 * rates.seconds))
+
+
+def _observe(
+    reading: InstanceReading, before: Snapshot, now: Snapshot, known: InstanceMemory
+) -> tuple[InstanceMemory, InstanceRates | None]:
+    """What this tick taught about one instance, and its rates (block rates carried on while they are fresh)."""
+    old = before.instance(reading.uuid)
+    rates = instance_rates(old, reading, before.monotonic_seconds, now.monotonic_seconds) if old else None
+    if rates is None:
+        return replace(known, ticks=()), None
+    horizon = now.monotonic_seconds - _KEPT_TICKS_SECONDS
+    ticks = (*(t for t in known.ticks if t.end_seconds >= horizon), rates)
+    block = rates.block if rates.block is not None else known.block
+    age = now.monotonic_seconds - (reading.disks_monotonic_seconds or 0.0)
+    if reading.disks_monotonic_seconds is None or age > _STALE_BLOCK_SECONDS:
+        block = None
+    memory = replace(
+        known,
+        ticks=ticks,
+        block=block,
+        costs=learn_all(known.costs, rates) if reading.state is RunState.RUNNING else known.costs,
+        active_until_seconds=_active_until(known, rates),
+        baseline_latency_seconds=_baseline(known.baseline_latency_seconds, rates),
+    )
+    return memory, replace(rates, block=block)
+
+
+def _active_until(known: InstanceMemory, rates: InstanceRates) -> float:
+    if rates.cpu is None or cpu_demand_cores(rates.cpu) <= ACTIVE_CORES:
+        return known.active_until_seconds
+    return rates.end_seconds + _ACTIVE_LINGER_SECONDS
+
+
+def _attained(reports: tuple[ObjectiveReport, ...]) -> float | None:
+    """usage / floor of the worst floor that was asked for; None when none was."""
+    ratios = [
+        r.usage / r.value
+        for r in reports
+        if r.kind == "floor" and r.usage is not None and r.value > 0
+        and r.status in (Status.MET, Status.VIOLATED, Status.DEGRADED)
+    ]  # fmt: skip
+    return min(ratios, default=None)
+
+
+def starved_ratio(rates: InstanceRates | None) -> float:
+    """Of its worst stage; 0 while nothing is known."""
+    worst = rates.cpu.worst() if rates and rates.cpu else None
+    return worst.starved_ratio if worst else 0.0
+
+
+def evaluation_context(known: InstanceMemory) -> EvaluationContext:
+    """What bears on the evaluation of its objectives."""
+    return EvaluationContext(
+        reservation_fits=known.fits,
+        baseline_latency_seconds=known.baseline_latency_seconds,
+        demands=known.demands,
+    )
+
+
+def instance_state(
+    reading: InstanceReading, intent: Intent | None, before: Snapshot, now: Snapshot, memory: Memory, settings: Settings
+) -> InstanceState:
+    """Look at one instance: rates, costs, reports of its objectives, feedback and reservation, in this order."""
+    slo = intent.slo if intent else None
+    known = memory.instances.get(reading.uuid) or InstanceMemory(costs=fresh_costs(settings.prior, slo))
+    if slo:
+        known = replace(known, costs=priced(known.costs, settings.prior, slo))
+    known, rates = _observe(reading, before, now, known)
+    reports = tuple(r for o in slo.objectives for r in evaluate(o, rates, evaluation_context(known))) if slo else ()
+    asked = {r.metric: r.demand for r in reports if r.kind == "floor" and r.demand is not None}
+    known = replace(known, demands={**known.demands, **asked})
+    frozen = reading.state is not RunState.RUNNING or rates is None or rates.cpu is None
+    reservation = Reservation(vcpu_cores=0.0, io_cores=0.0)
+    if slo:
+        reservation = reserve(slo, known.costs, vcpus=reading.vcpus, margin=settings.margin)
+        if not frozen and rates is not None:
+            starved = starved_ratio(rates) >= STARVED_RATIO
+            state = loop.step(known.feedback, attained_ratio=_attained(reports), starved=starved, seconds=rates.seconds)
+            known = replace(known, feedback=state)
+    return InstanceState(reading, intent, known, rates, reports, reservation, frozen)
+
+
+def used_lately(state: InstanceState) -> float:
+    """CPU of an instance over the last second, in cores."""
+    ticks = [t for t in state.memory.ticks if t.cpu and t.end_seconds > state.memory.ticks[-1].end_seconds - 1.0]
+    seconds = sum(t.seconds for t in ticks)
+    return sum(t.cpu.cores() * t.seconds for t in ticks if t.cpu) / seconds if seconds > 0 else 0.0

@@ -1,0 +1,167 @@
+"""One tick: (snapshot, intents, memory) -> (decision, memory). Pure: time comes with the snapshot, and nothing is read or written.
+
+The order is the control law's: rates -> cost -> evaluation -> feedback -> reservation -> division of the host -> allocations.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from stella.control import best_effort_throttle, windows
+from stella.control import placement as packing
+from stella.control.attribution import evaluate
+from stella.control.cpu import CpuClaim, CpuShare, LocalClaim, divide, divide_each
+from stella.control.instance import claim, decided, item
+from stella.control.instance_state import InstanceState, evaluation_context, instance_state, used_lately
+from stella.control.memory import Memory, Settings, capacity_for_floors, capacity_of_one_cpu
+from stella.control.placement import Item, Placement
+from stella.control.rates import host_usage
+from stella.model.allocation import Decision, HostUsage, Intent
+from stella.model.attainment import WINDOW_SECONDS
+from stella.model.snapshot import Snapshot
+
+_OVERHEAD_PACE_PER_SECOND = 0.2
+_LARGEST_PARENT_FACTOR = 16.0
+
+
+def _placed(
+    states: list[InstanceState], shares: Mapping[str, CpuShare], now: Snapshot, host: HostUsage, memory: Memory
+) -> tuple[bool, Placement, list[Item]]:
+    """Whether the host is full, the placement while it is, and of what."""
+    is_full = packing.full(memory.full, host.busy_cores / max(host.cores, 1.0)) and now.host.cpuset_mount != ""
+    if not is_full:
+        return False, {}, []
+    items = [found for s in states if (found := item(s, shares[s.reading.uuid]))]
+    here = {s.reading.uuid for s in states}
+    previous = {uuid: stages for uuid, stages in memory.placement.items() if uuid in here}
+    return True, packing.place(now.host.cpus, items, previous), items
+
+
+def _where_placed(
+    shares: Mapping[str, CpuShare],
+    claims: Sequence[CpuClaim],
+    placement: Placement,
+    items: Sequence[Item],
+    one_cpu: float,
+) -> Mapping[str, CpuShare]:
+    """The shares once it is known who runs where; those of the instances that are not placed stay."""
+    weights = {one.uuid: one.weight for one in claims}
+    local = [
+        LocalClaim(
+            uuid=one.uuid,
+            cpu=placement[one.uuid][stage],
+            reserved_cores=shares[one.uuid].reservation_cores * part,
+            weight=weights[one.uuid] * part,
+        )
+        for one in items
+        if one.uuid in placement
+        for stage, part in one.stages.items()
+    ]
+    granted = divide_each(one_cpu, local)
+    return {u: replace(s, allocation_cores=granted.get(u, s.allocation_cores)) for u, s in shares.items()}
+
+
+def _throttled_neighbours(
+    states: list[InstanceState], shares: Mapping[str, CpuShare], placement: Placement, before: Mapping[str, float]
+) -> Mapping[str, float]:
+    """Which best-effort instances are bounded, and to how many cores."""
+    cpus = {uuid: set(stages.values()) for uuid, stages in placement.items()}
+    owed = [
+        cpus.get(s.reading.uuid, set())
+        for s in states
+        if s.memory.feedback.debt_seconds > best_effort_throttle.OWED_SECONDS
+    ]
+    neighbours = [
+        best_effort_throttle.Neighbour(
+            uuid=s.reading.uuid,
+            allocation_cores=shares[s.reading.uuid].allocation_cores,
+            used_cores=used_lately(s),
+            owed_beside=any(cpus[s.reading.uuid] & there for there in owed),
+        )
+        for s in states
+        if s.intent is None and not s.frozen and s.reading.uuid in cpus
+    ]
+    return best_effort_throttle.throttled(neighbours, before)
+
+
+def _parent_factor(factor: float, states: list[InstanceState], host: HostUsage, settings: Settings) -> float:
+    """The weight of all instances against the host's own work: raised while a floor lacks CPU that the host's work takes."""
+    owed = max((s.memory.feedback.debt_seconds for s in states), default=0.0)
+    if (
+        owed > best_effort_throttle.OWED_SECONDS
+        and host.overhead_cores > settings.host_reserved_cores + 0.1 * host.cores
+    ):
+        return min(_LARGEST_PARENT_FACTOR, factor * 1.5)
+    return max(1.0, factor * 0.99)
+
+
+def _close_window(
+    states: list[InstanceState], now: Snapshot, next_window_unix: float | None
+) -> tuple[windows.Window | None, float | None]:
+    upcoming, start = windows.due(next_window_unix, now.wall_seconds)
+    if start is None:
+        return None, upcoming
+    begin = now.monotonic_seconds - (now.wall_seconds - start)
+    closed = []
+    for one in states:
+        if one.intent is None:
+            continue
+        rates = windows.over(one.memory.ticks, begin, begin + WINDOW_SECONDS) if one.memory.ticks else None
+        reports = tuple(
+            r for o in one.intent.slo.objectives for r in evaluate(o, rates, evaluation_context(one.memory))
+        )
+        closed.append(windows.InstanceWindow(uuid=one.reading.uuid, objectives=reports))
+    return windows.Window(start_unix_seconds=start, instances=tuple(closed)), upcoming
+
+
+def decide(
+    now: Snapshot, intents: Mapping[str, Intent], memory: Memory, settings: Settings
+) -> tuple[Decision, windows.Window | None, Memory]:
+    """Decide one tick. Returns the decision, the window that closed (if one did), and what to remember."""
+    before = memory.previous or now
+    states = [instance_state(r, intents.get(r.uuid), before, now, memory, settings) for r in now.instances]
+    used = sum(s.rates.cpu.cores() for s in states if s.rates and s.rates.cpu)
+    host = host_usage(before, now, used)
+    # the first tick sees the agent's own start: begin with what is reserved for the host, and approach what is measured
+    overhead = settings.host_reserved_cores if memory.overhead_cores is None else memory.overhead_cores
+    elapsed = now.monotonic_seconds - before.monotonic_seconds
+    if elapsed > 0 and all(s.rates for s in states):
+        pace = min(1.0, _OVERHEAD_PACE_PER_SECOND * elapsed)
+        overhead += pace * (host.overhead_cores - overhead)
+    measured = replace(memory, overhead_cores=overhead)
+    claims = [claim(s) for s in states]
+    shares = divide(capacity_for_floors(measured, now.host.cores, settings), claims)
+    states = [_with_fit(s, fits=shares[s.reading.uuid].fits) for s in states]
+    window, upcoming = _close_window(states, now, memory.next_window_unix)
+    is_full, placement, placed = _placed(states, shares, now, host, memory)
+    one_cpu = capacity_of_one_cpu(measured, now.host.cores, settings)
+    shares = _where_placed(shares, claims, placement, placed, one_cpu)
+    bounds = _throttled_neighbours(states, shares, placement, memory.throttled)
+    factor = _parent_factor(memory.parent_factor, states, host, settings)
+    decision = Decision(
+        monotonic_seconds=now.monotonic_seconds,
+        wall_seconds=now.wall_seconds,
+        host=host,
+        instances=tuple(decided(s, shares[s.reading.uuid], placement, bounds.get(s.reading.uuid)) for s in states),
+        parent_weight_factor=factor,
+    )
+    return (
+        decision,
+        window,
+        Memory(
+            previous=now,
+            # one that has a guarantee and not sensed now (stopped, libvirt away) keeps what was learned of it
+            instances={u: m for u, m in memory.instances.items() if u in intents}
+            | {s.reading.uuid: s.memory for s in states},
+            overhead_cores=overhead,
+            parent_factor=factor,
+            full=is_full,
+            placement=placement,
+            throttled=bounds,
+            next_window_unix=upcoming,
+        ),
+    )
+
+
+def _with_fit(state: InstanceState, *, fits: bool) -> InstanceState:
+    """The same instance with what this tick's division taught."""
+    return replace(state, memory=replace(state.memory, fits=fits))

@@ -1,0 +1,1 @@
+"""Accounting: windows, history, violations, and the files they are kept in."""

@@ -1,1 +1,0 @@
-"""Actuators: each writes one kind of knob, and nothing else."""

@@ -1,0 +1,180 @@
+"""The agent's configuration: a TOML file into one frozen value. Every wrong key is one line that names it."""
+
+import enum
+import math
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+DEFAULT_PATH = Path("/etc/stella/xgos.toml")
+
+
+class InvalidConfig(ValueError):
+    """The configuration cannot be; ``field`` names the key (or the file), the message is one line for a person."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(f"{field}: {message}")
+        self.field = field
+
+
+class Mode(enum.StrEnum):
+    """``observe`` senses, evaluates and reports but changes nothing; ``enforce`` acts."""
+
+    OBSERVE = "observe"
+    ENFORCE = "enforce"
+
+
+class LogLevel(enum.StrEnum):
+    """How much is logged."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """What the agent is told by its operator; `etc/xgos.toml` explains each key.
+
+    ``capacity_cpu_cores`` 0 means all cores of the host. ``reservation_margin_ratio`` multiplies every reservation.
+    ``metrics_listen`` and ``slo_file`` are off when empty. ``run_directory`` holds the journal, which is stored within a tick.
+    """
+
+    mode: Mode = Mode.OBSERVE
+    tick_milliseconds: int = 250
+    libvirt_uri: str = "qemu:///system"
+    state_directory: Path = Path("/var/lib/xgos")
+    run_directory: Path = Path("/run/xgos")
+    socket: Path = Path("/run/xgos/xgos.sock")
+    socket_group: str = "stella"
+    metrics_listen: str = "127.0.0.1:9817"
+    slo_file: str = ""
+    host_reserved_cpu_cores: float = 0.1
+    capacity_cpu_cores: float = 0.0
+    reservation_margin_ratio: float = 1.1
+    log_level: LogLevel = LogLevel.INFO
+
+    @property
+    def metrics_address(self) -> tuple[str, int] | None:
+        """Host and port of the metrics server; None when it is off."""
+        return parse_listen("metrics_listen", self.metrics_listen) if self.metrics_listen else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What one run is told on its command line. ``root`` stands before every path of the host's own trees (/proc, /sys)."""
+
+    once: bool = False
+    dry_run: bool = False
+    release: bool = False
+    root: Path = Path("/")
+
+
+def parse_listen(field: str, text: str) -> tuple[str, int]:
+    """``127.0.0.1:9817`` or ``[::1]:9817``. Raises `InvalidConfig`."""
+    host, colon, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not colon or not host or not (port.isascii() and port.isdigit()) or not 0 <= int(port[:6]) <= 65535:
+        raise InvalidConfig(field, "must be ADDRESS:PORT, such as 127.0.0.1:9817")
+    return host, int(port)
+
+
+def _text(field: str, value: object) -> str:
+    if not isinstance(value, str) or any(ord(c) < 32 for c in value):
+        raise InvalidConfig(field, "must be text")
+    return value
+
+
+def _listen(field: str, value: object) -> str:
+    text = _text(field, value)
+    if text:
+        parse_listen(field, text)
+    return text
+
+
+def _path(field: str, value: object) -> Path:
+    path = Path(_text(field, value))
+    if not path.is_absolute():
+        raise InvalidConfig(field, "must be an absolute path")
+    return path
+
+
+def _optional_path(field: str, value: object) -> str:
+    text = _text(field, value)
+    return str(_path(field, text)) if text else ""
+
+
+def _between(low: float, high: float) -> Callable[[str, object], float]:
+    def read(field: str, value: object) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise InvalidConfig(field, f"must be a number from {low:g} to {high:g}")
+        if not low <= value <= high:
+            raise InvalidConfig(field, f"must be a number from {low:g} to {high:g}")
+        return float(value)
+
+    return read
+
+
+def _whole(low: int, high: int) -> Callable[[str, object], int]:
+    def read(field: str, value: object) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise InvalidConfig(field, f"must be a whole number from {low} to {high}")
+        return value
+
+    return read
+
+
+def _one_of(kind: type[enum.StrEnum]) -> Callable[[str, object], enum.StrEnum]:
+    def read(field: str, value: object) -> enum.StrEnum:
+        if not isinstance(value, str) or value not in list(kind):
+            raise InvalidConfig(field, f"must be one of {', '.join(kind)}")
+        return kind(value)
+
+    return read
+
+
+_READERS: Mapping[str, Callable[[str, object], object]] = {
+    "mode": _one_of(Mode),
+    "tick_milliseconds": _whole(100, 5000),
+    "libvirt_uri": _text,
+    "state_directory": _path,
+    "run_directory": _path,
+    "socket": _path,
+    "socket_group": _text,
+    "metrics_listen": _listen,
+    "slo_file": _optional_path,
+    "host_reserved_cpu_cores": _between(0.0, 1024.0),
+    "capacity_cpu_cores": _between(0.0, 4096.0),
+    "reservation_margin_ratio": _between(1.0, 2.0),
+    "log_level": _one_of(LogLevel),
+}
+assert set(_READERS) == {f.name for f in fields(Config)}
+
+
+def parse_config(text: str) -> Config:
+    """Read the TOML text. Raises `InvalidConfig` that names the first wrong key."""
+    try:
+        keys = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidConfig("config", f"is not TOML: {' '.join(str(error).split())}") from None
+    unknown = sorted(key for key in keys if key not in _READERS)
+    if unknown:
+        raise InvalidConfig(" ".join(unknown[0].split())[:60], f"unknown key (there are: {', '.join(_READERS)})")
+    values = {key: _READERS[key](key, value) for key, value in keys.items()}
+    return Config(**values)  # type: ignore[arg-type]  # each reader returns its field's type
+
+
+def load_config(path: Path | None) -> Config:
+    """Read the file; without ``path`` the default one, and the defaults where that does not exist. Raises `InvalidConfig`."""
+    if path is None and not DEFAULT_PATH.exists():
+        return Config()
+    path = path or DEFAULT_PATH
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InvalidConfig("config", f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise InvalidConfig("config", f"{path}: is not UTF-8") from None
+    return parse_config(text)

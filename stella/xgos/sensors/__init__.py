@@ -1,1 +1,0 @@
-"""Sensors: each reads one kind of thing and says whether it could."""

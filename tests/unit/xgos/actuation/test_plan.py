@@ -1,0 +1,269 @@
+"""From decisions to knobs: what is written, what is not, and in which order."""
+
+import math
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stella.linux import cgroup
+from stella.model.allocation import CpuAllocation, Decision, HostUsage, InstanceDecision, Write
+from stella.model.snapshot import (
+    GroupReading,
+    HostReading,
+    InstanceReading,
+    Quota,
+    Role,
+    RunState,
+    Snapshot,
+    ThreadReading,
+)
+from stella.xgos.actuation.plan import INSTANCE_DEADBAND_RATIO, QUOTA_PERIOD_US, plan, weight_per_core
+
+NO_QUOTA = Quota(quota_us=None, period_us=100_000)
+MOUNT = "/sys/fs/cgroup/cpu"
+
+
+def group(
+    path: str, role: Role | None = None, index: int = 0, weight: int = 1024, quota: Quota = NO_QUOTA
+) -> GroupReading:
+    return GroupReading(path=path, role=role, index=index, weight=weight, quota=quota, throttled_seconds=0.0)
+
+
+def instance(
+    name: str = "a", *, vcpus: int = 2, weight: int = 1024, version: int = 1, quota: Quota = NO_QUOTA
+) -> InstanceReading:
+    inner = 1024 if version == 1 else 100
+    own = f"/machine/{name}"
+    thread = ThreadReading(tid=7, start_ticks=5, role=Role.EMULATOR, index=0, run_seconds=0, wait_seconds=0)
+    return InstanceReading(
+        uuid=name,
+        name=name,
+        pid=7,
+        state=RunState.RUNNING,
+        vcpus=vcpus,
+        iothreads=1,
+        threads=(thread,),
+        links=(),
+        disks=(),
+        disks_monotonic_seconds=None,
+        groups=(
+            group(own, weight=weight),
+            *(group(f"{own}/vcpu{n}", Role.VCPU, n, inner, quota) for n in range(vcpus)),
+            group(f"{own}/emulator", Role.EMULATOR, 0, inner),
+            group(f"{own}/iothread1", Role.IOTHREAD, 1, inner),
+        ),
+    )
+
+
+def snapshot(*instances: InstanceReading, version: int = 1, cores: int = 2, parent_weight: int = 1024) -> Snapshot:
+    host = HostReading(
+        cores=cores,
+        busy_seconds=0,
+        idle_seconds=0,
+        softirq_seconds=0,
+        steal_seconds=0,
+        cgroup_version=version,
+        cgroup_mount=MOUNT,
+        parents=(group("/machine", weight=parent_weight),),
+    )
+    return Snapshot(monotonic_seconds=1, wall_seconds=1, host=host, instances=instances)
+
+
+def decision(
+    *allocations: tuple[str, float],
+    io_ratio: float = 0.0,
+    ceilings: tuple[float | None, ...] = (),
+    frozen: bool = False,
+    factor: float | None = None,
+) -> Decision:
+    return Decision(
+        monotonic_seconds=1,
+        wall_seconds=1,
+        host=HostUsage(cores=2, busy_cores=0, instances_cores=0, overhead_cores=0, softirq_cores=0, steal_cores=0),
+        instances=tuple(
+            InstanceDecision(
+                uuid=name,
+                name=name,
+                managed=True,
+                frozen=frozen,
+                cpu=CpuAllocation(
+                    reservation_cores=0, allocation_cores=cores, io_ratio=io_ratio, vcpu_ceilings_cores=ceilings
+                ),
+                usage_cores=0,
+                demand_cores=0,
+                starved_ratio=0,
+                objectives=(),
+                reason="",
+            )
+            for name, cores in allocations
+        ),
+        parent_weight_factor=factor,
+    )
+
+
+def by_path(writes: tuple[Write, ...]) -> dict[str, str]:
+    assert all(write.value != write.previous and write.reason for write in writes)
+    return {write.path.removeprefix(MOUNT): write.value for write in writes}
+
+
+def test_weights_keep_the_ratio_of_allocations() -> None:
+    found = by_path(plan(snapshot(instance("a"), instance("b")), decision(("a", 1.5), ("b", 0.25))))
+    assert found == {"/machine/a/cpu.shares": "15360", "/machine/b/cpu.shares": "2560"}
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@given(cores=st.integers(1, 512), parts=st.lists(st.floats(0.01, 1.0), min_size=1, max_size=5))
+def test_weights_stay_in_range_and_in_order(version: int, cores: int, parts: list[float]) -> None:
+    files = cgroup.files(version)
+    names = [f"i{n}" for n in range(len(parts))]
+    seen = snapshot(*(instance(name, version=version, weight=7777) for name in names), version=version, cores=cores)
+    found = by_path(plan(seen, decision(*((name, part * cores) for name, part in zip(names, parts, strict=True)))))
+    weights = [int(found.get(f"/machine/{name}/{files.weight}", "7777")) for name in names]
+    assert all(files.smallest_weight <= weight <= files.largest_weight for weight in weights)
+    for a, b, part_a, part_b in zip(weights, weights[1:], parts, parts[1:], strict=False):
+        assert a == b or (a < b) == (part_a < part_b) or math.isclose(a, b, rel_tol=2 * INSTANCE_DEADBAND_RATIO)
+    assert weight_per_core(files, cores) * cores <= files.largest_weight * 1.001
+
+
+def test_noise_writes_nothing() -> None:
+    assert plan(snapshot(instance("a", weight=10240)), decision(("a", 1.015))) == ()
+    assert plan(snapshot(instance("a", weight=10240)), decision(("a", 1.05)))
+
+
+def test_a_plan_carried_out_plans_nothing_more() -> None:
+    seen = instance("a", weight=10240, quota=Quota(quota_us=25_000, period_us=QUOTA_PERIOD_US))
+    assert plan(snapshot(seen), decision(("a", 1.0), ceilings=(0.5, 0.5))) == ()
+
+
+def test_io_groups_can_take_their_part_beside_busy_vcpus() -> None:
+    found = by_path(plan(snapshot(instance("a", weight=10240, vcpus=4)), decision(("a", 1.0), io_ratio=0.5)))
+    for inner in ("emulator", "iothread1"):
+        weight = int(found[f"/machine/a/{inner}/cpu.shares"])
+        assert weight / (weight + 4 * 1024) >= 0.5
+    assert plan(snapshot(instance("a", weight=10240)), decision(("a", 1.0), io_ratio=0.0)) == ()
+    full = by_path(plan(snapshot(instance("a", weight=5000, version=2), version=2), decision(("a", 1.0), io_ratio=1.0)))
+    assert int(full["/machine/a/emulator/cpu.weight"]) <= 10_000
+
+
+def test_quotas_only_on_vcpus_and_temporary() -> None:
+    writes = plan(snapshot(instance("a", weight=10240)), decision(("a", 1.0), ceilings=(0.75, None)))
+    assert [(w.path.removeprefix(MOUNT), w.value, w.temporary) for w in writes] == [
+        ("/machine/a/vcpu0/cpu.cfs_period_us", "50000", True),
+        ("/machine/a/vcpu0/cpu.cfs_quota_us", "37500", True),
+    ]
+    (write,) = plan(snapshot(instance("a", weight=2500, version=2), version=2), decision(("a", 1.0), ceilings=(0.001,)))
+    assert (write.value, write.previous, write.temporary) == ("1000 50000", "max 100000", True)
+
+
+def test_an_administrators_quota_is_never_exceeded_and_comes_back() -> None:
+    admin = Quota(quota_us=30_000, period_us=100_000)
+    quota, period = f"{MOUNT}/machine/a/vcpu0/cpu.cfs_quota_us", f"{MOUNT}/machine/a/vcpu0/cpu.cfs_period_us"
+    seen = snapshot(instance("a", vcpus=1, weight=10240, quota=admin))
+    assert by_path(plan(seen, decision(("a", 1.0), ceilings=(0.8,))))["/machine/a/vcpu0/cpu.cfs_quota_us"] == "15000"
+    ours = snapshot(instance("a", vcpus=1, weight=10240, quota=Quota(quota_us=15_000, period_us=50_000)))
+    originals = {quota: "30000", period: "100000"}
+    back = plan(ours, decision(("a", 1.0), ceilings=(None,)), originals)
+    assert [(w.path, w.value, w.temporary) for w in back] == [(period, "100000", False), (quota, "30000", False)]
+    assert plan(seen, decision(("a", 1.0), ceilings=()), originals) == ()
+    assert plan(seen, decision(("a", 1.0))) == ()  # a quota that was never ours is left alone
+
+
+def test_frozen_unseen_and_unread_instances_get_nothing() -> None:
+    assert plan(snapshot(instance("a")), decision(("a", 2.0), frozen=True, ceilings=(0.1,))) == ()
+    assert plan(snapshot(), decision(("a", 2.0))) == ()
+
+
+def test_parents_first_then_gains_then_losses() -> None:
+    seen = snapshot(instance("a", weight=20000), instance("b", weight=100))
+    writes = plan(seen, decision(("a", 0.1), ("b", 1.0), factor=4.0))
+    assert [w.path.removeprefix(MOUNT) for w in writes] == [
+        "/machine/cpu.shares",
+        "/machine/b/cpu.shares",
+        "/machine/a/cpu.shares",
+    ]
+    assert writes[0].value == "4096"
+
+
+ON_TWO = "/sys/fs/cgroup/cpuset"
+
+
+def confined(*cpus: int, name: str = "a") -> Snapshot:
+    """An instance whose inner groups may run on ``cpus``, on a host with cpusets."""
+    seen = instance(name, weight=10240)
+    groups = tuple(replace(g, cpus=cpus if g.role else None) for g in seen.groups or ())
+    host = snapshot(replace(seen, groups=groups))
+    return replace(host, host=replace(host.host, cpuset_mount=ON_TWO, cpus=(0, 1)))
+
+
+def placed(*placement: tuple[Role, int, int], frozen: bool = False) -> Decision:
+    decided = decision(("a", 1.0), frozen=frozen)
+    (each,) = decided.instances
+    return replace(decided, instances=(replace(each, cpu=replace(each.cpu, placement=placement)),))
+
+
+def cpusets(writes: tuple[Write, ...]) -> dict[str, str]:
+    assert all(write.temporary for write in writes if write.path.endswith(cgroup.CPUSET))
+    found = {write.path: write.value for write in writes if write.path.endswith(cgroup.CPUSET)}
+    return {path.removeprefix(f"{ON_TWO}/machine/a/").removesuffix(f"/{cgroup.CPUSET}"): v for path, v in found.items()}
+
+
+EMULATOR_ON_1 = (Role.EMULATOR, 0, 1)
+
+
+def test_stages_are_confined_one_by_one() -> None:
+    found = cpusets(plan(confined(0, 1), placed((Role.VCPU, 0, 0), EMULATOR_ON_1)))
+    assert found == {"vcpu0": "0", "emulator": "1"}
+    assert cpusets(plan(confined(1), placed(EMULATOR_ON_1))) == {}  # it is there already
+    assert cpusets(plan(confined(0, 1), placed(EMULATOR_ON_1, frozen=True))) == {}
+
+
+def test_never_outside_what_was_allowed() -> None:
+    assert cpusets(plan(confined(0), placed(EMULATOR_ON_1))) == {}
+    path = f"{ON_TWO}/machine/a/emulator/{cgroup.CPUSET}"
+    assert cpusets(plan(confined(0), placed(EMULATOR_ON_1), {path: "0"})) == {}
+    assert cpusets(plan(confined(0), placed(EMULATOR_ON_1), {path: "0-1"})) == {"emulator": "1"}
+    assert cpusets(plan(confined(), placed(EMULATOR_ON_1))) == {"emulator": "1"}  # cgroup v2: as its parent
+
+
+@pytest.mark.parametrize("original", ["0-1", "0,1", ""])
+def test_lifted_when_there_is_no_placement_any_more(original: str) -> None:
+    path = f"{ON_TWO}/machine/a/emulator/{cgroup.CPUSET}"
+    assert cpusets(plan(confined(1), placed(), {path: original})) == {"emulator": original}
+    assert cpusets(plan(confined(1), placed())) == {}  # never ours
+    assert cpusets(plan(confined(0, 1), placed(), {path: "0-1"})) == {}
+
+
+def test_without_cpusets_nothing_is_confined() -> None:
+    seen = confined(0, 1)
+    nowhere = replace(seen, host=replace(seen.host, cpuset_mount=""))
+    assert cpusets(plan(nowhere, placed(EMULATOR_ON_1))) == {}
+    assert cpusets(plan(snapshot(instance("a", weight=10240)), placed(EMULATOR_ON_1))) == {}
+
+
+def policies(*, batching: tuple[Role, ...], policy: str | None, original: str | None = None) -> list[tuple[str, str]]:
+    """What is planned for the emulator's thread, which has ``policy`` now."""
+    seen = instance("a", weight=10240)
+    (thread,) = seen.threads or ()
+    seen = replace(seen, threads=(replace(thread, policy=policy),))
+    decided = decision(("a", 1.0))
+    (each,) = decided.instances
+    decided = replace(decided, instances=(replace(each, cpu=replace(each.cpu, batching=batching)),))
+    path = "/proc/7/task/7/policy"
+    writes = plan(snapshot(seen), decided, {path: original} if original else {})
+    return [(w.value, w.previous) for w in writes if w.path == path]
+
+
+def test_threads_that_serve_io_batch_and_are_given_back() -> None:
+    io = (Role.EMULATOR, Role.IOTHREAD)
+    assert policies(batching=io, policy="other") == [("batch+reset-on-fork", "other")]
+    assert policies(batching=io, policy="batch") == []
+    assert policies(batching=(Role.IOTHREAD,), policy="other") == []
+    assert policies(batching=(), policy="batch", original="other") == [("other", "batch")]
+
+
+@pytest.mark.parametrize("policy", ["batch", "idle", None])
+def test_a_policy_that_is_not_stellas_is_left_alone(policy: str | None) -> None:
+    assert policies(batching=(), policy=policy) == []
+    assert policies(batching=(Role.EMULATOR,), policy=policy) == []

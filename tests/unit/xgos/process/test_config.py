@@ -1,0 +1,61 @@
+"""The agent's configuration: each wrong key is one line that names it."""
+
+from pathlib import Path
+
+import pytest
+
+from stella.xgos.process import config
+from stella.xgos.process.config import Config, InvalidConfig, Mode, load_config, parse_config
+
+SAMPLE = Path(__file__).parents[4] / "etc" / "xgos.toml"
+
+
+def test_the_sample_holds_the_defaults() -> None:
+    assert parse_config(SAMPLE.read_text()) == Config() == parse_config("")
+    assert Config().metrics_address == ("127.0.0.1", 9817)
+
+
+def test_values_are_taken() -> None:
+    found = parse_config('mode = "enforce"\nsocket = "/tmp/s"\nmetrics_listen = "[::1]:0"\ncapacity_cpu_cores = 3')
+    assert found.mode is Mode.ENFORCE and found.socket == Path("/tmp/s")
+    assert found.metrics_address == ("::1", 0) and found.capacity_cpu_cores == 3.0
+    assert parse_config('metrics_listen = ""').metrics_address is None
+
+
+@pytest.mark.parametrize(
+    ("text", "field"),
+    [
+        ('mode = "force"', "mode"),
+        ("mode = []", "mode"),
+        ("tick_milliseconds = 99", "tick_milliseconds"),
+        ("tick_milliseconds = 250.5", "tick_milliseconds"),
+        ("tick_milliseconds = true", "tick_milliseconds"),
+        ("capacity_cpu_cores = -1", "capacity_cpu_cores"),
+        ("capacity_cpu_cores = nan", "capacity_cpu_cores"),
+        ("reservation_margin_ratio = 2.5", "reservation_margin_ratio"),
+        ("host_reserved_cpu_cores = inf", "host_reserved_cpu_cores"),
+        ('socket = "relative"', "socket"),
+        ("socket = 3", "socket"),
+        ('metrics_listen = "9817"', "metrics_listen"),
+        ('metrics_listen = "127.0.0.1:99999"', "metrics_listen"),
+        ('log_level = "loud"', "log_level"),
+        ("tick_ms = 250", "tick_ms"),
+        ('"a\\nb" = 1', "a b"),
+        ("mode =", "config"),
+        ("[mode]", "mode"),
+    ],
+)
+def test_what_is_wrong_names_its_key_in_one_line(text: str, field: str) -> None:
+    with pytest.raises(InvalidConfig) as error:
+        parse_config(text)
+    assert error.value.field == field and "\n" not in str(error.value)
+
+
+def test_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(config, "DEFAULT_PATH", tmp_path / "none.toml")
+    assert load_config(None) == Config()
+    with pytest.raises(InvalidConfig, match=r"^config: .*none\.toml: No such file"):
+        load_config(tmp_path / "none.toml")
+    (tmp_path / "bad").write_bytes(b"\xff")
+    with pytest.raises(InvalidConfig, match="UTF-8"):
+        load_config(tmp_path / "bad")
