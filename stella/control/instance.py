@@ -113,7 +113,7 @@ def decided(
             io_weight_factor=weight_factor,
             batching=_batching(state, io_priority=io_priority) if placement else (),
             vcpu_ceilings_cores=_ceilings(state, throttled_cores),
-            placement=tuple((r, i, cpu) for (r, i), cpu in placement.get(state.reading.uuid, {}).items()),
+            placement=tuple((r, i, (cpu,)) for (r, i), cpu in placement.get(state.reading.uuid, {}).items()),
         ),
         usage_cores=cpu.cores() if cpu else 0.0,
         demand_cores=cpu_demand_cores(cpu) if cpu else 0.0,

@@ -49,7 +49,7 @@ class CpuAllocation:
     iothread groups are entitled to before its vCPUs; ``io_weight_factor`` multiplies the weight that this needs beside all vCPUs.
     Threads whose role is in ``batching`` do not interrupt, when they wake, whoever runs: they hand each other more at once.
     ``vcpu_ceilings_cores`` bounds each vCPU (None: no bound). ``placement`` confines stages while the host is full: role, index,
-    and the CPU's number (empty: anywhere).
+    and the numbers of the CPUs (empty: anywhere).
     """
 
     reservation_cores: float
@@ -58,7 +58,7 @@ class CpuAllocation:
     io_weight_factor: float = 1.0
     batching: tuple[Role, ...] = ()
     vcpu_ceilings_cores: tuple[float | None, ...] = ()
-    placement: tuple[tuple[Role, int, int], ...] = ()
+    placement: tuple[tuple[Role, int, tuple[int, ...]], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

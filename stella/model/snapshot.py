@@ -91,6 +91,8 @@ class GroupReading:
     quota: Quota
     throttled_seconds: float | None
     cpus: tuple[int, ...] | None = None  # inner groups: the CPUs it is confined to; None: no cpuset here
+    allowed_cpus: tuple[int, ...] | None = None  # those that libvirt, Nova or an administrator allow; None: not known
+    allowed_quota: Quota | None = None  # the quota that they set; None: not known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +110,9 @@ class InstanceReading:
     disks: tuple[DiskReading, ...] | None
     disks_monotonic_seconds: float | None  # when the disks were read: that sensor is slower than a tick
     groups: tuple[GroupReading, ...] | None
-    project: str = ""  # the tenant, where the domain's metadata names one
+    start_ticks: int = 0  # of its process: field 22 of /proc/PID/stat; 0: not known
+    project: str = ""  # the tenant's id, where the domain's metadata names one
+    flavor: str = ""  # the flavor's name, where the domain's metadata names one
 
     def group(self, role: Role | None, index: int = 0) -> GroupReading | None:
         """The instance's own group (``role`` None) or an inner one."""
@@ -155,6 +159,7 @@ class Snapshot:
     host: HostReading
     instances: tuple[InstanceReading, ...]
     sensors: tuple[SensorReading, ...] = field(default=())
+    shut_off: tuple[str, ...] | None = None  # uuids of instances that are defined here and do not run; None: not known
 
     def instance(self, uuid: str) -> InstanceReading | None:
         """The instance with this uuid, if it was seen."""

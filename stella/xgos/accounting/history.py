@@ -2,7 +2,7 @@
 
 In memory each objective has small arrays (`stella.xgos.accounting.history_levels`); on disk there is a file of JSON
 lines for each level
-and stretch of time (`stella.xgos.accounting.line_log`). No window is counted twice after a restart, because each level is rebuilt from
+and stretch of time (`stella.xgos.line_log`). No window is counted twice after a restart, because each level is rebuilt from
 the one below only where it has no line of its own: minutes without a line from the 1 s windows, hours without a line from the
 minutes.
 """
@@ -34,7 +34,7 @@ from stella.xgos.accounting.history_levels import (
     print_window,
     tally,
 )
-from stella.xgos.accounting.line_log import LineWriter, read_lines
+from stella.xgos.line_log import LineWriter, read_lines
 
 _LOG = logging.getLogger(__name__)
 

@@ -20,7 +20,7 @@ from stella.model.allocation import ObjectiveReport
 from stella.model.attainment import Cause, Status
 from stella.model.slo import Metric
 from stella.xgos.accounting.history_levels import primary_reports
-from stella.xgos.accounting.line_log import LineWriter, read_lines
+from stella.xgos.line_log import LineWriter, read_lines
 
 _LOG = logging.getLogger(__name__)
 

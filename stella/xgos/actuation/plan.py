@@ -178,16 +178,17 @@ def _placed(
     host: HostReading, seen: InstanceReading, each: InstanceDecision, originals: Mapping[str, str]
 ) -> Iterator[Write]:
     """Confine stages to their CPU, within what libvirt or an administrator allowed; without a placement as before."""
-    wanted = {(role, index): cpu for role, index, cpu in each.cpu.placement}
+    wanted = {(role, index): cpus for role, index, cpus in each.cpu.placement}
     for group in seen.groups or ():
         if group.role is None or group.cpus is None or not host.cpuset_mount:
             continue
         path = f"{host.cpuset_mount}{group.path}/{cgroup.CPUSET}"
         original = originals.get(path)
         allowed = cpuset.parse_cpus(original) if original is not None else group.cpus
-        cpu = wanted.get((group.role, group.index))
-        if cpu is not None and (cpu in allowed or not allowed):
-            value, reason = str(cpu), f"{each.name}: {group.role} {group.index} on CPU {cpu} while the host is full"
+        cpus = tuple(c for c in wanted.get((group.role, group.index), ()) if c in allowed or not allowed)
+        if cpus:
+            value = cpuset.show_cpus(cpus)
+            reason = f"{each.name}: {group.role} {group.index} on CPU {value} while the host is full"
         elif original is not None:
             value, reason = original, f"{each.name}: {group.role} {group.index} on any CPU again"
         else:

@@ -18,7 +18,6 @@ from stella.model import wire
 from stella.model.allocation import Decision, Outcome, Write, WriteResult
 from stella.model.snapshot import Snapshot
 from stella.xgos.accounting.history import History
-from stella.xgos.accounting.line_log import LineWriter
 from stella.xgos.accounting.violations import ViolationLog
 from stella.xgos.actuation.apply import Apply
 from stella.xgos.actuation.audit import Audit
@@ -29,6 +28,7 @@ from stella.xgos.host_files import Broken, HostFiles, Unavailable, Unsupported
 from stella.xgos.intents.declared import assign
 from stella.xgos.intents.slo_file import SloFile
 from stella.xgos.intents.store import IntentStore
+from stella.xgos.line_log import LineWriter
 from stella.xgos.local_api.control_socket import ControlSocket
 from stella.xgos.local_api.exporter import MetricsServer
 from stella.xgos.process import learned_costs, own_group

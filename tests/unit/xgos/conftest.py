@@ -33,9 +33,9 @@ from stella.model.snapshot import (
 )
 from stella.model.wire import Json
 from stella.xgos.accounting.history import History
-from stella.xgos.accounting.line_log import LineWriter
 from stella.xgos.accounting.violations import ViolationLog
 from stella.xgos.intents.store import IntentStore
+from stella.xgos.line_log import LineWriter
 from stella.xgos.local_api.agent_api import Accepted, AgentCounters, Published, Refused, SloChange
 from stella.xgos.process.config import Mode
 

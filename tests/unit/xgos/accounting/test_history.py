@@ -9,7 +9,7 @@ from stella.model.attainment import Status, Tally
 from stella.model.slo import Metric
 from stella.xgos.accounting import history_levels
 from stella.xgos.accounting.history import History
-from stella.xgos.accounting.line_log import LineWriter, read_lines
+from stella.xgos.line_log import LineWriter, read_lines
 from tests.unit.xgos.conftest import NOW, VM1, VM2, report
 
 HOUR_START = NOW // 3600 * 3600

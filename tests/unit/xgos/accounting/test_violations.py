@@ -8,8 +8,8 @@ from stella.model.allocation import ObjectiveReport
 from stella.model.attainment import Cause, Status
 from stella.model.slo import Metric
 from stella.xgos.accounting import violations
-from stella.xgos.accounting.line_log import LineWriter
 from stella.xgos.accounting.violations import CLOSING_WINDOWS, Violation, ViolationLog, fold
+from stella.xgos.line_log import LineWriter
 from tests.unit.xgos.conftest import NOW, VM1, report
 
 KEY = (VM1, Metric.CPU)

@@ -197,7 +197,7 @@ def confined(*cpus: int, name: str = "a") -> Snapshot:
     return replace(host, host=replace(host.host, cpuset_mount=ON_TWO, cpus=(0, 1)))
 
 
-def placed(*placement: tuple[Role, int, int], frozen: bool = False) -> Decision:
+def placed(*placement: tuple[Role, int, tuple[int, ...]], frozen: bool = False) -> Decision:
     decided = decision(("a", 1.0), frozen=frozen)
     (each,) = decided.instances
     return replace(decided, instances=(replace(each, cpu=replace(each.cpu, placement=placement)),))
@@ -209,11 +209,11 @@ def cpusets(writes: tuple[Write, ...]) -> dict[str, str]:
     return {path.removeprefix(f"{ON_TWO}/machine/a/").removesuffix(f"/{cgroup.CPUSET}"): v for path, v in found.items()}
 
 
-EMULATOR_ON_1 = (Role.EMULATOR, 0, 1)
+EMULATOR_ON_1 = (Role.EMULATOR, 0, (1,))
 
 
 def test_stages_are_confined_one_by_one() -> None:
-    found = cpusets(plan(confined(0, 1), placed((Role.VCPU, 0, 0), EMULATOR_ON_1)))
+    found = cpusets(plan(confined(0, 1), placed((Role.VCPU, 0, (0,)), EMULATOR_ON_1)))
     assert found == {"vcpu0": "0", "emulator": "1"}
     assert cpusets(plan(confined(1), placed(EMULATOR_ON_1))) == {}  # it is there already
     assert cpusets(plan(confined(0, 1), placed(EMULATOR_ON_1, frozen=True))) == {}
