@@ -1,6 +1,7 @@
 """kill -9 of the agent at random moments of the demonstration, with a CPU ceiling in it, so that there are restraints.
 
-The agent stays dead for a while after each; at the end it is killed once more, and ``xgos release`` must restore every knob.
+Just before each kill its journal is left intact, cut, garbled or removed, in turn. The agent stays dead for a while; then
+``xgos release`` must restore every knob, and another agent is started.
 """
 
 import contextlib
@@ -13,6 +14,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from stella.bench.figures.knobs import Knobs
@@ -26,6 +28,8 @@ from stella.model.slo import parse_slo
 
 SEED = 9
 KILLS = 10
+JOURNAL_STATES = ("intact", "cut", "garbled", "missing")
+"""What is done to the journal before a kill, in turn."""
 DEAD_SECONDS = 2.5
 _POLL_SECONDS = 0.03
 _SLOT_SECONDS = 13.0
@@ -56,6 +60,19 @@ def killing_scenario(demonstration: Scenario) -> Scenario:
     )
 
 
+def damage(journal: Path, state: str) -> None:
+    """Bring the agent's journal into one of `JOURNAL_STATES`; one that is not there stays away."""
+    with contextlib.suppress(FileNotFoundError):
+        text = journal.read_bytes()
+        match state:
+            case "cut":
+                journal.write_bytes(text[: len(text) // 2])
+            case "garbled":
+                journal.write_bytes(bytes(byte ^ 0x2A for byte in text))
+            case "missing":
+                journal.unlink()
+
+
 class KillingPolicy(ProbedPolicy):
     """Kills the agent at each ``kill`` event, watches its restraints while it is dead, and starts it again. Needs a `Knobs` probe."""
 
@@ -69,7 +86,9 @@ class KillingPolicy(ProbedPolicy):
     def agent_event(self, action: str) -> None:
         """One kill. Called in the bench's main thread, so the next agent lives as long as the bench."""
         held = len(self._knobs.restraints())
+        journal = JOURNAL_STATES[len(self.kills) % len(JOURNAL_STATES)]
         began, lifted = time.monotonic(), None
+        damage(self._journal, journal)
         self._kill()
         while time.monotonic() - began < DEAD_SECONDS:
             if self._knobs.restraints():
@@ -77,8 +96,24 @@ class KillingPolicy(ProbedPolicy):
             elif lifted is None:
                 lifted = time.monotonic() - began
             time.sleep(_POLL_SECONDS)
+        released = self._run_release()
+        left = self._knobs.not_restored()
         self.inner.agent_event("restart")
-        self.kills.append({"restraints": held, "lifted_seconds": lifted, "restarted_unix_seconds": time.time()})
+        self.kills.append(
+            {
+                "journal": journal,
+                "restraints": held,
+                "lifted_seconds": lifted,
+                "released": released,
+                "not_restored": left[:20],
+                "restarted_unix_seconds": time.time(),
+            }
+        )
+
+    @property
+    def _journal(self) -> Path:
+        assert self._knobs.lab is not None
+        return self._knobs.lab.home / "xgos" / "journal"
 
     def _kill(self) -> None:
         pid = self.agent_pid
@@ -156,6 +191,15 @@ def back_seconds(facts: Facts) -> list[float | None]:
     return found
 
 
+def not_restored_count(facts: Facts) -> float | None:
+    """Knobs that `xgos release` did not restore, over all kills; None when it failed, or when there was nothing to restore. Pure."""
+    if any(code != 0 for code in (facts["released"], *(kill["released"] for kill in facts["kills"]))):
+        return None
+    if not facts["knobs"]["changed"]:
+        return None
+    return float(len(facts["knobs"]["not_restored"]) + sum(len(kill["not_restored"]) for kill in facts["kills"]))
+
+
 def _judge(parts: Mapping[str, Facts], needed: Mapping[str, Mapping[str, Facts]]) -> list[Row]:
     return [
         row_of(
@@ -180,9 +224,9 @@ def _judge(parts: Mapping[str, Facts], needed: Mapping[str, Mapping[str, Facts]]
         row_of(
             parts,
             "stella",
-            lambda f: float(len(f["knobs"]["not_restored"])) if f["released"] == 0 and f["knobs"]["changed"] else None,
+            not_restored_count,
             name="kill.release",
-            title="knobs not restored bit for bit by `xgos release` after the last kill",
+            title="knobs not restored bit for bit by `xgos release` after each kill, the journal intact, cut, garbled or missing",
             bound=Bound(most=0),
             kind="count",
         ),

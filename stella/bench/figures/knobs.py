@@ -85,10 +85,22 @@ class Knobs(Probe):
         self.left = differences(self.original, self._read())
 
     def restraints(self) -> list[str]:
-        """Quotas that are not as they were."""
-        assert self.lab is not None
-        before = {p: t for p, t in self.original.items() if p.rpartition("/")[2] in RESTRAINTS}
-        return differences(before, read_knobs(self.lab.partition_cgroup, RESTRAINTS))
+        """What restrains instances or host services and is not as it was.
+
+        Quotas, CPU sets, thread policies, and the weight of the group above all instances, which holds back the host's own work.
+        """
+        weights = {f"{name}" for name in WEIGHTS}  # of the top group: instance weights lie in groups below it
+        return [
+            line
+            for line in differences(self.original, self._read())
+            if (path := line.partition(": ")[0]) in weights
+            or path.rpartition("/")[2] in RESTRAINTS
+            or path.startswith(("cpuset ", "policy of "))
+        ]
+
+    def not_restored(self) -> list[str]:
+        """Every knob that is not as it was."""
+        return differences(self.original, self._read())
 
     def facts(self, start: float, end: float) -> dict[str, Any]:
         """How many knobs there were, how many were changed, and what was not restored."""

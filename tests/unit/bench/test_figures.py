@@ -282,11 +282,11 @@ def test_honesty() -> None:
 
 def test_killing() -> None:
     met = [True] * 10 + [False] * 4 + [True] * 6 + [False] * 10
-    kill = {"restraints": 2, "lifted_seconds": 0.1}
+    kill = {"restraints": 2, "lifted_seconds": 0.1, "released": 0, "not_restored": []}
     facts = {
         "kills": [
             {**kill, "restarted_seconds": 11.5},
-            {"restraints": 0, "lifted_seconds": 0.0, "restarted_seconds": 20.0},
+            {**kill, "restraints": 0, "lifted_seconds": 0.0, "restarted_seconds": 20.0},
         ],
         "floors_met": met,
         "released": 0,
@@ -296,6 +296,19 @@ def test_killing() -> None:
     assert killing.lifted_seconds(facts) == [0.1]
     rows = {r.name: r.status for r in killing.FAMILY.judge({"stella-1": facts}, {})}
     assert rows == {"kill.restraints": PASS, "kill.floors": FALLS_SHORT, "kill.release": FALLS_SHORT}
+    assert killing.not_restored_count({**facts, "kills": [{**kill, "not_restored": ["y", "z"]}]}) == 3
+    assert killing.not_restored_count({**facts, "kills": [{**kill, "released": 1}]}) is None
+
+
+def test_a_journal_is_damaged_as_said(tmp_path: Path) -> None:
+    journal = tmp_path / "journal"
+    for state in killing.JOURNAL_STATES:
+        journal.write_bytes(b"stella-journal")
+        killing.damage(journal, state)
+        assert (journal.exists(), journal.exists() and journal.read_bytes() == b"stella-journal") == {
+            "intact": (True, True),
+            "missing": (False, False),
+        }.get(state, (True, False))
 
 
 def test_kill_moments_are_repeatable_and_leave_time_to_recover() -> None:
