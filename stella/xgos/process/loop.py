@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from stella.control.admission import HostCapacity, admit
+from stella.control.admission import InstanceShape, admit, shape_of
+from stella.control.capacity import Held, HostCapacity
 from stella.control.cost import Prior
 from stella.control.memory import Memory, Settings, capacity_for_floors, capacity_of_one_cpu, remembered
 from stella.control.reservation import io_floors, reserve
@@ -236,26 +237,40 @@ class Loop:
         answer = admit(
             slo,
             remembered(self.memory, uuid, self.settings.prior, slo),
-            vcpus=reading.vcpus,
+            shape=shape_of(reading),
             margin=self.settings.margin,
-            room=self._host_capacity(published, uuid),
+            capacity=self._host_capacity(published, uuid),
+            held_before_cores=known.reserved_cpu_cores if (known := self._stores.intents.intents.get(uuid)) else 0.0,
         )
         if not answer.accepted:
             self._counters = replace(self._counters, admission_refusals=self._counters.admission_refusals + 1)
-            field = f"{answer.metric.value}.floor" if answer.metric else "slo"
-            raise Refused(field, answer.message, largest=dict(answer.largest))
+            raise Refused(answer.field, answer.message, largest=dict(answer.largest))
         return answer.reserved_cpu_cores, answer.estimated
 
     def _host_capacity(self, published: Published, uuid: str) -> HostCapacity:
         """What the host has to promise to one instance, beside the others."""
         snapshot = published.snapshot
-        others = {u: i for u, i in self._stores.intents.intents.items() if u != uuid}
-        vcpus = {i.uuid: i.vcpus for i in snapshot.instances}
+        held = []
+        for other, intent in self._stores.intents.intents.items():
+            if other == uuid:
+                continue
+            reading = snapshot.instance(other)
+            shape = shape_of(reading) if reading else InstanceShape(vcpus=1)
+            costs = remembered(self.memory, other, self.settings.prior, intent.slo)
+            need = reserve(intent.slo, costs, vcpus=shape.vcpus, margin=self.settings.margin)
+            held.append(
+                Held(
+                    cores=intent.reserved_cpu_cores,
+                    vcpus=shape.vcpus,
+                    io_ratio=need.io_ratio,
+                    allowed_cpus=shape.allowed_cpus,
+                )
+            )
         return HostCapacity(
             capacity_cores=published.capacity_cpu_cores,
-            cpus=snapshot.host.cores,
+            cpus=snapshot.host.cpus or tuple(range(snapshot.host.cores)),
             one_cpu_cores=capacity_of_one_cpu(self.memory, snapshot.host.cores, self.settings),
-            held=[(i.reserved_cpu_cores, vcpus.get(u, 1)) for u, i in others.items()],
+            held=tuple(held),
         )
 
     def _readmit(self, snapshot: Snapshot) -> None:
