@@ -18,7 +18,7 @@ from stella.model.slo import Metric, Slo
 from stella.model.snapshot import InstanceReading, Role
 
 _STEPS = 30
-_PACKED_PIECES = 1500
+_PACKED_PIECES = 3000
 """So many pieces are packed at most for one refusal's ``largest``, some milliseconds: on a host with few pieces it is exact."""
 _SMALLEST_HELPFUL_RATIO = 1e-3
 

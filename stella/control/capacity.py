@@ -86,6 +86,11 @@ def fits_emptiest(loads: Sequence[float], parts: Sequence[Piece], limit_cores: f
     return True
 
 
+def sellable_cores(capacity_cores: float) -> float:
+    """What may be guaranteed of what instances can have in all: `cpu.divide` keeps the rest for weights."""
+    return max(0.0, capacity_cores) * (1.0 - SMALLEST_REST_RATIO)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostCapacity:
     """What a host has to guarantee to one instance beside those that hold something already.
@@ -109,8 +114,8 @@ class HostCapacity:
 
     @property
     def sellable_cores(self) -> float:
-        """What may be guaranteed in all: `cpu.divide` keeps the rest for weights."""
-        return max(0.0, self.capacity_cores) * (1.0 - SMALLEST_REST_RATIO)
+        """What may be guaranteed in all, see `sellable_cores`."""
+        return sellable_cores(self.capacity_cores)
 
     @property
     def free_cores(self) -> float:
