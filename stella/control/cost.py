@@ -177,6 +177,12 @@ def rate(cost: UnitCost, rates: InstanceRates, direction: Direction = Direction.
     return (own * count + sent) / _denominator(cost.metric, cost.unit_bytes)
 
 
+def _teaches(cost: UnitCost, rates: InstanceRates) -> bool:
+    """Whether there was enough I/O, both as it was counted and by what it cost."""
+    seen, x = usage(cost.metric, Direction.BOTH, rates, cost.unit_bytes), rate(cost, rates)
+    return seen is not None and x is not None and min(seen, x) >= _ALMOST_NO_IO[cost.metric]
+
+
 def at_size(cost: UnitCost, unit_bytes: float) -> UnitCost:
     """The same cost, and what it was learned from, for packets or requests of another size."""
     if unit_bytes == cost.unit_bytes:
@@ -222,8 +228,10 @@ def learn(cost: UnitCost, rates: InstanceRates, *, vcpu_share: float = 1.0, io_s
     network and block I/O at once; the rest is charged to the other, in proportion to what each costs as known now.
     """
     x = rate(cost, rates)
-    if rates.cpu is None or x is None or not x >= _ALMOST_NO_IO[cost.metric]:
+    if rates.cpu is None or x is None or not _teaches(cost, rates):
         return cost
+    if cost.sum_forward is None:  # written by a release that did not know sizes and directions: learned anew
+        cost = replace(cost, seconds=0.0, sum_x=0.0, sum_vcpu=0.0, sum_io=0.0, sum_forward=0.0)
     forward = rate(cost, rates, Direction.READ if cost.metric.resource == "block" else Direction.TX) or 0.0
     dt = min(rates.seconds, 2.0)
     y_vcpu = rates.cpu.vcpu_cores * vcpu_share
@@ -236,7 +244,6 @@ def learn(cost: UnitCost, rates: InstanceRates, *, vcpu_share: float = 1.0, io_s
         return cost
     sum_vcpu = cost.sum_vcpu * keep + y_vcpu * dt
     sum_io = cost.sum_io * keep + y_io * dt
-    before = cost.sum_x * forward / x if cost.sum_forward is None else cost.sum_forward
     ratio = sum_vcpu / sum_x
     risen = cost.vcpu * (1.0 + _ENVELOPE_RISE_PER_SECOND * dt)
     learned = replace(
@@ -247,7 +254,7 @@ def learn(cost: UnitCost, rates: InstanceRates, *, vcpu_share: float = 1.0, io_s
         sum_x=sum_x,
         sum_vcpu=sum_vcpu,
         sum_io=sum_io,
-        sum_forward=before * keep + forward * dt,
+        sum_forward=(cost.sum_forward or 0.0) * keep + forward * dt,
     )
     return learned if learned.usable else cost
 
@@ -263,7 +270,7 @@ def learn_all(costs: Mapping[Metric, UnitCost], rates: InstanceRates) -> Mapping
     vcpu = sum(p[0] for p in predicted.values())
     io = sum(p[1] for p in predicted.values())
     learned: dict[Metric, UnitCost] = {}
-    doing_io = any((rate(c, rates) or 0.0) >= _ALMOST_NO_IO[m] for m, c in costs.items() if m is not Metric.CPU)
+    doing_io = any(_teaches(c, rates) for m, c in costs.items() if m is not Metric.CPU)
     for metric, cost in costs.items():
         if metric is Metric.CPU:
             learned[metric] = cost if doing_io else learn(cost, rates)

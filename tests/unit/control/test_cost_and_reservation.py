@@ -152,12 +152,19 @@ def test_before_traffic_is_seen_bytes_in_one_direction_are_taken_for_tcp() -> No
     assert both_per_unit(fresh[Metric.BLOCK_BYTES], Direction.READ) == 1.0
 
 
-def test_sums_from_before_directions_were_learned_count_as_the_traffic_that_is_seen() -> None:
-    old = replace(
-        fresh_costs(PRIOR)[Metric.NETWORK_PACKETS], seconds=60.0, sum_x=1e5, sum_vcpu=1.0, sum_io=1.0, sum_forward=None
-    )
+def test_what_a_release_without_sizes_and_directions_wrote_is_learned_anew() -> None:
+    packets = fresh_costs(PRIOR)[Metric.NETWORK_PACKETS]
+    old = replace(packets, vcpu=1e-9, seconds=60.0, sum_x=1e5, sum_vcpu=1.0, sum_io=1.0, sum_forward=None)
     assert both_per_unit(old, Direction.TX) == 1.0
-    assert both_per_unit(learn(old, seen(tx=9e3, rx=1e3, vcpu=0.1, io=0.1)), Direction.TX) == pytest.approx(10 / 9)
+    again = learned(old, seen(tx=9e3, rx=1e3, vcpu=0.1, io=0.1))
+    assert again.vcpu == pytest.approx(1e-5) and again.io == pytest.approx(1e-5)
+    assert both_per_unit(again, Direction.TX) == pytest.approx(10 / 9)
+
+
+def test_a_few_small_requests_teach_nothing() -> None:
+    cost = fresh_costs(PRIOR)[Metric.BLOCK_BYTES]
+    assert learn(cost, seen(read=200.0, request_bytes=4096.0, vcpu=0.1, io=0.1)) == cost
+    assert learn(cost, seen(read=2000.0, request_bytes=4096.0, vcpu=0.1, io=0.1)) != cost
 
 
 @given(
