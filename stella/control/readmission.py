@@ -41,8 +41,9 @@ class Need:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lower:
-    """An instance has needed less since ``since_learned_seconds`` of its I/O time, and at most ``highest_cores`` in that time."""
+    """An instance needs less than ``reserved_cores`` since ``since_learned_seconds`` of its I/O time, at most ``highest_cores``."""
 
+    reserved_cores: float
     since_learned_seconds: float
     highest_cores: float
 
@@ -119,8 +120,11 @@ def _shrunk(need: Need, before: Lower | None) -> tuple[float, Lower | None]:
     wanted = max(need.needed_cores, need.conservative_cores)
     if wanted >= need.reserved_cores * (1.0 - DEADBAND_RATIO):
         return need.reserved_cores, None
-    if before is None or before.since_learned_seconds > need.learned_seconds:
-        return need.reserved_cores, Lower(since_learned_seconds=need.learned_seconds, highest_cores=wanted)
+    changed = before is None or before.reserved_cores != need.reserved_cores  # its SLO, or what it was given
+    if before is None or changed or before.since_learned_seconds > need.learned_seconds:
+        return need.reserved_cores, Lower(
+            reserved_cores=need.reserved_cores, since_learned_seconds=need.learned_seconds, highest_cores=wanted
+        )
     highest = max(before.highest_cores, wanted)
     if need.learned_seconds - before.since_learned_seconds >= LOWER_FOR_SECONDS:
         return highest, None

@@ -13,7 +13,6 @@ from stella.control.capacity import Held, HostCapacity, sellable_cores
 from stella.control.cost import Prior
 from stella.control.memory import Memory, Settings, capacity_for_floors, capacity_of_one_cpu, priced, remembered
 from stella.control.readmission import Lower, need_of, readmit
-from stella.control.reservation import reserve
 from stella.control.tick import decide
 from stella.control.windows import Window
 from stella.model.allocation import Decision, Intent, Outcome
@@ -251,19 +250,18 @@ class Loop:
     def _host_capacity(self, published: Published, uuid: str) -> HostCapacity:
         """What the host has to promise to one instance, beside the others."""
         snapshot = published.snapshot
+        shapes = {i.uuid: shape_of(i) for i in snapshot.instances}
+        io_ratios = {i.uuid: i.cpu.io_ratio for i in published.decision.instances}
         held = []
         for other, intent in self._stores.intents.intents.items():
             if other == uuid:
                 continue
-            reading = snapshot.instance(other)
-            shape = shape_of(reading) if reading else InstanceShape(vcpus=1)
-            costs = remembered(self.memory, other, self.settings.prior, intent.slo)
-            need = reserve(intent.slo, costs, vcpus=shape.vcpus, margin=self.settings.margin)
+            shape = shapes.get(other, InstanceShape(vcpus=1))
             held.append(
                 Held(
                     cores=intent.reserved_cpu_cores,
                     vcpus=shape.vcpus,
-                    io_ratio=need.io_ratio,
+                    io_ratio=io_ratios.get(other, 0.0),
                     allowed_cpus=shape.allowed_cpus,
                 )
             )

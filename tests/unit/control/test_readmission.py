@@ -50,8 +50,15 @@ def test_time_without_io_teaches_nothing() -> None:
     assert found.reserved_cores["vm"] == 1.0
 
 
+def test_another_slo_begins_the_minutes_again() -> None:
+    lower = {"vm": Lower(reserved_cores=2.0, since_learned_seconds=10, highest_cores=0.7)}
+    found = readmit({"vm": a_need(0.1, 1000)}, lower, free_cores=0.0)
+    assert found.reserved_cores["vm"] == 1.0
+    assert found.lower["vm"] == Lower(reserved_cores=1.0, since_learned_seconds=1000, highest_cores=0.1)
+
+
 def test_it_never_shrinks_below_the_conservative_estimate() -> None:
-    lower = {"vm": Lower(since_learned_seconds=10, highest_cores=0.7)}
+    lower = {"vm": Lower(reserved_cores=1.0, since_learned_seconds=10, highest_cores=0.7)}
     found = readmit({"vm": a_need(0.1, 1000, least=0.7)}, lower, free_cores=0.0)
     assert found.reserved_cores["vm"] == 0.7
 
@@ -69,8 +76,8 @@ def test_estimates_and_nonsense_are_not_followed() -> None:
     needs = {"new": a_need(5.0, 1.0), "odd": a_need(float("nan"), 100.0)}
     assert readmit(needs, {}, free_cores=9.0).reserved_cores == {}
     state = {
-        "new": Lower(since_learned_seconds=0.0, highest_cores=1.0),
-        "gone": Lower(since_learned_seconds=0, highest_cores=1),
+        "new": Lower(reserved_cores=1.0, since_learned_seconds=0.0, highest_cores=1.0),
+        "gone": Lower(reserved_cores=1.0, since_learned_seconds=0, highest_cores=1),
     }
     assert set(readmit(needs, state, free_cores=9.0).lower) == {"new"}
 
@@ -84,7 +91,10 @@ def test_estimates_and_nonsense_are_not_followed() -> None:
     st.floats(-1, 4),
 )
 def test_never_more_is_held_than_there_is(needs: dict[str, Need], free: float) -> None:
-    lower = {uuid: Lower(since_learned_seconds=0.0, highest_cores=0.2) for uuid in needs}
+    lower = {
+        uuid: Lower(reserved_cores=n.reserved_cores, since_learned_seconds=0.0, highest_cores=n.reserved_cores * 0.3)
+        for uuid, n in needs.items()
+    }
     found = readmit(needs, lower, free_cores=free)
     grown = sum(cores - needs[uuid].reserved_cores for uuid, cores in found.reserved_cores.items())
     assert grown <= max(0.0, free) + 1e-9
