@@ -48,7 +48,7 @@ def shape_of(reading: InstanceReading) -> InstanceShape:
         iothreads=reading.iothreads,
         links=None if reading.links is None else len(reading.links),
         disks=None if reading.disks is None else len(reading.disks),
-        allowed_cpus=tuple(sorted({c for cpus in known for c in cpus}))
+        allowed_cpus=tuple(sorted({c for cpus in set(known) for c in cpus}))
         if known and len(known) == len(allowed)
         else None,
     )
