@@ -21,6 +21,7 @@ _STEPS = 30
 _PACKED_PIECES = 3000
 """So many pieces are packed at most for one refusal's ``largest``, some milliseconds: on a host with few pieces it is exact."""
 _SMALLEST_HELPFUL_RATIO = 1e-3
+_LARGEST_GUEST_PER_QEMU = 3.0
 
 _Floors = dict[Metric, float]
 
@@ -93,9 +94,18 @@ class _Request:
         network, block = self.prices.network_cores(floors), self.prices.block_cores(floors)
         return (network, block) if self.shape.iothreads > 0 else (network + block, 0.0)
 
+    def guest_cores(self, floors: _Floors) -> float:
+        """What the floors surely need of the guest's CPU, in cores.
+
+        The learned cost of I/O in a guest that always computes holds its computing too (`cost`): what is more than a few times QEMU's
+        part is that.
+        """
+        io = self.prices.network_cores(floors) + self.prices.block_cores(floors)
+        return max(floors.get(Metric.CPU, 0.0), min(self.prices.guest_cores(floors), io * _LARGEST_GUEST_PER_QEMU))
+
     def within_instance(self, floors: _Floors) -> bool:
         """Whether the instance itself can reach these floors."""
-        guest = self.prices.guest_cores(floors)
+        guest = self.guest_cores(floors)
         if guest > min(self.shape.vcpus, self.ceiling_cores) + EPSILON_CORES:
             return False
         return max(self.serial_cores(floors)) <= SERIAL_STAGE_CORES + EPSILON_CORES
@@ -240,7 +250,7 @@ def _rounded_down(value: float) -> float:
 
 def _reason(request: _Request, floors: _Floors, largest: Mapping[Metric, float]) -> tuple[str, Metric | None, str]:
     """(field, metric, message) of a refusal."""
-    shape, guest = request.shape, request.prices.guest_cores(floors)
+    shape, guest = request.shape, request.guest_cores(floors)
     helping = next((m for m in largest), next(iter(floors), None))
     cpu = floors.get(Metric.CPU, 0.0)
     if cpu > shape.vcpus + EPSILON_CORES:

@@ -112,6 +112,20 @@ def test_an_instance_keeps_what_it_holds_where_the_host_is_overfull() -> None:
     assert not ask({"cpu": {"floor": 0.5}}, capacity=over, held=0.4).accepted
 
 
+def test_a_guest_that_always_computes_is_not_refused_for_what_its_io_seems_to_cost() -> None:
+    slo = parse_slo({"cpu": {"ceiling": "1core"}, "network_packets": {"floor": "20kpps"}})
+    costs = fresh_costs(PRIOR, slo)
+    packets = replace(costs[Metric.NETWORK_PACKETS], vcpu=1e-3, seconds=60.0)  # two busy vCPUs over 2000 packets/s
+    answer = admit(
+        slo,
+        {**costs, Metric.NETWORK_PACKETS: packets},
+        shape=SHAPE,
+        margin=1.1,
+        capacity=replace(ROOM, one_cpu_cores=1.1),
+    )
+    assert answer.accepted and answer.reserved_cpu_cores == pytest.approx((2 + 0.22) * 1.1)  # at most its vCPUs
+
+
 def test_an_slo_without_floors_needs_nothing() -> None:
     answer = ask({"cpu": {"weight": 3, "ceiling": "1core"}}, capacity=replace(ROOM, capacity_cores=0.0))
     assert answer.accepted and answer.reserved_cpu_cores == 0
