@@ -11,8 +11,25 @@ nothing else, so its *lower envelope* is taken: it follows a ratio that falls an
 ever makes I/O look dearer, moves it little. What the envelope is then wrong by is the feedback's work. Ticks with almost no I/O are
 ignored: their ratio is noise. (A regression of y on x with an intercept was tried and is wrong just where it matters: an instance
 that is short of CPU has y fixed by its share while x jitters, which flattens the slope to half; `docs/decisions/0008`.)
+
+**Size.** What is learned is the cost of one unit in packets or requests of ``unit_bytes``, whatever sizes were seen. A request costs
+``a`` for itself and ``b`` for each of its bytes; only one size is seen at a time, so the two are not learned apart: their ratio
+``k = a / b`` (bytes) is the prior's. ``n`` requests a second with ``B`` bytes a second then cost ``b (k n + B)``, and the rate of
+bytes in requests of size ``u`` that costs the same is
+
+    x = (k n + B) / (k / u + 1)        for operations of size u:  x = (k n + B) / (k + u)
+
+This is linear in ``n`` and ``B``, so it holds for mixed sizes, and where all requests have the size ``u`` it is ``B`` (or ``n``)
+itself. A learned cost is expressed for another size by the ratio of the two denominators (`at_size`). Bytes in requests larger than
+``u`` are cheaper than priced; in smaller ones the floor shrinks in proportion (`Objective.effective_floor`), and with it never costs
+more than priced. Packets are counted as they are: what a packet costs hardly depends on its size. Bytes on the network are priced in
+full frames.
+
+**Direction.** A floor on one direction counts its own packets only, but TCP's acknowledgements, or a server's answers, come with them.
+`both_per_unit` is how much of both directions came with each unit of the one (`docs/decisions/0015`).
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -32,6 +49,15 @@ _ALMOST_NO_IO = {
 """Below these rates a tick teaches nothing."""
 
 _ENVELOPE_RISE_PER_SECOND = 0.005
+_FRAME_BYTES = 1448.0
+_FRAME_IN_BYTES = 65536.0
+"""A packet's own work in units of what one byte more costs: a copy of 64 KiB takes about as long as a packet's way through QEMU."""
+
+_ACKNOWLEDGED_BYTES_RATIO = 1.5
+"""A byte rate in one direction is taken for TCP until traffic is seen: one acknowledgement for every second segment (RFC 1122)."""
+
+_LARGEST_BOTH_PER_UNIT = {"network": 3.0, "block": 2.0}
+"""Of traffic that goes the other way, only so much counts: TCP seen from the side that acknowledges; a read for every write."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +84,7 @@ class Prior:
             case Metric.NETWORK_PACKETS:
                 return self.vcpu_per_packet, self.io_per_packet
             case Metric.NETWORK_BYTES:  # a byte rate is carried by full frames: bulk senders fill them
-                frame = max(size, 1448.0)
+                frame = max(size, _FRAME_BYTES)
                 return self.vcpu_per_packet / frame, self.io_per_packet / frame
             case Metric.BLOCK_BYTES:
                 return (
@@ -73,11 +99,16 @@ class Prior:
         return 0.0, 0.0
 
 
+_REQUEST_IN_BYTES = (50e-6 + 40e-6) / (0.25e-9 + 0.3e-9)
+"""A request's own work in units of what one of its bytes costs (164 kB): the ratio of the fields of `Prior`."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnitCost:
     """CPU seconds per unit of one metric, in the guest (``vcpu``) and in QEMU (``io``), and the sums they were learned from.
 
-    ``seconds`` is the time with I/O behind it. The sums are forgotten: of x in units and of CPU in core-seconds.
+    The cost is that of packets or requests of ``unit_bytes``. ``seconds`` is the time with I/O behind it. The sums are forgotten: of x
+    in units (of it ``sum_forward`` was sent or read; None: not known) and of CPU in core-seconds.
     """
 
     metric: Metric
@@ -88,6 +119,13 @@ class UnitCost:
     sum_x: float = 0.0
     sum_vcpu: float = 0.0
     sum_io: float = 0.0
+    sum_forward: float | None = None
+
+    @property
+    def usable(self) -> bool:
+        """Whether every number is finite and none is negative: a damaged file may hold anything."""
+        numbers = (self.unit_bytes, self.vcpu, self.io, self.seconds, self.sum_x, self.sum_vcpu, self.sum_io)
+        return all(math.isfinite(n) and n >= 0 for n in (*numbers, self.sum_forward or 0.0))
 
     @property
     def estimated(self) -> bool:
@@ -110,30 +148,105 @@ def io_cores(cpu: CpuRates, metric: Metric, share: float) -> float:
     return iothreads + cpu.cores(Role.EMULATOR, Role.VHOST) * share
 
 
-def rate(cost: UnitCost, rates: InstanceRates) -> float | None:
-    """The I/O rate that this cost is per unit of, both directions together; None when it is not known."""
-    return usage(cost.metric, Direction.BOTH, rates, cost.unit_bytes)
+def _denominator(metric: Metric, unit_bytes: float) -> float:
+    """What a unit in requests of ``unit_bytes`` costs, in units of a byte's own cost; 1 for what does not depend on size."""
+    size = max(unit_bytes, 1.0)
+    match metric:
+        case Metric.BLOCK_BYTES:
+            return _REQUEST_IN_BYTES / size + 1.0
+        case Metric.BLOCK_OPERATIONS:
+            return _REQUEST_IN_BYTES + size
+        case Metric.NETWORK_BYTES:
+            return _FRAME_IN_BYTES / max(size, _FRAME_BYTES) + 1.0
+    return 1.0
+
+
+def rate(cost: UnitCost, rates: InstanceRates, direction: Direction = Direction.BOTH) -> float | None:
+    """The rate, in units of this cost, that costs as much CPU as the I/O seen in ``direction``; None when that is not known."""
+    match cost.metric:
+        case Metric.BLOCK_BYTES | Metric.BLOCK_OPERATIONS:
+            count = usage(Metric.BLOCK_OPERATIONS, direction, rates)
+            sent, own = usage(Metric.BLOCK_BYTES, direction, rates), _REQUEST_IN_BYTES
+        case Metric.NETWORK_BYTES:
+            count = usage(Metric.NETWORK_PACKETS, direction, rates)
+            sent, own = usage(Metric.NETWORK_BYTES, direction, rates), _FRAME_IN_BYTES
+        case _:
+            return usage(cost.metric, direction, rates, cost.unit_bytes)
+    if count is None or sent is None:
+        return None
+    return (own * count + sent) / _denominator(cost.metric, cost.unit_bytes)
+
+
+def _teaches(cost: UnitCost, rates: InstanceRates) -> bool:
+    """Whether there was enough I/O, both as it was counted and by what it cost."""
+    seen, x = usage(cost.metric, Direction.BOTH, rates, cost.unit_bytes), rate(cost, rates)
+    return seen is not None and x is not None and min(seen, x) >= _ALMOST_NO_IO[cost.metric]
+
+
+def at_size(cost: UnitCost, unit_bytes: float) -> UnitCost:
+    """The same cost, and what it was learned from, for packets or requests of another size."""
+    if unit_bytes == cost.unit_bytes:
+        return cost
+    ratio = _denominator(cost.metric, unit_bytes) / _denominator(cost.metric, cost.unit_bytes)
+    return replace(
+        cost,
+        unit_bytes=unit_bytes,
+        vcpu=cost.vcpu * ratio,
+        io=cost.io * ratio,
+        sum_x=cost.sum_x / ratio,
+        sum_forward=None if cost.sum_forward is None else cost.sum_forward / ratio,
+    )
+
+
+def both_per_unit(cost: UnitCost, direction: Direction) -> float:
+    """Units of both directions that come with one unit of ``direction``, 1 or more.
+
+    Learned from the traffic of the last seconds. Before there is any: 1 for packets and disks, whose floors may be one-way, and TCP's
+    acknowledgements for bytes on the network.
+    """
+    if direction is Direction.BOTH or cost.metric is Metric.CPU:
+        return 1.0
+    if cost.estimated or cost.sum_forward is None or cost.sum_x <= 0:
+        return _ACKNOWLEDGED_BYTES_RATIO if cost.metric is Metric.NETWORK_BYTES else 1.0
+    forward = direction in (Direction.TX, Direction.READ)
+    mine = cost.sum_forward if forward else cost.sum_x - cost.sum_forward
+    largest = _LARGEST_BOTH_PER_UNIT[cost.metric.resource]
+    return max(1.0, cost.sum_x / mine) if mine * largest > cost.sum_x else largest
+
+
+def unit_price(cost: UnitCost, direction: Direction, unit_bytes: float) -> tuple[float, float]:
+    """(vcpu, io) CPU seconds per unit of a floor on ``direction`` in packets or requests of ``unit_bytes`` (0: those of the cost)."""
+    sized = at_size(cost, unit_bytes) if unit_bytes > 0 else cost
+    both = both_per_unit(cost, direction)
+    return sized.vcpu * both, sized.io * both
 
 
 def learn(cost: UnitCost, rates: InstanceRates, *, vcpu_share: float = 1.0, io_share: float = 1.0) -> UnitCost:
-    """The cost after one more tick.
+    """The cost after one more tick; unchanged by a tick with hardly any I/O, or with a number that is negative or not finite.
 
     ``vcpu_share`` and ``io_share`` (0 to 1) are the parts of the CPU seen that are charged to this metric when an instance does
     network and block I/O at once; the rest is charged to the other, in proportion to what each costs as known now.
     """
     x = rate(cost, rates)
-    if rates.cpu is None or x is None or x < _ALMOST_NO_IO[cost.metric]:
+    if rates.cpu is None or x is None or not _teaches(cost, rates):
         return cost
+    if cost.sum_forward is None:  # written by a release that did not know sizes and directions: learned anew
+        cost = replace(cost, seconds=0.0, sum_x=0.0, sum_vcpu=0.0, sum_io=0.0, sum_forward=0.0)
+    forward = rate(cost, rates, Direction.READ if cost.metric.resource == "block" else Direction.TX) or 0.0
     dt = min(rates.seconds, 2.0)
     y_vcpu = rates.cpu.vcpu_cores * vcpu_share
     y_io = io_cores(rates.cpu, cost.metric, io_share)
+    if not (dt > 0 and all(math.isfinite(n) and n >= 0 for n in (dt, x, forward, y_vcpu, y_io))):
+        return cost
     keep = 0.5 ** (dt / HALF_LIFE_SECONDS)
     sum_x = cost.sum_x * keep + x * dt
+    if sum_x <= 0:
+        return cost
     sum_vcpu = cost.sum_vcpu * keep + y_vcpu * dt
     sum_io = cost.sum_io * keep + y_io * dt
     ratio = sum_vcpu / sum_x
     risen = cost.vcpu * (1.0 + _ENVELOPE_RISE_PER_SECOND * dt)
-    return replace(
+    learned = replace(
         cost,
         vcpu=ratio if cost.seconds < 1.0 else min(ratio, risen),  # the first second replaces the prior
         io=sum_io / sum_x,
@@ -141,7 +254,9 @@ def learn(cost: UnitCost, rates: InstanceRates, *, vcpu_share: float = 1.0, io_s
         sum_x=sum_x,
         sum_vcpu=sum_vcpu,
         sum_io=sum_io,
+        sum_forward=(cost.sum_forward or 0.0) * keep + forward * dt,
     )
+    return learned if learned.usable else cost
 
 
 def learn_all(costs: Mapping[Metric, UnitCost], rates: InstanceRates) -> Mapping[Metric, UnitCost]:
@@ -155,7 +270,7 @@ def learn_all(costs: Mapping[Metric, UnitCost], rates: InstanceRates) -> Mapping
     vcpu = sum(p[0] for p in predicted.values())
     io = sum(p[1] for p in predicted.values())
     learned: dict[Metric, UnitCost] = {}
-    doing_io = any((rate(c, rates) or 0.0) >= _ALMOST_NO_IO[m] for m, c in costs.items() if m is not Metric.CPU)
+    doing_io = any(_teaches(c, rates) for m, c in costs.items() if m is not Metric.CPU)
     for metric, cost in costs.items():
         if metric is Metric.CPU:
             learned[metric] = cost if doing_io else learn(cost, rates)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from stella.control.cost import Prior, UnitCost, initial
+from stella.control.cost import Prior, UnitCost, at_size, initial
 from stella.control.feedback import Feedback
 from stella.control.placement import Placement
 from stella.control.rates import BlockRates, InstanceRates
@@ -77,12 +77,18 @@ def _sizes(slo: Slo | None) -> dict[Metric, float]:
 
 
 def priced(costs: Mapping[Metric, UnitCost], prior: Prior, slo: Slo | None) -> Mapping[Metric, UnitCost]:
-    """The same costs; those that still rest on the prior for the sizes that ``slo`` promises."""
-    again = {
-        metric: initial(metric, size, prior)
-        for metric, size in _sizes(slo).items()
-        if costs[metric].estimated and costs[metric].unit_bytes != size
-    }
+    """The same costs for the sizes that ``slo`` guarantees (the usual ones where it names none).
+
+    A cost that still rests on the prior is taken from it again; a learned one is expressed for the other size (`cost.at_size`). One
+    that is missing, or holds what is no cost, begins again with the prior.
+    """
+    again: dict[Metric, UnitCost] = {}
+    for metric, size in _sizes(slo).items():
+        known = costs.get(metric)
+        if known is None or not known.usable:
+            again[metric] = initial(metric, size, prior)
+        elif known.unit_bytes != size:
+            again[metric] = initial(metric, size, prior) if known.estimated else at_size(known, size)
     return {**costs, **again} if again else costs
 
 
@@ -93,14 +99,17 @@ def remembered(memory: Memory, uuid: str, prior: Prior, slo: Slo | None = None) 
 
 
 def capacity_for_floors(memory: Memory, cores: int, settings: Settings) -> float:
-    """CPU that may be guaranteed on this host, in cores: capacity without what the host's own work takes or is reserved for it."""
+    """CPU that instances can have on this host, in cores: capacity without what the host's own work takes or is reserved for it.
+
+    Admission guarantees all of it but `cpu.SMALLEST_REST_RATIO`.
+    """
     capacity = min(float(cores), settings.capacity_cores or float(cores))
     return max(0.0, capacity - _taken_by_the_host(memory, settings))
 
 
 def capacity_of_one_cpu(memory: Memory, cores: int, settings: Settings) -> float:
     """The part of one CPU that instances can have, 0 to 1: what the host takes is taken evenly."""
-    return max(0.0, 1.0 - _taken_by_the_host(memory, settings) / cores)
+    return max(0.0, 1.0 - _taken_by_the_host(memory, settings) / max(cores, 1))
 
 
 def _taken_by_the_host(memory: Memory, settings: Settings) -> float:

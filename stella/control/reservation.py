@@ -3,13 +3,14 @@
     R = margin x ( max(cpu floor, sum of floor x c_vcpu) + sum of floor x c_io )
 
 A CPU floor is the guest's own CPU time, in which its drivers run too, as on a real machine; QEMU's work for its I/O comes on top.
-The entitlement is therefore right *before* a neighbour arrives, and there is nothing to converge.
+The entitlement is therefore right *before* a neighbour arrives, and there is nothing to converge. The costs are those of the direction
+and of the packet or request size that each floor names (`cost.unit_price`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from stella.control.cost import UnitCost
+from stella.control.cost import UnitCost, unit_price
 from stella.model.slo import Metric, Objective, Slo
 
 SERIAL_STAGE_CORES = 0.9
@@ -42,22 +43,62 @@ def io_floors(slo: Slo) -> tuple[Objective, ...]:
     return tuple(o for o in slo.objectives if o.floor is not None and o.metric is not Metric.CPU)
 
 
-def _needs(objectives: Sequence[Objective], costs: Mapping[Metric, UnitCost]) -> tuple[float, float]:
-    """(vcpu, io) cores of one resource's floors: the dearer of its floors, since the same packets or requests carry them."""
-    vcpu = [(o.floor or 0.0) * costs[o.metric].vcpu for o in objectives]
-    io = [(o.floor or 0.0) * costs[o.metric].io for o in objectives]
-    return max(vcpu, default=0.0), max(io, default=0.0)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prices:
+    """CPU seconds per unit of each floor of one SLO: ``vcpu`` in the guest, ``io`` in QEMU; ``timers`` per core of a CPU floor."""
+
+    vcpu: Mapping[Metric, float]
+    io: Mapping[Metric, float]
+    timers: float
+
+    def guest_cores(self, floors: Mapping[Metric, float]) -> float:
+        """CPU of the guest that these floors need, in cores."""
+        io = self._of(_NETWORK, self.vcpu, floors) + self._of(_BLOCK, self.vcpu, floors)
+        return max(floors.get(Metric.CPU, 0.0), io)
+
+    def network_cores(self, floors: Mapping[Metric, float]) -> float:
+        """CPU of QEMU for the network floors, in cores."""
+        return self._of(_NETWORK, self.io, floors)
+
+    def block_cores(self, floors: Mapping[Metric, float]) -> float:
+        """CPU of QEMU for the block floors, in cores."""
+        return self._of(_BLOCK, self.io, floors)
+
+    def reservation(self, floors: Mapping[Metric, float], *, vcpus: int, margin: float) -> Reservation:
+        """What ``floors`` (metric to floor in its base unit) need. A ``margin`` below 1, or none at all, counts as 1."""
+        guest = min(float(vcpus), self.guest_cores(floors))
+        io = self.network_cores(floors) + self.block_cores(floors)
+        if not self.io:
+            # its timers cost QEMU something even where it does no I/O; where it does, they are in the cost of that
+            io = floors.get(Metric.CPU, 0.0) * self.timers
+        larger = max(1.0, margin)
+        return Reservation(vcpu_cores=guest * larger, io_cores=io * larger)
+
+    @staticmethod
+    def _of(metrics: Iterable[Metric], prices: Mapping[Metric, float], floors: Mapping[Metric, float]) -> float:
+        """The dearest floor of one resource, since the same packets or requests carry them all."""
+        return max((floors[m] * prices[m] for m in metrics if m in prices), default=0.0)
+
+
+_NETWORK = tuple(m for m in Metric if m.resource == "network")
+_BLOCK = tuple(m for m in Metric if m.resource == "block")
+
+
+def prices(slo: Slo, costs: Mapping[Metric, UnitCost]) -> Prices:
+    """What each floor of ``slo`` costs per unit. ``costs`` must hold every metric of `io_floors`."""
+    found = {o.metric: unit_price(costs[o.metric], o.direction, o.unit_bytes) for o in io_floors(slo)}
+    timers = costs[Metric.CPU].io if slo.floor(Metric.CPU) else 0.0
+    return Prices(vcpu={m: p[0] for m, p in found.items()}, io={m: p[1] for m, p in found.items()}, timers=timers)
+
+
+def floors_of(slo: Slo) -> dict[Metric, float]:
+    """The floors of ``slo`` by metric, in base units."""
+    return {o.metric: o.floor for o in slo.objectives if o.floor is not None}
 
 
 def reserve(slo: Slo, costs: Mapping[Metric, UnitCost], *, vcpus: int, margin: float) -> Reservation:
     """What the floors of ``slo`` need. ``costs`` must hold every metric of `io_floors`; ``margin`` is 1 or more."""
-    floors = io_floors(slo)
-    network = _needs([o for o in floors if o.metric.resource == "network"], costs)
-    block = _needs([o for o in floors if o.metric.resource == "block"], costs)
-    guest = min(float(vcpus), max(slo.floor(Metric.CPU), network[0] + block[0]))
-    # its timers cost QEMU something even where it does no I/O; where it does, they are in the cost of that
-    timers = slo.floor(Metric.CPU) * costs[Metric.CPU].io if not floors else 0.0
-    return Reservation(vcpu_cores=guest * margin, io_cores=(network[1] + block[1] + timers) * margin)
+    return prices(slo, costs).reservation(floors_of(slo), vcpus=vcpus, margin=margin)
 
 
 def io_has_priority(vcpu_busy_ratios: Sequence[float], *, computes: bool) -> bool:
@@ -78,8 +119,3 @@ def io_weight_factor(vcpu_busy_ratios: Sequence[float], *, io_priority: bool) ->
         return 1.0
     beside = max(1.0, sum(min(1.0, busy) for busy in vcpu_busy_ratios)) / len(vcpu_busy_ratios)
     return beside * (IO_WEIGHT_FACTOR if io_priority else 1.0)
-
-
-def serial_cores(objective: Objective, costs: Mapping[Metric, UnitCost]) -> float:
-    """CPU that this floor needs of one thread of QEMU, in cores."""
-    return (objective.floor or 0.0) * costs[objective.metric].io

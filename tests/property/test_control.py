@@ -1,11 +1,8 @@
 """What must hold of costs, reservations, feedback and admission."""
 
-from dataclasses import replace
-
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stella.control.admission import HostCapacity, admit
 from stella.control.cost import Prior, initial, learn
 from stella.control.feedback import LARGEST_DEBT_SECONDS, LARGEST_GAIN, Feedback, step
 from stella.control.rates import CpuRates, InstanceRates, NetworkRates, StageRate
@@ -87,42 +84,6 @@ def test_a_larger_floor_never_needs_less(a: float, b: float, cpu: float, vcpus: 
 
     low, high = sorted((a, b))
     assert need(low) <= need(high) + 1e-9
-
-
-def test_what_no_cpu_can_carry_is_refused_with_what_one_can() -> None:
-    slo = parse_slo({"cpu": {"floor": 0.5}})
-    room = HostCapacity(capacity_cores=1.9, cpus=2, one_cpu_cores=0.95, held=[(0.7, 1), (0.6, 1)])
-    answer = admit(slo, COSTS, vcpus=1, margin=1.1, room=room)
-    assert not answer.accepted and "on no CPU so much at once" in answer.message
-    ((_, largest),) = answer.largest
-    assert 0.37 < largest < 0.39  # 0.95 x 1.1 - 0.6, less the margin and the timers
-    split = parse_slo({"cpu": {"floor": 1.5}})  # several vCPUs and more than one core: needs no CPU of its own
-    assert admit(split, COSTS, vcpus=4, margin=1.1, room=replace(room, held=[])).accepted
-
-
-def test_an_overfull_host_takes_what_does_not_make_it_worse() -> None:
-    room = HostCapacity(capacity_cores=2.9, cpus=2, one_cpu_cores=0.95, held=[(1.3, 1), (0.2, 1)])
-    assert room.fits_one_cpu(0.3, 1, margin=1.1) and not room.fits_one_cpu(1.4, 1, margin=1.1)
-
-
-@given(floors, st.floats(1e6, 2e9), st.floats(0.05, 1.0), st.floats(0, 4), st.floats(0, 4))
-def test_the_largest_that_would_fit_fits(
-    packets: float, sent: float, cpu: float, capacity: float, others: float
-) -> None:
-    slo = parse_slo({"cpu": {"floor": cpu}, "network_packets": {"floor": packets}, "block_bytes": {"floor": sent}})
-    room = HostCapacity(capacity_cores=capacity, cpus=4, one_cpu_cores=0.95, held=[(others / 3, 1)] * 3)
-    answer = admit(slo, COSTS, vcpus=2, margin=1.1, room=room)
-    if answer.accepted:
-        assert others + answer.reserved_cpu_cores <= capacity + 1e-6 or answer.reserved_cpu_cores <= 1e-9
-        return
-    assert answer.message
-    for metric, largest in answer.largest:
-        assert 0 <= largest <= slo.floor(metric) + 1e-6
-        if largest > 0:
-            smaller = Slo(tuple(replace(o, floor=largest) if o.metric is metric else o for o in slo.objectives))
-            need = reserve(smaller, COSTS, vcpus=2, margin=1.1).cores
-            assert others + need <= capacity + 1e-6
-            assert room.fits_one_cpu(need, 2, margin=1.1)
 
 
 @given(

@@ -73,8 +73,9 @@ def calibrated(memory: Memory, known: Prior) -> Prior | None:
     if packets:
         found = replace(found, vcpu_per_packet=max(c.vcpu for c in packets), io_per_packet=max(c.io for c in packets))
     if disks:
-        vcpu, io = known.unit_costs(Metric.BLOCK_BYTES, disks[0].unit_bytes)
-        guest, host = max(c.vcpu for c in disks) / vcpu, max(c.io for c in disks) / io
+        by_prior = [known.unit_costs(Metric.BLOCK_BYTES, c.unit_bytes) for c in disks]
+        guest = max(c.vcpu / vcpu for c, (vcpu, _) in zip(disks, by_prior, strict=True))
+        host = max(c.io / io for c, (_, io) in zip(disks, by_prior, strict=True))
         found = replace(
             found,
             vcpu_per_operation=known.vcpu_per_operation * guest,

@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from stella.control.admission import HostCapacity, admit
+from stella.control.admission import InstanceShape, admit, shape_of
+from stella.control.capacity import Held, HostCapacity, sellable_cores
 from stella.control.cost import Prior
-from stella.control.memory import Memory, Settings, capacity_for_floors, capacity_of_one_cpu, remembered
-from stella.control.reservation import io_floors, reserve
+from stella.control.memory import Memory, Settings, capacity_for_floors, capacity_of_one_cpu, priced, remembered
+from stella.control.readmission import Lower, need_of, readmit
 from stella.control.tick import decide
 from stella.control.windows import Window
 from stella.model.allocation import Decision, Intent, Outcome
@@ -29,7 +30,6 @@ from stella.xgos.process.config import Config
 
 _LOG = logging.getLogger(__name__)
 _READMIT_SECONDS = 5.0
-_READMIT_DEADBAND_RATIO = 0.05
 _FORGET_SECONDS = 60.0
 
 
@@ -78,6 +78,7 @@ class Loop:
         self._counters = AgentCounters()
         self._started = time.time()
         self._readmitted_at = 0.0
+        self._lower: Mapping[str, Lower] = {}
         self._declared = Declared(stores.slo_file, stores.intents, self._declare) if stores.slo_file else None
         self._seen_at: dict[str, float] = {}
         self._accepted: dict[str, tuple[int, float]] = {}  # generation, and when it was first decided upon
@@ -236,47 +237,67 @@ class Loop:
         answer = admit(
             slo,
             remembered(self.memory, uuid, self.settings.prior, slo),
-            vcpus=reading.vcpus,
+            shape=shape_of(reading),
             margin=self.settings.margin,
-            room=self._host_capacity(published, uuid),
+            capacity=self._host_capacity(published, uuid),
+            held_before_cores=known.reserved_cpu_cores if (known := self._stores.intents.intents.get(uuid)) else 0.0,
         )
         if not answer.accepted:
             self._counters = replace(self._counters, admission_refusals=self._counters.admission_refusals + 1)
-            field = f"{answer.metric.value}.floor" if answer.metric else "slo"
-            raise Refused(field, answer.message, largest=dict(answer.largest))
+            raise Refused(answer.field, answer.message, largest=dict(answer.largest))
         return answer.reserved_cpu_cores, answer.estimated
 
     def _host_capacity(self, published: Published, uuid: str) -> HostCapacity:
         """What the host has to promise to one instance, beside the others."""
         snapshot = published.snapshot
-        others = {u: i for u, i in self._stores.intents.intents.items() if u != uuid}
-        vcpus = {i.uuid: i.vcpus for i in snapshot.instances}
+        shapes = {i.uuid: shape_of(i) for i in snapshot.instances}
+        io_ratios = {i.uuid: i.cpu.io_ratio for i in published.decision.instances}
+        held = []
+        for other, intent in self._stores.intents.intents.items():
+            if other == uuid:
+                continue
+            shape = shapes.get(other, InstanceShape(vcpus=1))
+            held.append(
+                Held(
+                    cores=intent.reserved_cpu_cores,
+                    vcpus=shape.vcpus,
+                    io_ratio=io_ratios.get(other, 0.0),
+                    allowed_cpus=shape.allowed_cpus,
+                )
+            )
         return HostCapacity(
             capacity_cores=published.capacity_cpu_cores,
-            cpus=snapshot.host.cores,
+            cpus=snapshot.host.cpus or tuple(range(snapshot.host.cores)),
             one_cpu_cores=capacity_of_one_cpu(self.memory, snapshot.host.cores, self.settings),
-            held=[(i.reserved_cpu_cores, vcpus.get(u, 1)) for u, i in others.items()],
+            held=tuple(held),
         )
 
     def _readmit(self, snapshot: Snapshot) -> None:
-        """Follow the learned cost: set aside less when it is lower, more when it is higher and there is room."""
+        """Let what is set aside follow the learned costs (`control.readmission`)."""
         if snapshot.monotonic_seconds - self._readmitted_at < _READMIT_SECONDS:
             return
         self._readmitted_at = snapshot.monotonic_seconds
         store = self._stores.intents
-        capacity = capacity_for_floors(self.memory, snapshot.host.cores, self.settings)
+        needs = {}
         for uuid, intent in store.intents.items():
             known, reading = self.memory.instances.get(uuid), snapshot.instance(uuid)
             if known is None or reading is None:
                 continue
-            if any(known.costs[o.metric].estimated for o in io_floors(intent.slo)):
-                continue
-            needed = reserve(intent.slo, known.costs, vcpus=reading.vcpus, margin=self.settings.margin).cores
-            others = sum(i.reserved_cpu_cores for u, i in store.intents.items() if u != uuid)
-            target = min(needed, max(capacity - others, min(needed, intent.reserved_cpu_cores)))
-            small = abs(target - intent.reserved_cpu_cores) <= _READMIT_DEADBAND_RATIO * intent.reserved_cpu_cores
-            if not small or intent.estimated:
-                store.readmit(uuid, reserved_cpu_cores=target, estimated=False)
+            needs[uuid] = need_of(
+                intent.slo,
+                priced(known.costs, self.settings.prior, intent.slo),
+                self.settings.prior,
+                vcpus=reading.vcpus,
+                margin=self.settings.margin,
+                reserved_cores=intent.reserved_cpu_cores,
+            )
+        capacity = capacity_for_floors(self.memory, snapshot.host.cores, self.settings)
+        free = sellable_cores(capacity) - sum(i.reserved_cpu_cores for i in store.intents.values())
+        found = readmit(needs, self._lower, free_cores=free)
+        self._lower = found.lower
+        for uuid, cores in found.reserved_cores.items():
+            if cores != needs[uuid].reserved_cores or store.intents[uuid].estimated:
+                store.readmit(uuid, reserved_cpu_cores=cores, estimated=False)
 
     def save(self, costs_path: Path) -> None:
         """Write to disk what was learned and what changed. Blocks on the disk: not for the loop's thread."""

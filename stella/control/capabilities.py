@@ -1,0 +1,87 @@
+"""What a host can enforce, and for what it cannot, why: an objective that nothing enforces is never accepted."""
+
+import enum
+from collections.abc import Mapping
+
+from stella.model.slo import Metric, Objective, Slo
+from stella.model.snapshot import HostReading
+
+
+class Capability(enum.StrEnum):
+    """What a host may be able to enforce. The names are stable: they are part of the API."""
+
+    CPU_FLOOR = "cpu_floor"
+    CPU_CEILING = "cpu_ceiling"
+    CPU_WEIGHT = "cpu_weight"
+    CPU_PLACEMENT = "cpu_placement"
+    NETWORK_PACKETS_FLOOR = "network_packets_floor"
+    NETWORK_PACKETS_CEILING = "network_packets_ceiling"
+    NETWORK_PACKETS_WEIGHT = "network_packets_weight"
+    NETWORK_BYTES_FLOOR = "network_bytes_floor"
+    NETWORK_BYTES_CEILING = "network_bytes_ceiling"
+    NETWORK_BYTES_WEIGHT = "network_bytes_weight"
+    BLOCK_BYTES_FLOOR = "block_bytes_floor"
+    BLOCK_BYTES_CEILING = "block_bytes_ceiling"
+    BLOCK_BYTES_WEIGHT = "block_bytes_weight"
+    BLOCK_OPERATIONS_FLOOR = "block_operations_floor"
+    BLOCK_OPERATIONS_CEILING = "block_operations_ceiling"
+    BLOCK_OPERATIONS_WEIGHT = "block_operations_weight"
+    BLOCK_LATENCY_TARGET = "block_latency_target"
+
+
+_NOT_IN_THIS_RELEASE = {
+    "network": "this release does not limit or share network traffic",
+    "block": "this release does not limit or share disk traffic",
+}
+_NO_LATENCY = "this release measures disk latency but does not enforce a target"
+_NO_CPU_GROUPS = "this host has no CPU control group hierarchy that xgos can use"
+_NO_QUOTA = "the CPU control groups of this host have no quota (cpu.max or cpu.cfs_quota_us)"
+_NO_CPUSET = "this host has no cpuset control group hierarchy, so weights are less exact while it is full"
+
+
+def of(metric: Metric, kind: str) -> Capability:
+    """The capability that an objective of ``kind`` (``floor``, ``ceiling``, ``weight`` or ``target``) needs."""
+    return Capability(f"{metric.value}_{kind}")
+
+
+def capabilities(host: HostReading, *, quota: bool = True) -> Mapping[str, str]:
+    """Every capability by name: an empty text where this host has it, else the reason why not, in one sentence.
+
+    ``quota``: whether the CPU groups have a quota knob. Floors for network and disks are enforced by the CPU that their I/O needs, so
+    they need what a CPU floor needs. Without placement everything else is available.
+    """
+    groups = "" if host.cgroup_version in (1, 2) and host.cgroup_mount else _NO_CPU_GROUPS
+    found: dict[str, str] = {}
+    for capability in Capability:
+        resource = capability.value.split("_", maxsplit=1)[0]
+        if capability is Capability.BLOCK_LATENCY_TARGET:
+            reason = _NO_LATENCY
+        elif capability is Capability.CPU_CEILING:
+            reason = groups or ("" if quota else _NO_QUOTA)
+        elif capability is Capability.CPU_PLACEMENT:
+            reason = groups or ("" if host.cpuset_mount else _NO_CPUSET)
+        elif resource == "cpu" or capability.value.endswith("_floor"):
+            reason = groups
+        else:
+            reason = _NOT_IN_THIS_RELEASE[resource]
+        found[capability.value] = reason
+    return found
+
+
+def _kinds(objective: Objective) -> list[str]:
+    """What an objective asks to be enforced."""
+    return [kind for kind in ("floor", "ceiling", "weight", "target") if getattr(objective, kind) is not None]
+
+
+def missing(slo: Slo, available: Mapping[str, str]) -> tuple[str, str, str] | None:
+    """(field, capability, reason) of the first objective that this host cannot enforce; None when it can enforce all.
+
+    ``available`` is what `capabilities` returned; a capability that it does not name is missing.
+    """
+    for objective in slo.objectives:
+        for kind in _kinds(objective):
+            capability = of(objective.metric, kind).value
+            reason = available.get(capability, "this host does not report it")
+            if reason:
+                return f"{objective.metric.value}.{kind}", capability, reason
+    return None
