@@ -4,6 +4,9 @@ from collections.abc import Iterable
 
 from stella.linux.cgroup import InvalidText
 
+LARGEST_CPU = 65_535
+"""No kernel counts further; a larger number is garbage."""
+
 
 def parse_cpus(text: str) -> tuple[int, ...]:
     """CPU numbers in order. An empty text (cgroup v2: the parent's CPUs) gives none."""
@@ -12,7 +15,10 @@ def parse_cpus(text: str) -> tuple[int, ...]:
         first, dash, last = part.partition("-")
         try:
             if part:
-                cpus += range(int(first), int(last if dash else first) + 1)
+                begin, end = int(first), int(last if dash else first)
+                if end > LARGEST_CPU:
+                    raise ValueError(end)
+                cpus += range(begin, end + 1)
         except ValueError:
             raise InvalidText(f"no list of CPUs: {text[:40]!r}") from None
     return tuple(sorted(set(cpus)))

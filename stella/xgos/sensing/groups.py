@@ -5,12 +5,17 @@ from stella.model.snapshot import GroupReading, Role
 from stella.xgos.host_files import Broken, Gone, HostFiles, KeptFile, Unavailable
 
 REFRESH_SECONDS = 1.0
+_LARGEST_MOUNTINFO_BYTES = 1 << 24
+_LARGEST_TASKS_BYTES = 1 << 20
+CPU_LIST_BYTES = 8192
+"""Enough for every second of 1500 CPUs."""
 
 
 def find_hierarchy(files: HostFiles, controller: str = "cpu") -> cgroup.Hierarchy:
     """Where a controller is: a v1 mount, or a cgroup2 mount that has it. Raises `Broken`."""
     try:
-        candidates = cgroup.parse_mountinfo(files.read("/proc/self/mountinfo"), controller)
+        text = files.read("/proc/self/mountinfo", largest_bytes=_LARGEST_MOUNTINFO_BYTES)
+        candidates = cgroup.parse_mountinfo(text, controller)
     except Unavailable as error:
         raise Broken(f"cannot find the {controller} hierarchy: {error}") from None
     for hierarchy in candidates:
@@ -74,7 +79,10 @@ class Group:
 
     def refresh(self) -> None:
         """Read what is not read each pass. Raises `Gone` or `Unavailable`."""
-        self._throttled_seconds = cgroup.parse_throttled_seconds(self._stat.read(4096).decode())
+        try:
+            self._throttled_seconds = cgroup.parse_throttled_seconds(self._stat.read(4096).decode(errors="replace"))
+        except cgroup.InvalidText as error:
+            raise Unavailable(f"{self.path}: {error}") from None
 
     def read(self) -> GroupReading:
         """What its knobs hold now. Raises `Gone` or `Unavailable`."""
@@ -88,7 +96,7 @@ class Group:
                 quota = cgroup.parse_quota_v1(text, self._period.read().decode())
             if quota.quota_us is not None:
                 self.refresh()
-            cpus = cpuset.parse_cpus(self._cpus.read(1024).decode()) if self._cpus else None
+            cpus = cpuset.parse_cpus(self._cpus.read(CPU_LIST_BYTES).decode()) if self._cpus else None
         except ValueError as error:  # InvalidText is one
             raise Unavailable(f"{self.path}: {error}") from None
         return GroupReading(
@@ -106,12 +114,18 @@ class Groups:
     """The groups of one instance: its own, and one for each vCPU, the emulator and each iothread."""
 
     def __init__(
-        self, files: HostFiles, hierarchy: cgroup.Hierarchy, pid: int, *, first_refresh_seconds: float
+        self,
+        files: HostFiles,
+        hierarchy: cgroup.Hierarchy,
+        pid: int,
+        *,
+        cpuset_mount: str,
+        first_refresh_seconds: float,
     ) -> None:
         """``first_refresh_seconds``: monotonic time of the first re-read. Raises `Gone` or `Unavailable`."""
         self._files = files
         self._hierarchy = hierarchy
-        self._cpuset_mount = find_cpuset(files)
+        self._cpuset_mount = cpuset_mount
         self._pid = pid
         self._next_refresh = first_refresh_seconds
         self._groups: dict[str, Group] = {}
@@ -165,8 +179,9 @@ class Groups:
             if group.role is None:
                 continue
             try:
-                text = self._files.read(f"{self._hierarchy.mount}{group.path}/{tasks}")
+                path = f"{self._hierarchy.mount}{group.path}/{tasks}"
+                text = self._files.read(path, largest_bytes=_LARGEST_TASKS_BYTES)
             except Unavailable:
                 continue
-            roles.update({int(tid): (group.role, group.index) for tid in text.split()})
+            roles.update({int(tid): (group.role, group.index) for tid in text.split() if tid.isdigit()})
         return roles

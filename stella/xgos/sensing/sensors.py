@@ -214,7 +214,13 @@ class Sensors:
                 if now < held.retry_seconds:
                     sensor.fail(f"process {held.pid}: its CPU group could not be read")
                     return None
-                held.groups = Groups(self._files, self.hierarchy, held.pid, first_refresh_seconds=self._next_turn(now))
+                held.groups = Groups(
+                    self._files,
+                    self.hierarchy,
+                    held.pid,
+                    cpuset_mount=self._host.cpuset_mount,
+                    first_refresh_seconds=self._next_turn(now),
+                )
             if held.hinted_refresh != held.threads.refreshes:
                 held.hinted_refresh = held.threads.refreshes
                 held.threads.hint(held.groups.thread_roles())

@@ -57,19 +57,24 @@ def test_schedstat_garbage() -> None:
 
 
 def test_cpu_times() -> None:
-    text = "cpu  6788 10 4071 278829 521 3 86 12 5 0\ncpu0 1 2 3 4\ncpu1 1 2 3 4\nintr 1\n"
-    times = process.parse_cpu_times(text, 100)
-    assert times.cpus == (0, 1)
-    assert times.busy_seconds == pytest.approx((6788 + 10 + 4071 + 3 + 86) / 100)
-    assert (times.idle_seconds, times.softirq_seconds, times.steal_seconds) == (2793.5, 0.86, 0.12)
-    with pytest.raises(InvalidText):
-        process.parse_cpu_times("", 100)
+    text = "cpu  9 9 9 9\ncpu0 1 2 3 4\ncpu7 6788 10 4071 278829 521 3 86 12 5 0\nintr 1\n"
+    ticks = process.parse_cpu_ticks(text)
+    assert list(ticks) == [0, 7]
+    assert ticks[0] == process.CpuTicks(busy=6, idle=4, softirq=0, steal=0)
+    assert ticks[7] == process.CpuTicks(busy=6788 + 10 + 4071 + 3 + 86, idle=279350, softirq=86, steal=12)
+    for garbage in ("", "cpu 1 2 3\n", "cpu0 1 x\n", "cpu0x 1\n"):
+        with pytest.raises(InvalidText):
+            process.parse_cpu_ticks(garbage)
 
 
-def test_uuid_of_a_command_line() -> None:
-    assert process.qemu_uuid(b"qemu\0-name\0guest=a\0-uuid\0AB-12\0-m\0") == "ab-12"
-    assert process.qemu_uuid(b"grep\0uuid\0") is None
-    assert process.qemu_uuid(b"qemu\0-uuid") is None
+def test_where_the_cpu_lines_end() -> None:
+    assert process.cpu_lines_complete(b"cpu 1\ncpu0 1\nintr 1 0 0")
+    assert not any(map(process.cpu_lines_complete, (b"", b"cpu 1\n", b"cpu 1\ncpu0 1\nc", b"cpu 1\ncp")))
+
+
+def test_cpus_allowed() -> None:
+    assert process.parse_allowed_cpus("Name:\tinit\nCpus_allowed:\t5\nCpus_allowed_list:\t0,2\n") == (0, 2)
+    assert process.parse_allowed_cpus("Name:\tinit\n") is None
 
 
 def test_domain_xml() -> None:
