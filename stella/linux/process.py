@@ -1,5 +1,6 @@
 """The text of /proc about processes and threads, and the names QEMU gives to its threads."""
 
+import itertools
 import re
 from typing import NamedTuple
 
@@ -8,6 +9,7 @@ from stella.linux.cgroup import InvalidText
 from stella.model.snapshot import Role
 
 _OTHER_LINE = re.compile(rb"^[^c\n]", re.MULTILINE)
+_QEMU_PROGRAM = re.compile(r"^(qemu-system-[A-Za-z0-9_.-]+|qemu-kvm|qemu|kvm)$")
 _VCPU = re.compile(r"^CPU (\d+)/")
 _IOTHREAD = re.compile(r"^IO iothread(\d+)$")
 _MIGRATION = re.compile(r"^(live_migration|migration$|multifdsend|mig/src/)")
@@ -97,6 +99,35 @@ def parse_cpu_ticks(text: str) -> dict[int, CpuTicks]:
     if not found:
         raise InvalidText(f"no /proc/stat: {text[:40]!r}")
     return found
+
+
+def qemu_uuid(cmdline: bytes) -> str | None:
+    """The uuid that a command line (/proc/PID/cmdline) gives after ``-uuid``; None without one. Any process may write one."""
+    words = cmdline.split(b"\0")
+    for flag, value in itertools.pairwise(words):
+        if flag in (b"-uuid", b"--uuid"):
+            return value.decode(errors="replace").lower()
+    return None
+
+
+def is_qemu_program(name: str) -> bool:
+    """Whether a program file of this name is QEMU's emulator: ``qemu-system-x86_64``, ``qemu-kvm``, ``kvm``."""
+    return _QEMU_PROGRAM.match(name) is not None
+
+
+def parse_uids(status: str) -> tuple[int, ...]:
+    """Real, effective, saved and file-system user of /proc/PID/status. Raises `InvalidText`."""
+    for line in status.splitlines():
+        name, _, value = line.partition(":")
+        if name == "Uid":
+            try:
+                uids = tuple(int(word) for word in value.split())
+            except ValueError:
+                break
+            if uids:
+                return uids
+            break
+    raise InvalidText(f"no process status: {status[:40]!r}")
 
 
 def parse_allowed_cpus(status: str) -> tuple[int, ...] | None:

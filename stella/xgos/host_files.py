@@ -141,6 +141,10 @@ class HostFiles:
         except OSError as error:
             raise _unavailable(error, path) from None
 
+    def link_target(self, path: str) -> str:
+        """What a symbolic link says, as it says it. Raises `Unavailable` for a wrong path, else `OSError`."""
+        return os.readlink(self.real(path))  # noqa: PTH115
+
     def exists(self, path: str) -> bool:
         """Whether there is such a file or directory, or a thread that has such a knob."""
         if scheduling.is_knob(path):

@@ -145,7 +145,23 @@ def test_inner_names() -> None:
     assert libvirt_groups.parents("/a") == ()
 
 
-@given(st.text(alphabet=st.characters(min_codepoint=33, max_codepoint=126), max_size=40))
-def test_systemd_escape_round_trip(name: str) -> None:
-    escaped = libvirt_groups.systemd_escape(name)
-    assert "/" not in escaped and libvirt_groups.systemd_unescape(escaped) == name
+@pytest.mark.parametrize(
+    ("path", "belongs"),
+    [
+        ("/machine/qemu-7-web.libvirt-qemu/emulator", True),
+        ("/machine.slice/machine-qemu\\x2d7\\x2dweb.scope/libvirt/vcpu0", True),
+        ("/libvirt/qemu/web/emulator", True),
+        ("/machine/qemu-17-web.libvirt-qemu/emulator", False),
+        ("/user.slice/user-1000.slice/session-7.scope", False),
+        ("/libvirt/qemu/webs", False),
+        ("/", False),
+    ],
+)
+def test_the_group_of_a_domain(path: str, belongs: bool) -> None:
+    assert libvirt_groups.belongs_to(path, 7, "web") is belongs
+
+
+def test_the_user_in_qemu_conf() -> None:
+    assert libvirt_groups.parse_qemu_user('#user = "a"\nuser = "nova"\ngroup = "b"\n') == "nova"
+    assert libvirt_groups.parse_qemu_user("user = '+107' # x\n") == "+107"
+    assert libvirt_groups.parse_qemu_user("user_x = 1\n") is None
