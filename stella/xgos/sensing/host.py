@@ -12,7 +12,8 @@ from stella.xgos.host_files import Gone, HostFiles, KeptFile, Unavailable
 from stella.xgos.sensing.groups import CPU_LIST_BYTES, Group, find_cpuset
 
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
-_CPUSET_FILES = ("cpuset.effective_cpus", "cpuset.cpus.effective", "cpuset.cpus")
+CPUSET_FILES = ("cpuset.effective_cpus", "cpuset.cpus.effective", "cpuset.cpus")
+"""Where a hierarchy tells the CPUs of its topmost group: v1, v2, v1 of old."""
 _SMALLEST_STAT_BYTES, _LARGEST_STAT_BYTES = 1 << 14, 1 << 22
 _NONE = process.CpuTicks(0, 0, 0, 0)
 
@@ -85,7 +86,7 @@ class Host:
             self._stat_bytes *= 2
 
     def _find_allowed(self) -> KeptFile | None:
-        for name in _CPUSET_FILES if self.cpuset_mount else ():
+        for name in CPUSET_FILES if self.cpuset_mount else ():
             try:
                 return self._files.keep(f"{self.cpuset_mount}/{name}")
             except Unavailable:

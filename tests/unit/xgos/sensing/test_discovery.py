@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from stella.model.snapshot import DiskReading
+from stella.xgos import supervision
 from stella.xgos.host_files import HostFiles, Unavailable
 from stella.xgos.sensing.block_workers import BlockWorkers
 from stella.xgos.sensing.discovery import Discovery
@@ -102,3 +103,88 @@ def test_a_stuck_list_never_blocks(clock: Clock) -> None:
     finally:
         let_go.set()
         discovery.close()
+
+
+class Failing(RecordedHypervisor):
+    """One that has a fault of its own, until it is mended."""
+
+    broken = True
+
+    def __init__(self) -> None:
+        super().__init__(HostFiles(str(HOSTS / "v1-libvirt9")))
+
+    def domains(self) -> DomainList:
+        if self.broken:
+            raise RuntimeError("a fault")
+        return super().domains()
+
+    def block_statistics(self, uuids: tuple[str, ...]) -> dict[str, tuple[DiskReading, ...]]:
+        if self.broken:
+            raise RuntimeError("a fault")
+        return {uuid: (DISK,) for uuid in uuids}
+
+
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch) -> type[Failing]:
+    def impatient(target: Callable[[], None], *, name: str, stop: threading.Event | None = None) -> threading.Thread:
+        return start(target, name=name, stop=stop, pause_seconds=0.001)
+
+    start = supervision.start
+    monkeypatch.setattr(supervision, "start", impatient)
+    monkeypatch.setattr(Failing, "broken", True)
+    return Failing
+
+
+def test_a_block_worker_that_fails_blinds_nobody(clock: Clock, failing: type[Failing]) -> None:
+    workers = BlockWorkers(failing, monotonic=clock, interval_seconds=0.25)
+    before = supervision.restarts().get("block", 0)
+    try:
+        workers.watch(frozenset("ab"))
+
+        def failed() -> bool:
+            clock.seconds += 0.25
+            return supervision.restarts().get("block", 0) > before + 4
+
+        wait_for(failed)
+        assert workers.seen()[1] == "RuntimeError: a fault" and workers.answered()
+        for _ in range(20):
+            clock.seconds += 1.1
+            workers.watch(frozenset("ab"))
+        assert len(workers._state.workers) <= 2, "no more of them than before"
+        failing.broken = False
+
+        def all_told() -> bool:
+            clock.seconds += 0.25
+            workers.watch(frozenset("ab"))
+            return workers.seen()[0].keys() == {"a", "b"}
+
+        wait_for(all_told)
+    finally:
+        workers.close()
+
+
+def test_a_list_that_fails_is_told_and_asked_again(clock: Clock, failing: type[Failing]) -> None:
+    discovery = Discovery(failing, monotonic=clock)
+    try:
+        wait_for(lambda: discovery.seen().domains_error == "RuntimeError: a fault")
+        assert discovery.seen().domains is None and discovery.seen().shut_off is None
+        failing.broken = False
+        wait_for(lambda: discovery.seen().domains)
+        assert discovery.seen().domains_error == ""
+    finally:
+        discovery.close()
+
+
+def test_instances_that_are_shut_off_are_known_while_the_hypervisor_answers(clock: Clock) -> None:
+    class Switched(RecordedHypervisor):
+        fails = False
+
+        def domains(self) -> DomainList:
+            if self.fails:
+                raise Unavailable("no daemon")
+            return DomainList(shut_off=("x",))
+
+    discovery = Discovery(lambda: Switched(HostFiles()), monotonic=clock, threaded=False)
+    assert discovery.seen().shut_off == ("x",)
+    Switched.fails = True
+    assert discovery.seen().shut_off is None and discovery.seen().domains_error == "no daemon"

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from stella.model.snapshot import Role, RunState, Snapshot
 from stella.xgos.actuation.journal import Journal, release
@@ -231,3 +233,108 @@ def test_a_wait_is_counted_while_it_lasts_and_once_only(copied: Callable[[str], 
     assert wait_seconds() == pytest.approx(11.0)
     clock.seconds += 10
     assert wait_seconds() == pytest.approx(11.0)
+
+
+def test_a_host_in_a_cgroup_namespace(clock: Clock) -> None:
+    _, seen = sense(HOSTS / "v1-namespaced", clock)
+    assert all(sensor.ok for sensor in seen.sensors), seen.sensors
+    assert (seen.host.cpus, seen.host.cores, len(seen.instances)) == ((1,), 1, 2)
+    assert all(each.groups and each.groups[0].path.startswith("/machine/qemu-") for each in seen.instances)
+    assert [(each.project[:4], each.flavor) for each in seen.instances] == [
+        ("3f0c", "slo.small"),
+        ("9a7b", "slo.block"),
+    ]
+    assert seen.shut_off == ("d0de81ce-ccbb-5b5b-b9e9-3a23edb92b91",)
+
+
+def hypervisor_says(root: Path, **keys: object) -> None:
+    """Change what is recorded of the first instance."""
+    recorded = json.loads((root / "hypervisor.json").read_text())
+    recorded["domains"][0].update(keys)
+    (root / "hypervisor.json").write_text(json.dumps(recorded))
+
+
+def began(root: Path, pid: int, ticks: int) -> None:
+    """Let the process be one that began then."""
+    stat = root / f"proc/{pid}/task/{pid}/stat"
+    words = stat.read_text().split()
+    words[21] = str(ticks)
+    stat.write_text(" ".join(words))
+
+
+def test_an_instance_is_known_by_the_moment_its_process_began(copied: Callable[[str], Path], clock: Clock) -> None:
+    root = copied("v1-libvirt9")
+    sensors, first = sense(root, clock)
+    one = first.instances[0]
+    assert one.start_ticks > 0 and one.threads and one.start_ticks == one.threads[0].start_ticks
+    began(root, one.pid, 999)
+    clock.seconds += 1.1
+    assert sensors.sense().instance(one.uuid) is None, "the number is another process's now"
+    assert (found := sensors.sense().instance(one.uuid)) and found.start_ticks == 999
+    hypervisor_says(root, start_ticks=one.start_ticks)
+    assert sensors.sense().instance(one.uuid) is None, "not the one that the hypervisor means"
+    hypervisor_says(root, start_ticks=999)
+    assert (found := sensors.sense().instance(one.uuid)) and found.start_ticks == 999
+
+
+def test_an_instance_whose_process_was_not_found_is_shown_without_readings(
+    copied: Callable[[str], Path], clock: Clock
+) -> None:
+    root = copied("v1-libvirt9")
+    hypervisor_says(root, pid=0)
+    _, seen = sense(root, clock)
+    one = seen.instances[0]
+    assert (one.pid, one.start_ticks, one.threads, one.groups, one.links, one.disks) == (0, 0, None, None, None, None)
+    assert [s.error for s in seen.sensors if s.name == "threads"] == [f"instance {one.uuid}: its process was not found"]
+    assert all(each.threads and each.groups for each in seen.instances[1:])
+
+
+def test_an_event_makes_threads_be_read_at_once(copied: Callable[[str], Path], clock: Clock) -> None:
+    root = copied("v1-libvirt9")
+    sensors, seen = sense(root, clock)
+    pid = seen.instances[0].pid
+    clock.seconds += 0.01
+    sensors.sense()
+    shutil.copytree(root / f"proc/{pid}/task/{pid}", root / f"proc/{pid}/task/4000000")
+    (root / f"proc/{pid}/task/4000000/comm").write_text("live_migration\n")
+    clock.seconds += 0.01
+    assert sensors.sense().instances[0].state is RunState.RUNNING
+    hypervisor_says(root, events=1)
+    assert sensors.sense().instances[0].state is RunState.MIGRATING
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_garbage_in_any_file_is_never_a_crash(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    root = tmp_path_factory.mktemp("garbage") / "host"
+    shutil.copytree(HOSTS / "v1-namespaced", root)
+    clock = Clock()
+    sensors, _ = sense(root, clock)
+    files = sorted(path for path in root.rglob("*") if path.is_file() and path.name != "mountinfo")
+    for path in data.draw(st.lists(st.sampled_from(files), min_size=1, max_size=6)):
+        whole = path.read_bytes()
+        cut = whole[: data.draw(st.integers(0, len(whole)))]
+        path.write_bytes(
+            data.draw(st.sampled_from((cut, b"", b"\xff\xfe", b"-1\n", b"[]", b"99999999999999999999999")))
+        )
+        clock.seconds += data.draw(st.sampled_from((0.0, 0.25, 1.1)))
+        seen = sensors.sense()
+        assert len(seen.sensors) == 6
+    shutil.rmtree(root)
+
+
+def test_a_process_that_dies_between_two_reads(copied: Callable[[str], Path], clock: Clock) -> None:
+    root = copied("v1-libvirt9")
+    sensors, seen = sense(root, clock)
+    one = seen.instances[0]
+    for name in ("comm", "schedstat", "stat"):  # a new thread that is gone before it was read whole
+        task = root / f"proc/{one.pid}/task/999999"
+        shutil.copytree(root / f"proc/{one.pid}/task/{one.pid}", task)
+        (task / name).unlink()
+        clock.seconds += 1.1
+        found = sensors.sense().instance(one.uuid)
+        assert found and found.threads and all(t.tid != 999999 for t in found.threads)
+        shutil.rmtree(task)
+    shutil.rmtree(root / f"proc/{one.pid}/task/{one.pid}")
+    clock.seconds += 1.1
+    assert sensors.sense().instance(one.uuid) is None
