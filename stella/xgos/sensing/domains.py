@@ -89,12 +89,17 @@ class RecordedHypervisor:
 
     _files: HostFiles
     _disks: dict[str, tuple[DiskReading, ...]] | None = None
+    _list: DomainList = DomainList()
+    _text: str = ""
 
     def domains(self) -> DomainList:
-        """See `Hypervisor`."""
+        """See `Hypervisor`. Read anew only when the text has changed."""
+        text = self._files.read("/hypervisor.json", largest_bytes=1 << 24)
+        if self._disks is not None and text == self._text:
+            return self._list
         self._disks = None
         try:
-            recorded = json.loads(self._files.read("/hypervisor.json", largest_bytes=1 << 24))
+            recorded = json.loads(text)
             running = tuple(sorted(map(self._domain, recorded["domains"]), key=lambda domain: domain.uuid))
             shut_off = recorded.get("shut_off")
             disks = {
@@ -104,8 +109,8 @@ class RecordedHypervisor:
             known = None if shut_off is None else tuple(sorted(map(str, shut_off)))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise Unavailable(f"hypervisor.json: {error}") from None
-        self._disks = disks
-        return DomainList(running=running, shut_off=known)
+        self._text, self._disks, self._list = text, disks, DomainList(running=running, shut_off=known)
+        return self._list
 
     @staticmethod
     def _domain(record: dict[str, Any]) -> Domain:

@@ -46,7 +46,9 @@ class Group:
         "_cpus",
         "_period",
         "_quota",
+        "_reading",
         "_stat",
+        "_texts",
         "_throttled_seconds",
         "_version",
         "_weight",
@@ -75,10 +77,13 @@ class Group:
         cpus = f"{cpuset_mount}{path}/{cgroup.CPUSET}"
         self._cpus = files.keep(cpus) if role and cpuset_mount and files.exists(cpus) else None
         self._throttled_seconds: float | None = None
+        self._reading: GroupReading | None = None
+        self._texts: tuple[bytes, ...] = ()
         self.refresh()
 
     def refresh(self) -> None:
         """Read what is not read each pass. Raises `Gone` or `Unavailable`."""
+        self._reading = None
         try:
             self._throttled_seconds = cgroup.parse_throttled_seconds(self._stat.read(4096).decode(errors="replace"))
         except cgroup.InvalidText as error:
@@ -86,17 +91,26 @@ class Group:
 
     def read(self) -> GroupReading:
         """What its knobs hold now. Raises `Gone` or `Unavailable`."""
+        texts = (
+            self._weight.read(),
+            self._quota.read(),
+            self._period.read() if self._period else b"",
+            self._cpus.read(CPU_LIST_BYTES) if self._cpus else b"",
+        )
+        if self._reading is None or texts != self._texts or self._reading.quota.quota_us is not None:
+            self._reading, self._texts = self._parse(*texts), texts
+        return self._reading
+
+    def _parse(self, weight_text: bytes, quota_text: bytes, period_text: bytes, cpus_text: bytes) -> GroupReading:
         try:
-            weight = int(self._weight.read())
-            text = self._quota.read().decode()
+            weight = int(weight_text)
             if self._version == 2:
-                quota = cgroup.parse_quota_v2(text)
+                quota = cgroup.parse_quota_v2(quota_text.decode())
             else:
-                assert self._period is not None
-                quota = cgroup.parse_quota_v1(text, self._period.read().decode())
+                quota = cgroup.parse_quota_v1(quota_text.decode(), period_text.decode())
             if quota.quota_us is not None:
                 self.refresh()
-            cpus = cpuset.parse_cpus(self._cpus.read(CPU_LIST_BYTES).decode()) if self._cpus else None
+            cpus = cpuset.parse_cpus(cpus_text.decode()) if self._cpus else None
         except ValueError as error:  # InvalidText is one
             raise Unavailable(f"{self.path}: {error}") from None
         return GroupReading(

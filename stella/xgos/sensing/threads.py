@@ -35,6 +35,7 @@ class _Thread:
     read_at: float = 0.0
     ahead_seconds: float = 0.0
     waits: bool = False
+    policy: str | None = None  # of a recorded thread, which nothing can change
 
     def book(self, run: float, wait: float, now: float) -> bool:
         """Take what the kernel has booked. True when that is nothing new, though it ran lately: then it may be waiting.
@@ -141,6 +142,8 @@ class Threads:
 
     def _policy(self, thread: _Thread) -> str | None:
         """That of the fair scheduler which it has now; None for any other."""
+        if thread.policy is not None:
+            return thread.policy
         try:
             return scheduling.plain(self._files.read(f"{thread.directory}/{scheduling.KNOB}"))
         except Unavailable:
@@ -173,4 +176,7 @@ class Threads:
             named = self._hints.get(tid, (Role.EMULATOR, 0))
         if pid != self._pid and comm != f"vhost-{self._pid}":
             return None
-        return _Thread(tid, start_ticks, named[0], named[1], comm, directory, file)
+        thread = _Thread(tid, start_ticks, named[0], named[1], comm, directory, file)
+        if self._files.recorded:
+            thread.policy = self._policy(thread)
+        return thread
