@@ -12,6 +12,7 @@ from pathlib import Path
 from stella.linux import cgroup
 from stella.model.snapshot import InstanceReading, Snapshot
 from stella.xgos.host_files import HostFiles, Unavailable
+from stella.xgos.sensing.host import CPUSET_FILES
 from stella.xgos.sensing.sensors import open_sensors
 
 
@@ -45,6 +46,11 @@ def _groups(files: HostFiles, directory: Path, snapshot: Snapshot) -> None:
     for group in groups:
         wanted = sorted({names.weight, names.quota, names.period, names.stat, names.tasks})
         _copy(files, directory, *(f"{mount}{group.path}/{name}" for name in wanted))
+        if group.cpus is not None:
+            _copy(files, directory, f"{snapshot.host.cpuset_mount}{group.path}/{cgroup.CPUSET}")
+    if cpusets := snapshot.host.cpuset_mount:
+        present = [f"{cpusets}/{name}" for name in (top, *CPUSET_FILES)]
+        _copy(files, directory, *(path for path in present if files.exists(path)))
 
 
 def _hypervisor(instance: InstanceReading) -> dict[str, object]:
@@ -57,7 +63,18 @@ def _hypervisor(instance: InstanceReading) -> dict[str, object]:
         "iothreads": instance.iothreads,
         "links": [link.name for link in instance.links or ()],
         "disks": [asdict(disk) for disk in instance.disks or ()],
+        "start_ticks": instance.start_ticks,
+        "project": instance.project,
+        "flavor": instance.flavor,
     }
+
+
+def _mounts(text: str) -> str:
+    """Of all mounts those of cgroups, and those above them: one of these may hide another."""
+    lines = [line for line in text.splitlines() if len(line.split(" ")) > 4]
+    wanted = {line.split(" ")[4] for line in lines if " - cgroup" in line}
+    above = {path.rsplit("/", depth)[0] or "/" for path in wanted for depth in range(path.count("/") + 1)}
+    return "".join(f"{line}\n" for line in lines if line.split(" ")[4] in above)
 
 
 def main() -> int:
@@ -70,15 +87,16 @@ def main() -> int:
     sensors.wait_ready(10.0)
     snapshot = sensors.sense()
     files = HostFiles()
-    mounts = [line for line in files.read("/proc/self/mountinfo").splitlines() if " - cgroup" in line]
-    _save(directory, "/proc/self/mountinfo", "".join(f"{line}\n" for line in mounts))
-    cpu = [line for line in files.read("/proc/stat").splitlines() if not line.startswith(("intr", "softirq"))]
+    _save(directory, "/proc/self/mountinfo", _mounts(files.read("/proc/self/mountinfo", largest_bytes=1 << 24)))
+    stat = files.read("/proc/stat", largest_bytes=1 << 22)
+    cpu = [line for line in stat.splitlines() if not line.startswith(("intr", "softirq"))]
     _save(directory, "/proc/stat", "".join(f"{line}\n" for line in cpu))
     for instance in snapshot.instances:
         _processes(files, directory, instance)
     _groups(files, directory, snapshot)
     domains = [_hypervisor(instance) for instance in snapshot.instances]
-    _save(directory, "/hypervisor.json", json.dumps({"domains": domains}, indent=1) + "\n")
+    recorded = {"domains": domains} | ({} if snapshot.shut_off is None else {"shut_off": snapshot.shut_off})
+    _save(directory, "/hypervisor.json", json.dumps(recorded, indent=1) + "\n")
     links = {
         link.name: {key: value for key, value in asdict(link).items() if key != "name"}
         for instance in snapshot.instances

@@ -6,6 +6,7 @@ cpu.cfs_period_us. Under v2 it is cpu.weight (1 to 10000, default 100) and cpu.m
 
 import re
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from stella.model.snapshot import Quota
 
@@ -76,19 +77,39 @@ def files(version: int) -> CpuFiles:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hierarchy:
-    """Where a CPU hierarchy is mounted. ``root`` is the group that is mounted there, seen from our cgroup namespace."""
+    """Where a CPU hierarchy is mounted. ``root`` is the group that is mounted there, seen from our cgroup namespace.
+
+    A group outside that namespace begins with ``/..``, once for each level above the namespace's own root.
+    """
 
     version: int
     mount: str
     root: str
 
     def below_mount(self, path: str) -> str | None:
-        """``path`` of /proc/PID/cgroup as a path below the mount, with a leading slash; None when it is not below it."""
-        if self.root == "/":
-            return path
-        if path == self.root:
-            return "/"
-        return path.removeprefix(self.root) if path.startswith(self.root + "/") else None
+        """``path`` of /proc/PID/cgroup as a path below the mount, with a leading slash; None when it is not below it.
+
+        A mount that begins above our namespace shows the groups on the way down by names we cannot know: only groups that
+        lie as many levels above the namespace's root as the mount does are found in it.
+        """
+        mounted, wanted = _parts(self.root), _parts(path)
+        below = wanted[len(mounted) :]
+        if wanted[: len(mounted)] != mounted or ".." in below:
+            return None
+        return "/" + "/".join(below)
+
+
+class _Mount(NamedTuple):
+    number: str
+    parent: str
+    root: str
+    path: str
+    kind: str
+    options: str
+
+
+def _parts(path: str) -> list[str]:
+    return [part for part in path.split("/") if part]
 
 
 _OCTAL = re.compile(r"\\([0-7]{3})")
@@ -97,21 +118,39 @@ _OCTAL = re.compile(r"\\([0-7]{3})")
 def parse_mountinfo(text: str, controller: str = "cpu") -> tuple[Hierarchy, ...]:
     """Hierarchies that may hold a controller, best first: its v1 mounts, then cgroup2 mounts.
 
-    A cgroup2 mount of a hybrid host has no controllers: the caller looks for it in its ``cgroup.controllers``.
+    A cgroup2 mount of a hybrid host has no controllers: the caller looks for it in its ``cgroup.controllers``. A mount that
+    another one covers is left out: a host in namespaces lists those of the machine below, which its paths no longer reach.
     Format: proc_pid_mountinfo(5).
     """
-    found: list[Hierarchy] = []
+    mounts: list[_Mount] = []
     for line in text.splitlines():
         before, dash, after = line.partition(" - ")
         fields, source = before.split(" "), after.split(" ")
         if not dash or len(fields) < 5 or len(source) < 3:
             continue
         root, mount = (_OCTAL.sub(lambda m: chr(int(m[1], 8)), part) for part in fields[3:5])
-        if source[0] == "cgroup2":
-            found.append(Hierarchy(version=2, mount=mount, root=root))
-        elif source[0] == "cgroup" and controller in source[2].split(","):
-            found.append(Hierarchy(version=1, mount=mount, root=root))
+        mounts.append(_Mount(fields[0], fields[1], root, mount, source[0], source[2]))
+    numbers = {each.number for each in mounts}
+    on_top = {(each.parent if each.parent in numbers else "", each.path): each.number for each in mounts}
+    found: list[Hierarchy] = []
+    for each in mounts:
+        version = {"cgroup2": 2, "cgroup": 1}.get(each.kind)
+        if version is None or (version == 1 and controller not in each.options.split(",")):
+            continue
+        if _reached(on_top, each.path) == each.number:
+            found.append(Hierarchy(version=version, mount=each.path, root=each.root))
     return tuple(sorted(found, key=lambda h: h.version))
+
+
+def _reached(on_top: dict[tuple[str, str], str], path: str) -> str:
+    """The mount that ``path`` leads to. ``on_top``: the last mount on each (mount, path); an unlisted parent is ``""``."""
+    at = ""
+    parts = [part for part in path.split("/") if part]
+    for length in range(len(parts) + 1):
+        here = "/" + "/".join(parts[:length])
+        while (upper := on_top.get((at, here))) is not None and upper != at:
+            at = upper
+    return at
 
 
 def parse_process_cgroup(text: str, version: int) -> str | None:
@@ -165,8 +204,10 @@ def parse_throttled_seconds(text: str) -> float | None:
     """Time throttled, from cpu.stat: ``throttled_time`` (ns) under v1, ``throttled_usec`` under v2; None where it is absent."""
     for line in text.splitlines():
         name, _, value = line.partition(" ")
-        if name == "throttled_usec":
-            return int(value) * 1e-6
-        if name == "throttled_time":
-            return int(value) * 1e-9
+        scale = {"throttled_usec": 1e-6, "throttled_time": 1e-9}.get(name)
+        if scale is not None:
+            try:
+                return int(value) * scale
+            except ValueError:
+                raise InvalidText(f"no throttled time: {line[:40]!r}") from None
     return None

@@ -1,34 +1,93 @@
-"""What libvirt's domain XML tells about an instance's devices."""
+"""What libvirt's domain XML tells about an instance: its devices, whose it is, and what its process looks like."""
 
 from dataclasses import dataclass
-from xml.etree import ElementTree  # what it reads is libvirtd's own output, from its root-only socket
+from xml.etree import ElementTree  # what it reads is libvirtd's own output, without any document type (see `_parse`)
 
 from stella.linux.cgroup import InvalidText
 
+LARGEST_CHARACTERS = 1 << 22
+LONGEST_NAME = 255
+_NOVA = "{http://openstack.org/xmlns/libvirt/nova/"  # 1.0 and 1.1 are in use
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Devices:
-    """``links`` are host-side device names (taps), ``disks`` target names as block statistics have them."""
+class DomainXml:
+    """``links`` are host-side device names (taps), ``disks`` target names as block statistics have them.
+
+    ``project`` is the id of the tenant and ``flavor`` a name, from Nova's metadata; empty without it. ``emulator`` is the path of
+    the program, ``uid`` the user that libvirt runs it as; None where libvirt does not say.
+    """
 
     vcpus: int
     iothreads: int
     links: tuple[str, ...]
     disks: tuple[str, ...]
+    project: str = ""
+    flavor: str = ""
+    emulator: str = ""
+    uid: int | None = None
 
 
-def parse_devices(text: str) -> Devices:
-    """The devices of a running domain, from its live XML. Raises `InvalidText`."""
+def parse_domain(text: str) -> DomainXml:
+    """A running domain, from its live XML. Raises `InvalidText`."""
+    root = _parse(text)
     try:
-        root = ElementTree.fromstring(text)  # noqa: S314
         vcpu = root.find("vcpu")
         count = (vcpu.get("current") or vcpu.text or "1") if vcpu is not None else "1"
         links = (target.get("dev") for target in root.iterfind("devices/interface/target"))
         disks = (target.get("dev") for target in root.iterfind("devices/disk/target"))
-        return Devices(
+        project, flavor = _nova(root)
+        return DomainXml(
             vcpus=int(count),
             iothreads=int(root.findtext("iothreads") or 0),
             links=tuple(name for name in links if name),
             disks=tuple(name for name in disks if name),
+            project=project,
+            flavor=flavor,
+            emulator=(root.findtext("devices/emulator") or "").strip(),
+            uid=_uid(root),
         )
+    except ValueError as error:
+        raise InvalidText(f"domain XML: {error}") from None
+
+
+def _parse(text: str) -> ElementTree.Element:
+    """A document type could define entities that expand without end or name files; libvirt never writes one."""
+    if len(text) > LARGEST_CHARACTERS:
+        raise InvalidText(f"domain XML: longer than {LARGEST_CHARACTERS} characters")
+    if "<!DOCTYPE" in text or "<!ENTITY" in text:
+        raise InvalidText("domain XML: it has a document type")
+    try:
+        return ElementTree.fromstring(text)  # noqa: S314 (no entities: see above)
     except (ElementTree.ParseError, ValueError) as error:
         raise InvalidText(f"domain XML: {error}") from None
+
+
+def _nova(root: ElementTree.Element) -> tuple[str, str]:
+    """(project's id, flavor's name) of ``<nova:instance>`` in the metadata; empty where it is not told."""
+    project = flavor = ""
+    for each in root.iterfind("metadata/*"):
+        namespace, brace, name = each.tag.rpartition("}")
+        if name != "instance" or not namespace.startswith(_NOVA):
+            continue
+        namespace += brace
+        owner = each.find(f"{namespace}owner/{namespace}project")
+        kind = each.find(f"{namespace}flavor")
+        project = _name(owner.get("uuid") if owner is not None else None)
+        flavor = _name(kind.get("name") if kind is not None else None)
+    return project, flavor
+
+
+def _name(text: str | None) -> str:
+    """A name that can stand in a label or a log line; any other is left out."""
+    return text if text and text.isprintable() and len(text) <= LONGEST_NAME else ""
+
+
+def _uid(root: ElementTree.Element) -> int | None:
+    """The number in the DAC label, ``+64055:+108``. A label that names its user is not resolved here."""
+    for label in root.iterfind("seclabel"):
+        if label.get("model") == "dac":
+            user = (label.findtext("label") or "").partition(":")[0].removeprefix("+")
+            if user.isascii() and user.isdigit():
+                return int(user)
+    return None

@@ -16,7 +16,7 @@ from stella.model.snapshot import Role
 
 _INNER = re.compile(r"^(?:(vcpu)(\d+)|(iothread)(\d+)|(emulator))$")
 _ESCAPE = re.compile(r"\\x([0-9a-f]{2})")
-_NOT_ESCAPED = re.compile(r"[^A-Za-z0-9:_.]")
+_USER = re.compile(r"""^\s*user\s*=\s*["']?([^"'#\s]+)""")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +66,22 @@ def systemd_unescape(text: str) -> str:
     return _ESCAPE.sub(lambda m: chr(int(m[1], 16)), text)
 
 
-def systemd_escape(text: str) -> str:
-    r"""A name as systemd writes it inside a unit name (systemd.unit(5)): what is not a letter, digit, ``:_.`` as ``\xNN``."""
-    return _NOT_ESCAPED.sub(lambda m: "".join(f"\\x{byte:02x}" for byte in m[0].encode()), text)
+def belongs_to(path: str, domain_id: int, name: str) -> bool:
+    """Whether ``path`` is, or lies in, the group that libvirt made for this run of a domain.
+
+    libvirt shortens and simplifies a domain's name there, so its number decides, which no other running domain has.
+    """
+    parts = [systemd_unescape(part) for part in path.split("/") if part]
+    marks = (f"qemu-{domain_id}-", f"machine-qemu-{domain_id}-")
+    if any(part.startswith(marks) and part.endswith((".libvirt-qemu", ".scope")) for part in parts):
+        return True
+    return any(parts[n : n + 3] == ["libvirt", "qemu", name] for n in range(len(parts)))
+
+
+def parse_qemu_user(text: str) -> str | None:
+    """The value of ``user`` in libvirt's qemu.conf; None when it is not set."""
+    found = None
+    for line in text.splitlines():
+        if match := _USER.match(line):
+            found = match[1]
+    return found

@@ -2,25 +2,26 @@
 
 import itertools
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
+from stella.linux import cpuset
 from stella.linux.cgroup import InvalidText
 from stella.model.snapshot import Role
 
+_OTHER_LINE = re.compile(rb"^[^c\n]", re.MULTILINE)
+_QEMU_PROGRAM = re.compile(r"^(qemu-system-[A-Za-z0-9_.-]+|qemu-kvm|qemu|kvm)$")
 _VCPU = re.compile(r"^CPU (\d+)/")
 _IOTHREAD = re.compile(r"^IO iothread(\d+)$")
 _MIGRATION = re.compile(r"^(live_migration|migration$|multifdsend|mig/src/)")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CpuTimes:
-    """The ``cpu`` line of /proc/stat, seconds since boot over all cores. Busy is all but idle, iowait and steal."""
+class CpuTicks(NamedTuple):
+    """One ``cpuN`` line of /proc/stat, ticks since boot. Busy is all but idle, iowait and steal; softirq lies within it."""
 
-    cpus: tuple[int, ...]
-    busy_seconds: float
-    idle_seconds: float
-    softirq_seconds: float
-    steal_seconds: float
+    busy: int
+    idle: int
+    softirq: int
+    steal: int
 
 
 def parse_schedstat(text: bytes) -> tuple[float, float]:
@@ -73,34 +74,66 @@ def is_migration_thread(comm: str) -> bool:
     return _MIGRATION.match(comm) is not None
 
 
-def parse_cpu_times(text: str, ticks_per_second: int) -> CpuTimes:
-    """/proc/stat. proc_stat(5): user nice system idle iowait irq softirq steal, in ticks; guest time lies within user time."""
-    total: list[int] = []
-    cpus: list[int] = []
-    for line in text.splitlines():
-        if not line.startswith("cpu"):
-            break
-        words = line.split()
-        if words[0] == "cpu":
-            total = [int(word) for word in words[1:]] + [0] * 8
-        else:
-            cpus.append(int(words[0].removeprefix("cpu")))
-    if not total or not cpus:
+def cpu_lines_complete(text: bytes) -> bool:
+    """Whether the beginning of /proc/stat holds all its ``cpu`` lines. Only those are wanted: ``intr`` alone may fill 100 KiB."""
+    return _OTHER_LINE.search(text) is not None
+
+
+def parse_cpu_ticks(text: str) -> dict[int, CpuTicks]:
+    """/proc/stat by CPU on line. proc_stat(5): user nice system idle iowait irq softirq steal; guest time lies within user time.
+
+    Raises `InvalidText`.
+    """
+    found: dict[int, CpuTicks] = {}
+    try:
+        for line in text.splitlines():
+            if not line.startswith("cpu"):
+                break
+            if line[3:4].isdigit():
+                number, *words = line.split()
+                user, nice, system, idle, iowait, irq, softirq, steal = ([int(word) for word in words] + [0] * 8)[:8]
+                busy = user + nice + system + irq + softirq
+                found[int(number[3:])] = CpuTicks(busy, idle + iowait, softirq, steal)
+    except ValueError:
+        found = {}
+    if not found:
         raise InvalidText(f"no /proc/stat: {text[:40]!r}")
-    user, nice, system, idle, iowait, irq, softirq, steal = total[:8]
-    return CpuTimes(
-        cpus=tuple(cpus),
-        busy_seconds=(user + nice + system + irq + softirq) / ticks_per_second,
-        idle_seconds=(idle + iowait) / ticks_per_second,
-        softirq_seconds=softirq / ticks_per_second,
-        steal_seconds=steal / ticks_per_second,
-    )
+    return found
 
 
 def qemu_uuid(cmdline: bytes) -> str | None:
-    """The instance's uuid from a QEMU command line (/proc/PID/cmdline); None for any other process."""
+    """The uuid that a command line (/proc/PID/cmdline) gives after ``-uuid``; None without one. Any process may write one."""
     words = cmdline.split(b"\0")
     for flag, value in itertools.pairwise(words):
         if flag in (b"-uuid", b"--uuid"):
             return value.decode(errors="replace").lower()
+    return None
+
+
+def is_qemu_program(name: str) -> bool:
+    """Whether a program file of this name is QEMU's emulator: ``qemu-system-x86_64``, ``qemu-kvm``, ``kvm``."""
+    return _QEMU_PROGRAM.match(name) is not None
+
+
+def parse_uids(status: str) -> tuple[int, ...]:
+    """Real, effective, saved and file-system user of /proc/PID/status. Raises `InvalidText`."""
+    for line in status.splitlines():
+        name, _, value = line.partition(":")
+        if name == "Uid":
+            try:
+                uids = tuple(int(word) for word in value.split())
+            except ValueError:
+                break
+            if uids:
+                return uids
+            break
+    raise InvalidText(f"no process status: {status[:40]!r}")
+
+
+def parse_allowed_cpus(status: str) -> tuple[int, ...] | None:
+    """The CPUs a process may use, from /proc/PID/status; None where it does not tell."""
+    for line in status.splitlines():
+        name, _, value = line.partition(":")
+        if name == "Cpus_allowed_list":
+            return cpuset.parse_cpus(value) or None
     return None

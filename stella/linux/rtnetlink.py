@@ -8,6 +8,7 @@ Structures: linux/netlink.h, linux/rtnetlink.h, linux/if_link.h.
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 RTM_NEWSTATS, RTM_GETSTATS = 92, 94
 _NLMSG_ERROR, _NLMSG_DONE = 2, 3
@@ -59,9 +60,10 @@ def show_stats(sequence: int, links: dict[int, LinkCounters]) -> bytes:
     return out
 
 
-def show_done(sequence: int) -> bytes:
+def show_done(sequence: int, *, interrupted: bool = False) -> bytes:
     """The message that ends the kernel's answer."""
-    return _HEADER.pack(_HEADER.size + 4, _NLMSG_DONE, 2, sequence, 0) + bytes(4)
+    flags = 2 | (_NLM_F_DUMP_INTR if interrupted else 0)
+    return _HEADER.pack(_HEADER.size + 4, _NLMSG_DONE, flags, sequence, 0) + bytes(4)
 
 
 def _attributes(data: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
@@ -73,26 +75,36 @@ def _attributes(data: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
         start += (length + 3) & ~3
 
 
-def parse_stats(data: bytes, sequence: int, into: dict[int, LinkCounters]) -> bool:
-    """Read one datagram of the answer into ``into`` (by ifindex); True when the answer is complete.
+class Received(NamedTuple):
+    """Of a datagram: whether the answer is ``complete`` now, and whether links came or went meanwhile: some may be missing."""
+
+    complete: bool
+    interrupted: bool
+
+
+def parse_stats(data: bytes, sequence: int, into: dict[int, LinkCounters]) -> Received:
+    """Read one datagram of the answer into ``into`` (by ifindex).
 
     Messages of another sequence (an earlier, given-up request) are passed over. Raises `NetlinkError`.
     """
-    start = 0
+    start, interrupted = 0, False
     while start + _HEADER.size <= len(data):
-        length, kind, _flags, number, _ = _HEADER.unpack_from(data, start)
+        length, kind, flags, number, _ = _HEADER.unpack_from(data, start)
         end = start + length
         if length < _HEADER.size or end > len(data):
             raise NetlinkError(0, "cut netlink message")
         if number == sequence:
+            interrupted |= bool(flags & _NLM_F_DUMP_INTR)
             if kind == _NLMSG_DONE:
-                return True
+                return Received(True, interrupted)
             if kind == _NLMSG_ERROR:
+                if length < _HEADER.size + 4:
+                    raise NetlinkError(0, "cut netlink message")
                 raise NetlinkError(-struct.unpack_from("=i", data, start + _HEADER.size)[0], "RTM_GETSTATS refused")
-            if kind == RTM_NEWSTATS:
+            if kind == RTM_NEWSTATS and length >= _HEADER.size + _STATS_HEADER.size:
                 index = _STATS_HEADER.unpack_from(data, start + _HEADER.size)[3]
                 for attribute, at in _attributes(data, start + _HEADER.size + _STATS_HEADER.size, end):
                     if attribute == _IFLA_STATS_LINK_64 and at + _COUNTERS.size <= end:
                         into[index] = LinkCounters(*_COUNTERS.unpack_from(data, at))
         start += (length + 3) & ~3
-    return False
+    return Received(False, interrupted)

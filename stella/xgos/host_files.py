@@ -100,21 +100,22 @@ class HostFiles:
             raise Unavailable(f"{path!r}: not an absolute path")
         return self._prefix + path
 
-    def read(self, path: str) -> str:
-        """The whole text, at most 64 KiB of it. Raises `Gone` or `Unavailable`."""
+    def read(self, path: str, *, largest_bytes: int = _LARGEST_READ) -> str:
+        """The whole text, at most ``largest_bytes`` of it. Raises `Gone` or `Unavailable`."""
         if scheduling.is_knob(path):
             return self._read_policy(path)
-        return self.read_bytes(path).decode(errors="replace")
+        return self.read_bytes(path, largest_bytes=largest_bytes).decode(errors="replace")
 
-    def read_bytes(self, path: str) -> bytes:
-        """The whole content, at most 64 KiB of it. Raises `Gone` or `Unavailable`."""
+    def read_bytes(self, path: str, *, largest_bytes: int = _LARGEST_READ) -> bytes:
+        """The whole content, at most ``largest_bytes`` of it. Raises `Gone` or `Unavailable`."""
         real = self.real(path)
         try:
             descriptor = os.open(real, os.O_RDONLY | os.O_CLOEXEC)
             try:
-                parts = [os.read(descriptor, _LARGEST_READ)]
-                while parts[-1] and sum(map(len, parts)) < _LARGEST_READ:
-                    parts.append(os.read(descriptor, _LARGEST_READ))
+                left = largest_bytes
+                parts = [os.read(descriptor, min(left, _LARGEST_READ))]
+                while parts[-1] and (left := left - len(parts[-1])) > 0:
+                    parts.append(os.read(descriptor, min(left, _LARGEST_READ)))
                 return b"".join(parts)
             finally:
                 os.close(descriptor)
@@ -139,6 +140,10 @@ class HostFiles:
                 return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
         except OSError as error:
             raise _unavailable(error, path) from None
+
+    def link_target(self, path: str) -> str:
+        """What a symbolic link says, as it says it. Raises `Unavailable` for a wrong path, else `OSError`."""
+        return os.readlink(self.real(path))  # noqa: PTH115
 
     def exists(self, path: str) -> bool:
         """Whether there is such a file or directory, or a thread that has such a knob."""

@@ -19,6 +19,7 @@ LEARNED = {"version": 1, "prior": {"io_per_packet": 22e-6}}
 CLOCKS = ("monotonic_seconds", "wall_seconds", "disks_monotonic_seconds", "duration_seconds")
 NAMES = {
     "v1-libvirt9": ("cpu.shares", {"cpu.cfs_quota_us", "cpu.cfs_period_us"}),
+    "v1-namespaced": ("cpu.shares", {"cpu.cfs_quota_us", "cpu.cfs_period_us"}),
     "v2-systemd": ("cpu.weight", {"cpu.max"}),
 }
 

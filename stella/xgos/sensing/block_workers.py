@@ -2,18 +2,20 @@
 
 A monitor answers from QEMU's main loop: on a starved instance that takes hundreds of milliseconds, on a stopped one for ever.
 So a few threads ("workers"), each with a connection of its own, take whichever instances are due; an instance whose answer is
-outstanding is not asked again. A worker that waits longer than the deadline is counted out and another one started for it.
+outstanding is not asked again. A worker that waits longer than the deadline is counted out and another one started for it; one
+that fails is started again, and asks for nothing meanwhile.
 """
 
+import functools
 import math
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from stella.model.snapshot import DiskReading
+from stella.xgos import supervision
 from stella.xgos.host_files import Unavailable
-from stella.xgos.sensing.hypervisor import Hypervisor
+from stella.xgos.sensing.domains import Hypervisor
 
 WORKERS = 2
 CALL_DEADLINE_SECONDS = 1.0
@@ -58,6 +60,7 @@ class BlockWorkers:
         self._interval_seconds = interval_seconds
         self._changed = threading.Condition()
         self._state = _State()
+        self._stop = threading.Event()
 
     def watch(self, uuids: frozenset[str]) -> None:
         """Ask for exactly these instances from now on."""
@@ -85,6 +88,7 @@ class BlockWorkers:
         with self._changed:
             self._state.closed = True
             self._changed.notify_all()
+        self._stop.set()
 
     def _keep_workers(self, now: float) -> None:
         workers = self._state.workers
@@ -94,7 +98,7 @@ class BlockWorkers:
         for _ in range(min(WORKERS - working, _MOST_WORKERS - len(workers))):
             worker = _Worker()
             workers.append(worker)
-            threading.Thread(target=self._run, args=(worker,), name="block", daemon=True).start()
+            supervision.start(functools.partial(self._run, worker), name="block", stop=self._stop)
 
     def _take(self, worker: _Worker) -> tuple[str, ...] | None:
         """The instances that are due longest and not being asked; waits for them. None: this worker is needed no more."""
@@ -129,7 +133,12 @@ class BlockWorkers:
                     error = str(problem)
                 self._keep(worker, found, before, error)
                 if error:
-                    time.sleep(_IDLE_SECONDS)
+                    self._stop.wait(_IDLE_SECONDS)
+        except (
+            Exception
+        ) as problem:  # the supervisor logs it and runs this again: what it asked for is free for the others
+            self._keep(worker, {}, self._monotonic(), f"{type(problem).__name__}: {problem}")
+            raise
         finally:
             hypervisor.close()
 

@@ -4,14 +4,16 @@ One thread asks for the list of domains every second, and at once after an event
 statistics. A list that outlasts its deadline is abandoned with its thread and connection, and another thread goes on.
 """
 
+import functools
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+from stella.xgos import supervision
 from stella.xgos.host_files import Unavailable
 from stella.xgos.sensing.block_workers import BlockWorkers, Disks
-from stella.xgos.sensing.hypervisor import Domain, Hypervisor
+from stella.xgos.sensing.domains import Domain, DomainList, Hypervisor
 
 DOMAINS_SECONDS = 1.0
 BLOCK_SECONDS = 0.3
@@ -24,9 +26,13 @@ _MOST_ABANDONED = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HypervisorView:
-    """What the hypervisor last told. ``*_error`` is empty when the last call of that kind succeeded."""
+    """What the hypervisor last told. ``*_error`` is empty when the last call of that kind succeeded.
+
+    ``shut_off`` are the uuids of instances that are defined and do not run; None while the last list could not be had.
+    """
 
     domains: tuple[Domain, ...] | None = None
+    shut_off: tuple[str, ...] | None = None
     domains_monotonic_seconds: float = 0.0
     domains_error: str = "not asked yet"
     disks: dict[str, Disks] = field(default_factory=dict)
@@ -62,6 +68,7 @@ class Discovery:
         self._thread: threading.Thread | None = None
         self._wake = threading.Event()
         self._closed = False
+        self._stop = threading.Event()
         self._hypervisor: Hypervisor | None = None
 
     def seen(self) -> HypervisorView:
@@ -93,6 +100,7 @@ class Discovery:
     def close(self) -> None:
         """Stop asking."""
         self._closed = True
+        self._stop.set()
         self._wake.set()
         self._workers.close()
         if self._thread is not None:
@@ -114,9 +122,8 @@ class Discovery:
 
     def _start(self) -> None:
         if not self._closed:
-            arguments = (self._generation,)
-            self._thread = threading.Thread(target=self._run, args=arguments, name="hypervisor", daemon=True)
-            self._thread.start()
+            target = functools.partial(self._run, self._generation)
+            self._thread = supervision.start(target, name="hypervisor", stop=self._stop)
 
     def _replace_stuck(self) -> None:
         since = self._call_since
@@ -124,7 +131,7 @@ class Discovery:
             return
         self._abandoned = [thread for thread in self._abandoned if thread.is_alive()]
         with self._lock:
-            self._seen = replace(self._seen, domains_error="no answer within the deadline")
+            self._seen = replace(self._seen, shut_off=None, domains_error="no answer within the deadline")
         if len(self._abandoned) >= _MOST_ABANDONED or self._thread is None:
             return
         self._abandoned.append(self._thread)
@@ -153,16 +160,28 @@ class Discovery:
         with self._lock:
             if generation == self._generation:
                 self._call_since = now
-        domains, error = None, ""
         try:
-            domains = hypervisor.domains()
+            found = hypervisor.domains()
         except Unavailable as problem:
-            error = str(problem)
+            self._answered(generation, None, str(problem), now)
+        except Exception as problem:  # the supervisor logs it and starts the thread again
+            self._answered(generation, None, f"{type(problem).__name__}: {problem}", now)
+            raise
+        else:
+            self._answered(generation, found, "", now)
+
+    def _answered(self, generation: int, found: DomainList | None, error: str, now: float) -> None:
         with self._lock:
             if generation != self._generation:
                 return
             self._call_since = None
-            if domains is None:
-                self._seen = replace(self._seen, domains_error=error)
+            if found is None:
+                self._seen = replace(self._seen, shut_off=None, domains_error=error)
             else:
-                self._seen = replace(self._seen, domains=domains, domains_monotonic_seconds=now, domains_error="")
+                self._seen = replace(
+                    self._seen,
+                    domains=found.running,
+                    shut_off=found.shut_off,
+                    domains_monotonic_seconds=now,
+                    domains_error="",
+                )

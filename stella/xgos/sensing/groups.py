@@ -5,12 +5,17 @@ from stella.model.snapshot import GroupReading, Role
 from stella.xgos.host_files import Broken, Gone, HostFiles, KeptFile, Unavailable
 
 REFRESH_SECONDS = 1.0
+_LARGEST_MOUNTINFO_BYTES = 1 << 24
+_LARGEST_TASKS_BYTES = 1 << 20
+CPU_LIST_BYTES = 8192
+"""Enough for every second of 1500 CPUs."""
 
 
 def find_hierarchy(files: HostFiles, controller: str = "cpu") -> cgroup.Hierarchy:
     """Where a controller is: a v1 mount, or a cgroup2 mount that has it. Raises `Broken`."""
     try:
-        candidates = cgroup.parse_mountinfo(files.read("/proc/self/mountinfo"), controller)
+        text = files.read("/proc/self/mountinfo", largest_bytes=_LARGEST_MOUNTINFO_BYTES)
+        candidates = cgroup.parse_mountinfo(text, controller)
     except Unavailable as error:
         raise Broken(f"cannot find the {controller} hierarchy: {error}") from None
     for hierarchy in candidates:
@@ -41,7 +46,9 @@ class Group:
         "_cpus",
         "_period",
         "_quota",
+        "_reading",
         "_stat",
+        "_texts",
         "_throttled_seconds",
         "_version",
         "_weight",
@@ -70,25 +77,40 @@ class Group:
         cpus = f"{cpuset_mount}{path}/{cgroup.CPUSET}"
         self._cpus = files.keep(cpus) if role and cpuset_mount and files.exists(cpus) else None
         self._throttled_seconds: float | None = None
+        self._reading: GroupReading | None = None
+        self._texts: tuple[bytes, ...] = ()
         self.refresh()
 
     def refresh(self) -> None:
         """Read what is not read each pass. Raises `Gone` or `Unavailable`."""
-        self._throttled_seconds = cgroup.parse_throttled_seconds(self._stat.read(4096).decode())
+        self._reading = None
+        try:
+            self._throttled_seconds = cgroup.parse_throttled_seconds(self._stat.read(4096).decode(errors="replace"))
+        except cgroup.InvalidText as error:
+            raise Unavailable(f"{self.path}: {error}") from None
 
     def read(self) -> GroupReading:
         """What its knobs hold now. Raises `Gone` or `Unavailable`."""
+        texts = (
+            self._weight.read(),
+            self._quota.read(),
+            self._period.read() if self._period else b"",
+            self._cpus.read(CPU_LIST_BYTES) if self._cpus else b"",
+        )
+        if self._reading is None or texts != self._texts or self._reading.quota.quota_us is not None:
+            self._reading, self._texts = self._parse(*texts), texts
+        return self._reading
+
+    def _parse(self, weight_text: bytes, quota_text: bytes, period_text: bytes, cpus_text: bytes) -> GroupReading:
         try:
-            weight = int(self._weight.read())
-            text = self._quota.read().decode()
+            weight = int(weight_text)
             if self._version == 2:
-                quota = cgroup.parse_quota_v2(text)
+                quota = cgroup.parse_quota_v2(quota_text.decode())
             else:
-                assert self._period is not None
-                quota = cgroup.parse_quota_v1(text, self._period.read().decode())
+                quota = cgroup.parse_quota_v1(quota_text.decode(), period_text.decode())
             if quota.quota_us is not None:
                 self.refresh()
-            cpus = cpuset.parse_cpus(self._cpus.read(1024).decode()) if self._cpus else None
+            cpus = cpuset.parse_cpus(cpus_text.decode()) if self._cpus else None
         except ValueError as error:  # InvalidText is one
             raise Unavailable(f"{self.path}: {error}") from None
         return GroupReading(
@@ -106,12 +128,18 @@ class Groups:
     """The groups of one instance: its own, and one for each vCPU, the emulator and each iothread."""
 
     def __init__(
-        self, files: HostFiles, hierarchy: cgroup.Hierarchy, pid: int, *, first_refresh_seconds: float
+        self,
+        files: HostFiles,
+        hierarchy: cgroup.Hierarchy,
+        pid: int,
+        *,
+        cpuset_mount: str,
+        first_refresh_seconds: float,
     ) -> None:
         """``first_refresh_seconds``: monotonic time of the first re-read. Raises `Gone` or `Unavailable`."""
         self._files = files
         self._hierarchy = hierarchy
-        self._cpuset_mount = find_cpuset(files)
+        self._cpuset_mount = cpuset_mount
         self._pid = pid
         self._next_refresh = first_refresh_seconds
         self._groups: dict[str, Group] = {}
@@ -165,8 +193,9 @@ class Groups:
             if group.role is None:
                 continue
             try:
-                text = self._files.read(f"{self._hierarchy.mount}{group.path}/{tasks}")
+                path = f"{self._hierarchy.mount}{group.path}/{tasks}"
+                text = self._files.read(path, largest_bytes=_LARGEST_TASKS_BYTES)
             except Unavailable:
                 continue
-            roles.update({int(tid): (group.role, group.index) for tid in text.split()})
+            roles.update({int(tid): (group.role, group.index) for tid in text.split() if tid.isdigit()})
         return roles

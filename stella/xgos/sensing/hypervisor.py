@@ -1,116 +1,82 @@
 """Which instances run here, and their block statistics, by libvirt. The only importer of libvirt, and lazily.
 
 Every call may block as long as libvirtd likes; `stella.xgos.sensing.discovery` calls from a thread of its own, with a deadline.
-No call here asks a QEMU monitor but `Hypervisor.block_statistics`, and that one passes over busy monitors (NOWAIT).
+No call here asks a QEMU monitor but `LibvirtHypervisor.block_statistics`, and that one passes over busy monitors (NOWAIT).
 """
 
 import contextlib
-import json
 import threading
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, field
+from typing import Any
 
-from stella.linux import cgroup, domain_xml, process
+from stella.linux import cgroup, domain_xml
 from stella.model.snapshot import DiskReading, RunState
-from stella.xgos.host_files import Gone, HostFiles, Unavailable
+from stella.xgos import supervision
+from stella.xgos.host_files import HostFiles, Unavailable
+from stella.xgos.sensing import processes
+from stella.xgos.sensing.domains import Domain, DomainList, read_disks
 
 _XML_AGE_POLLS = 20
 _KEEPALIVE_SECONDS, _KEEPALIVE_COUNT = 3, 3
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Domain:
-    """One running instance as the hypervisor describes it. ``links`` are its taps, ``disks`` its targets (``vda``)."""
-
-    uuid: str
-    name: str
-    pid: int
-    state: RunState
-    vcpus: int
-    iothreads: int
-    links: tuple[str, ...]
-    disks: tuple[str, ...]
-
-
-class Hypervisor(Protocol):
-    """What is asked of a hypervisor. Every method may block and may raise `Unavailable`."""
-
-    def domains(self) -> tuple[Domain, ...]:
-        """All instances that have a process, in the order of their uuids."""
-
-    def block_statistics(self, uuids: tuple[str, ...]) -> dict[str, tuple[DiskReading, ...]]:
-        """Disks of these instances; one that ended or whose monitor is busy is left out."""
-
-    def changed(self) -> bool:
-        """Whether an event came since the last call of this: it is worth asking for the domains now."""
-
-    def close(self) -> None:
-        """Let the connection go."""
-
-
-def find_processes(files: HostFiles, uuids: frozenset[str]) -> dict[str, list[int]]:
-    """QEMU processes by the uuid on their command line.
-
-    libvirt's pid file lies in a run directory that another mount namespace may hide; the process itself cannot hide.
-    """
-    found: dict[str, list[int]] = {}
-    for name in files.names("/proc"):
-        if not name.isdigit():
-            continue
-        try:
-            uuid = process.qemu_uuid(files.read_bytes(f"/proc/{name}/cmdline"))
-        except Unavailable:
-            continue
-        if uuid in uuids:
-            found.setdefault(uuid, []).append(int(name))
-    return found
-
-
-def choose_process(files: HostFiles, pids: list[int], domain_id: int, name: str) -> int | None:
-    """Of several processes with one uuid (a migration within one machine) the one that libvirt's directory names."""
-    marks = (f"/domain-{domain_id}-{name}/".encode(), f"/domain-{domain_id}-".encode())
-    for mark in marks:
-        for pid in pids:
-            try:
-                if mark in files.read_bytes(f"/proc/{pid}/cmdline"):
-                    return pid
-            except Gone:
-                continue
-    return pids[0] if len(pids) == 1 else None
-
-
-def read_disks(record: dict[str, Any]) -> tuple[DiskReading, ...] | None:
-    """The disks in one domain's record of bulk statistics; None when its monitor was not asked."""
-    disks = []
-    for n in range(int(record.get("block.count", 0))):
-
-        def counter(key: str, n: int = n) -> int:
-            return int(record.get(f"block.{n}.{key}", 0))
-
-        if f"block.{n}.backingIndex" in record and f"block.{n}.rd.reqs" not in record:
-            continue  # a layer of the chain, not a device
-        if f"block.{n}.rd.reqs" not in record:
-            return None
-        disks.append(
-            DiskReading(
-                name=str(record[f"block.{n}.name"]),
-                read_operations=counter("rd.reqs"),
-                read_bytes=counter("rd.bytes"),
-                read_seconds=counter("rd.times") * 1e-9,
-                write_operations=counter("wr.reqs"),
-                write_bytes=counter("wr.bytes"),
-                write_seconds=counter("wr.times") * 1e-9,
-            )
-        )
-    return tuple(disks)
+_MOST_HANDLES = 1024
+"""A worker's connection keeps the handles of so many instances, which it asked last."""
+_EVENTS = (
+    "LIFECYCLE",
+    "DEVICE_ADDED",
+    "DEVICE_REMOVED",
+    "METADATA_CHANGE",
+    "MIGRATION_ITERATION",
+    "JOB_COMPLETED",
+)
+_MIGRATION_ENDS = ("LIFECYCLE", "JOB_COMPLETED")
+_MIGRATION_POLLS = 3
 
 
 @dataclass(slots=True)
 class _Known:
+    """``seen_events``: how many events there had been when the XML was read."""
+
     domain_id: int
-    pid: int
-    devices: domain_xml.Devices
+    xml: domain_xml.DomainXml
+    process: processes.QemuProcess | None = None
     age_polls: int = 0
+    seen_events: int = 0
+
+
+@dataclass(slots=True)
+class _Events:
+    """What libvirt's events told. Written by the thread of the event loop, read by the one that asks for domains."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    changed: threading.Event = field(default_factory=threading.Event)
+    counts: dict[str, int] = field(default_factory=dict)
+    migrating: dict[str, int] = field(default_factory=dict)
+
+    def note(self, uuid: str, event: str) -> None:
+        """An event about an instance. It is taken to migrate for some lists after an iteration of a migration.
+
+        That bridges the time until the threads of QEMU tell; a lost event would otherwise freeze it for good.
+        """
+        with self.lock:
+            self.counts[uuid] = self.counts.get(uuid, 0) + 1
+            if event == "MIGRATION_ITERATION":
+                self.migrating[uuid] = _MIGRATION_POLLS
+            elif event in _MIGRATION_ENDS:
+                self.migrating.pop(uuid, None)
+        self.changed.set()
+
+    def take(self, running: frozenset[str]) -> tuple[dict[str, int], frozenset[str]]:
+        """(events by uuid, which ones migrate) of the instances that run; all others are forgotten."""
+        with self.lock:
+            self.counts = {uuid: count for uuid, count in self.counts.items() if uuid in running}
+            migrating = frozenset(self.migrating.keys() & running)
+            self.migrating = {uuid: self.migrating[uuid] - 1 for uuid in migrating if self.migrating[uuid] > 1}
+            return dict(self.counts), migrating
+
+    def forget_migrations(self) -> None:
+        """Their ends may have been missed while there was no connection. The threads of QEMU tell all the same."""
+        with self.lock:
+            self.migrating.clear()
 
 
 class LibvirtHypervisor:
@@ -120,15 +86,14 @@ class LibvirtHypervisor:
     _loop_lock = threading.Lock()
 
     def __init__(self, uri: str, files: HostFiles, *, events: bool = True) -> None:
-        """``events``: listen for instances that come, go or change."""
+        """``events``: listen for instances that come, go or change; not for a connection that only asks for statistics."""
         self._uri = uri
-        self._events = events
+        self._listens = events
         self._files = files
         self._connection: Any = None
         self._known: dict[str, _Known] = {}
         self._handles: dict[str, Any] = {}
-        self._changed = threading.Event()
-        self._stale: set[str] = set()
+        self._events = _Events()
 
     @classmethod
     def _start_loop(cls, libvirt: Any) -> None:
@@ -140,10 +105,9 @@ class LibvirtHypervisor:
 
             def run() -> None:
                 while True:
-                    with contextlib.suppress(libvirt.libvirtError):
-                        libvirt.virEventRunDefaultImpl()
+                    libvirt.virEventRunDefaultImpl()
 
-            threading.Thread(target=run, name="libvirt-events", daemon=True).start()
+            supervision.start(run, name="libvirt-events")
             cls._loop_started = True
 
     def _connect(self) -> Any:
@@ -154,26 +118,29 @@ class LibvirtHypervisor:
         self.close()
         self._start_loop(libvirt)
         connection = libvirt.open(self._uri)
-        connection.setKeepAlive(_KEEPALIVE_SECONDS, _KEEPALIVE_COUNT)
-        events = (
-            libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE,
-            libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_ADDED,
-            libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED,
-        )
-        for event in events if self._events else ():
-            connection.domainEventRegisterAny(None, event, self._on_event, None)
+        try:
+            connection.setKeepAlive(_KEEPALIVE_SECONDS, _KEEPALIVE_COUNT)
+            for name in _EVENTS if self._listens else ():
+                event = getattr(libvirt, f"VIR_DOMAIN_EVENT_ID_{name}", None)
+                if event is not None:
+                    with contextlib.suppress(libvirt.libvirtError):  # an older libvirtd does not know all of them
+                        connection.domainEventRegisterAny(None, event, self._on_event, name)
+        except libvirt.libvirtError:
+            with contextlib.suppress(libvirt.libvirtError):
+                connection.close()
+            raise
         self._connection = connection
-        self._changed.set()
+        self._events.forget_migrations()
+        self._events.changed.set()
         return connection
 
-    def _on_event(self, _connection: Any, domain: Any, *_details: Any) -> None:
-        self._stale.add(domain.UUIDString())
-        self._changed.set()
+    def _on_event(self, _connection: Any, domain: Any, *details: Any) -> None:
+        self._events.note(domain.UUIDString(), str(details[-1]))
 
     def changed(self) -> bool:
         """See `Hypervisor`."""
-        was = self._changed.is_set()
-        self._changed.clear()
+        was = self._events.changed.is_set()
+        self._events.changed.clear()
         return was
 
     def close(self) -> None:
@@ -184,69 +151,96 @@ class LibvirtHypervisor:
             with contextlib.suppress(Exception):
                 connection.close()
 
-    def domains(self) -> tuple[Domain, ...]:
-        """See `Hypervisor`. One call for the states of all; an instance's XML when it is new, changed, or every 20th time."""
+    def domains(self) -> DomainList:
+        """See `Hypervisor`. One call for the states of all, one for those that do not run; XML when it is new, changed, or old."""
         try:
             import libvirt  # noqa: PLC0415
         except ImportError as error:
             raise Unavailable(f"libvirt: {error}") from None
         try:
-            records = self._connect().getAllDomainStats(
+            connection = self._connect()
+            records = connection.getAllDomainStats(
                 libvirt.VIR_DOMAIN_STATS_STATE, libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_ACTIVE
             )
-            self._handles = {handle.UUIDString(): handle for handle, _ in records}
-            self._learn()
+            inactive = connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_INACTIVE)
+            handles = {handle.UUIDString(): handle for handle, _ in records}
+            counts, migrating = self._events.take(frozenset(handles))
+            self._learn(handles, counts)
         except libvirt.libvirtError as error:
             self.close()
             raise Unavailable(f"libvirt: {error}") from None
-        found = []
-        for handle, record in records:
-            uuid = handle.UUIDString()
-            known = self._known.get(uuid)
-            if known is None:
-                continue
-            paused = record.get("state.state") != libvirt.VIR_DOMAIN_RUNNING
-            migrating = paused and record.get("state.reason") == libvirt.VIR_DOMAIN_PAUSED_MIGRATION
-            state = RunState.MIGRATING if migrating else RunState.PAUSED if paused else RunState.RUNNING
-            found.append(
-                Domain(
-                    uuid=uuid,
-                    name=handle.name(),
-                    pid=known.pid,
-                    state=state,
-                    vcpus=known.devices.vcpus,
-                    iothreads=known.devices.iothreads,
-                    links=known.devices.links,
-                    disks=known.devices.disks,
-                )
-            )
-        return tuple(sorted(found, key=lambda domain: domain.uuid))
+        running = [self._domain(libvirt, handle, record, counts, migrating) for handle, record in records]
+        shut_off = {handle.UUIDString() for handle in inactive} - handles.keys()
+        return DomainList(
+            running=tuple(sorted(running, key=lambda domain: domain.uuid)), shut_off=tuple(sorted(shut_off))
+        )
 
-    def _learn(self) -> None:
+    def _domain(
+        self, libvirt: Any, handle: Any, record: dict[str, Any], counts: dict[str, int], migrating: frozenset[str]
+    ) -> Domain:
+        """One running domain; with ``pid`` 0 while its process is not known for sure."""
+        uuid = handle.UUIDString()
+        known = self._known.get(uuid)
+        found = known.process if known else None
+        xml = known.xml if known else domain_xml.DomainXml(vcpus=1, iothreads=0, links=(), disks=())
+        state = _run_state(libvirt, record)
+        return Domain(
+            uuid=uuid,
+            name=handle.name(),
+            pid=found.pid if found else 0,
+            start_ticks=found.start_ticks if found else 0,
+            state=RunState.MIGRATING if uuid in migrating else state,
+            vcpus=xml.vcpus,
+            iothreads=xml.iothreads,
+            links=xml.links,
+            disks=xml.disks,
+            events=counts.get(uuid, 0),
+            project=xml.project,
+            flavor=xml.flavor,
+        )
+
+    def _learn(self, handles: dict[str, Any], counts: dict[str, int]) -> None:
         """Processes and devices of those domains that are new or may have changed."""
         import libvirt  # noqa: PLC0415
 
-        self._known = {uuid: known for uuid, known in self._known.items() if uuid in self._handles}
-        for uuid, handle in self._handles.items():
-            known = self._known.get(uuid)
-            if known is not None and known.domain_id != handle.ID():
-                del self._known[uuid]  # it was stopped and started again
-        new = frozenset(self._handles) - frozenset(self._known)
-        pids = find_processes(self._files, new) if new else {}
-        for uuid, handle in self._handles.items():
+        self._known = {
+            uuid: known
+            for uuid, known in self._known.items()
+            if uuid in handles and known.domain_id == handles[uuid].ID()  # else it was stopped and started again
+        }
+        for uuid, handle in handles.items():
             known = self._known.get(uuid)
             if known is not None:
                 known.age_polls += 1
-            if known is not None and known.age_polls < _XML_AGE_POLLS and uuid not in self._stale:
-                continue
-            self._stale.discard(uuid)
+                if known.age_polls < _XML_AGE_POLLS and known.seen_events == counts.get(uuid, 0):
+                    continue
             with contextlib.suppress(libvirt.libvirtError, cgroup.InvalidText):  # it ends now, or is asked again
-                devices = domain_xml.parse_devices(handle.XMLDesc(0))
-                pid = (
-                    known.pid if known else choose_process(self._files, pids.get(uuid, []), handle.ID(), handle.name())
+                xml = domain_xml.parse_domain(handle.XMLDesc(0))
+                process = known.process if known else None
+                self._known[uuid] = _Known(handle.ID(), xml, process, seen_events=counts.get(uuid, 0))
+        self._find_processes(handles)
+
+    def _find_processes(self, handles: dict[str, Any]) -> None:
+        """For domains without a process, or whose process number is another process's by now."""
+        wanted = []
+        for uuid, known in self._known.items():
+            if known.process is not None:
+                with contextlib.suppress(Unavailable):
+                    if processes.start_ticks(self._files, known.process.pid) == known.process.start_ticks:
+                        continue
+                known.process = None
+            wanted.append(
+                processes.Wanted(
+                    uuid=uuid,
+                    name=handles[uuid].name(),
+                    domain_id=known.domain_id,
+                    emulator=known.xml.emulator,
+                    uid=known.xml.uid,
                 )
-                if pid is not None:
-                    self._known[uuid] = _Known(domain_id=handle.ID(), pid=pid, devices=devices)
+            )
+        if wanted:
+            for uuid, process in processes.find_processes(self._files, tuple(wanted)).items():
+                self._known[uuid].process = process
 
     def block_statistics(self, uuids: tuple[str, ...]) -> dict[str, tuple[DiskReading, ...]]:
         """See `Hypervisor`."""
@@ -269,54 +263,34 @@ class LibvirtHypervisor:
         return {uuid: disks for uuid, disks in read if disks}
 
     def _handle(self, connection: Any, uuid: str) -> Any:
+        """A handle of this connection; None when there is no such domain. The one asked longest ago makes room."""
         import libvirt  # noqa: PLC0415
 
-        if uuid not in self._handles:
+        handle = self._handles.pop(uuid, None)
+        if handle is None:
             try:
-                self._handles[uuid] = connection.lookupByUUIDString(uuid)
+                handle = connection.lookupByUUIDString(uuid)
             except libvirt.libvirtError as error:
                 if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
                     raise
                 return None
-        return self._handles[uuid]
+        self._handles[uuid] = handle
+        if len(self._handles) > _MOST_HANDLES:
+            del self._handles[next(iter(self._handles))]
+        return handle
 
 
-class RecordedHypervisor:
-    """``hypervisor.json`` of a recorded tree: ``{"domains": [{"uuid": ..., "disks": [{"name": "vda", ...}]}]}``."""
-
-    def __init__(self, files: HostFiles) -> None:
-        self._files = files
-
-    def _records(self) -> list[dict[str, Any]]:
-        try:
-            return list(json.loads(self._files.read("/hypervisor.json"))["domains"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise Unavailable(f"hypervisor.json: {error}") from None
-
-    def domains(self) -> tuple[Domain, ...]:
-        """See `Hypervisor`."""
-        return tuple(
-            Domain(
-                uuid=record["uuid"],
-                name=record["name"],
-                pid=record["pid"],
-                state=RunState(record.get("state", "running")),
-                vcpus=record["vcpus"],
-                iothreads=record["iothreads"],
-                links=tuple(record["links"]),
-                disks=tuple(disk["name"] for disk in record["disks"]),
-            )
-            for record in sorted(self._records(), key=lambda record: str(record["uuid"]))
-        )
-
-    def block_statistics(self, uuids: tuple[str, ...]) -> dict[str, tuple[DiskReading, ...]]:
-        """See `Hypervisor`."""
-        records = (record for record in self._records() if record["uuid"] in uuids and record["disks"])
-        return {record["uuid"]: tuple(DiskReading(**disk) for disk in record["disks"]) for record in records}
-
-    def changed(self) -> bool:
-        """See `Hypervisor`."""
-        return False
-
-    def close(self) -> None:
-        """See `Hypervisor`."""
+def _run_state(libvirt: Any, record: dict[str, Any]) -> RunState:
+    """What libvirt's state and its reason say. An instance that arrives is paused, for ``migration`` or as ``starting up``."""
+    state, reason = record.get("state.state"), record.get("state.reason")
+    if state == libvirt.VIR_DOMAIN_RUNNING:
+        arriving = (libvirt.VIR_DOMAIN_RUNNING_POSTCOPY, getattr(libvirt, "VIR_DOMAIN_RUNNING_POSTCOPY_FAILED", None))
+        return RunState.MIGRATING if reason in arriving else RunState.RUNNING
+    moving = (
+        libvirt.VIR_DOMAIN_PAUSED_MIGRATION,
+        libvirt.VIR_DOMAIN_PAUSED_STARTING_UP,
+        libvirt.VIR_DOMAIN_PAUSED_POSTCOPY,
+        libvirt.VIR_DOMAIN_PAUSED_POSTCOPY_FAILED,
+    )
+    paused = state == libvirt.VIR_DOMAIN_PAUSED
+    return RunState.MIGRATING if paused and reason in moving else RunState.PAUSED

@@ -22,9 +22,10 @@ from stella.model.snapshot import (
 )
 from stella.xgos.host_files import Gone, HostFiles, Unavailable, raise_descriptor_limit
 from stella.xgos.sensing.discovery import BLOCK_SECONDS, DISKS_KEPT_SECONDS, Discovery, HypervisorView
+from stella.xgos.sensing.domains import Domain, RecordedHypervisor
 from stella.xgos.sensing.groups import Groups, find_hierarchy
 from stella.xgos.sensing.host import Host
-from stella.xgos.sensing.hypervisor import Domain, LibvirtHypervisor, RecordedHypervisor
+from stella.xgos.sensing.hypervisor import LibvirtHypervisor
 from stella.xgos.sensing.network import Links, NetlinkLinks, RecordedLinks
 from stella.xgos.sensing.threads import REFRESH_SECONDS, Threads
 
@@ -38,8 +39,13 @@ class _Instance:
     pid: int
     threads: Threads
     groups: Groups | None = None
+    events: int = 0
     hinted_refresh: int = 0
     retry_seconds: float = 0.0
+
+    def is_of(self, domain: Domain) -> bool:
+        """Whether this is the process that the hypervisor means."""
+        return domain.pid == self.pid and domain.start_ticks in (0, self.threads.start_ticks)
 
 
 class _Sensor:
@@ -135,12 +141,14 @@ class Sensors:
             wall_seconds=wall,
             host=host_reading,
             instances=tuple(readings),
+            shut_off=None if seen.domains_error else seen.shut_off,
             sensors=tuple(sensor.reading() for sensor in sensors),
         )
 
     def _forget(self, domains: tuple[Domain, ...]) -> None:
-        pids = {domain.uuid: domain.pid for domain in domains}
-        self._instances = {uuid: held for uuid, held in self._instances.items() if pids.get(uuid) == held.pid}
+        self._instances = {
+            domain.uuid: held for domain in domains if (held := self._instances.get(domain.uuid)) and held.is_of(domain)
+        }
 
     def _read_host(self, sensor: _Sensor) -> HostReading:
         paths = tuple(held.groups.path for held in self._instances.values() if held.groups)
@@ -178,7 +186,7 @@ class Sensors:
         except Unavailable as error:
             threads_sensor.fail(error)
         links: tuple[LinkReading, ...] | None = None
-        if not network_sensor.error:
+        if not network_sensor.error and domain.pid:
             links = tuple(found_links[name] for name in domain.links if name in found_links)
             links = links if len(links) == len(domain.links) else None
         disks, disks_seconds = _disks(domain, seen, now)
@@ -196,13 +204,24 @@ class Sensors:
             disks=disks,
             disks_monotonic_seconds=disks_seconds,
             groups=groups,
+            start_ticks=held.threads.start_ticks if held else domain.start_ticks,
+            project=domain.project,
+            flavor=domain.flavor,
         )
 
     def _hold(self, domain: Domain, now: float) -> _Instance:
         held = self._instances.get(domain.uuid)
         if held is None:
+            if not domain.pid:
+                raise Unavailable(f"instance {domain.uuid}: its process was not found")
             threads = Threads(self._files, domain.pid, first_refresh_seconds=self._next_turn(now))
-            held = self._instances[domain.uuid] = _Instance(pid=domain.pid, threads=threads)
+            held = _Instance(pid=domain.pid, threads=threads, events=domain.events)
+            if not held.is_of(domain):
+                raise Gone(f"process {domain.pid} is another one now")
+            self._instances[domain.uuid] = held
+        if held.events != domain.events:
+            held.events = domain.events
+            held.threads.refresh_soon()
         return held
 
     def _next_turn(self, now: float) -> float:
@@ -214,7 +233,13 @@ class Sensors:
                 if now < held.retry_seconds:
                     sensor.fail(f"process {held.pid}: its CPU group could not be read")
                     return None
-                held.groups = Groups(self._files, self.hierarchy, held.pid, first_refresh_seconds=self._next_turn(now))
+                held.groups = Groups(
+                    self._files,
+                    self.hierarchy,
+                    held.pid,
+                    cpuset_mount=self._host.cpuset_mount,
+                    first_refresh_seconds=self._next_turn(now),
+                )
             if held.hinted_refresh != held.threads.refreshes:
                 held.hinted_refresh = held.threads.refreshes
                 held.threads.hint(held.groups.thread_roles())
@@ -228,7 +253,7 @@ class Sensors:
 def _disks(domain: Domain, seen: HypervisorView, now: float) -> tuple[tuple[DiskReading, ...] | None, float | None]:
     """The instance's disks and when they were read; None when that is too long ago. No disks at all: an honest empty list."""
     if not domain.disks:
-        return (), now
+        return ((), now) if domain.pid else (None, None)
     last = seen.disks.get(domain.uuid)
     if last is None or now - last.monotonic_seconds > DISKS_KEPT_SECONDS:
         return None, None
@@ -251,6 +276,11 @@ def open_sensors(
         discovery = Discovery(lambda: RecordedHypervisor(files), monotonic=monotonic, threaded=False)
         links: Links = RecordedLinks(files)
     else:
-        discovery = Discovery(lambda: LibvirtHypervisor(uri, files), monotonic=monotonic, block_seconds=block_seconds)
+        discovery = Discovery(
+            lambda: LibvirtHypervisor(uri, files),
+            connect_worker=lambda: LibvirtHypervisor(uri, files, events=False),
+            monotonic=monotonic,
+            block_seconds=block_seconds,
+        )
         links = NetlinkLinks()
     return Sensors(files, hierarchy, discovery, links, monotonic=monotonic, wall=wall)

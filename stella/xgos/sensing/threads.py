@@ -1,8 +1,8 @@
 """Per-thread CPU time and wait of one instance's QEMU, from schedstat.
 
-The list of threads is read again every second and as soon as a known thread is gone; their times every pass, and
-their scheduling policy. A descriptor
-belongs to its thread, so a number that another thread took over is never read.
+The list of threads is read again every second, after an event of the hypervisor, and as soon as a known thread is gone; their
+times and scheduling policies every pass. A descriptor belongs to its thread, so a number that another thread took over is never
+read; a process is the one that it was by the moment of its start.
 
 The kernel stores a wait when it *ends*. A thread of which nothing was booked since the last pass, and which is runnable now, has
 waited all the time in between: that is counted at once, and taken off what the kernel stores later.
@@ -14,6 +14,7 @@ from stella.linux import process, scheduling
 from stella.linux.cgroup import InvalidText
 from stella.model.snapshot import Role, ThreadReading
 from stella.xgos.host_files import Gone, HostFiles, KeptFile, Unavailable
+from stella.xgos.sensing.processes import start_ticks as process_start_ticks
 
 REFRESH_SECONDS = 1.0
 ASLEEP_SECONDS = 3.0
@@ -34,6 +35,7 @@ class _Thread:
     read_at: float = 0.0
     ahead_seconds: float = 0.0
     waits: bool = False
+    policy: str | None = None  # of a recorded thread, which nothing can change
 
     def book(self, run: float, wait: float, now: float) -> bool:
         """Take what the kernel has booked. True when that is nothing new, though it ran lately: then it may be waiting.
@@ -58,12 +60,17 @@ class Threads:
         self._next_refresh = first_refresh_seconds
         self._hints: dict[int, tuple[Role, int]] = {}
         self.refreshes = 0
+        self.start_ticks = self._begun()
         self._refresh()
 
     @property
     def migrating(self) -> bool:
         """Whether QEMU has a thread that exists only while it sends itself elsewhere."""
         return any(process.is_migration_thread(thread.comm) for thread in self._threads.values())
+
+    def refresh_soon(self) -> None:
+        """Read the list of threads again at the next `read`: something changed."""
+        self._next_refresh = 0.0
 
     def hint(self, roles: dict[int, tuple[Role, int]]) -> None:
         """What cgroups tell of threads (by tid): used for those whose names say nothing, and to find vhost threads."""
@@ -115,7 +122,9 @@ class Threads:
 
     def _refresh(self) -> None:
         self.refreshes += 1
-        tids = sorted(int(name) for name in self._files.names(f"/proc/{self._pid}/task"))
+        if self._begun() != self.start_ticks:
+            raise Gone(f"process {self._pid} is another one now")
+        tids = sorted(int(name) for name in self._files.names(f"/proc/{self._pid}/task") if name.isdigit())
         owned = set(tids)
         foreign = sorted(tid for tid in self._hints if tid not in owned)
         old, self._threads = self._threads, {}
@@ -127,8 +136,14 @@ class Threads:
         for index, thread in enumerate(vhosts):
             thread.index = index
 
+    def _begun(self) -> int:
+        """When the process began: that of its first thread. Raises `Gone` or `Unavailable`."""
+        return process_start_ticks(self._files, self._pid)
+
     def _policy(self, thread: _Thread) -> str | None:
         """That of the fair scheduler which it has now; None for any other."""
+        if thread.policy is not None:
+            return thread.policy
         try:
             return scheduling.plain(self._files.read(f"{thread.directory}/{scheduling.KNOB}"))
         except Unavailable:
@@ -161,4 +176,7 @@ class Threads:
             named = self._hints.get(tid, (Role.EMULATOR, 0))
         if pid != self._pid and comm != f"vhost-{self._pid}":
             return None
-        return _Thread(tid, start_ticks, named[0], named[1], comm, directory, file)
+        thread = _Thread(tid, start_ticks, named[0], named[1], comm, directory, file)
+        if self._files.recorded:
+            thread.policy = self._policy(thread)
+        return thread

@@ -37,6 +37,30 @@ def test_mount_of_a_group_below_the_root() -> None:
     assert hierarchy.below_mount("/host22/x") is None
 
 
+def test_mount_of_a_group_above_the_namespace() -> None:
+    hierarchy = cgroup.Hierarchy(version=2, mount="/host", root="/../..")
+    assert hierarchy.below_mount("/../../machine.slice/x") == "/machine.slice/x"
+    assert hierarchy.below_mount("/../..") == "/"
+    assert hierarchy.below_mount("/../neighbour") is None  # its parent's name is not known here
+    assert hierarchy.below_mount("/mine") is None
+    assert cgroup.Hierarchy(version=2, mount="/host", root="/").below_mount("/../outside") is None
+
+
+def test_a_mount_that_another_covers_is_left_out() -> None:
+    text = (
+        "44 43 254:0 / / rw - ext4 /dev/vda rw\n"
+        "47 44 0:22 / /sys rw - sysfs sysfs rw\n"
+        "48 47 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n"
+        "49 48 0:29 /.. /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n"
+        "60 47 0:22 / /sys rw - sysfs sysfs rw\n"
+        "65 60 0:39 / /sys/fs/cgroup rw - tmpfs cg rw\n"
+        "66 65 0:29 / /sys/fs/cgroup/cpu rw - cgroup cg rw,cpu\n"
+    )
+    assert [(h.mount, h.root) for h in cgroup.parse_mountinfo(text)] == [("/sys/fs/cgroup/cpu", "/")]
+    stacked = V1_APART + "50 32 0:29 /host /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n"
+    assert cgroup.parse_mountinfo(stacked)[0].root == "/host"
+
+
 def test_path_of_a_process() -> None:
     text = "12:cpuset:/a\n3:cpu,cpuacct:/machine/q\n0::/unified/path\n"
     assert cgroup.parse_process_cgroup(text, 1) == "/machine/q"
@@ -121,7 +145,23 @@ def test_inner_names() -> None:
     assert libvirt_groups.parents("/a") == ()
 
 
-@given(st.text(alphabet=st.characters(min_codepoint=33, max_codepoint=126), max_size=40))
-def test_systemd_escape_round_trip(name: str) -> None:
-    escaped = libvirt_groups.systemd_escape(name)
-    assert "/" not in escaped and libvirt_groups.systemd_unescape(escaped) == name
+@pytest.mark.parametrize(
+    ("path", "belongs"),
+    [
+        ("/machine/qemu-7-web.libvirt-qemu/emulator", True),
+        ("/machine.slice/machine-qemu\\x2d7\\x2dweb.scope/libvirt/vcpu0", True),
+        ("/libvirt/qemu/web/emulator", True),
+        ("/machine/qemu-17-web.libvirt-qemu/emulator", False),
+        ("/user.slice/user-1000.slice/session-7.scope", False),
+        ("/libvirt/qemu/webs", False),
+        ("/", False),
+    ],
+)
+def test_the_group_of_a_domain(path: str, belongs: bool) -> None:
+    assert libvirt_groups.belongs_to(path, 7, "web") is belongs
+
+
+def test_the_user_in_qemu_conf() -> None:
+    assert libvirt_groups.parse_qemu_user('#user = "a"\nuser = "nova"\ngroup = "b"\n') == "nova"
+    assert libvirt_groups.parse_qemu_user("user = '+107' # x\n") == "+107"
+    assert libvirt_groups.parse_qemu_user("user_x = 1\n") is None

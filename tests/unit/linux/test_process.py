@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stella.linux import domain_xml, process, rtnetlink
+from stella.linux import cgroup, cpuset, domain_xml, libvirt_groups, process, rtnetlink
 from stella.linux.cgroup import InvalidText
 from stella.model.snapshot import Role
 
@@ -57,19 +57,24 @@ def test_schedstat_garbage() -> None:
 
 
 def test_cpu_times() -> None:
-    text = "cpu  6788 10 4071 278829 521 3 86 12 5 0\ncpu0 1 2 3 4\ncpu1 1 2 3 4\nintr 1\n"
-    times = process.parse_cpu_times(text, 100)
-    assert times.cpus == (0, 1)
-    assert times.busy_seconds == pytest.approx((6788 + 10 + 4071 + 3 + 86) / 100)
-    assert (times.idle_seconds, times.softirq_seconds, times.steal_seconds) == (2793.5, 0.86, 0.12)
-    with pytest.raises(InvalidText):
-        process.parse_cpu_times("", 100)
+    text = "cpu  9 9 9 9\ncpu0 1 2 3 4\ncpu7 6788 10 4071 278829 521 3 86 12 5 0\nintr 1\n"
+    ticks = process.parse_cpu_ticks(text)
+    assert list(ticks) == [0, 7]
+    assert ticks[0] == process.CpuTicks(busy=6, idle=4, softirq=0, steal=0)
+    assert ticks[7] == process.CpuTicks(busy=6788 + 10 + 4071 + 3 + 86, idle=279350, softirq=86, steal=12)
+    for garbage in ("", "cpu 1 2 3\n", "cpu0 1 x\n", "cpu0x 1\n"):
+        with pytest.raises(InvalidText):
+            process.parse_cpu_ticks(garbage)
 
 
-def test_uuid_of_a_command_line() -> None:
-    assert process.qemu_uuid(b"qemu\0-name\0guest=a\0-uuid\0AB-12\0-m\0") == "ab-12"
-    assert process.qemu_uuid(b"grep\0uuid\0") is None
-    assert process.qemu_uuid(b"qemu\0-uuid") is None
+def test_where_the_cpu_lines_end() -> None:
+    assert process.cpu_lines_complete(b"cpu 1\ncpu0 1\nintr 1 0 0")
+    assert not any(map(process.cpu_lines_complete, (b"", b"cpu 1\n", b"cpu 1\ncpu0 1\nc", b"cpu 1\ncp")))
+
+
+def test_cpus_allowed() -> None:
+    assert process.parse_allowed_cpus("Name:\tinit\nCpus_allowed:\t5\nCpus_allowed_list:\t0,2\n") == (0, 2)
+    assert process.parse_allowed_cpus("Name:\tinit\n") is None
 
 
 def test_domain_xml() -> None:
@@ -77,11 +82,79 @@ def test_domain_xml() -> None:
       <disk type='file'><target dev='vda' bus='virtio'/></disk>
       <interface type='ethernet'><target dev='tap0' managed='no'/></interface>
       <interface type='hostdev'><mac address='x'/></interface></devices></domain>"""
-    assert domain_xml.parse_devices(text) == domain_xml.Devices(vcpus=2, iothreads=1, links=("tap0",), disks=("vda",))
-    assert domain_xml.parse_devices("<domain><vcpu>3</vcpu></domain>").vcpus == 3
+    assert domain_xml.parse_domain(text) == domain_xml.DomainXml(vcpus=2, iothreads=1, links=("tap0",), disks=("vda",))
+    assert domain_xml.parse_domain("<domain><vcpu>3</vcpu></domain>").vcpus == 3
     for broken in ("<domain>", "", "<domain><vcpu>x</vcpu></domain>"):
         with pytest.raises(InvalidText):
-            domain_xml.parse_devices(broken)
+            domain_xml.parse_domain(broken)
+
+
+NOVA = """<domain><metadata>
+  <other:thing xmlns:other="urn:x"><other:owner/></other:thing>
+  <nova:instance xmlns:nova="http://openstack.org/xmlns/libvirt/nova/{version}">
+    <nova:name>web</nova:name>
+    <nova:flavor name="m1.small"><nova:memory>2048</nova:memory></nova:flavor>
+    <nova:owner><nova:user uuid="u1">a</nova:user><nova:project uuid="9a7b6c5d">demo</nova:project></nova:owner>
+  </nova:instance></metadata>
+  <devices><emulator>/usr/bin/qemu-system-x86_64</emulator></devices>
+  <seclabel type='dynamic' model='apparmor'><label>libvirt-1</label></seclabel>
+  <seclabel type='dynamic' model='dac' relabel='yes'><label>+64055:+108</label></seclabel></domain>"""
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+def test_nova_metadata(version: str) -> None:
+    found = domain_xml.parse_domain(NOVA.format(version=version))
+    assert (found.project, found.flavor) == ("9a7b6c5d", "m1.small")
+    assert (found.emulator, found.uid) == ("/usr/bin/qemu-system-x86_64", 64055)
+
+
+@pytest.mark.parametrize("name", ["a&#10;b", "x" * 256, ""])
+def test_a_name_that_cannot_be_shown_is_left_out(name: str) -> None:
+    found = domain_xml.parse_domain(NOVA.format(version="1.1").replace("m1.small", name))
+    assert (found.project, found.flavor) == ("9a7b6c5d", "")
+
+
+def test_domain_xml_has_no_entities_and_an_end() -> None:
+    bomb = '<!DOCTYPE d [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]><domain><name>&b;</name></domain>'
+    for text in (bomb, "<domain>" + " " * domain_xml.LARGEST_CHARACTERS + "</domain>", "<domain>\ud800</domain>"):
+        with pytest.raises(InvalidText):
+            domain_xml.parse_domain(text)
+
+
+@given(st.text(max_size=200))
+def test_text_of_proc_and_libvirt_that_is_garbage_is_refused(text: str) -> None:
+    for parse in (
+        process.parse_start_ticks,
+        process.parse_scheduling,
+        process.parse_cpu_ticks,
+        process.parse_allowed_cpus,
+        process.parse_uids,
+        domain_xml.parse_domain,
+        cpuset.parse_cpus,
+        cgroup.parse_throttled_seconds,
+        cgroup.parse_quota_v2,
+        cgroup.parse_weight,
+    ):
+        with contextlib.suppress(InvalidText):
+            parse(text)
+    cgroup.parse_mountinfo(text)
+    cgroup.parse_process_cgroup(text, 1)
+    libvirt_groups.instance_group(text)
+    libvirt_groups.belongs_to(text, 1, "a")
+    libvirt_groups.parse_qemu_user(text)
+    process.qemu_uuid(text.encode())
+
+
+def test_users_of_a_process() -> None:
+    assert process.parse_uids("Name:\tq\nUid:\t1000\t0\t0\t0\n") == (1000, 0, 0, 0)
+    for text in ("", "Uid:\n", "Uid:\tx\n"):
+        with pytest.raises(InvalidText):
+            process.parse_uids(text)
+
+
+def test_programs() -> None:
+    assert all(map(process.is_qemu_program, ("qemu-system-x86_64", "qemu-kvm", "kvm")))
+    assert not any(map(process.is_qemu_program, ("python3", "qemu-img", "sh", "not-qemu-kvm")))
 
 
 counter = st.integers(0, 2**64 - 1)
@@ -91,8 +164,9 @@ links = st.dictionaries(st.integers(1, 2**31 - 1), st.builds(rtnetlink.LinkCount
 @given(links, st.integers(1, 2**31 - 1))
 def test_netlink_round_trip(expected: dict[int, rtnetlink.LinkCounters], sequence: int) -> None:
     found: dict[int, rtnetlink.LinkCounters] = {}
-    assert not rtnetlink.parse_stats(rtnetlink.show_stats(sequence, expected), sequence, found)
-    assert rtnetlink.parse_stats(rtnetlink.show_done(sequence), sequence, found)
+    assert rtnetlink.parse_stats(rtnetlink.show_stats(sequence, expected), sequence, found) == (False, False)
+    assert rtnetlink.parse_stats(rtnetlink.show_done(sequence), sequence, found) == (True, False)
+    assert rtnetlink.parse_stats(rtnetlink.show_done(sequence, interrupted=True), sequence, found) == (True, True)
     assert found == expected
 
 
@@ -105,5 +179,5 @@ def test_netlink_garbage_ends(data: bytes) -> None:
 def test_netlink_passes_over_an_earlier_answer() -> None:
     found: dict[int, rtnetlink.LinkCounters] = {}
     late = rtnetlink.show_stats(1, {5: rtnetlink.LinkCounters(*range(8))}) + rtnetlink.show_done(1)
-    assert not rtnetlink.parse_stats(late, 2, found)
+    assert rtnetlink.parse_stats(late, 2, found) == (False, False)
     assert found == {}

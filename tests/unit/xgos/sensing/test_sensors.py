@@ -1,35 +1,23 @@
 """Sensing, on recorded hosts and on trees that change under it."""
 
 import json
-import os
 import shutil
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from stella.model.snapshot import DiskReading, Role, RunState, Snapshot
+from stella.model.snapshot import Role, RunState, Snapshot
 from stella.xgos.actuation.journal import Journal, release
-from stella.xgos.host_files import Broken, HostFiles, Unavailable
+from stella.xgos.host_files import Broken, HostFiles
 from stella.xgos.process.own_group import AlreadyRunning, HostLock, reserve
-from stella.xgos.sensing.block_workers import BlockWorkers
-from stella.xgos.sensing.discovery import Discovery
 from stella.xgos.sensing.groups import find_hierarchy
-from stella.xgos.sensing.hypervisor import Domain, RecordedHypervisor, choose_process, find_processes, read_disks
 from stella.xgos.sensing.sensors import Sensors, open_sensors
 
 HOSTS = Path(__file__).parents[3] / "fixtures" / "hosts"
-ALL = ("v1-libvirt9", "v2-systemd")
-DISK = DiskReading(
-    name="vda",
-    read_operations=1,
-    read_bytes=1,
-    read_seconds=1,
-    write_operations=0,
-    write_bytes=0,
-    write_seconds=0,
-)
+ALL = ("v1-libvirt9", "v1-namespaced", "v2-systemd")
 
 
 class Clock:
@@ -62,7 +50,7 @@ def sense(root: Path, clock: Clock) -> tuple[Sensors, Snapshot]:
 def test_recorded_hosts_are_seen_whole(name: str, clock: Clock) -> None:
     _, seen = sense(HOSTS / name, clock)
     assert all(sensor.ok for sensor in seen.sensors), seen.sensors
-    assert seen.instances and seen.host.cores == 2 and seen.host.busy_seconds > 0
+    assert seen.instances and seen.host.cores == (1 if name == "v1-namespaced" else 2) and seen.host.busy_seconds > 0
     assert seen.host.cgroup_version == (1 if name.startswith("v1") else 2)
     assert len(seen.host.parents) == 1
     for each in seen.instances:
@@ -201,85 +189,6 @@ def test_hierarchies_that_cannot_be_used(tmp_path: Path) -> None:
     assert find_hierarchy(HostFiles(str(tmp_path))).version == 2
 
 
-def test_the_process_of_a_uuid(tmp_path: Path) -> None:
-    for pid, directory in ((10, "domain-1-a"), (11, "domain-2-a")):
-        (tmp_path / f"proc/{pid}").mkdir(parents=True)
-        words = ["qemu", "-uuid", "AA", f"file=/var/lib/libvirt/qemu/{directory}/master-key.aes"]
-        (tmp_path / f"proc/{pid}/cmdline").write_text("\0".join(words))
-    files = HostFiles(str(tmp_path))
-    found = find_processes(files, frozenset({"aa"}))
-    assert sorted(found["aa"]) == [10, 11]
-    assert choose_process(files, found["aa"], 2, "a") == 11
-    assert choose_process(files, found["aa"], 3, "a") is None
-    assert choose_process(files, [], 1, "a") is None
-
-
-def test_block_records() -> None:
-    record = {"block.count": 2, "block.0.name": "vda", "block.0.rd.reqs": 5, "block.0.rd.times": 2 * 10**9}
-    record |= {"block.1.name": "vda", "block.1.backingIndex": 3}
-    disks = read_disks(record)
-    assert disks and len(disks) == 1 and disks[0].read_seconds == 2.0
-    assert read_disks({"block.count": 1, "block.0.name": "vda"}) is None  # its monitor was busy
-
-
-def wait_for(condition: Callable[[], object]) -> None:
-    """Spin until other threads have done it (pytest's own limit ends what never comes)."""
-    while not condition():
-        os.sched_yield()
-
-
-def test_a_stuck_monitor_delays_nobody_else(clock: Clock) -> None:
-    files = HostFiles(str(HOSTS / "v1-libvirt9"))
-    let_go = threading.Event()
-
-    class Stuck(RecordedHypervisor):
-        def block_statistics(self, uuids: tuple[str, ...]) -> dict[str, tuple[DiskReading, ...]]:
-            if "stuck" in uuids:
-                let_go.wait(10)
-                raise Unavailable("it was stuck")
-            return {uuid: (DISK,) for uuid in uuids}
-
-    workers = BlockWorkers(lambda: Stuck(files), monotonic=clock, interval_seconds=0.25)
-    try:
-        workers.watch(frozenset({"stuck", "a", "b"}))
-        wait_for(lambda: {"a", "b"} <= workers.seen()[0].keys())
-        for _ in range(5):
-            clock.seconds += 1.1
-            workers.watch(frozenset({"stuck", "a", "b"}))
-            wait_for(lambda: all(workers.seen()[0][uuid].monotonic_seconds == clock.seconds for uuid in ("a", "b")))
-        assert "stuck" not in workers.seen()[0] and not workers.answered()
-    finally:
-        let_go.set()
-        workers.close()
-
-
-def test_a_stuck_list_never_blocks(clock: Clock) -> None:
-    files = HostFiles(str(HOSTS / "v1-libvirt9"))
-    let_go = threading.Event()
-    made: list[object] = []
-
-    class Stuck(RecordedHypervisor):
-        def domains(self) -> tuple[Domain, ...]:
-            if len(made) == 1:
-                let_go.wait(10)
-            return super().domains()
-
-    def connect() -> Stuck:
-        made.append(None)
-        return Stuck(files)
-
-    discovery = Discovery(connect, connect_worker=lambda: RecordedHypervisor(files), monotonic=clock)
-    try:
-        wait_for(lambda: discovery.seen() and discovery._call_since is not None)
-        assert discovery.seen().domains_error == "not asked yet"
-        clock.seconds += 5.0
-        wait_for(lambda: discovery.seen().domains and discovery.seen().disks)
-        assert discovery.seen().domains_error == "" and len(made) == 2
-    finally:
-        let_go.set()
-        discovery.close()
-
-
 def test_reservation_and_lock(copied: Callable[[str], Path]) -> None:
     root = copied("v1-libvirt9")
     files = HostFiles(str(root))
@@ -324,3 +233,108 @@ def test_a_wait_is_counted_while_it_lasts_and_once_only(copied: Callable[[str], 
     assert wait_seconds() == pytest.approx(11.0)
     clock.seconds += 10
     assert wait_seconds() == pytest.approx(11.0)
+
+
+def test_a_host_in_a_cgroup_namespace(clock: Clock) -> None:
+    _, seen = sense(HOSTS / "v1-namespaced", clock)
+    assert all(sensor.ok for sensor in seen.sensors), seen.sensors
+    assert (seen.host.cpus, seen.host.cores, len(seen.instances)) == ((1,), 1, 2)
+    assert all(each.groups and each.groups[0].path.startswith("/machine/qemu-") for each in seen.instances)
+    assert [(each.project[:4], each.flavor) for each in seen.instances] == [
+        ("3f0c", "slo.small"),
+        ("9a7b", "slo.block"),
+    ]
+    assert seen.shut_off == ("d0de81ce-ccbb-5b5b-b9e9-3a23edb92b91",)
+
+
+def hypervisor_says(root: Path, **keys: object) -> None:
+    """Change what is recorded of the first instance."""
+    recorded = json.loads((root / "hypervisor.json").read_text())
+    recorded["domains"][0].update(keys)
+    (root / "hypervisor.json").write_text(json.dumps(recorded))
+
+
+def began(root: Path, pid: int, ticks: int) -> None:
+    """Let the process be one that began then."""
+    stat = root / f"proc/{pid}/task/{pid}/stat"
+    words = stat.read_text().split()
+    words[21] = str(ticks)
+    stat.write_text(" ".join(words))
+
+
+def test_an_instance_is_known_by_the_moment_its_process_began(copied: Callable[[str], Path], clock: Clock) -> None:
+    root = copied("v1-libvirt9")
+    sensors, first = sense(root, clock)
+    one = first.instances[0]
+    assert one.start_ticks > 0 and one.threads and one.start_ticks == one.threads[0].start_ticks
+    began(root, one.pid, 999)
+    clock.seconds += 1.1
+    assert sensors.sense().instance(one.uuid) is None, "the number is another process's now"
+    assert (found := sensors.sense().instance(one.uuid)) and found.start_ticks == 999
+    hypervisor_says(root, start_ticks=one.start_ticks)
+    assert sensors.sense().instance(one.uuid) is None, "not the one that the hypervisor means"
+    hypervisor_says(root, start_ticks=999)
+    assert (found := sensors.sense().instance(one.uuid)) and found.start_ticks == 999
+
+
+def test_an_instance_whose_process_was_not_found_is_shown_without_readings(
+    copied: Callable[[str], Path], clock: Clock
+) -> None:
+    root = copied("v1-libvirt9")
+    hypervisor_says(root, pid=0)
+    _, seen = sense(root, clock)
+    one = seen.instances[0]
+    assert (one.pid, one.start_ticks, one.threads, one.groups, one.links, one.disks) == (0, 0, None, None, None, None)
+    assert [s.error for s in seen.sensors if s.name == "threads"] == [f"instance {one.uuid}: its process was not found"]
+    assert all(each.threads and each.groups for each in seen.instances[1:])
+
+
+def test_an_event_makes_threads_be_read_at_once(copied: Callable[[str], Path], clock: Clock) -> None:
+    root = copied("v1-libvirt9")
+    sensors, seen = sense(root, clock)
+    pid = seen.instances[0].pid
+    clock.seconds += 0.01
+    sensors.sense()
+    shutil.copytree(root / f"proc/{pid}/task/{pid}", root / f"proc/{pid}/task/4000000")
+    (root / f"proc/{pid}/task/4000000/comm").write_text("live_migration\n")
+    clock.seconds += 0.01
+    assert sensors.sense().instances[0].state is RunState.RUNNING
+    hypervisor_says(root, events=1)
+    assert sensors.sense().instances[0].state is RunState.MIGRATING
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_garbage_in_any_file_is_never_a_crash(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    root = tmp_path_factory.mktemp("garbage") / "host"
+    shutil.copytree(HOSTS / "v1-namespaced", root)
+    clock = Clock()
+    sensors, _ = sense(root, clock)
+    files = sorted(path for path in root.rglob("*") if path.is_file() and path.name != "mountinfo")
+    for path in data.draw(st.lists(st.sampled_from(files), min_size=1, max_size=6)):
+        whole = path.read_bytes()
+        cut = whole[: data.draw(st.integers(0, len(whole)))]
+        path.write_bytes(
+            data.draw(st.sampled_from((cut, b"", b"\xff\xfe", b"-1\n", b"[]", b"99999999999999999999999")))
+        )
+        clock.seconds += data.draw(st.sampled_from((0.0, 0.25, 1.1)))
+        seen = sensors.sense()
+        assert len(seen.sensors) == 6
+    shutil.rmtree(root)
+
+
+def test_a_process_that_dies_between_two_reads(copied: Callable[[str], Path], clock: Clock) -> None:
+    root = copied("v1-libvirt9")
+    sensors, seen = sense(root, clock)
+    one = seen.instances[0]
+    for name in ("comm", "schedstat", "stat"):  # a new thread that is gone before it was read whole
+        task = root / f"proc/{one.pid}/task/999999"
+        shutil.copytree(root / f"proc/{one.pid}/task/{one.pid}", task)
+        (task / name).unlink()
+        clock.seconds += 1.1
+        found = sensors.sense().instance(one.uuid)
+        assert found and found.threads and all(t.tid != 999999 for t in found.threads)
+        shutil.rmtree(task)
+    shutil.rmtree(root / f"proc/{one.pid}/task/{one.pid}")
+    clock.seconds += 1.1
+    assert sensors.sense().instance(one.uuid) is None
