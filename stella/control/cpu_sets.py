@@ -9,7 +9,7 @@ the instances at home wait, which looks like demand.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from stella.control.placement import FEW_CPUS, Homes, Item, Stage, homes
 
@@ -17,6 +17,8 @@ OPENS_BELOW_CORES = 0.8
 """A CPU opens below this demand; above `IDLE_RATIO`, so that a placement never makes a full host look idle."""
 CLOSES_ABOVE_CORES = 0.95
 STAYS_CLOSED_SECONDS = 10.0
+IMPROVED_EVERY_SECONDS = 1.0
+"""On a host with many CPUs, which then costs a tick little."""
 _CONTENDED_CORES = 1.0
 _CONTENDED_NO_LONGER_CORES = 0.9
 
@@ -26,7 +28,8 @@ class Placement:
     """Where instances run while the host is full; empty while it is not.
 
     ``homes``: the CPU that carries each stage; ``sets``: all CPUs that it may use, in order. ``open_cpus`` leave idle time to
-    the instances in ``reaching``. ``closed_until``: when a CPU that was closed may open again, on the monotonic clock.
+    the instances in ``reaching``. ``closed_until``: when a CPU that was closed may open again, and ``improved_seconds``: when a
+    better placement of all was last looked for, on the monotonic clock.
     """
 
     homes: Homes = field(default_factory=Homes)
@@ -34,6 +37,7 @@ class Placement:
     open_cpus: frozenset[int] = frozenset()
     reaching: frozenset[str] = frozenset()
     closed_until: Mapping[int, float] = field(default_factory=dict)
+    improved_seconds: float = float("-inf")
 
     def cpus(self, uuid: str) -> frozenset[int]:
         """The CPUs that an instance may use; empty when it is not placed."""
@@ -42,14 +46,13 @@ class Placement:
     def without(self, uuids: Iterable[str]) -> "Placement":
         """The same, with these instances forgotten."""
         gone = frozenset(uuids)
-        return Placement(
+        return replace(
+            self,
             homes=Homes(
                 at={u: stages for u, stages in self.homes.at.items() if u not in gone}, spread=self.homes.spread - gone
             ),
             sets={u: stages for u, stages in self.sets.items() if u not in gone},
-            open_cpus=self.open_cpus,
             reaching=self.reaching - gone,
-            closed_until=self.closed_until,
         )
 
 
@@ -94,7 +97,8 @@ def place(cpus: Sequence[int], items: Sequence[Item], before: Placement, now_sec
 
     An instance that sleeps stays where it was: it is not among the items before it runs again.
     """
-    found = homes(cpus, items, before.homes)
+    improve = len(cpus) <= FEW_CPUS or now_seconds - before.improved_seconds >= IMPROVED_EVERY_SECONDS
+    found = homes(cpus, items, before.homes, improve=improve)
     at = found.at
     if not at:
         return Placement()
@@ -120,6 +124,7 @@ def place(cpus: Sequence[int], items: Sequence[Item], before: Placement, now_sec
         open_cpus=opened,
         reaching=reaching,
         closed_until=closed_until,
+        improved_seconds=now_seconds if improve else before.improved_seconds,
     )
 
 

@@ -43,7 +43,12 @@ def _ceilings(state: InstanceState, throttled_cores: float | None) -> tuple[floa
 
 
 def _io_weighting(state: InstanceState) -> tuple[bool, float]:
-    """`io_has_priority` and `io_weight_factor`. Over more than a tick, because a vCPU that waits long looks idle meanwhile."""
+    """`io_has_priority` and `io_weight_factor`. Over more than a tick, because a vCPU that waits long looks idle meanwhile.
+
+    Beside a single vCPU I/O threads have no priority.
+    """
+    if state.reading.vcpus < 2:
+        return False, 1.0
     ticks = [t for t in state.memory.ticks if t.end_seconds > state.memory.ticks[-1].end_seconds - _BUSY_OVER_SECONDS]
     busy: dict[int, float] = {}
     for stage in (stage for tick in ticks if tick.cpu for stage in tick.cpu.stages if stage.role is Role.VCPU):

@@ -72,7 +72,7 @@ def _observe(
         baseline_latency_seconds=_baseline(known.baseline_latency_seconds, rates),
         stage_demand_cores=_stage_demand_cores(reading, known, rates),
     )
-    return memory, replace(rates, block=block)
+    return memory, rates if rates.block is block else replace(rates, block=block)
 
 
 def _restless(reading: InstanceReading, known: InstanceMemory, now: Snapshot) -> bool:
@@ -145,7 +145,8 @@ def instance_state(
     known, rates = _observe(reading, before, now, known)
     reports = tuple(r for o in slo.objectives for r in evaluate(o, rates, evaluation_context(known))) if slo else ()
     asked = {r.metric: r.demand for r in reports if r.kind == "floor" and r.demand is not None}
-    known = replace(known, demands={**known.demands, **asked})
+    if asked:
+        known = replace(known, demands={**known.demands, **asked})
     frozen = _restless(reading, known, now) or rates is None or rates.cpu is None
     reservation = Reservation(vcpu_cores=0.0, io_cores=0.0)
     if slo:

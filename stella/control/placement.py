@@ -92,6 +92,8 @@ def _stays_whole(item: Item, was_whole: bool | None, cpus: int) -> bool:
     """Whether an instance belongs on one CPU. ``was_whole``: whether it was there; None when it had no homes."""
     slack = 0.0 if was_whole is None else _WHOLE_HYSTERESIS_CORES * (1 if was_whole else -1)
     vcpus = _vcpus(item)
+    if not vcpus:
+        return True
     if len(vcpus) < 2:
         return cpus <= FEW_CPUS or item.allocation_cores <= _SERIAL_UP_TO_CORES + slack
     if item.allocation_cores <= _WHOLE_UP_TO_CORES + slack:
@@ -278,21 +280,24 @@ def _packed(cpus: Sequence[int], items: Sequence[Item], whole: Mapping[str, bool
     return min(found, key=lambda host: host.overfull_cores)
 
 
-def homes(cpus: Sequence[int], items: Sequence[Item], previous: Homes) -> Homes:
+def homes(cpus: Sequence[int], items: Sequence[Item], previous: Homes, *, improve: bool = True) -> Homes:
     """The home CPU of each stage that can be placed; the previous ones while they are about as good.
 
+    ``improve``: whether to look for a better placement of all; without, only those move that must.
     ``cpus`` are numbers of CPUs, in any order and with gaps. Empty with fewer than two CPUs, or when no item is guaranteed anything.
     """
     if len(cpus) < 2 or not any(item.guaranteed for item in items):
         return Homes()
     whole = {i.uuid: _stays_whole(i, previous.was_whole(i.uuid), len(cpus)) for i in items}
-    best = _packed(cpus, items, whole)
-    if previous.at:
-        kept = _Host(cpus)
+    if not previous.at:
+        best = _packed(cpus, items, whole)
+    else:
+        best = _Host(cpus)
         # those that were taken apart for want of room last: whether a CPU has room depends on all others
         order = sorted(items, key=lambda i: (whole[i.uuid] and previous.was_whole(i.uuid) is False, i.uuid))
-        _kept(kept, order, whole, previous)
-        best = kept if kept.about_as_good_as(best) else best
+        _kept(best, order, whole, previous)
+        if improve and not best.about_as_good_as(anew := _packed(cpus, items, whole)):
+            best = anew
     return Homes(at=best.homes, spread=frozenset(best.spread & best.homes.keys()))
 
 

@@ -169,4 +169,4 @@ def decide(
 
 def _with_fit(state: InstanceState, *, fits: bool) -> InstanceState:
     """The same instance with what this tick's division taught."""
-    return replace(state, memory=replace(state.memory, fits=fits))
+    return state if state.memory.fits == fits else replace(state, memory=replace(state.memory, fits=fits))

