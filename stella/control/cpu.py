@@ -14,6 +14,8 @@ from stella.control.share import Claim, share
 SMALLEST_REST_RATIO = 0.04
 """Of the capacity, always shared by weight: floors must not starve best-effort neighbours to death."""
 
+_SMALLEST_WEIGHT = 1e-9
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CpuClaim:
@@ -70,7 +72,7 @@ def divide(capacity_cores: float, claims: Sequence[CpuClaim]) -> Mapping[str, Cp
     shares = {}
     for claim in claims:
         own = granted.get(claim.uuid, min(claim.reserved_cores, claim.needed_cores))
-        others = weights if claim.active else weights + claim.weight
+        others = max(weights if claim.active else weights + claim.weight, _SMALLEST_WEIGHT)
         shares[claim.uuid] = CpuShare(
             reservation_cores=own,
             allocation_cores=own + rest * claim.weight / others,
@@ -81,7 +83,7 @@ def divide(capacity_cores: float, claims: Sequence[CpuClaim]) -> Mapping[str, Cp
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalClaim:
-    """The part of one instance that runs on one CPU: what of its reservation (cores) and of its weight falls there."""
+    """The part of one instance that runs on one CPU: what of its reservation (cores) and of its weight falls there, 0 or more."""
 
     uuid: str
     cpu: int
@@ -96,13 +98,18 @@ def divide_each(one_cpu_cores: float, claims: Sequence[LocalClaim]) -> Mapping[s
     host's rest would dilute the dearer of the two. ``one_cpu_cores``: what instances can have of one CPU.
     """
     granted: dict[str, float] = {}
-    for cpu in sorted({claim.cpu for claim in claims}):
-        here = [claim for claim in claims if claim.cpu == cpu]
+    on: dict[int, list[LocalClaim]] = {}
+    for claim in claims:
+        on.setdefault(claim.cpu, []).append(claim)
+    for _, here in sorted(on.items()):
         left = one_cpu_cores - sum(claim.reserved_cores for claim in here)
         rest = max(left, one_cpu_cores * SMALLEST_REST_RATIO)
         weights = sum(claim.weight for claim in here)
         for claim in here:
-            got = claim.reserved_cores + rest * claim.weight / weights
+            part = (
+                claim.weight / weights if weights > 0 else 0.0
+            )  # a stage that did not run has no part of its instance
+            got = claim.reserved_cores + rest * part
             granted[claim.uuid] = granted.get(claim.uuid, 0.0) + got
     return granted
 

@@ -1,14 +1,15 @@
 """What one instance is to get: its claim on the host's CPU, and the allocation once the host is divided."""
 
-from stella.control import placement as packing
+from stella.control.best_effort_throttle import OWED_SECONDS
 from stella.control.cpu import CpuClaim, CpuShare, spread_ceiling
+from stella.control.cpu_sets import Placement
 from stella.control.demand import cpu_demand_cores
-from stella.control.instance_state import ACTIVE_CORES, InstanceState, starved_ratio
-from stella.control.placement import Item, Placement
+from stella.control.instance_state import ACTIVE_CORES, InstanceState, stage_of, starved_ratio
+from stella.control.placement import Item, Stage
 from stella.control.reservation import io_floors, io_has_priority, io_weight_factor
 from stella.model.allocation import CpuAllocation, InstanceDecision
 from stella.model.slo import Metric
-from stella.model.snapshot import Role
+from stella.model.snapshot import GroupReading, Role
 
 _BUSY_OVER_SECONDS = 2.0
 
@@ -33,7 +34,7 @@ def _ceilings(state: InstanceState, throttled_cores: float | None) -> tuple[floa
     objective = state.intent.slo.objective(Metric.CPU) if state.intent else None
     asked = objective.ceiling if objective else None
     ceiling = min((c for c in (asked, throttled_cores) if c is not None), default=None)
-    if ceiling is None or state.rates is None or state.rates.cpu is None:
+    if ceiling is None or state.frozen or state.rates is None or state.rates.cpu is None:
         return ()
     vcpus = {s.index: s for s in state.rates.cpu.stages if s.role is Role.VCPU}
     used = [vcpus[i].run_ratio if i in vcpus else 0.0 for i in range(state.reading.vcpus)]
@@ -42,7 +43,12 @@ def _ceilings(state: InstanceState, throttled_cores: float | None) -> tuple[floa
 
 
 def _io_weighting(state: InstanceState) -> tuple[bool, float]:
-    """`io_has_priority` and `io_weight_factor`. Over more than a tick, because a vCPU that waits long looks idle meanwhile."""
+    """`io_has_priority` and `io_weight_factor`. Over more than a tick, because a vCPU that waits long looks idle meanwhile.
+
+    Beside a single vCPU I/O threads have no priority.
+    """
+    if state.reading.vcpus < 2:
+        return False, 1.0
     ticks = [t for t in state.memory.ticks if t.end_seconds > state.memory.ticks[-1].end_seconds - _BUSY_OVER_SECONDS]
     busy: dict[int, float] = {}
     for stage in (stage for tick in ticks if tick.cpu for stage in tick.cpu.stages if stage.role is Role.VCPU):
@@ -62,26 +68,43 @@ def _batching(state: InstanceState, *, io_priority: bool) -> tuple[Role, ...]:
     return (*((Role.VCPU,) if promised_io else ()), Role.EMULATOR, Role.IOTHREAD)
 
 
-def item(state: InstanceState, got: CpuShare) -> Item | None:
-    """What this instance will use of its allocation and where it runs; None when it wants hardly anything or is frozen."""
+def _allowed(group: GroupReading, host_cpus: tuple[int, ...]) -> tuple[int, ...]:
+    """The CPUs that a group may be confined to; none where it has no cpuset. An empty cpuset is the parent's: any CPU."""
+    if group.cpus is None:
+        return ()
+    bound = group.allowed_cpus if group.allowed_cpus is not None else group.cpus
+    return bound or host_cpus
+
+
+def item(state: InstanceState, got: CpuShare, host_cpus: tuple[int, ...]) -> Item | None:
+    """What this instance will use of its allocation and where it may run; None when it wants hardly anything or is frozen.
+
+    ``host_cpus``: the numbers of the CPUs that this host may use.
+    """
     cpu = state.rates.cpu if state.rates else None
-    if cpu is None or state.frozen or not state.reading.groups:
+    groups = {(g.role, g.index): g for g in state.reading.groups or () if g.role is not None}
+    if cpu is None or state.frozen or not groups:
         return None
     demand = sum(min(1.0, s.busy_ratio) for s in cpu.stages)
-    busy: dict[packing.Stage, float] = {(g.role, g.index): 0.0 for g in state.reading.groups if g.role is not None}
-    for stage in cpu.stages:
-        key = (stage.role if stage.role is not Role.VHOST else Role.EMULATOR, stage.index)
-        key = key if key in busy else (Role.EMULATOR, 0)
-        busy[key] = busy.get(key, 0.0) + stage.run_ratio + 0.01
     if demand < ACTIVE_CORES:
         return None
+    busy: dict[Stage, float] = dict.fromkeys(groups, 0.0)
+    for rate in cpu.stages:
+        stage = stage_of(rate, groups)
+        busy[stage] = busy.get(stage, 0.0) + rate.run_ratio + 0.01
     total = sum(busy.values())
     guaranteed = state.reservation.cores > 0
+    feedback = state.memory.feedback
     return Item(
         uuid=state.reading.uuid,
-        cores=min(got.reservation_cores if guaranteed else got.allocation_cores, demand),
+        allocation_cores=min(got.allocation_cores, demand),
+        reserved_cores=min(got.reservation_cores, demand) if guaranteed else 0.0,
         guaranteed=guaranteed,
         stages={stage: part / total for stage, part in busy.items()},
+        demand_cores=state.memory.stage_demand_cores,
+        allowed={stage: _allowed(groups[stage], host_cpus) if stage in groups else () for stage in busy},
+        owed=feedback.debt_seconds > OWED_SECONDS,
+        strained=feedback.gain > 0,
     )
 
 
@@ -111,9 +134,9 @@ def decided(
             allocation_cores=got.allocation_cores,
             io_ratio=state.reservation.io_ratio,
             io_weight_factor=weight_factor,
-            batching=_batching(state, io_priority=io_priority) if placement else (),
+            batching=_batching(state, io_priority=io_priority) if placement.homes.at and not state.frozen else (),
             vcpu_ceilings_cores=_ceilings(state, throttled_cores),
-            placement=tuple((r, i, (cpu,)) for (r, i), cpu in placement.get(state.reading.uuid, {}).items()),
+            placement=tuple((r, i, cpus) for (r, i), cpus in placement.sets.get(state.reading.uuid, {}).items()),
         ),
         usage_cores=cpu.cores() if cpu else 0.0,
         demand_cores=cpu_demand_cores(cpu) if cpu else 0.0,

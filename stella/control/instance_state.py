@@ -1,13 +1,15 @@
 """One instance in one tick: what its readings taught, how its objectives stand, and what its floors need."""
 
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, replace
 
 from stella.control import feedback as loop
 from stella.control.attribution import EvaluationContext, evaluate
 from stella.control.cost import learn_all
-from stella.control.demand import STARVED_RATIO, cpu_demand_cores
+from stella.control.demand import FULL_BUSY_RATIO, STARVED_RATIO, cpu_demand_cores
 from stella.control.memory import InstanceMemory, Memory, Settings, fresh_costs, priced
-from stella.control.rates import InstanceRates, instance_rates
+from stella.control.placement import Stage
+from stella.control.rates import InstanceRates, StageRate, instance_rates
 from stella.control.reservation import Reservation, reserve
 from stella.model.allocation import Intent, ObjectiveReport
 from stella.model.attainment import Status
@@ -18,6 +20,10 @@ _KEPT_TICKS_SECONDS = 3.5
 ACTIVE_CORES = 0.03
 _ACTIVE_LINGER_SECONDS = 1.5
 _STALE_BLOCK_SECONDS = 2.0
+SETTLING_SECONDS = 2.0
+"""An instance stays frozen for so long after it was last seen migrating."""
+_STAGE_DEMAND_SECONDS = 2.0
+"""The demand of a stage is followed at this pace: a thread that waits looks idle for a tick."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +67,37 @@ def _observe(
         known,
         ticks=ticks,
         block=block,
-        costs=learn_all(known.costs, rates) if reading.state is RunState.RUNNING else known.costs,
+        costs=known.costs if _restless(reading, known, now) else learn_all(known.costs, rates),
         active_until_seconds=_active_until(known, rates),
         baseline_latency_seconds=_baseline(known.baseline_latency_seconds, rates),
+        stage_demand_cores=_stage_demand_cores(reading, known, rates),
     )
-    return memory, replace(rates, block=block)
+    return memory, rates if rates.block is block else replace(rates, block=block)
+
+
+def _restless(reading: InstanceReading, known: InstanceMemory, now: Snapshot) -> bool:
+    """Whether it does not run, or has not settled after a migration."""
+    return reading.state is not RunState.RUNNING or now.monotonic_seconds < known.settled_after_seconds
+
+
+def stage_of(rate: StageRate, groups: Container[Stage]) -> Stage:
+    """The group (role, index) that a thread belongs to: threads that have none of their own run in the emulator's."""
+    key = (rate.role if rate.role is not Role.VHOST else Role.EMULATOR, rate.index)
+    return key if key in groups else (Role.EMULATOR, 0)
+
+
+def _stage_demand_cores(reading: InstanceReading, known: InstanceMemory, rates: InstanceRates) -> Mapping[Stage, float]:
+    """The CPU that each stage would use if it never waited, in cores, followed over `_STAGE_DEMAND_SECONDS`."""
+    if rates.cpu is None:
+        return known.stage_demand_cores
+    wanted: dict[Stage, float] = {(g.role, g.index): 0.0 for g in reading.groups or () if g.role is not None}
+    for rate in rates.cpu.stages:
+        stage = stage_of(rate, wanted)
+        demand = min(1.0, rate.busy_ratio) if rate.busy_ratio >= FULL_BUSY_RATIO else rate.run_ratio
+        wanted[stage] = wanted.get(stage, 0.0) + demand
+    pace = min(1.0, rates.seconds / _STAGE_DEMAND_SECONDS)
+    old = known.stage_demand_cores
+    return {stage: old.get(stage, new) + pace * (new - old.get(stage, new)) for stage, new in wanted.items()}
 
 
 def _active_until(known: InstanceMemory, rates: InstanceRates) -> float:
@@ -108,11 +140,14 @@ def instance_state(
     known = memory.instances.get(reading.uuid) or InstanceMemory(costs=fresh_costs(settings.prior, slo))
     if slo:
         known = replace(known, costs=priced(known.costs, settings.prior, slo))
+    if reading.state is RunState.MIGRATING:
+        known = replace(known, settled_after_seconds=now.monotonic_seconds + SETTLING_SECONDS)
     known, rates = _observe(reading, before, now, known)
     reports = tuple(r for o in slo.objectives for r in evaluate(o, rates, evaluation_context(known))) if slo else ()
     asked = {r.metric: r.demand for r in reports if r.kind == "floor" and r.demand is not None}
-    known = replace(known, demands={**known.demands, **asked})
-    frozen = reading.state is not RunState.RUNNING or rates is None or rates.cpu is None
+    if asked:
+        known = replace(known, demands={**known.demands, **asked})
+    frozen = _restless(reading, known, now) or rates is None or rates.cpu is None
     reservation = Reservation(vcpu_cores=0.0, io_cores=0.0)
     if slo:
         reservation = reserve(slo, known.costs, vcpus=reading.vcpus, margin=settings.margin)

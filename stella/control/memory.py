@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from stella.control.cost import Prior, UnitCost, at_size, initial
+from stella.control.cpu_sets import Placement
 from stella.control.feedback import Feedback
-from stella.control.placement import Placement
+from stella.control.placement import Stage
 from stella.control.rates import BlockRates, InstanceRates
 from stella.model.slo import Metric, Slo
 from stella.model.snapshot import Snapshot
@@ -35,7 +36,8 @@ class InstanceMemory:
 
     It counts as active until ``active_until_seconds`` (monotonic): the kernel stores a thread's waiting when it ends, so one that
     is starved altogether looks idle for a while, and must not lose its share for it. ``demands`` is what it asked of each metric
-    with a floor when it last ran at all, in the metric's base unit.
+    with a floor when it last ran at all, in the metric's base unit. ``stage_demand_cores`` is the CPU that each stage would use if
+    it never waited, lately. After a migration it is frozen until ``settled_after_seconds`` (monotonic).
     """
 
     costs: Mapping[Metric, UnitCost]
@@ -46,6 +48,8 @@ class InstanceMemory:
     demands: Mapping[Metric, float] = field(default_factory=dict)
     fits: bool = True
     active_until_seconds: float = 0.0
+    stage_demand_cores: Mapping[Stage, float] = field(default_factory=dict)
+    settled_after_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +64,7 @@ class Memory:
     overhead_cores: float | None = None
     parent_factor: float = 1.0
     full: bool = False
-    placement: Placement = field(default_factory=dict)
+    placement: Placement = field(default_factory=Placement)
     throttled: Mapping[str, float] = field(default_factory=dict)
     next_window_unix: float | None = None
 

@@ -6,14 +6,15 @@ The order is the control law's: rates -> cost -> evaluation -> feedback -> reser
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from stella.control import best_effort_throttle, windows
+from stella.control import best_effort_throttle, cpu_sets, windows
 from stella.control import placement as packing
 from stella.control.attribution import evaluate
 from stella.control.cpu import CpuClaim, CpuShare, LocalClaim, divide, divide_each
+from stella.control.cpu_sets import Placement
 from stella.control.instance import claim, decided, item
 from stella.control.instance_state import InstanceState, evaluation_context, instance_state, used_lately
 from stella.control.memory import Memory, Settings, capacity_for_floors, capacity_of_one_cpu
-from stella.control.placement import Item, Placement
+from stella.control.placement import Item
 from stella.control.rates import host_usage
 from stella.model.allocation import Decision, HostUsage, Intent
 from stella.model.attainment import WINDOW_SECONDS
@@ -29,11 +30,11 @@ def _placed(
     """Whether the host is full, the placement while it is, and of what."""
     is_full = packing.full(memory.full, host.busy_cores / max(host.cores, 1.0)) and now.host.cpuset_mount != ""
     if not is_full:
-        return False, {}, []
-    items = [found for s in states if (found := item(s, shares[s.reading.uuid]))]
-    here = {s.reading.uuid for s in states}
-    previous = {uuid: stages for uuid, stages in memory.placement.items() if uuid in here}
-    return True, packing.place(now.host.cpus, items, previous), items
+        return False, Placement(), []
+    items = [found for s in states if (found := item(s, shares[s.reading.uuid], now.host.cpus))]
+    here = {s.reading.uuid for s in states if not s.frozen}
+    previous = memory.placement.without(memory.placement.sets.keys() - here)
+    return True, cpu_sets.place(now.host.cpus, items, previous, now.monotonic_seconds), items
 
 
 def _where_placed(
@@ -43,20 +44,24 @@ def _where_placed(
     items: Sequence[Item],
     one_cpu: float,
 ) -> Mapping[str, CpuShare]:
-    """The shares once it is known who runs where; those of the instances that are not placed stay."""
+    """The shares once it is known who runs where; what is not placed keeps its part of the division of the host."""
     weights = {one.uuid: one.weight for one in claims}
     local = [
         LocalClaim(
             uuid=one.uuid,
-            cpu=placement[one.uuid][stage],
-            reserved_cores=shares[one.uuid].reservation_cores * part,
-            weight=weights[one.uuid] * part,
+            cpu=cpu,
+            reserved_cores=shares[one.uuid].reservation_cores * one.stages[stage],
+            weight=weights[one.uuid] * one.stages[stage],
         )
         for one in items
-        if one.uuid in placement
-        for stage, part in one.stages.items()
+        for stage, cpu in placement.homes.at.get(one.uuid, {}).items()
     ]
-    granted = divide_each(one_cpu, local)
+    granted = dict(divide_each(one_cpu, local))
+    for one in items:
+        homes = placement.homes.at.get(one.uuid, {})
+        elsewhere = sum(part for stage, part in one.stages.items() if stage not in homes)
+        if homes and elsewhere > 0:
+            granted[one.uuid] += shares[one.uuid].allocation_cores * elsewhere
     return {u: replace(s, allocation_cores=granted.get(u, s.allocation_cores)) for u, s in shares.items()}
 
 
@@ -64,11 +69,11 @@ def _throttled_neighbours(
     states: list[InstanceState], shares: Mapping[str, CpuShare], placement: Placement, before: Mapping[str, float]
 ) -> Mapping[str, float]:
     """Which best-effort instances are bounded, and to how many cores."""
-    cpus = {uuid: set(stages.values()) for uuid, stages in placement.items()}
+    cpus = {uuid: placement.cpus(uuid) for uuid in placement.sets}
     owed = [
-        cpus.get(s.reading.uuid, set())
+        cpus.get(s.reading.uuid, frozenset())
         for s in states
-        if s.memory.feedback.debt_seconds > best_effort_throttle.OWED_SECONDS
+        if not s.frozen and s.memory.feedback.debt_seconds > best_effort_throttle.OWED_SECONDS
     ]
     neighbours = [
         best_effort_throttle.Neighbour(
@@ -85,7 +90,7 @@ def _throttled_neighbours(
 
 def _parent_factor(factor: float, states: list[InstanceState], host: HostUsage, settings: Settings) -> float:
     """The weight of all instances against the host's own work: raised while a floor lacks CPU that the host's work takes."""
-    owed = max((s.memory.feedback.debt_seconds for s in states), default=0.0)
+    owed = max((s.memory.feedback.debt_seconds for s in states if not s.frozen), default=0.0)
     if (
         owed > best_effort_throttle.OWED_SECONDS
         and host.overhead_cores > settings.host_reserved_cores + 0.1 * host.cores
@@ -164,4 +169,4 @@ def decide(
 
 def _with_fit(state: InstanceState, *, fits: bool) -> InstanceState:
     """The same instance with what this tick's division taught."""
-    return replace(state, memory=replace(state.memory, fits=fits))
+    return state if state.memory.fits == fits else replace(state, memory=replace(state.memory, fits=fits))
