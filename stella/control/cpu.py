@@ -39,12 +39,14 @@ class CpuClaim:
 class CpuShare:
     """What it gets: ``reservation_cores`` for its floors, ``allocation_cores`` in all.
 
+    ``best_effort_cores`` would be all that it gets without floors.
     ``fits`` when what admission set aside was granted.
     """
 
     reservation_cores: float
     allocation_cores: float
     fits: bool
+    best_effort_cores: float = 0.0
 
 
 def divide(capacity_cores: float, claims: Sequence[CpuClaim]) -> Mapping[str, CpuShare]:
@@ -77,6 +79,7 @@ def divide(capacity_cores: float, claims: Sequence[CpuClaim]) -> Mapping[str, Cp
             reservation_cores=own,
             allocation_cores=own + rest * claim.weight / others,
             fits=own >= min(claim.floor_cores, claim.reserved_cores) - 1e-9,
+            best_effort_cores=(rest + (own if claim.active else 0.0)) * claim.weight / others,
         )
     return shares
 

@@ -17,6 +17,8 @@ OPENS_BELOW_CORES = 0.8
 """A CPU opens below this demand; above `IDLE_RATIO`, so that a placement never makes a full host look idle."""
 CLOSES_ABOVE_CORES = 0.95
 STAYS_CLOSED_SECONDS = 10.0
+STAYS_CLOSED_AFTER_DEBT_SECONDS = 60.0
+"""The same after a floor was missed there: trying again costs windows."""
 IMPROVED_EVERY_SECONDS = 1.0
 """On a host with many CPUs, which then costs a tick little."""
 _CONTENDED_CORES = 1.0
@@ -67,19 +69,23 @@ def _opened(
     load: Mapping[int, float],
     before: Placement,
     now: float,
+    *,
+    improve: bool,
 ) -> tuple[frozenset[int], dict[int, float]]:
-    """The open CPUs, and until when others stay closed."""
+    """The open CPUs, and until when others stay closed. Without ``improve`` CPUs close only for floors that are missed."""
     owed = {c for i in items if i.owed for c in at.get(i.uuid, {}).values()}
     strained = owed | {c for i in items if i.strained for c in at.get(i.uuid, {}).values()}
     closed_until = {c: until for c, until in before.closed_until.items() if until > now}
     found = set()
     for cpu in cpus:
         if cpu in before.open_cpus:
-            if load[cpu] <= CLOSES_ABOVE_CORES and cpu not in owed:
-                found.add(cpu)
-            else:
+            if cpu in owed:
+                closed_until[cpu] = now + STAYS_CLOSED_AFTER_DEBT_SECONDS
+            elif improve and load[cpu] > CLOSES_ABOVE_CORES:
                 closed_until[cpu] = now + STAYS_CLOSED_SECONDS
-        elif load[cpu] < OPENS_BELOW_CORES and cpu not in strained and cpu not in closed_until:
+            else:
+                found.add(cpu)
+        elif improve and load[cpu] < OPENS_BELOW_CORES and cpu not in strained and cpu not in closed_until:
             found.add(cpu)
     return frozenset(found), closed_until
 
@@ -101,12 +107,12 @@ def place(cpus: Sequence[int], items: Sequence[Item], before: Placement, now_sec
     found = homes(cpus, items, before.homes, improve=improve)
     at = found.at
     if not at:
-        return Placement()
+        return Placement(closed_until=before.closed_until)
     load = dict.fromkeys(cpus, 0.0)
     for item in items:
         for stage, cpu in at.get(item.uuid, {}).items():
             load[cpu] += _demand_cores(item, stage)
-    opened, closed_until = _opened(cpus, items, at, load, before, now_seconds)
+    opened, closed_until = _opened(cpus, items, at, load, before, now_seconds, improve=improve)
     reaching = frozenset(i.uuid for i in items if _reaches(i, at.get(i.uuid, {}), load, before))
     sets: dict[str, Mapping[Stage, tuple[int, ...]]] = {}
     for item in items:

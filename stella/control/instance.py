@@ -4,14 +4,15 @@ from stella.control.best_effort_throttle import OWED_SECONDS
 from stella.control.cpu import CpuClaim, CpuShare, spread_ceiling
 from stella.control.cpu_sets import Placement
 from stella.control.demand import cpu_demand_cores
-from stella.control.instance_state import ACTIVE_CORES, InstanceState, stage_of, starved_ratio
-from stella.control.placement import Item, Stage
+from stella.control.instance_state import ACTIVE_CORES, InstanceState, starved_ratio
+from stella.control.placement import Item
 from stella.control.reservation import io_floors, io_has_priority, io_weight_factor
 from stella.model.allocation import CpuAllocation, InstanceDecision
 from stella.model.slo import Metric
 from stella.model.snapshot import GroupReading, Role
 
 _BUSY_OVER_SECONDS = 2.0
+_LEAST_STAGE_CORES = 0.01
 
 
 def claim(state: InstanceState) -> CpuClaim:
@@ -88,21 +89,20 @@ def item(state: InstanceState, got: CpuShare, host_cpus: tuple[int, ...]) -> Ite
     demand = sum(min(1.0, s.busy_ratio) for s in cpu.stages)
     if demand < ACTIVE_CORES:
         return None
-    busy: dict[Stage, float] = dict.fromkeys(groups, 0.0)
-    for rate in cpu.stages:
-        stage = stage_of(rate, groups)
-        busy[stage] = busy.get(stage, 0.0) + rate.run_ratio + 0.01
-    total = sum(busy.values())
+    # by demand, not by use: what a stage uses depends on where it was placed
+    wanted = {stage: cores + _LEAST_STAGE_CORES for stage, cores in state.memory.stage_demand_cores.items()}
+    total = sum(wanted.values())
     guaranteed = state.reservation.cores > 0
     feedback = state.memory.feedback
     return Item(
         uuid=state.reading.uuid,
         allocation_cores=min(got.allocation_cores, demand),
         reserved_cores=min(got.reservation_cores, demand) if guaranteed else 0.0,
+        best_effort_cores=min(got.best_effort_cores, demand),
         guaranteed=guaranteed,
-        stages={stage: part / total for stage, part in busy.items()},
+        stages={stage: cores / total for stage, cores in wanted.items()},
         demand_cores=state.memory.stage_demand_cores,
-        allowed={stage: _allowed(groups[stage], host_cpus) if stage in groups else () for stage in busy},
+        allowed={stage: _allowed(groups[stage], host_cpus) if stage in groups else () for stage in wanted},
         owed=feedback.debt_seconds > OWED_SECONDS,
         strained=feedback.gain > 0,
     )

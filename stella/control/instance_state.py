@@ -80,7 +80,7 @@ def _restless(reading: InstanceReading, known: InstanceMemory, now: Snapshot) ->
     return reading.state is not RunState.RUNNING or now.monotonic_seconds < known.settled_after_seconds
 
 
-def stage_of(rate: StageRate, groups: Container[Stage]) -> Stage:
+def _stage_of(rate: StageRate, groups: Container[Stage]) -> Stage:
     """The group (role, index) that a thread belongs to: threads that have none of their own run in the emulator's."""
     key = (rate.role if rate.role is not Role.VHOST else Role.EMULATOR, rate.index)
     return key if key in groups else (Role.EMULATOR, 0)
@@ -92,7 +92,7 @@ def _stage_demand_cores(reading: InstanceReading, known: InstanceMemory, rates: 
         return known.stage_demand_cores
     wanted: dict[Stage, float] = {(g.role, g.index): 0.0 for g in reading.groups or () if g.role is not None}
     for rate in rates.cpu.stages:
-        stage = stage_of(rate, wanted)
+        stage = _stage_of(rate, wanted)
         demand = min(1.0, rate.busy_ratio) if rate.busy_ratio >= FULL_BUSY_RATIO else rate.run_ratio
         wanted[stage] = wanted.get(stage, 0.0) + demand
     pace = min(1.0, rates.seconds / _STAGE_DEMAND_SECONDS)

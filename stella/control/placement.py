@@ -39,8 +39,9 @@ _KEPT_IF_WITHIN_CORES_PER_CPU = 0.03
 class Item:
     """One instance that wants CPU now.
 
-    ``reserved_cores`` is its reservation and ``allocation_cores`` its reservation and share of the rest, both at most what it
-    wants. ``stages`` holds each stage's part of it (sum 1), ``demand_cores`` what each would use if it never waited.
+    ``reserved_cores`` is its reservation, ``allocation_cores`` its reservation and share of the rest, and ``best_effort_cores``
+    what its allocation would be without an SLO; each at most what it wants. ``stages`` holds each stage's part of it (sum 1),
+    ``demand_cores`` what each would use if it never waited.
     ``allowed``: the CPUs that a stage may use; any when it is not named, none (it cannot be placed) when empty.
     ``owed``: a floor of it is missed; ``strained``: one was missed lately.
     """
@@ -48,6 +49,7 @@ class Item:
     uuid: str
     allocation_cores: float
     reserved_cores: float = 0.0
+    best_effort_cores: float = 0.0
     guaranteed: bool = False
     stages: Mapping[Stage, float] = field(default_factory=dict)
     demand_cores: Mapping[Stage, float] = field(default_factory=dict)
@@ -103,10 +105,14 @@ def _stays_whole(item: Item, was_whole: bool | None, cpus: int) -> bool:
 
 
 def _load_cores(item: Item, *, whole: bool) -> tuple[float, float]:
-    """What an instance reserves, and the load it counts for: of a guaranteed one that is whole, its reservation."""
+    """What an instance reserves, and the load it counts for.
+
+    A guaranteed one that is whole counts for its reservation, but never for less than it would without an SLO: what is packed
+    around it would otherwise leave it less.
+    """
     if whole:
-        reserved = min(item.reserved_cores, 1.0)
-        return reserved, reserved if item.guaranteed else min(item.allocation_cores, 1.0)
+        load = max(item.reserved_cores, item.best_effort_cores) if item.guaranteed else item.allocation_cores
+        return min(item.reserved_cores, 1.0), min(load, 1.0)
     return item.reserved_cores, max(item.reserved_cores, item.allocation_cores)
 
 

@@ -30,7 +30,7 @@ def _placed(
     """Whether the host is full, the placement while it is, and of what."""
     is_full = packing.full(memory.full, host.busy_cores / max(host.cores, 1.0)) and now.host.cpuset_mount != ""
     if not is_full:
-        return False, Placement(), []
+        return False, Placement(closed_until=memory.placement.closed_until), []
     items = [found for s in states if (found := item(s, shares[s.reading.uuid], now.host.cpus))]
     here = {s.reading.uuid for s in states if not s.frozen}
     previous = memory.placement.without(memory.placement.sets.keys() - here)

@@ -26,6 +26,7 @@ def an_item(draw: st.DrawFn, uuid: str) -> Item:
         uuid=uuid,
         allocation_cores=allocation,
         reserved_cores=draw(st.floats(0.01, 1.0)) * allocation if guaranteed else 0.0,
+        best_effort_cores=draw(st.floats(0.0, 1.0)) * allocation,
         guaranteed=guaranteed,
         stages={stage: part / sum(parts) for stage, part in zip(stages, parts, strict=True)},
         demand_cores={stage: draw(st.floats(0.0, 1.0)) for stage in stages},
@@ -62,7 +63,7 @@ def loads(cpus: list[int], items: list[Item], placed: Homes) -> dict[int, float]
     for item in items:
         cores = item.allocation_cores
         if is_whole(item, placed):
-            cores = min(item.reserved_cores if item.guaranteed else cores, 1.0)
+            cores = min(max(item.reserved_cores, item.best_effort_cores) if item.guaranteed else cores, 1.0)
         for stage, cpu in placed.at[item.uuid].items():
             load[cpu] += cores * item.stages[stage]
     return load

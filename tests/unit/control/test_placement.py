@@ -2,7 +2,12 @@
 
 from dataclasses import replace
 
-from stella.control.cpu_sets import STAYS_CLOSED_SECONDS, Placement, place
+from stella.control.cpu_sets import (
+    STAYS_CLOSED_AFTER_DEBT_SECONDS,
+    STAYS_CLOSED_SECONDS,
+    Placement,
+    place,
+)
 from stella.control.placement import Homes, Item, Stage, homes
 from stella.model.snapshot import Role
 
@@ -125,7 +130,11 @@ def test_a_cpu_is_not_open_while_a_floor_at_home_there_is_missed() -> None:
     assert closed.cpus("hog") == {1}
     soon = place((0, 1), [light, hog], closed, 2.0)
     assert soon.cpus("hog") == {1}, "it stays closed for a while"
-    assert place((0, 1), [light, hog], soon, 1.0 + STAYS_CLOSED_SECONDS).cpus("hog") == {0, 1}
+    assert place((0, 1), [light, hog], soon, 1.0 + STAYS_CLOSED_AFTER_DEBT_SECONDS).cpus("hog") == {0, 1}
+    busy = replace(light, demand_cores=dict.fromkeys(light.stages, 0.5))
+    again = place((0, 1), [light, hog], place((0, 1), [busy, hog], before, 1.0), 0.9 + STAYS_CLOSED_SECONDS)
+    assert again.cpus("hog") == {1}
+    assert place((0, 1), [light, hog], again, 1.0 + STAYS_CLOSED_SECONDS).cpus("hog") == {0, 1}
     assert not place((0, 1), [replace(light, strained=True), hog], Placement(), 0.0).open_cpus
 
 
