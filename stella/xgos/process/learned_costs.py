@@ -1,6 +1,7 @@
 """What was learned of CPU costs, kept over restarts: one JSON file, written whole or not at all."""
 
 import logging
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from stella.control.cost import Prior, UnitCost
 from stella.control.memory import InstanceMemory, Memory, fresh_costs
 from stella.model import wire
 from stella.model.slo import Metric
+from stella.model.wire import Json
 from stella.xgos.durable_files import set_aside, write_atomically
 
 _LOG = logging.getLogger(__name__)
@@ -83,3 +85,38 @@ def calibrated(memory: Memory, known: Prior) -> Prior | None:
             io_per_byte=known.io_per_byte * host,
         )
     return found if packets or disks else None
+
+
+def show_prior(prior: Prior) -> Mapping[str, Json]:
+    """The priors as the control socket tells them."""
+    return {
+        "vcpu_seconds_per_packet": prior.vcpu_per_packet,
+        "io_seconds_per_packet": prior.io_per_packet,
+        "vcpu_seconds_per_operation": prior.vcpu_per_operation,
+        "io_seconds_per_operation": prior.io_per_operation,
+        "vcpu_seconds_per_byte": prior.vcpu_per_byte,
+        "io_seconds_per_byte": prior.io_per_byte,
+    }
+
+
+class CostsView(Mapping[str, Json]):
+    """What the cost model tells of each instance, printed only for those who look."""
+
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
+
+    def __getitem__(self, uuid: str) -> Json:
+        return {
+            cost.metric.value: {
+                "vcpu_seconds_per_unit": cost.vcpu,
+                "io_seconds_per_unit": cost.io,
+                "estimated": cost.estimated,
+            }
+            for cost in self._memory.instances[uuid].costs.values()
+        }
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._memory.instances)
+
+    def __len__(self) -> int:
+        return len(self._memory.instances)

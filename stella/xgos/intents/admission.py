@@ -1,0 +1,141 @@
+"""What this host can hold, asked for one instance: the one place where intents meet the control law's admission."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from stella.control.admission import HostCapacity, admit
+from stella.control.memory import Memory, Settings, capacity_for_floors, capacity_of_one_cpu, remembered
+from stella.control.reservation import io_floors, reserve
+from stella.model.allocation import Intent
+from stella.model.intent import IntentState
+from stella.model.slo import Metric, Slo
+from stella.model.snapshot import Snapshot
+
+_READMIT_DEADBAND_RATIO = 0.05
+_NO_LIMITS = "xgos has no actuator for limits on this resource yet"
+_NO_TARGETS = "xgos has no actuator for latency targets yet"
+CAPABILITIES: Mapping[str, str] = MappingProxyType(
+    {
+        "cpu_floor": "",
+        "cpu_ceiling": "",
+        "cpu_weight": "",
+        "network_floor": "",
+        "network_ceiling": _NO_LIMITS,
+        "network_weight": _NO_LIMITS,
+        "block_floor": "",
+        "block_ceiling": _NO_LIMITS,
+        "block_weight": _NO_LIMITS,
+        "block_target": _NO_TARGETS,
+    }
+)
+"""What can be enforced, by name: empty where it can, else the reason why it cannot."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """Accepted with ``reserved_cpu_cores`` to set aside, or refused: then ``field``, ``message`` and ``largest`` say why.
+
+    ``unsupported``: refused because this host cannot enforce it, however much is free.
+    """
+
+    accepted: bool
+    reserved_cpu_cores: float = 0.0
+    estimated: bool = False
+    field: str = ""
+    message: str = ""
+    largest: tuple[tuple[Metric, float], ...] = ()
+    unsupported: bool = False
+
+    @property
+    def reason(self) -> str:
+        """One line for a person."""
+        return f"{self.field}: {self.message}" if not self.accepted else ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostView:
+    """A host at one moment, as admission sees it."""
+
+    snapshot: Snapshot
+    memory: Memory
+    settings: Settings
+
+    @property
+    def capabilities(self) -> Mapping[str, str]:
+        """What this host can enforce, by name: empty where it can, else the reason why it cannot."""
+        return CAPABILITIES
+
+    @property
+    def capacity_cpu_cores(self) -> float:
+        """CPU for floors, in cores."""
+        return capacity_for_floors(self.memory, self.snapshot.host.cores, self.settings)
+
+    def unsupported(self, uuid: str, slo: Slo) -> Verdict | None:
+        """The refusal of an SLO that this host cannot enforce, whatever is free; None when it can."""
+        for objective in slo.objectives:
+            for kind in ("floor", "ceiling", "weight", "target"):
+                name = f"{objective.metric.resource}_{kind}"
+                if getattr(objective, kind) is not None and (reason := self.capabilities.get(name, "")):
+                    message = f"this host lacks the capability {name}: {reason}"
+                    return Verdict(
+                        accepted=False, field=f"{objective.metric.value}.{kind}", message=message, unsupported=True
+                    )
+        return None
+
+    def ask(self, uuid: str, slo: Slo, held_cpu_cores: Mapping[str, float]) -> Verdict:
+        """Whether ``slo`` fits for an instance that runs here, beside what is set aside for the others (by uuid)."""
+        refused = self.unsupported(uuid, slo)
+        if refused is not None:
+            return refused
+        reading = self.snapshot.instance(uuid)
+        if reading is None:
+            return Verdict(accepted=False, field="instance", message="is not running on this host")
+        vcpus = {i.uuid: i.vcpus for i in self.snapshot.instances}
+        answer = admit(
+            slo,
+            remembered(self.memory, uuid, self.settings.prior, slo),
+            vcpus=reading.vcpus,
+            margin=self.settings.margin,
+            room=HostCapacity(
+                capacity_cores=self.capacity_cpu_cores,
+                cpus=self.snapshot.host.cores,
+                one_cpu_cores=capacity_of_one_cpu(self.memory, self.snapshot.host.cores, self.settings),
+                held=[(cores, vcpus.get(u, 1)) for u, cores in held_cpu_cores.items() if u != uuid],
+            ),
+        )
+        if answer.accepted:
+            return Verdict(accepted=True, reserved_cpu_cores=answer.reserved_cpu_cores, estimated=answer.estimated)
+        return Verdict(
+            accepted=False,
+            estimated=answer.estimated,
+            field=f"{answer.metric.value}.floor" if answer.metric else "slo",
+            message=answer.message,
+            largest=tuple((metric, value) for metric, value in answer.largest if value > 0),
+        )
+
+    def needed_cpu_cores(self, uuid: str, slo: Slo) -> float:
+        """What the floors of ``slo`` would have set aside, whether it fits or not; 0 for an instance that does not run here."""
+        reading = self.snapshot.instance(uuid)
+        if reading is None:
+            return 0.0
+        costs = remembered(self.memory, uuid, self.settings.prior, slo)
+        return reserve(slo, costs, vcpus=reading.vcpus, margin=self.settings.margin).cores
+
+    def readmitted(self, intents: Mapping[str, Intent]) -> Iterator[tuple[str, float]]:
+        """(uuid, cores) of the enforced intents whose learned cost has changed: less when it is lower, more while there is room."""
+        held = {uuid: intent.reserved_cpu_cores for uuid, intent in intents.items()}
+        capacity = self.capacity_cpu_cores
+        for uuid, intent in intents.items():
+            known = self.memory.instances.get(uuid)
+            if known is None or intent.state is not IntentState.ENFORCED or self.snapshot.instance(uuid) is None:
+                continue
+            if any(known.costs[o.metric].estimated for o in io_floors(intent.slo)):
+                continue
+            needed = self.needed_cpu_cores(uuid, intent.slo)
+            others = sum(held.values()) - held[uuid]
+            target = min(needed, max(capacity - others, min(needed, intent.reserved_cpu_cores)))
+            small = abs(target - intent.reserved_cpu_cores) <= _READMIT_DEADBAND_RATIO * intent.reserved_cpu_cores
+            if not small or intent.estimated:
+                held[uuid] = target
+                yield uuid, target
