@@ -1,6 +1,6 @@
 """What this host can hold, asked for one instance: the one place where intents meet the control law's admission."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -13,20 +13,20 @@ from stella.model.slo import Metric, Slo
 from stella.model.snapshot import Snapshot
 
 _READMIT_DEADBAND_RATIO = 0.05
-_NO_LIMITS = "xgos has no actuator for limits on this resource yet"
-_NO_TARGETS = "xgos has no actuator for latency targets yet"
+_MISSING: Mapping[tuple[str, str], str] = MappingProxyType(
+    {
+        ("network", "ceiling"): "this release does not limit or share network traffic",
+        ("network", "weight"): "this release does not limit or share network traffic",
+        ("block", "ceiling"): "this release does not limit or share disk traffic",
+        ("block", "weight"): "this release does not limit or share disk traffic",
+        ("block", "target"): "this release measures disk latency but does not enforce a target",
+    }
+)
 CAPABILITIES: Mapping[str, str] = MappingProxyType(
     {
-        "cpu_floor": "",
-        "cpu_ceiling": "",
-        "cpu_weight": "",
-        "network_floor": "",
-        "network_ceiling": _NO_LIMITS,
-        "network_weight": _NO_LIMITS,
-        "block_floor": "",
-        "block_ceiling": _NO_LIMITS,
-        "block_weight": _NO_LIMITS,
-        "block_target": _NO_TARGETS,
+        f"{metric.value}_{kind}": _MISSING.get((metric.resource, kind), "")
+        for metric in Metric
+        for kind in (("target",) if metric is Metric.BLOCK_LATENCY else ("floor", "ceiling", "weight"))
     }
 )
 """What can be enforced, by name: empty where it can, else the reason why it cannot."""
@@ -54,6 +54,17 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Readmitted:
+    """By uuid what is to be set aside from now on, where that changes, and what is missing to those whose floors cost more than
+    the host has left. ``state`` is for the next call.
+    """
+
+    reserved_cpu_cores: Mapping[str, float]
+    missing_cpu_cores: Mapping[str, float]
+    state: object = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HostView:
     """A host at one moment, as admission sees it."""
 
@@ -75,7 +86,7 @@ class HostView:
         """The refusal of an SLO that this host cannot enforce, whatever is free; None when it can."""
         for objective in slo.objectives:
             for kind in ("floor", "ceiling", "weight", "target"):
-                name = f"{objective.metric.resource}_{kind}"
+                name = f"{objective.metric.value}_{kind}"
                 if getattr(objective, kind) is not None and (reason := self.capabilities.get(name, "")):
                     message = f"this host lacks the capability {name}: {reason}"
                     return Verdict(
@@ -122,10 +133,14 @@ class HostView:
         costs = remembered(self.memory, uuid, self.settings.prior, slo)
         return reserve(slo, costs, vcpus=reading.vcpus, margin=self.settings.margin).cores
 
-    def readmitted(self, intents: Mapping[str, Intent]) -> Iterator[tuple[str, float]]:
-        """(uuid, cores) of the enforced intents whose learned cost has changed: less when it is lower, more while there is room."""
+    def readmitted(self, intents: Mapping[str, Intent], state: object) -> Readmitted:
+        """What the enforced ``intents`` should have set aside by the costs learned since: less where they are lower, more where they
+        are higher, as far as there is room. ``state`` is what the last call returned (None at first).
+        """
         held = {uuid: intent.reserved_cpu_cores for uuid, intent in intents.items()}
         capacity = self.capacity_cpu_cores
+        reserved: dict[str, float] = {}
+        missing: dict[str, float] = {}
         for uuid, intent in intents.items():
             known = self.memory.instances.get(uuid)
             if known is None or intent.state is not IntentState.ENFORCED or self.snapshot.instance(uuid) is None:
@@ -135,7 +150,9 @@ class HostView:
             needed = self.needed_cpu_cores(uuid, intent.slo)
             others = sum(held.values()) - held[uuid]
             target = min(needed, max(capacity - others, min(needed, intent.reserved_cpu_cores)))
+            if needed > target * (1 + _READMIT_DEADBAND_RATIO):
+                missing[uuid] = needed - target
             small = abs(target - intent.reserved_cpu_cores) <= _READMIT_DEADBAND_RATIO * intent.reserved_cpu_cores
             if not small or intent.estimated:
-                held[uuid] = target
-                yield uuid, target
+                held[uuid] = reserved[uuid] = target
+        return Readmitted(reserved_cpu_cores=reserved, missing_cpu_cores=missing, state=state)

@@ -12,11 +12,12 @@
 import logging
 import math
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from stella.model.intent import IntentState, Standing
-from stella.model.slo import Metric, Slo
+from stella.model.slo import Slo
+from stella.xgos.intents.acknowledgements import Acknowledge, Acknowledgements
 from stella.xgos.intents.admission import HostView, Verdict
 from stella.xgos.intents.governing import NOT_HERE, Claim, govern
 from stella.xgos.intents.presence import Presence, Whereabouts
@@ -27,7 +28,6 @@ from stella.xgos.local_api.agent_api import Accepted, IntentEvent, Refused, SloC
 _LOG = logging.getLogger(__name__)
 RETRY_SECONDS = 10.0
 REFUSALS_A_TICK = 2
-_ACKNOWLEDGE_AGAIN_SECONDS = 60.0
 _FREED_CORES = 0.05
 _KEPT_EVENTS = 50
 _WAITS = "waits for its turn"
@@ -36,9 +36,6 @@ _ELSEWHERE = {
     FILE: "its SLO is kept by the SLO file; change it there",
     CLOUD: "its SLO is kept by the cloud; change it through the Stella API",
 }
-
-Acknowledge = Callable[[str, int, IntentState, str, Mapping[Metric, float]], object]
-"""Tells the cloud what became of an intent of its: uuid, the cloud's revision, state, reason, largest. Must not block."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,13 +62,13 @@ class Reconciler:
     ) -> None:
         self._store = store
         self._sources = {source.name: source for source in sources}
-        self._acknowledge = acknowledge
+        self._acknowledgements = Acknowledgements(acknowledge)
         self._whereabouts = Whereabouts()
         self._governed: Mapping[str, Claim] = {}
         self._unverified = set(store.intents)
         self._tried: dict[tuple[str, Slo], float] = {}
-        self._acknowledged: dict[str, tuple[Standing, float]] = {}
         self._free_cores = math.inf
+        self._readmission: object = None
         self._events: deque[IntentEvent] = deque(maxlen=_KEPT_EVENTS)
         self.standings: Mapping[str, Standing] = {}
         self.refusals = 0
@@ -277,8 +274,14 @@ class Reconciler:
 
     def readmit(self, view: HostView) -> None:
         """Follow the learned costs: set aside less where they are lower, more where they are higher and there is room."""
-        for uuid, cores in view.readmitted(self._store.intents):
+        found = view.readmitted(self._store.intents, self._readmission)
+        self._readmission = found.state
+        for uuid, cores in found.reserved_cpu_cores.items():
             self._store.readmit(uuid, reserved_cpu_cores=cores, estimated=False)
+        for uuid, cores in found.missing_cpu_cores.items():
+            reason = f"its I/O costs more CPU than before, and this host lacks {cores:.2f} cores for it"
+            held = self._store.intents[uuid].reserved_cpu_cores
+            self._store.mark(uuid, IntentState.DEGRADED, reserved_cpu_cores=held, reason=reason)
 
     # --- telling ------------------------------------------------------------------------------------------------------
 
@@ -293,22 +296,8 @@ class Reconciler:
                     )
                 elif before is not None and before.state is not IntentState.PENDING:
                     self._tell(wall_seconds, uuid, f"SLO of source {standing.source} {standing.state}", logging.INFO)
-            if standing.source == CLOUD and self._acknowledge is not None:
-                self._acknowledge_one(standing, now)
-        self._acknowledged = {uuid: told for uuid, told in self._acknowledged.items() if uuid in found}
+        self._acknowledgements.follow(found.values(), now)
         self.standings = found
-
-    def _acknowledge_one(self, standing: Standing, now: float) -> None:
-        """At once when the state changed; when only the reason did, now and then."""
-        told = self._acknowledged.get(standing.uuid)
-        if told is not None:
-            before, at = told
-            same = (before.revision, before.state) == (standing.revision, standing.state)
-            if same and (before.reason == standing.reason or now - at < _ACKNOWLEDGE_AGAIN_SECONDS):
-                return
-        self._acknowledged[standing.uuid] = (standing, now)
-        if self._acknowledge is not None:
-            self._acknowledge(standing.uuid, standing.revision, standing.state, standing.reason, dict(standing.largest))
 
     def _tell(self, wall_seconds: float, uuid: str, message: str, level: int = logging.WARNING) -> None:
         _LOG.log(level, "%s: %s", uuid, message)

@@ -18,8 +18,9 @@ from stella.model.snapshot import Snapshot
 from stella.model.wire import Json
 from stella.xgos.accounting.history import History
 from stella.xgos.accounting.violations import ViolationLog
+from stella.xgos.intents.acknowledgements import Acknowledge
 from stella.xgos.intents.admission import HostView
-from stella.xgos.intents.reconcile import Acknowledge, Reconciler
+from stella.xgos.intents.reconcile import Reconciler
 from stella.xgos.intents.source import IntentSource
 from stella.xgos.intents.store import IntentStore
 from stella.xgos.local_api.agent_api import Accepted, AgentCounters, Mailbox, Published, Refused, SloChange

@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from stella.control.memory import Memory, Settings
+from stella.model.allocation import Intent
 from stella.model.intent import IntentState
 from stella.model.slo import Metric, Slo, parse_slo
 from stella.model.snapshot import HostReading, SensorReading, Snapshot
-from stella.xgos.intents.admission import HostView, Verdict
+from stella.xgos.intents.admission import HostView, Readmitted, Verdict
 from stella.xgos.intents.cloud import CloudSource
 from stella.xgos.intents.instance_names import assign
 from stella.xgos.intents.presence import GONE_SECONDS
@@ -367,6 +368,28 @@ def test_degraded_ones_share_what_is_free_by_priority(host: Host) -> None:
     assert set(host.floors()) == {VM2, VM3} and host.held() == pytest.approx(1.5)
 
 
+def test_one_whose_io_became_dearer_than_the_host_has_left_is_degraded_until_there_is_room(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.cloud.ask(1, **{VM1: 0.9, VM2: 0.9})
+    host.ticks()
+    states: list[object] = []
+
+    def dearer(_: Plain, __: Mapping[str, Intent], state: object) -> Readmitted:
+        states.append(state)
+        return Readmitted(reserved_cpu_cores={}, missing_cpu_cores={VM1: 0.2}, state="kept")
+
+    monkeypatch.setattr(Plain, "needed_cpu_cores", lambda _, uuid, one: 1.1 if uuid == VM1 else one.floor(Metric.CPU))
+    monkeypatch.setattr(Plain, "readmitted", dearer)
+    host.reconciler.readmit(host.view)
+    monkeypatch.setattr(Plain, "readmitted", lambda *_: Readmitted(reserved_cpu_cores={}, missing_cpu_cores={}))
+    host.ticks(2)
+    assert host.states() == {VM1: (CLOUD, DEGRADED), VM2: (CLOUD, ENFORCED)} and host.held() == pytest.approx(1.8)
+    host.capacity = 2.0
+    host.ticks()
+    assert host.states()[VM1] == (CLOUD, ENFORCED) and host.held() == pytest.approx(2.0) and states == [None]
+
+
 # --- what cannot be enforced --------------------------------------------------------------------------------------------------
 
 
@@ -396,7 +419,7 @@ def test_a_stored_slo_that_cannot_be_enforced_is_refused_whole(host: Host) -> No
     host.start()
     host.ticks(2)
     assert host.states() == {VM1: (MANUAL, REFUSED)} and not host.store.intents
-    assert "block_target" in host.reconciler.standings[VM1].reason
+    assert "block_latency_target" in host.reconciler.standings[VM1].reason
     host.by_hand(VM1, 0.5)
     host.ticks()
     assert host.floors() == {VM1: 0.5}
