@@ -79,7 +79,7 @@ class HostView:
 
     @property
     def capacity_cpu_cores(self) -> float:
-        """CPU for floors, in cores."""
+        """CPU that instances can have, in cores: without what the host's own work takes."""
         return capacity_for_floors(self.memory, self.snapshot.host.cores, self.settings)
 
     def unsupported(self, uuid: str, slo: Slo) -> Verdict | None:
@@ -94,14 +94,24 @@ class HostView:
                     )
         return None
 
-    def ask(self, uuid: str, slo: Slo, held_cpu_cores: Mapping[str, float]) -> Verdict:
-        """Whether ``slo`` fits for an instance that runs here, beside what is set aside for the others (by uuid)."""
+    @property
+    def guaranteeable_cpu_cores(self) -> float:
+        """What may be set aside in all, in cores."""
+        return self.capacity_cpu_cores
+
+    def ask(self, uuid: str, slo: Slo, others: Mapping[str, Intent], *, held_before_cpu_cores: float = 0.0) -> Verdict:
+        """Whether ``slo`` fits for an instance that runs here, beside what is set aside for the ``others`` (by uuid).
+
+        ``held_before_cpu_cores``: what is set aside for the instance now. One that needs no more is not refused for want of capacity,
+        even where costs have grown and the host is overfull.
+        """
         refused = self.unsupported(uuid, slo)
         if refused is not None:
             return refused
         reading = self.snapshot.instance(uuid)
         if reading is None:
             return Verdict(accepted=False, field="instance", message="is not running on this host")
+        held = sum(intent.reserved_cpu_cores for intent in others.values())
         vcpus = {i.uuid: i.vcpus for i in self.snapshot.instances}
         answer = admit(
             slo,
@@ -109,10 +119,10 @@ class HostView:
             vcpus=reading.vcpus,
             margin=self.settings.margin,
             room=HostCapacity(
-                capacity_cores=self.capacity_cpu_cores,
+                capacity_cores=max(self.guaranteeable_cpu_cores, held + held_before_cpu_cores),
                 cpus=self.snapshot.host.cores,
                 one_cpu_cores=capacity_of_one_cpu(self.memory, self.snapshot.host.cores, self.settings),
-                held=[(cores, vcpus.get(u, 1)) for u, cores in held_cpu_cores.items() if u != uuid],
+                held=[(intent.reserved_cpu_cores, vcpus.get(u, 1)) for u, intent in others.items() if u != uuid],
             ),
         )
         if answer.accepted:
@@ -138,7 +148,7 @@ class HostView:
         are higher, as far as there is room. ``state`` is what the last call returned (None at first).
         """
         held = {uuid: intent.reserved_cpu_cores for uuid, intent in intents.items()}
-        capacity = self.capacity_cpu_cores
+        capacity = self.guaranteeable_cpu_cores
         reserved: dict[str, float] = {}
         missing: dict[str, float] = {}
         for uuid, intent in intents.items():

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from stella.model.allocation import Intent
 from stella.model.intent import IntentState, Standing
 from stella.model.slo import Slo
 from stella.xgos.intents.acknowledgements import Acknowledge, Acknowledgements
@@ -52,6 +53,11 @@ class _Candidate:
         """Lower comes first: what was accepted before, then by priority, then by source."""
         priority = max((o.priority for o in self.slo.objectives), default=0)
         return (not self.accepted_before, -priority, PRECEDENCE.index(self.claim.source), self.uuid)
+
+
+def _held(intents: Mapping[str, Intent]) -> float:
+    """What is set aside for these, in cores."""
+    return sum(intent.reserved_cpu_cores for intent in intents.values())
 
 
 class Reconciler:
@@ -159,7 +165,7 @@ class Reconciler:
 
     def _note_freed(self, view: HostView) -> None:
         """When capacity came free, everything that waits for it is tried again at once."""
-        free = view.capacity_cpu_cores - sum(i.reserved_cpu_cores for i in self._store.intents.values())
+        free = view.guaranteeable_cpu_cores - _held(self._store.intents)
         if free > self._free_cores + _FREED_CORES:
             self._tried.clear()
         self._free_cores = free
@@ -178,25 +184,27 @@ class Reconciler:
             if not due or refusals >= REFUSALS_A_TICK:
                 found.setdefault(one.uuid, self._unchanged(one))
                 continue
-            held = {u: i.reserved_cpu_cores for u, i in self._store.intents.items() if u not in later and u != one.uuid}
-            verdict = view.ask(one.uuid, one.slo, held)
+            others = {u: i for u, i in self._store.intents.items() if u not in later and u != one.uuid}
+            before = self._store.intents.get(one.uuid)
+            held = before.reserved_cpu_cores if before is not None and before.state is IntentState.ENFORCED else 0.0
+            verdict = view.ask(one.uuid, one.slo, others, held_before_cpu_cores=held)
             refusals += not verdict.accepted
             if not verdict.accepted:
                 self._tried[one.uuid, one.slo] = now
-            standing = self._decided(one, verdict, view, held)
+            standing = self._decided(one, verdict, view, others)
             if one.slo == one.claim.wanted.slo:
                 found[one.uuid] = standing
         self._shrink(candidates, view)
         return found
 
-    def _decided(self, one: _Candidate, verdict: Verdict, view: HostView, held: Mapping[str, float]) -> Standing:
+    def _decided(self, one: _Candidate, verdict: Verdict, view: HostView, others: Mapping[str, Intent]) -> Standing:
         """Carry out an answer, and what became of the candidate by it."""
         claim, before = one.claim, self._store.intents.get(one.uuid)
         if verdict.accepted:
             self._keep(one, IntentState.ENFORCED, verdict.reserved_cpu_cores, "", estimated=verdict.estimated)
             return claim.standing(one.uuid, IntentState.ENFORCED)
         if one.accepted_before and not verdict.unsupported:
-            free = max(0.0, view.capacity_cpu_cores - sum(held.values()))
+            free = max(0.0, view.guaranteeable_cpu_cores - _held(others))
             cores = min(free, view.needed_cpu_cores(one.uuid, one.slo))
             self._keep(one, IntentState.DEGRADED, cores, verdict.reason, estimated=verdict.estimated)
             return claim.standing(one.uuid, IntentState.DEGRADED, verdict.reason, verdict.largest)
@@ -224,7 +232,7 @@ class Reconciler:
 
     def _shrink(self, candidates: Sequence[_Candidate], view: HostView) -> None:
         """What degraded instances hold gives way to those before them, so that never more is set aside than there is."""
-        excess = sum(i.reserved_cpu_cores for i in self._store.intents.values()) - view.capacity_cpu_cores
+        excess = _held(self._store.intents) - view.guaranteeable_cpu_cores
         for one in reversed(candidates):
             intent = self._store.intents.get(one.uuid)
             if excess <= 0 or intent is None or intent.state is not IntentState.DEGRADED:
@@ -259,8 +267,13 @@ class Reconciler:
             if not dry_run:
                 generation = store.unset(uuid) or generation
             return Accepted(uuid=uuid, slo=None, generation=generation, reserved_cpu_cores=0.0, estimated=False)
-        held = {u: i.reserved_cpu_cores for u, i in store.intents.items() if u != uuid}
-        verdict = view.ask(uuid, slo, held)
+        before = store.intents.get(uuid)
+        verdict = view.ask(
+            uuid,
+            slo,
+            {u: i for u, i in store.intents.items() if u != uuid},
+            held_before_cpu_cores=before.reserved_cpu_cores if before else 0.0,
+        )
         if not verdict.accepted:
             self.refusals += 1
             raise Refused(verdict.field, verdict.message, largest=dict(verdict.largest))

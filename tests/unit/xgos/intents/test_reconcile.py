@@ -37,18 +37,22 @@ class Plain(HostView):
     def capacity_cpu_cores(self) -> float:
         return self.settings.capacity_cores
 
+    @property
+    def guaranteeable_cpu_cores(self) -> float:
+        return self.settings.capacity_cores
+
     def needed_cpu_cores(self, uuid: str, slo: Slo) -> float:
         return slo.floor(Metric.CPU)
 
-    def ask(self, uuid: str, slo: Slo, held_cpu_cores: Mapping[str, float]) -> Verdict:
+    def ask(self, uuid: str, slo: Slo, others: Mapping[str, Intent], *, held_before_cpu_cores: float = 0.0) -> Verdict:
         refused = self.unsupported(uuid, slo)
         if refused is not None:
             return refused
         if self.snapshot.instance(uuid) is None:
             return Verdict(accepted=False, field="instance", message="is not running on this host")
-        free = self.capacity_cpu_cores - sum(cores for u, cores in held_cpu_cores.items() if u != uuid)
+        free = self.capacity_cpu_cores - sum(i.reserved_cpu_cores for u, i in others.items() if u != uuid)
         needed = self.needed_cpu_cores(uuid, slo)
-        if needed <= free + 1e-9:
+        if needed <= max(free, held_before_cpu_cores) + 1e-9:
             return Verdict(accepted=True, reserved_cpu_cores=needed)
         message = f"needs {needed} cores, {free} are free"
         return Verdict(accepted=False, field="cpu.floor", message=message, largest=((Metric.CPU, free),))
@@ -259,9 +263,9 @@ def test_a_refusal_is_tried_again_now_and_then_and_at_once_when_capacity_comes_f
     asked: list[str] = []
     ask = Plain.ask
 
-    def counted(view: Plain, uuid: str, one: Slo, held: Mapping[str, float]) -> object:
+    def counted(view: Plain, uuid: str, one: Slo, others: Mapping[str, Intent], **keys: float) -> Verdict:
         asked.append(uuid)
-        return ask(view, uuid, one, held)
+        return ask(view, uuid, one, others, **keys)
 
     monkeypatch.setattr(Plain, "ask", counted)
     host.cloud.ask(1, **{VM1: 1.0})
@@ -448,6 +452,16 @@ def test_a_dry_run_changes_nothing(host: Host) -> None:
     answer = host.reconciler.change(VM1, lambda _: slo(0.5), dry_run=True, view=host.view)
     assert (answer.generation, answer.reserved_cpu_cores) == (0, 0.5)
     assert host.store.intents == before and not host.store.manual
+
+
+def test_an_slo_can_be_lowered_where_the_host_is_overfull(host: Host) -> None:
+    host.cloud.ask(1, **{VM1: 0.9, VM2: 0.9})
+    host.ticks()
+    host.capacity = 1.0
+    host.cloud.ask(2, **{VM1: 0.8, VM2: 0.95})
+    host.ticks()
+    assert host.floors() == {VM1: 0.8, VM2: 0.9}
+    assert host.states() == {VM1: (CLOUD, ENFORCED), VM2: (CLOUD, REFUSED)}
 
 
 def test_by_hand_only_what_runs_here(host: Host) -> None:
