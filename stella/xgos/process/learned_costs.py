@@ -66,7 +66,7 @@ def recall(learned: Learned) -> Memory:
 def calibrated(memory: Memory, known: Prior) -> Prior | None:
     """The priors that the instances' own histories show, the dearest instance for each cost; None when there is no history.
 
-    Disks show one request size at a time, so their cost per operation and per byte are scaled together.
+    Disks show one request size at a time, so their cost per operation and per byte are scaled together: each by its own request size.
     """
     histories = [c for m in memory.instances.values() for c in m.costs.values() if not c.estimated]
     packets = [c for c in histories if c.metric is Metric.NETWORK_PACKETS]
@@ -75,8 +75,8 @@ def calibrated(memory: Memory, known: Prior) -> Prior | None:
     if packets:
         found = replace(found, vcpu_per_packet=max(c.vcpu for c in packets), io_per_packet=max(c.io for c in packets))
     if disks:
-        vcpu, io = known.unit_costs(Metric.BLOCK_BYTES, disks[0].unit_bytes)
-        guest, host = max(c.vcpu for c in disks) / vcpu, max(c.io for c in disks) / io
+        guest = max(_times(c.vcpu, known.unit_costs(c.metric, c.unit_bytes)[0]) for c in disks)
+        host = max(_times(c.io, known.unit_costs(c.metric, c.unit_bytes)[1]) for c in disks)
         found = replace(
             found,
             vcpu_per_operation=known.vcpu_per_operation * guest,
@@ -85,6 +85,11 @@ def calibrated(memory: Memory, known: Prior) -> Prior | None:
             io_per_byte=known.io_per_byte * host,
         )
     return found if packets or disks else None
+
+
+def _times(learned: float, prior: float) -> float:
+    """How many times the prior a learned cost is; once, where the prior is nothing to scale."""
+    return learned / prior if prior > 0 else 1.0
 
 
 def show_prior(prior: Prior) -> Mapping[str, Json]:
