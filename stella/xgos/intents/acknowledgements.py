@@ -1,6 +1,6 @@
 """Tells the cloud what became of its intents: each state once, a changed reason now and then."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 
 from stella.model.intent import IntentState, Standing
 from stella.model.slo import Metric
@@ -8,7 +8,7 @@ from stella.xgos.intents.source import CLOUD
 
 AGAIN_SECONDS = 60.0
 
-Acknowledge = Callable[[str, int, IntentState, str, Mapping[Metric, float]], object]
+Acknowledge = Callable[[str, int, IntentState, str, dict[Metric, float]], object]
 """Takes one acknowledgement: uuid, the cloud's revision, state, reason, largest. Must neither block nor raise."""
 
 

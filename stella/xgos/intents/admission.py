@@ -1,6 +1,6 @@
 """What this host can hold, asked for one instance: the one place where intents meet the control law's admission."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -8,7 +8,6 @@ from stella.control.admission import HostCapacity, admit
 from stella.control.memory import Memory, Settings, capacity_for_floors, capacity_of_one_cpu, remembered
 from stella.control.reservation import io_floors, reserve
 from stella.model.allocation import Intent
-from stella.model.intent import IntentState
 from stella.model.slo import Metric, Slo
 from stella.model.snapshot import Snapshot
 
@@ -143,9 +142,9 @@ class HostView:
         costs = remembered(self.memory, uuid, self.settings.prior, slo)
         return reserve(slo, costs, vcpus=reading.vcpus, margin=self.settings.margin).cores
 
-    def readmitted(self, intents: Mapping[str, Intent], state: object) -> Readmitted:
-        """What the enforced ``intents`` should have set aside by the costs learned since: less where they are lower, more where they
-        are higher, as far as there is room. ``state`` is what the last call returned (None at first).
+    def readmitted(self, intents: Mapping[str, Intent], following: Collection[str], state: object) -> Readmitted:
+        """What those of ``intents`` that are ``following`` their learned costs should have set aside: less where these are lower, more
+        where they are higher, as far as there is room. ``state`` is what the last call returned (None at first).
         """
         held = {uuid: intent.reserved_cpu_cores for uuid, intent in intents.items()}
         capacity = self.guaranteeable_cpu_cores
@@ -153,7 +152,7 @@ class HostView:
         missing: dict[str, float] = {}
         for uuid, intent in intents.items():
             known = self.memory.instances.get(uuid)
-            if known is None or intent.state is not IntentState.ENFORCED or self.snapshot.instance(uuid) is None:
+            if known is None or uuid not in following or self.snapshot.instance(uuid) is None:
                 continue
             if any(known.costs[o.metric].estimated for o in io_floors(intent.slo)):
                 continue

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from stella.model.allocation import Intent
 from stella.model.intent import IntentState, Standing
-from stella.model.slo import Metric
+from stella.model.slo import Metric, Slo
 from stella.xgos.intents.instance_names import assign, is_uuid
 from stella.xgos.intents.source import FILE, MANUAL, PRECEDENCE, IntentSet, Wanted
 from stella.xgos.intents.store import IntentStore
@@ -39,6 +39,22 @@ class Claim:
             reason=reason,
             largest=largest,
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """An SLO to be admitted for an instance that runs here."""
+
+    uuid: str
+    slo: Slo
+    claim: Claim
+    accepted_before: bool
+
+    @property
+    def rank(self) -> tuple[bool, int, int, str]:
+        """Lower comes first: what was accepted before, then by priority, then by source."""
+        priority = max((o.priority for o in self.slo.objectives), default=0)
+        return (not self.accepted_before, -priority, PRECEDENCE.index(self.claim.source), self.uuid)
 
 
 _Asked = Mapping[str, tuple[Wanted, str]]  # by uuid: what, and as what the file names it

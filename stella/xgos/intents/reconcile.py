@@ -13,22 +13,22 @@ import logging
 import math
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from stella.model.allocation import Intent
 from stella.model.intent import IntentState, Standing
 from stella.model.slo import Slo
 from stella.xgos.intents.acknowledgements import Acknowledge, Acknowledgements
 from stella.xgos.intents.admission import HostView, Verdict
-from stella.xgos.intents.governing import NOT_HERE, Claim, govern
+from stella.xgos.intents.cost_following import CostFollowing
+from stella.xgos.intents.governing import NOT_HERE, Candidate, Claim, govern
 from stella.xgos.intents.presence import Presence, Whereabouts
-from stella.xgos.intents.source import CLOUD, FILE, MANUAL, PRECEDENCE, IntentSource
+from stella.xgos.intents.source import CLOUD, FILE, MANUAL, IntentSource
 from stella.xgos.intents.store import IntentStore
 from stella.xgos.local_api.agent_api import Accepted, IntentEvent, Refused, SloChange
 
 _LOG = logging.getLogger(__name__)
 RETRY_SECONDS = 10.0
-REFUSALS_A_TICK = 2
+ASKS_A_TICK = 4
 _FREED_CORES = 0.05
 _KEPT_EVENTS = 50
 _WAITS = "waits for its turn"
@@ -37,22 +37,6 @@ _ELSEWHERE = {
     FILE: "its SLO is kept by the SLO file; change it there",
     CLOUD: "its SLO is kept by the cloud; change it through the Stella API",
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Candidate:
-    """An SLO to be admitted for an instance that runs here."""
-
-    uuid: str
-    slo: Slo
-    claim: Claim
-    accepted_before: bool
-
-    @property
-    def rank(self) -> tuple[bool, int, int, str]:
-        """Lower comes first: what was accepted before, then by priority, then by source."""
-        priority = max((o.priority for o in self.slo.objectives), default=0)
-        return (not self.accepted_before, -priority, PRECEDENCE.index(self.claim.source), self.uuid)
 
 
 def _held(intents: Mapping[str, Intent]) -> float:
@@ -74,7 +58,7 @@ class Reconciler:
         self._unverified = set(store.intents)
         self._tried: dict[tuple[str, Slo], float] = {}
         self._free_cores = math.inf
-        self._readmission: object = None
+        self._costs = CostFollowing(store)
         self._events: deque[IntentEvent] = deque(maxlen=_KEPT_EVENTS)
         self.standings: Mapping[str, Standing] = {}
         self.refusals = 0
@@ -85,12 +69,13 @@ class Reconciler:
         return tuple(self._events)
 
     def follow(self, view: HostView) -> None:
-        """One step. It never waits for a disk, and asks for at most `REFUSALS_A_TICK` refusals, which are dear."""
+        """One step. It never waits for a disk, and asks admission at most `ASKS_A_TICK` times, some milliseconds each."""
         store, snapshot = self._store, view.snapshot
         self._whereabouts.follow(snapshot, {*store.intents, *store.manual})
         self._drop_gone(snapshot.wall_seconds)
         self._suspend()
         self._verify(view)
+        self._costs.follow(view)
         sets = {name: source.poll() for name, source in self._sources.items()}
         self._governed, misfits = govern(store, sets, {i.uuid: i.name for i in snapshot.instances})
         self._withdraw()
@@ -105,7 +90,7 @@ class Reconciler:
     def _drop_gone(self, wall_seconds: float) -> None:
         for uuid in list(self._store.manual):
             if self._whereabouts.of(uuid) is Presence.GONE:
-                self._store.unset(uuid)
+                self._store.drop_manual(uuid)
                 self._tell(wall_seconds, uuid, "the instance is gone: the SLO that was set by hand is dropped")
 
     def _suspend(self) -> None:
@@ -135,10 +120,10 @@ class Reconciler:
 
     # --- what is asked for --------------------------------------------------------------------------------------------
 
-    def _settle(self) -> tuple[dict[str, Standing], list[_Candidate]]:
+    def _settle(self) -> tuple[dict[str, Standing], list[Candidate]]:
         """The standings of those that need no admission now, and the others, the first to be admitted first."""
         found: dict[str, Standing] = {}
-        candidates: list[_Candidate] = []
+        candidates: list[Candidate] = []
         for uuid, claim in self._governed.items():
             intent, slo, where = self._store.intents.get(uuid), claim.wanted.slo, self._whereabouts.of(uuid)
             running = where is Presence.RUNNING
@@ -146,21 +131,22 @@ class Reconciler:
                 self._store.adopt(
                     uuid, source=claim.source, revision=claim.wanted.revision, declared_as=claim.declared_as
                 )
-                if intent.state is IntentState.ENFORCED or not running:
+                if intent.state is IntentState.ENFORCED or uuid in self._costs.dear or not running:
                     found[uuid] = claim.standing(uuid, intent.state, intent.reason)
                 else:
-                    candidates.append(_Candidate(uuid=uuid, slo=slo, claim=claim, accepted_before=True))
+                    candidates.append(Candidate(uuid=uuid, slo=slo, claim=claim, accepted_before=True))
                 continue
             if slo is None:
                 found[uuid] = claim.standing(uuid, IntentState.REFUSED, claim.wanted.error)
             elif running:
                 accepted_before = claim.source == MANUAL
-                candidates.append(_Candidate(uuid=uuid, slo=slo, claim=claim, accepted_before=accepted_before))
+                candidates.append(Candidate(uuid=uuid, slo=slo, claim=claim, accepted_before=accepted_before))
             else:
                 reason = _SHUT_OFF if where is Presence.SHUT_OFF else NOT_HERE
                 found[uuid] = claim.standing(uuid, IntentState.PENDING, reason)
-            if intent is not None and running and intent.state is not IntentState.ENFORCED:
-                candidates.append(_Candidate(uuid=uuid, slo=intent.slo, claim=claim, accepted_before=True))
+            settled = intent is None or intent.state is IntentState.ENFORCED or uuid in self._costs.dear
+            if intent is not None and running and not settled:
+                candidates.append(Candidate(uuid=uuid, slo=intent.slo, claim=claim, accepted_before=True))
         return found, sorted(candidates, key=lambda one: one.rank)
 
     def _note_freed(self, view: HostView) -> None:
@@ -170,25 +156,25 @@ class Reconciler:
             self._tried.clear()
         self._free_cores = free
 
-    def _admit(self, candidates: Sequence[_Candidate], view: HostView) -> dict[str, Standing]:
-        """Try those that are due, in order. A candidate that the budget of refusals does not reach keeps its standing."""
+    def _admit(self, candidates: Sequence[Candidate], view: HostView) -> dict[str, Standing]:
+        """Try those that are due, in order. A candidate that is not reached keeps its standing."""
         now = view.snapshot.monotonic_seconds
         waiting = {(c.uuid, c.slo) for c in candidates}
         self._tried = {key: at for key, at in self._tried.items() if key in waiting}
         found: dict[str, Standing] = {}
-        refusals = 0
+        asked = 0
         later = {c.uuid for c in candidates if c.accepted_before and self._is_degraded(c.uuid)}
         for one in candidates:
             later.discard(one.uuid)
             due = now - self._tried.get((one.uuid, one.slo), -math.inf) >= RETRY_SECONDS
-            if not due or refusals >= REFUSALS_A_TICK:
+            if not due or asked >= ASKS_A_TICK:
                 found.setdefault(one.uuid, self._unchanged(one))
                 continue
             others = {u: i for u, i in self._store.intents.items() if u not in later and u != one.uuid}
             before = self._store.intents.get(one.uuid)
             held = before.reserved_cpu_cores if before is not None and before.state is IntentState.ENFORCED else 0.0
             verdict = view.ask(one.uuid, one.slo, others, held_before_cpu_cores=held)
-            refusals += not verdict.accepted
+            asked += not verdict.unsupported
             if not verdict.accepted:
                 self._tried[one.uuid, one.slo] = now
             standing = self._decided(one, verdict, view, others)
@@ -197,7 +183,7 @@ class Reconciler:
         self._shrink(candidates, view)
         return found
 
-    def _decided(self, one: _Candidate, verdict: Verdict, view: HostView, others: Mapping[str, Intent]) -> Standing:
+    def _decided(self, one: Candidate, verdict: Verdict, view: HostView, others: Mapping[str, Intent]) -> Standing:
         """Carry out an answer, and what became of the candidate by it."""
         claim, before = one.claim, self._store.intents.get(one.uuid)
         if verdict.accepted:
@@ -212,7 +198,7 @@ class Reconciler:
             self._store.revoke(one.uuid)
         return claim.standing(one.uuid, IntentState.REFUSED, verdict.reason, verdict.largest)
 
-    def _keep(self, one: _Candidate, state: IntentState, cores: float, reason: str, *, estimated: bool) -> None:
+    def _keep(self, one: Candidate, state: IntentState, cores: float, reason: str, *, estimated: bool) -> None:
         before = self._store.intents.get(one.uuid)
         if before is not None and before.slo == one.slo:
             self._store.readmit(one.uuid, reserved_cpu_cores=cores, estimated=estimated)
@@ -230,7 +216,7 @@ class Reconciler:
             reason=reason,
         )
 
-    def _shrink(self, candidates: Sequence[_Candidate], view: HostView) -> None:
+    def _shrink(self, candidates: Sequence[Candidate], view: HostView) -> None:
         """What degraded instances hold gives way to those before them, so that never more is set aside than there is."""
         excess = _held(self._store.intents) - view.guaranteeable_cpu_cores
         for one in reversed(candidates):
@@ -247,7 +233,7 @@ class Reconciler:
         intent = self._store.intents.get(uuid)
         return intent is not None and intent.state is IntentState.DEGRADED
 
-    def _unchanged(self, one: _Candidate) -> Standing:
+    def _unchanged(self, one: Candidate) -> Standing:
         known = self.standings.get(one.uuid)
         same = known is not None and (known.source, known.revision) == (one.claim.source, one.claim.wanted.revision)
         if known is not None and same and known.state in (IntentState.REFUSED, IntentState.DEGRADED):
@@ -284,17 +270,6 @@ class Reconciler:
         return Accepted(
             uuid=uuid, slo=slo, generation=generation, reserved_cpu_cores=reserved, estimated=verdict.estimated
         )
-
-    def readmit(self, view: HostView) -> None:
-        """Follow the learned costs: set aside less where they are lower, more where they are higher and there is room."""
-        found = view.readmitted(self._store.intents, self._readmission)
-        self._readmission = found.state
-        for uuid, cores in found.reserved_cpu_cores.items():
-            self._store.readmit(uuid, reserved_cpu_cores=cores, estimated=False)
-        for uuid, cores in found.missing_cpu_cores.items():
-            reason = f"its I/O costs more CPU than before, and this host lacks {cores:.2f} cores for it"
-            held = self._store.intents[uuid].reserved_cpu_cores
-            self._store.mark(uuid, IntentState.DEGRADED, reserved_cpu_cores=held, reason=reason)
 
     # --- telling ------------------------------------------------------------------------------------------------------
 

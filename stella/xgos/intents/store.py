@@ -177,10 +177,16 @@ class IntentStore:
     def unset(self, uuid: str) -> int | None:
         """Withdraw an instance's SLO, also what was set by hand and is not in force; as `revoke` otherwise."""
         generation = self.revoke(uuid)
-        manual = {key: value for key, value in self._state.manual.items() if key != uuid}
-        if len(manual) != len(self._state.manual):
-            self._state = replace(self._state, manual=manual)
+        self.drop_manual(uuid)
         return generation
+
+    def drop_manual(self, uuid: str) -> None:
+        """Forget what was set by hand. What is in force stays, if it is another source's."""
+        if self.source(uuid) == MANUAL:
+            self.revoke(uuid)
+        if uuid in self._state.manual:
+            manual = {key: value for key, value in self._state.manual.items() if key != uuid}
+            self._state = replace(self._state, manual=manual)
 
     def save(self) -> bool:
         """Write the intents to disk if they changed since; returns `persisted`. Blocks on the disk: not for the tick's thread."""

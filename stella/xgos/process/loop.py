@@ -28,7 +28,6 @@ from stella.xgos.process import learned_costs
 from stella.xgos.process.config import Config
 
 _LOG = logging.getLogger(__name__)
-_READMIT_SECONDS = 5.0
 _FORGET_SECONDS = 60.0
 
 
@@ -77,7 +76,6 @@ class Loop:
         self._published: Published | None = None
         self._counters = AgentCounters()
         self._started = time.time()
-        self._readmitted_at = 0.0
         self._reconciler = Reconciler(stores.intents, stores.sources, stores.acknowledge)
         self._seen_at: dict[str, float] = {}
         self._accepted: dict[str, tuple[int, float]] = {}  # generation, and when it was first decided upon
@@ -132,7 +130,7 @@ class Loop:
         """One tick. Raises whatever went wrong; then nothing was published."""
         snapshot = self._sensors.sense()
         intents = self._stores.intents.intents
-        decision, window, memory = decide(snapshot, intents, self.memory, self.settings)
+        decision, window, memory = decide(snapshot, _in_force(intents, snapshot), self.memory, self.settings)
         outcomes, reasserted = self._actuation.act(snapshot, decision)
         self._actuation.beat()
         self.memory = memory
@@ -161,9 +159,6 @@ class Loop:
 
     def _reconcile(self, snapshot: Snapshot) -> HostView:
         view = HostView(snapshot=snapshot, memory=self.memory, settings=self.settings)
-        if snapshot.monotonic_seconds - self._readmitted_at >= _READMIT_SECONDS:
-            self._readmitted_at = snapshot.monotonic_seconds
-            self._reconciler.readmit(view)
         self._reconciler.follow(view)
         return view
 
@@ -238,3 +233,12 @@ class Loop:
 
         self._mailbox.call(adopt)
         return learned_costs.show_prior(found)
+
+
+def _in_force(intents: Mapping[str, Intent], snapshot: Snapshot) -> Mapping[str, Intent]:
+    """Without those that wait although their instance was seen: until they are admitted they are not judged.
+
+    What was learned of an instance that does not run is kept as long as its intent is here.
+    """
+    seen = {instance.uuid for instance in snapshot.instances}
+    return {u: i for u, i in intents.items() if i.state is not IntentState.PENDING or u not in seen}

@@ -1,6 +1,6 @@
 """Following the sources: precedence, waiting, degrading, freeing; and nobody loses what is still asked for."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import pytest
@@ -12,9 +12,10 @@ from stella.model.slo import Metric, Slo, parse_slo
 from stella.model.snapshot import HostReading, SensorReading, Snapshot
 from stella.xgos.intents.admission import HostView, Readmitted, Verdict
 from stella.xgos.intents.cloud import CloudSource
+from stella.xgos.intents.cost_following import READMIT_SECONDS
 from stella.xgos.intents.instance_names import assign
 from stella.xgos.intents.presence import GONE_SECONDS
-from stella.xgos.intents.reconcile import RETRY_SECONDS, Reconciler
+from stella.xgos.intents.reconcile import ASKS_A_TICK, RETRY_SECONDS, Reconciler
 from stella.xgos.intents.source import CLOUD, FILE, MANUAL, IntentSet, Wanted, wanted
 from stella.xgos.intents.store import IntentStore
 from stella.xgos.local_api.agent_api import Refused
@@ -40,6 +41,9 @@ class Plain(HostView):
     @property
     def guaranteeable_cpu_cores(self) -> float:
         return self.settings.capacity_cores
+
+    def readmitted(self, intents: Mapping[str, Intent], following: Collection[str], state: object) -> Readmitted:
+        return Readmitted(reserved_cpu_cores={}, missing_cpu_cores={})
 
     def needed_cpu_cores(self, uuid: str, slo: Slo) -> float:
         return slo.floor(Metric.CPU)
@@ -302,6 +306,31 @@ def test_a_deleted_instance_frees_its_capacity_after_a_minute(host: Host) -> Non
     assert [e.uuid for e in host.reconciler.events if "dropped" in e.message] == [VM1]
 
 
+def test_dropping_what_is_shadowed_leaves_the_clouds_promise_an_accepted_one(host: Host) -> None:
+    host.ticks()
+    host.by_hand(VM1, 0.3)
+    host.cloud.ask(1, **{VM1: 1.0})
+    host.ticks()
+    running = host.running
+    host.running = {}
+    host.ticks(GONE_SECONDS + 2, period=1.0)
+    assert not host.store.manual and host.states() == {VM1: (CLOUD, PENDING)}
+    host.running, host.capacity = running, 0.5
+    host.ticks()
+    assert host.states() == {VM1: (CLOUD, DEGRADED)}
+
+
+def test_many_at_once_take_several_ticks(host: Host) -> None:
+    uuids = [f"{VM1[:-2]}{number:02d}" for number in range(20)]
+    host.running = {uuid: "" for uuid in uuids}
+    host.cloud.ask(1, **dict.fromkeys(uuids, 0.05))
+    host.ticks()
+    assert len(host.floors()) == ASKS_A_TICK and len(host.states()) == 20
+    assert {s.reason for s in host.reconciler.standings.values()} == {"", "waits for its turn"}
+    host.ticks(20 / ASKS_A_TICK * 0.25)
+    assert len(host.floors()) == 20
+
+
 def test_nothing_is_freed_while_the_hypervisor_does_not_answer(host: Host) -> None:
     host.ticks()
     host.by_hand(VM1, 0.5)
@@ -375,23 +404,26 @@ def test_degraded_ones_share_what_is_free_by_priority(host: Host) -> None:
 def test_one_whose_io_became_dearer_than_the_host_has_left_is_degraded_until_there_is_room(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    host.cloud.ask(1, **{VM1: 0.9, VM2: 0.9})
+    host.cloud.ask(1, **{VM1: 0.9, VM2: 0.8})
     host.ticks()
     states: list[object] = []
+    missing = {VM1: 0.2}
 
-    def dearer(_: Plain, __: Mapping[str, Intent], state: object) -> Readmitted:
+    def dearer(_: Plain, __: Mapping[str, Intent], following: frozenset[str], state: object) -> Readmitted:
         states.append(state)
-        return Readmitted(reserved_cpu_cores={}, missing_cpu_cores={VM1: 0.2}, state="kept")
+        assert following == {VM1, VM2}
+        return Readmitted(reserved_cpu_cores={VM1: 1.0}, missing_cpu_cores=dict(missing), state="kept")
 
-    monkeypatch.setattr(Plain, "needed_cpu_cores", lambda _, uuid, one: 1.1 if uuid == VM1 else one.floor(Metric.CPU))
     monkeypatch.setattr(Plain, "readmitted", dearer)
-    host.reconciler.readmit(host.view)
-    monkeypatch.setattr(Plain, "readmitted", lambda *_: Readmitted(reserved_cpu_cores={}, missing_cpu_cores={}))
-    host.ticks(2)
+    host.ticks(READMIT_SECONDS)
     assert host.states() == {VM1: (CLOUD, DEGRADED), VM2: (CLOUD, ENFORCED)} and host.held() == pytest.approx(1.8)
-    host.capacity = 2.0
-    host.ticks()
-    assert host.states()[VM1] == (CLOUD, ENFORCED) and host.held() == pytest.approx(2.0) and states == [None]
+    assert "0.20 cores" in host.reconciler.standings[VM1].reason
+    host.ticks(3 * RETRY_SECONDS)  # it is not admitted by what its floors cost when they were asked for
+    assert host.states()[VM1] == (CLOUD, DEGRADED)
+    missing.clear()
+    host.ticks(READMIT_SECONDS)
+    assert host.states()[VM1] == (CLOUD, ENFORCED)
+    assert states[:2] == [None, "kept"] and [s for _, _, s, _ in host.told].count(DEGRADED) == 1
 
 
 # --- what cannot be enforced --------------------------------------------------------------------------------------------------

@@ -135,3 +135,17 @@ def test_what_a_degraded_intent_misses_for_want_of_cpu_is_for_want_of_capacity(w
     store.mark(VM1, IntentState.DEGRADED, reserved_cpu_cores=0.0, reason="full")
     _, _, memory = decide(watched.host.sense(), store.intents, Memory(), Settings())
     assert not memory.instances[VM1].fits and memory.instances[VM2].fits
+
+
+def test_what_waits_is_not_judged_before_it_is_admitted(watched: Watched) -> None:
+    store = watched.stores.intents
+    store.set(VM1, parse_slo({"cpu": {"floor": 0.2}}), reserved_cpu_cores=0.0, estimated=False)
+    store.mark(VM1, IntentState.PENDING, reserved_cpu_cores=0.0, reason="the instance is shut off")
+    watched.ticks(0.25)
+    published = watched.loop.published()
+    assert published is not None and published.pending == {VM1}
+    assert not [d for d in published.decision.instances if d.managed]
+    watched.ticks(0.25)
+    published = watched.loop.published()
+    assert published is not None and [d.uuid for d in published.decision.instances if d.managed] == [VM1]
+    assert store.intents[VM1].state is IntentState.ENFORCED
