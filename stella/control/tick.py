@@ -18,6 +18,7 @@ from stella.control.placement import Item
 from stella.control.rates import host_usage
 from stella.model.allocation import Decision, HostUsage, Intent
 from stella.model.attainment import WINDOW_SECONDS
+from stella.model.intent import IntentState
 from stella.model.snapshot import Snapshot
 
 _OVERHEAD_PACE_PER_SECOND = 0.2
@@ -135,7 +136,7 @@ def decide(
     measured = replace(memory, overhead_cores=overhead)
     claims = [claim(s) for s in states]
     shares = divide(capacity_for_floors(measured, now.host.cores, settings), claims)
-    states = [_with_fit(s, fits=shares[s.reading.uuid].fits) for s in states]
+    states = [_with_fit(s, fits=shares[s.reading.uuid].fits and not _degraded(s)) for s in states]
     window, upcoming = _close_window(states, now, memory.next_window_unix)
     is_full, placement, placed = _placed(states, shares, now, host, memory)
     one_cpu = capacity_of_one_cpu(measured, now.host.cores, settings)
@@ -165,6 +166,11 @@ def decide(
             next_window_unix=upcoming,
         ),
     )
+
+
+def _degraded(state: InstanceState) -> bool:
+    """Whether admission could not set aside what its floors need."""
+    return state.intent is not None and state.intent.state is IntentState.DEGRADED
 
 
 def _with_fit(state: InstanceState, *, fits: bool) -> InstanceState:

@@ -4,6 +4,7 @@ import enum
 from dataclasses import dataclass
 
 from stella.model.attainment import Cause, Status
+from stella.model.intent import IntentState
 from stella.model.slo import Metric, Slo
 from stella.model.snapshot import Role
 
@@ -12,8 +13,11 @@ from stella.model.snapshot import Role
 class Intent:
     """What a host keeps for one instance.
 
-    ``reserved_cpu_cores`` is what admission set aside for its floors: the reservation never exceeds it.
+    ``generation`` is this host's own number, which goes up with each change. ``source`` and ``revision`` tell who asked for it, and
+    that source's number for it. ``reserved_cpu_cores`` is what admission set aside for its floors: the reservation never exceeds it.
     ``estimated`` tells that the CPU cost behind it came from the host's priors, not from the instance's own history.
+    ``state`` is ``enforced``, ``degraded`` (part or none of it could be set aside, ``reason`` tells why) or ``pending`` (the
+    instance does not run here: nothing is set aside).
     """
 
     uuid: str
@@ -21,6 +25,10 @@ class Intent:
     generation: int
     reserved_cpu_cores: float
     estimated: bool
+    source: str = "hand"
+    revision: int = 0
+    state: IntentState = IntentState.ENFORCED
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ def write_atomically(path: Path, text: str) -> None:
     """Replace the file by ``text`` in one step that survives a crash. Raises OSError; then the old file still stands."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)

@@ -4,13 +4,15 @@
       vm1: {network_packets: {floor: 20kpps, direction: tx}}
       0c2f…: {cpu: {floor: 20%}, block_bytes: {floor: 300MB/s}}
 
-Precedence: an instance that the file names is kept as the file says, whatever was set by hand before, and may not be set by
-hand while it is named. An instance that the file no longer names loses what the file had asked for. All others keep what
-was set by hand. A name that several instances have is given to none of them. A file that is wrong anywhere changes nothing.
-`stella.xgos.intents.declared` applies it.
+Precedence: an instance that the file names is kept as the file says, whatever was set by hand, and may not be set by hand while
+it is named; what was set by hand before comes back into force when the file no longer names it. A name that several
+instances have is given to none of them. A file that is wrong anywhere changes nothing. `stella.xgos.intents.reconcile` applies it.
 """
 
 import logging
+import os
+import stat
+import threading
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +21,13 @@ from typing import Any
 import yaml
 
 from stella.model.slo import InvalidSlo, Slo, parse_slo
+from stella.xgos import supervision
+from stella.xgos.intents.instance_names import canonical
+from stella.xgos.intents.source import FILE, IntentSet, Wanted
 
 _LOG = logging.getLogger(__name__)
 _LARGEST_BYTES = 4 * 1024 * 1024
+POLL_SECONDS = 1.0
 
 
 class _Loader(yaml.SafeLoader):
@@ -69,7 +75,7 @@ def parse_slo_file(text: str | bytes) -> dict[str, Slo]:
     slos: dict[str, Slo] = {}
     for name, keys in instances.items():
         try:
-            slos[str(name)] = parse_slo(keys)
+            slos[canonical(str(name))] = parse_slo(keys)
         except InvalidSlo as error:
             message = str(error).removeprefix(f"{error.field}: ")
             raise InvalidSlo(f"instances.{_line(name)}.{_line(error.field)}", message) from None
@@ -84,36 +90,69 @@ class _Stamp:
 
 
 class SloFile:
-    """Watches one file. `poll` is cheap while nothing changes."""
+    """Watches one file: an `IntentSource`. `refresh` reads it, in a thread of its own once `watch` was called; `poll` never does."""
+
+    name = FILE
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._stamp: _Stamp | None = None
-        self._complained = ""
-        self.slos: Mapping[str, Slo] = {}
+        self._set: IntentSet | None = None
+        self._stop = threading.Event()
+        self.error = ""
 
-    def poll(self) -> bool:
-        """Read the file again if it changed. True when ``slos`` is new; a file that is missing or wrong changes nothing."""
+    def poll(self) -> IntentSet | None:
+        """See `IntentSource.poll`; None until the file was read. A file that is missing or wrong changes nothing."""
+        return self._set
+
+    def watch(self, every_seconds: float = POLL_SECONDS) -> None:
+        """Read the file now, and from now on in a thread, until `close`."""
+
+        def follow() -> None:
+            while not self._stop.wait(every_seconds):
+                self.refresh()
+
+        self.refresh()
+        supervision.start(follow, name="slo-file", stop=self._stop)
+
+    def close(self) -> None:
+        """Do not watch it any longer."""
+        self._stop.set()
+
+    def refresh(self) -> None:
+        """Read the file again if it changed. ``error`` tells what is wrong with it, in one line; empty when nothing is."""
         try:
             status = self._path.stat()
             stamp = _Stamp(status.st_mtime_ns, status.st_size, status.st_ino)
             if stamp == self._stamp:
-                return False
-            if status.st_size > _LARGEST_BYTES:
-                raise InvalidSlo("slo_file", "is larger than 4 MiB")
-            slos = parse_slo_file(self._path.read_bytes())
+                return
+            slos = parse_slo_file(self._read())
         except OSError as error:
             self._complain(f"{self._path}: {error.strerror}; nothing was changed")
-            return False
+            self._stamp = None
+            return
         except InvalidSlo as error:
             self._stamp = stamp
             self._complain(f"{self._path}: {error}; nothing was changed")
-            return False
-        self._stamp, self._complained = stamp, ""
-        self.slos = slos
-        return True
+            return
+        self._stamp, self.error = stamp, ""
+        revision = status.st_mtime_ns
+        self._set = IntentSet(
+            revision=revision, wanted={name: Wanted(slo=slo, revision=revision) for name, slo in slos.items()}
+        )
+
+    def _read(self) -> bytes:
+        """The file's content. Not more than may be, whatever it grows to, and never a device or pipe."""
+        descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        with os.fdopen(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise InvalidSlo("slo_file", "is not a regular file")
+            text = file.read(_LARGEST_BYTES + 1)
+        if len(text) > _LARGEST_BYTES:
+            raise InvalidSlo("slo_file", "is larger than 4 MiB")
+        return text
 
     def _complain(self, line: str) -> None:
-        if line != self._complained:
+        if line != self.error:
             _LOG.error("%s", line)
-        self._complained = line
+        self.error = line

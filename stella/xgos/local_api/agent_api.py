@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Generic, Protocol, TypeVar
 
 from stella.model.allocation import Decision, Intent, Outcome
+from stella.model.intent import Standing
 from stella.model.slo import Metric, Slo
 from stella.model.snapshot import Snapshot
 from stella.model.wire import Json
@@ -94,13 +95,24 @@ class AgentCounters:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class IntentEvent:
+    """Something that became of an intent without anybody asking at that moment; ``message`` is one line for a person."""
+
+    wall_seconds: float
+    uuid: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
     """All that a tick left behind for readers. Never changed after it was published.
 
     ``capacity_cpu_cores`` is what may be promised: the host's reservation is taken off already.
     ``costs`` is, for each uuid, whatever the cost model tells of the CPU its I/O takes, as JSON.
     ``persisted`` is False while state cannot be written to disk. ``pending`` are the uuids of intents that were accepted and of
-    which no window has closed yet that began after that.
+    which no window has closed yet that began after that, or that wait. ``intents`` is what is in force or waits for its instance;
+    ``standings``: what became of the newest intent of the source that governs each instance. ``capabilities``: what this host can
+    enforce, by name: empty where it can, else the reason why it cannot. ``events``: the last ones, the oldest first.
     """
 
     mode: Mode
@@ -115,6 +127,9 @@ class Published:
     persisted: bool = True
     started_wall_seconds: float = 0.0
     pending: frozenset[str] = frozenset()
+    standings: Mapping[str, Standing] = field(default_factory=dict)
+    capabilities: Mapping[str, str] = field(default_factory=dict)
+    events: tuple[IntentEvent, ...] = ()
 
     @property
     def reserved_cpu_cores(self) -> float:

@@ -3,17 +3,19 @@
 Nothing was changed when the answer is not ``ok``.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import cast
 
 import stella
 from stella.control.attribution import EvaluationContext, evaluate
 from stella.model import wire
-from stella.model.allocation import InstanceDecision, ObjectiveReport
+from stella.model.allocation import InstanceDecision, Intent, ObjectiveReport
 from stella.model.attainment import Status
+from stella.model.intent import IntentState, Standing
 from stella.model.slo import InvalidSlo, Metric, Slo, show_slo
 from stella.model.wire import Json
+from stella.xgos import supervision
 from stella.xgos.accounting.history import History, midnight_utc, primary_reports
 from stella.xgos.accounting.violations import Violation
 from stella.xgos.local_api.agent_api import AgentApi, Busy, Published, Refused
@@ -37,7 +39,8 @@ def _published(port: AgentApi) -> Published:
 
 def _known(published: Published) -> list[tuple[str, str]]:
     names = [(i.uuid, i.name) for i in published.snapshot.instances]
-    return [*names, *((i.uuid, i.name) for i in published.decision.instances), *((u, "") for u in published.intents)]
+    unnamed = [(uuid, "") for uuid in (*published.intents, *published.standings)]
+    return [*names, *((i.uuid, i.name) for i in published.decision.instances), *unnamed]
 
 
 def _set(request: Request, port: AgentApi, _now: float) -> dict[str, Json]:
@@ -101,6 +104,26 @@ def _pending(slo: Slo, reports: Iterable[ObjectiveReport]) -> tuple[ObjectiveRep
     return tuple(replace(report, status=Status.PENDING, cause=None) for report in found)
 
 
+def _standing(standing: Standing | None, intent: Intent | None) -> Json:
+    """What became of what is asked for an instance; null for one without SLO.
+
+    ``slo`` is what is asked, ``in_force_revision`` the revision that is kept meanwhile (null: none is).
+    """
+    if standing is None:
+        return None
+    in_force = intent is not None and intent.state is not IntentState.PENDING
+    return {
+        "source": standing.source,
+        "revision": standing.revision,
+        "state": standing.state.value,
+        "reason": standing.reason,
+        "largest": {metric.value: value for metric, value in standing.largest},
+        "slo": cast(Json, show_slo(standing.slo)) if standing.slo else None,
+        "in_force_source": intent.source if intent and in_force else None,
+        "in_force_revision": intent.revision if intent and in_force else None,
+    }
+
+
 def _instance(uuid: str, published: Published, history: History, now: float) -> dict[str, Json]:
     """One instance as `slo.show` and `instances` tell it."""
     reading = published.snapshot.instance(uuid)
@@ -113,12 +136,14 @@ def _instance(uuid: str, published: Published, history: History, now: float) -> 
         "uuid": uuid,
         "name": reading.name if reading else decision.name if decision else "",
         "project": reading.project if reading else "",
+        "flavor": reading.flavor if reading else "",
         "state": reading.state.value if reading else None,
         "vcpus": reading.vcpus if reading else None,
         "slo": cast(Json, show_slo(intent.slo)) if intent else None,
         "generation": intent.generation if intent else None,
         "reserved_cpu_cores": intent.reserved_cpu_cores if intent else 0.0,
         "estimated": intent.estimated if intent else None,
+        "intent": _standing(published.standings.get(uuid), intent),
         "cpu_cost": published.costs.get(uuid),
         "objectives": [
             {
@@ -151,7 +176,8 @@ def _show(request: Request, port: AgentApi, now: float) -> dict[str, Json]:
 
 def _list(_request: Request, port: AgentApi, now: float) -> dict[str, Json]:
     published = _published(port)
-    return {"instances": [_instance(uuid, published, port.history, now) for uuid in sorted(published.intents)]}
+    uuids = sorted({*published.intents, *published.standings})
+    return {"instances": [_instance(uuid, published, port.history, now) for uuid in uuids]}
 
 
 def _instances(_request: Request, port: AgentApi, now: float) -> dict[str, Json]:
@@ -216,7 +242,19 @@ def _status(_request: Request, port: AgentApi, _now: float) -> dict[str, Json]:
         "open_violations": port.violations.open_count(),
         "history_dropped_lines": port.history.dropped_lines,
         "persisted": published.persisted,
+        "intent_states": _counted(tuple(published.standings.values())),
+        "intent_events": wire.encode(published.events),
+        "capabilities": cast(Json, dict(published.capabilities)),
+        "thread_restarts": cast(Json, dict(supervision.restarts())),
     }
+
+
+def _counted(standings: Sequence[Standing]) -> Json:
+    """How many intents there are of each state."""
+    counted: dict[str, Json] = {}
+    for state in IntentState:
+        counted[state.value] = sum(1 for standing in standings if standing.state is state)
+    return counted
 
 
 def _snapshot(_request: Request, port: AgentApi, _now: float) -> dict[str, Json]:
@@ -226,7 +264,15 @@ def _snapshot(_request: Request, port: AgentApi, _now: float) -> dict[str, Json]
         "decision": wire.encode(published.decision),
         "outcomes": wire.encode(published.outcomes),
         "intents": [
-            {"uuid": i.uuid, "slo": cast(Json, show_slo(i.slo)), "generation": i.generation}
+            {
+                "uuid": i.uuid,
+                "slo": cast(Json, show_slo(i.slo)),
+                "generation": i.generation,
+                "source": i.source,
+                "revision": i.revision,
+                "state": i.state.value,
+                "reserved_cpu_cores": i.reserved_cpu_cores,
+            }
             for i in published.intents.values()
         ],
     }

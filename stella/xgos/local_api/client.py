@@ -1,5 +1,6 @@
 """A client of the agent's control socket, for the command line, stella-top and the bench."""
 
+import contextlib
 import socket
 import time
 from collections.abc import Mapping
@@ -46,7 +47,8 @@ class Client:
         if not isinstance(answer, dict):
             raise Unreachable(f"{self._path}: the agent's answer is no mapping")
         if answer.get("ok") is not True:
-            error_keys: Any = answer.get("error") or {}
+            given = answer.get("error")
+            error_keys: dict[str, Any] = given if isinstance(given, dict) else {}
             raise RequestRefused(
                 str(error_keys.get("field", "request")),
                 str(error_keys.get("message", "was refused")),
@@ -59,7 +61,10 @@ class Client:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(self._timeout)
             connection.connect(str(self._path))
-            connection.sendall(line)
+            with contextlib.suppress(
+                BrokenPipeError
+            ):  # turned away before it had read the request: its answer says why
+                connection.sendall(line)
             parts = []
             while True:
                 connection.settimeout(max(0.001, deadline - time.monotonic()))

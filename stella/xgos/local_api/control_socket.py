@@ -1,7 +1,8 @@
 """The agent's control socket: a Unix socket, one line of JSON in and one line out for each connection.
 
 Each connection has a thread of its own, of which there are few, and a deadline; none of them is the loop's thread, so that a
-slow or hostile client costs the tick nothing. Only root, the agent's own user and members of the group may ask.
+slow or hostile client costs the tick nothing. Only root, the agent's own user and members of the group may ask. No other user
+gets more than half of the connections, and some are kept for root, so that an operator is always answered.
 """
 
 import contextlib
@@ -14,16 +15,19 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from stella.model.wire import Json
+from stella.xgos import supervision
 from stella.xgos.local_api.agent_api import AgentApi
 from stella.xgos.local_api.answers import answer
 from stella.xgos.local_api.requests import LARGEST_REQUEST_BYTES, error_answer
 
 _LOG = logging.getLogger(__name__)
 _CONNECTIONS = 16
+_CONNECTIONS_OF_ONE_USER = 8
+_CONNECTIONS_FOR_ROOT = 4
 _RECEIVE_SECONDS = 5.0
 _SEND_SECONDS = 10.0
 _DRAIN_SECONDS = 0.5
@@ -56,6 +60,66 @@ def may_ask(uid: int, gid: int, group: int | None) -> bool:
         return False
 
 
+def peer_of(connection: socket.socket) -> tuple[int, int]:
+    """(uid, gid) of who connected, as the kernel tells."""
+    _, uid, gid = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    return uid, gid
+
+
+class Slots:
+    """The connections that are being served, by the user who opened them. Root and the agent's own user are one user."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._held: dict[int, int] = {}
+
+    def take(self, uid: int) -> bool:
+        """Whether this user may have one more connection now; then `give_back` it."""
+        privileged = uid in (0, os.geteuid())
+        with self._lock:
+            held, total = self._held.get(uid, 0), sum(self._held.values())
+            within = total < _CONNECTIONS
+            if not privileged:
+                within = total < _CONNECTIONS - _CONNECTIONS_FOR_ROOT and held < _CONNECTIONS_OF_ONE_USER
+            if within:
+                self._held[uid] = held + 1
+            return within
+
+    def give_back(self, uid: int) -> None:
+        """One connection of this user has ended."""
+        with self._lock:
+            left = self._held.get(uid, 0) - 1
+            if left > 0:
+                self._held[uid] = left
+            else:
+                self._held.pop(uid, None)
+
+
+def encoded(message: Mapping[str, Json]) -> Iterator[bytes]:
+    """An answer as one line of JSON, in parts.
+
+    One call of the JSON encoder does not let other threads run; the parts are small enough not to hold up a tick.
+    """
+    begin = b"{"
+    for key, value in message.items():
+        yield begin + _text(key) + b":"
+        begin = b","
+        if isinstance(value, list):
+            yield b"["
+            for index, item in enumerate(value):
+                yield (b"," if index else b"") + _text(item)
+            yield b"]"
+        elif isinstance(value, dict) and value:
+            yield from encoded(value)
+        else:
+            yield _text(value)
+    yield b"}" if message else b"{}"
+
+
+def _text(value: Json) -> bytes:
+    return json.dumps(value, allow_nan=False, separators=(",", ":")).encode()
+
+
 class ControlSocket:
     """Serves a port on a socket from construction until `close`. Raises `SocketInUse` or OSError when it cannot."""
 
@@ -73,11 +137,10 @@ class ControlSocket:
         self._clock = clock
         self._receive_seconds = receive_seconds
         self._group = group_id(group)
-        self._slots = threading.BoundedSemaphore(_CONNECTIONS)
+        self._slots = Slots()
         self._listener = self._bind()
-        self._closing = False
-        self._thread = threading.Thread(target=self._accept, name="control-socket", daemon=True)
-        self._thread.start()
+        self._closing = threading.Event()
+        self._thread = supervision.start(self._accept, name="control-socket", stop=self._closing)
 
     def _bind(self) -> socket.socket:
         self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -102,7 +165,7 @@ class ControlSocket:
 
     def close(self) -> None:
         """Stop, and remove the socket if it is still ours."""
-        self._closing = True
+        self._closing.set()
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
@@ -112,33 +175,48 @@ class ControlSocket:
                 self._path.unlink()
 
     def _accept(self) -> None:
-        while not self._closing:
+        while not self._closing.is_set():
             try:
                 connection, _ = self._listener.accept()
             except OSError as error:
-                if not self._closing:
+                if not self._closing.is_set():
                     _LOG.warning("control socket: %s", error.strerror)
-                    time.sleep(0.1)  # no file descriptors left, perhaps: do not spin
+                    self._closing.wait(0.1)  # no file descriptors left, perhaps: do not spin
                 continue
-            if not self._slots.acquire(blocking=False):
-                connection.setblocking(False)
-                self._send(connection, error_answer("agent", "too many connections"), 0.0)
-                connection.close()
-                continue
-            threading.Thread(target=self._serve, args=(connection,), name="control-request", daemon=True).start()
+            self._take(connection)
 
-    def _serve(self, connection: socket.socket) -> None:
+    def _take(self, connection: socket.socket) -> None:
+        """Serve a connection in a thread of its own, or turn it away."""
+        try:
+            uid, gid = peer_of(connection)
+        except OSError:
+            connection.close()
+            return
+        if not self._slots.take(uid):
+            connection.setblocking(False)
+            self._send(connection, error_answer("agent", "too many connections"), 0.0)
+            connection.close()
+            return
+        try:
+            threading.Thread(
+                target=self._serve, args=(connection, uid, gid), name="control-request", daemon=True
+            ).start()
+        except RuntimeError as error:  # no more threads
+            self._slots.give_back(uid)
+            connection.close()
+            _LOG.warning("control socket: %s", error)
+
+    def _serve(self, connection: socket.socket, uid: int, gid: int) -> None:
         try:
             with connection:
-                self._send(connection, self._answer(connection), _SEND_SECONDS)
+                self._send(connection, self._answer(connection, uid, gid), _SEND_SECONDS)
                 self._drain(connection)
         except Exception:  # a thread's last resort: one bad connection must not end the agent
             _LOG.exception("control socket: a request failed")
         finally:
-            self._slots.release()
+            self._slots.give_back(uid)
 
-    def _answer(self, connection: socket.socket) -> dict[str, Json]:
-        _, uid, gid = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    def _answer(self, connection: socket.socket, uid: int, gid: int) -> dict[str, Json]:
         if not may_ask(uid, gid, self._group):
             return error_answer("user", "must be root or a member of the agent's group")
         try:
@@ -181,10 +259,11 @@ class ControlSocket:
 
     @staticmethod
     def _send(connection: socket.socket, message: dict[str, Json], timeout_seconds: float) -> None:
-        data = json.dumps(message, allow_nan=False, separators=(",", ":")).encode() + b"\n"
+        deadline = time.monotonic() + timeout_seconds
+        data = b"".join(encoded(message)) + b"\n"
         try:
             if timeout_seconds:
-                connection.settimeout(timeout_seconds)
+                connection.settimeout(max(0.001, deadline - time.monotonic()))
             connection.sendall(data)
         except OSError:
-            return  # the client went away
+            return  # the client went away, or reads too slowly

@@ -12,6 +12,7 @@ from typing import cast
 from stella.model import wire
 from stella.model.slo import InvalidSlo, Metric, Slo, parse_slo, show_slo
 from stella.model.wire import Json
+from stella.xgos.intents.instance_names import canonical, is_uuid
 
 LARGEST_REQUEST_BYTES = 64 * 1024
 _LARGEST_LINE = 300
@@ -106,14 +107,16 @@ def error_answer(field: str, message: str, largest: Mapping[Metric, float] | Non
 def find_instance(text: str, known: Iterable[tuple[str, str]]) -> str:
     """The uuid of the instance with this uuid or, else, exactly this name. Raises `BadRequest` that names ``instance``.
 
-    ``known`` are (uuid, name); an empty name is no name.
+    ``known`` are (uuid, name); an empty name is no name. Text in the form of a uuid never means a name, whatever an instance calls
+    itself.
     """
+    text = canonical(text)
     names: dict[str, str] = {}
     for uuid, name in known:
         names[uuid] = names.get(uuid) or name
     if text in names:
         return text
-    found = sorted(uuid for uuid, name in names.items() if name and name == text)
+    found = sorted(uuid for uuid, name in names.items() if name and name == text) if not is_uuid(text) else []
     if not found:
         raise BadRequest("instance", f"no instance {text[:80]!r} on this host")
     if len(found) > 1:

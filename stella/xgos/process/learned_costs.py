@@ -1,6 +1,7 @@
 """What was learned of CPU costs, kept over restarts: one JSON file, written whole or not at all."""
 
 import logging
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from stella.control.cost import Prior, UnitCost
 from stella.control.memory import InstanceMemory, Memory, fresh_costs
 from stella.model import wire
 from stella.model.slo import Metric
+from stella.model.wire import Json
 from stella.xgos.durable_files import set_aside, write_atomically
 
 _LOG = logging.getLogger(__name__)
@@ -64,7 +66,7 @@ def recall(learned: Learned) -> Memory:
 def calibrated(memory: Memory, known: Prior) -> Prior | None:
     """The priors that the instances' own histories show, the dearest instance for each cost; None when there is no history.
 
-    Disks show one request size at a time, so their cost per operation and per byte are scaled together.
+    Disks show one request size at a time, so their cost per operation and per byte are scaled together: each by its own request size.
     """
     histories = [c for m in memory.instances.values() for c in m.costs.values() if not c.estimated]
     packets = [c for c in histories if c.metric is Metric.NETWORK_PACKETS]
@@ -73,9 +75,8 @@ def calibrated(memory: Memory, known: Prior) -> Prior | None:
     if packets:
         found = replace(found, vcpu_per_packet=max(c.vcpu for c in packets), io_per_packet=max(c.io for c in packets))
     if disks:
-        by_prior = [known.unit_costs(Metric.BLOCK_BYTES, c.unit_bytes) for c in disks]
-        guest = max(c.vcpu / vcpu for c, (vcpu, _) in zip(disks, by_prior, strict=True))
-        host = max(c.io / io for c, (_, io) in zip(disks, by_prior, strict=True))
+        guest = max(_times(c.vcpu, known.unit_costs(c.metric, c.unit_bytes)[0]) for c in disks)
+        host = max(_times(c.io, known.unit_costs(c.metric, c.unit_bytes)[1]) for c in disks)
         found = replace(
             found,
             vcpu_per_operation=known.vcpu_per_operation * guest,
@@ -84,3 +85,43 @@ def calibrated(memory: Memory, known: Prior) -> Prior | None:
             io_per_byte=known.io_per_byte * host,
         )
     return found if packets or disks else None
+
+
+def _times(learned: float, prior: float) -> float:
+    """How many times the prior a learned cost is; once, where the prior is nothing to scale."""
+    return learned / prior if prior > 0 else 1.0
+
+
+def show_prior(prior: Prior) -> Mapping[str, Json]:
+    """The priors as the control socket tells them."""
+    return {
+        "vcpu_seconds_per_packet": prior.vcpu_per_packet,
+        "io_seconds_per_packet": prior.io_per_packet,
+        "vcpu_seconds_per_operation": prior.vcpu_per_operation,
+        "io_seconds_per_operation": prior.io_per_operation,
+        "vcpu_seconds_per_byte": prior.vcpu_per_byte,
+        "io_seconds_per_byte": prior.io_per_byte,
+    }
+
+
+class CostsView(Mapping[str, Json]):
+    """What the cost model tells of each instance, printed only for those who look."""
+
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
+
+    def __getitem__(self, uuid: str) -> Json:
+        return {
+            cost.metric.value: {
+                "vcpu_seconds_per_unit": cost.vcpu,
+                "io_seconds_per_unit": cost.io,
+                "estimated": cost.estimated,
+            }
+            for cost in self._memory.instances[uuid].costs.values()
+        }
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._memory.instances)
+
+    def __len__(self) -> int:
+        return len(self._memory.instances)

@@ -3,33 +3,31 @@
 import logging
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from stella.control.admission import InstanceShape, admit, shape_of
-from stella.control.capacity import Held, HostCapacity, sellable_cores
 from stella.control.cost import Prior
-from stella.control.memory import Memory, Settings, capacity_for_floors, capacity_of_one_cpu, priced, remembered
-from stella.control.readmission import Lower, need_of, readmit
+from stella.control.memory import Memory, Settings
 from stella.control.tick import decide
 from stella.control.windows import Window
 from stella.model.allocation import Decision, Intent, Outcome
-from stella.model.slo import Slo
+from stella.model.intent import IntentState
 from stella.model.snapshot import Snapshot
 from stella.model.wire import Json
 from stella.xgos.accounting.history import History
 from stella.xgos.accounting.violations import ViolationLog
-from stella.xgos.intents.declared import Declared
-from stella.xgos.intents.slo_file import SloFile
-from stella.xgos.intents.store import FILE, MANUAL, IntentStore
+from stella.xgos.intents.acknowledgements import Acknowledge
+from stella.xgos.intents.admission import HostView
+from stella.xgos.intents.reconcile import Reconciler
+from stella.xgos.intents.source import IntentSource
+from stella.xgos.intents.store import IntentStore
 from stella.xgos.local_api.agent_api import Accepted, AgentCounters, Mailbox, Published, Refused, SloChange
 from stella.xgos.process import learned_costs
 from stella.xgos.process.config import Config
 
 _LOG = logging.getLogger(__name__)
-_READMIT_SECONDS = 5.0
 _FORGET_SECONDS = 60.0
 
 
@@ -52,12 +50,13 @@ class Actuation(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stores:
-    """What is kept on disk."""
+    """What is kept on disk, the sources of intents beside the control socket, and who is told what became of the cloud's."""
 
     intents: IntentStore
     history: History
     violations: ViolationLog
-    slo_file: SloFile | None = None
+    sources: tuple[IntentSource, ...] = ()
+    acknowledge: Acknowledge | None = None
 
 
 class Loop:
@@ -77,9 +76,7 @@ class Loop:
         self._published: Published | None = None
         self._counters = AgentCounters()
         self._started = time.time()
-        self._readmitted_at = 0.0
-        self._lower: Mapping[str, Lower] = {}
-        self._declared = Declared(stores.slo_file, stores.intents, self._declare) if stores.slo_file else None
+        self._reconciler = Reconciler(stores.intents, stores.sources, stores.acknowledge)
         self._seen_at: dict[str, float] = {}
         self._accepted: dict[str, tuple[int, float]] = {}  # generation, and when it was first decided upon
         self._evaluated: dict[str, int] = {}  # start of the last window
@@ -133,32 +130,37 @@ class Loop:
         """One tick. Raises whatever went wrong; then nothing was published."""
         snapshot = self._sensors.sense()
         intents = self._stores.intents.intents
-        decision, window, memory = decide(snapshot, intents, self.memory, self.settings)
+        decision, window, memory = decide(snapshot, _in_force(intents, snapshot), self.memory, self.settings)
         outcomes, reasserted = self._actuation.act(snapshot, decision)
         self._actuation.beat()
         self.memory = memory
         if window is not None:
             self._account(window, snapshot)
-        self._readmit(snapshot)
-        capacity = capacity_for_floors(memory, snapshot.host.cores, self.settings)
+        view = self._reconcile(snapshot)  # what it admits is decided upon in the next tick
         self._published = Published(
             mode=self._config.mode,
             snapshot=snapshot,
             decision=decision,
             outcomes=outcomes,
             intents=intents,
-            counters=self._counters,
-            capacity_cpu_cores=capacity,
+            counters=replace(self._counters, admission_refusals=self._reconciler.refusals),
+            capacity_cpu_cores=view.capacity_cpu_cores,
             host_reserved_cpu_cores=self.settings.host_reserved_cores,
-            costs=_CostsView(memory),
+            costs=learned_costs.CostsView(memory),
             persisted=self._stores.intents.persisted,
             started_wall_seconds=self._started,
             pending=self._pending(intents, snapshot.wall_seconds),
+            standings=self._reconciler.standings,
+            capabilities=view.capabilities,
+            events=self._reconciler.events,
         )
-        if self._declared is not None:  # what it admits is decided upon in the next tick
-            self._declared.follow({i.uuid: i.name for i in snapshot.instances}, snapshot.monotonic_seconds)
         self._forget(snapshot)
         return snapshot, outcomes, reasserted
+
+    def _reconcile(self, snapshot: Snapshot) -> HostView:
+        view = HostView(snapshot=snapshot, memory=self.memory, settings=self.settings)
+        self._reconciler.follow(view)
+        return view
 
     def _account(self, window: Window, snapshot: Snapshot) -> None:
         names = {i.uuid: i.name for i in snapshot.instances}
@@ -169,7 +171,7 @@ class Loop:
         self._evaluated.update((i.uuid, window.start_unix_seconds) for i in window.instances)
 
     def _pending(self, intents: Mapping[str, Intent], wall_seconds: float) -> frozenset[str]:
-        """Of which intents no window has closed yet that began after they were accepted."""
+        """Which intents wait, or were accepted after the last window that closed had begun."""
         before = self._accepted
         self._accepted = {
             uuid: known
@@ -177,7 +179,11 @@ class Loop:
             else (intent.generation, wall_seconds)
             for uuid, intent in intents.items()
         }
-        return frozenset(uuid for uuid, (_, at) in self._accepted.items() if self._evaluated.get(uuid, 0) < at)
+        return frozenset(
+            uuid
+            for uuid, (_, at) in self._accepted.items()
+            if self._evaluated.get(uuid, 0) < at or intents[uuid].state is IntentState.PENDING
+        )
 
     def _forget(self, snapshot: Snapshot) -> None:
         """Let go of the counts of instances that have been away for a while and are promised nothing."""
@@ -194,110 +200,18 @@ class Loop:
 
     def change_slo(self, uuid: str, change: SloChange, *, dry_run: bool) -> Accepted:
         """See `AgentApi.change_slo`."""
-        accepted = self._mailbox.call(lambda: self._change(uuid, change, dry_run=dry_run, source=MANUAL))
+
+        def changed() -> Accepted:
+            published = self._published
+            if published is None:
+                raise Refused("agent", "has not finished its first tick yet")
+            view = HostView(snapshot=published.snapshot, memory=self.memory, settings=self.settings)
+            return self._reconciler.change(uuid, change, dry_run=dry_run, view=view)
+
+        accepted = self._mailbox.call(changed)
         if not dry_run:
             self._stores.intents.save()
         return accepted
-
-    def _declare(self, uuid: str, slo: Slo, key: str) -> Accepted:
-        return self._change(uuid, lambda _: slo, dry_run=False, source=FILE, declared_as=key)
-
-    def _change(self, uuid: str, change: SloChange, *, dry_run: bool, source: str, declared_as: str = "") -> Accepted:
-        intents = self._stores.intents
-        if source == MANUAL and intents.source(uuid) == FILE:
-            raise Refused("instance", "its SLO is kept by the SLO file; change it there")
-        slo = change(intents.slo(uuid))
-        if slo is None:
-            known = intents.intents.get(uuid)
-            generation = known.generation if known else 0
-            if not dry_run:
-                generation = intents.unset(uuid) or generation
-            return Accepted(uuid=uuid, slo=None, generation=generation, reserved_cpu_cores=0.0, estimated=False)
-        reserved, estimated = self._admitted(uuid, slo)
-        if dry_run:
-            known = intents.intents.get(uuid)
-            generation = known.generation if known else 0
-        else:
-            generation = intents.set(
-                uuid,
-                slo,
-                reserved_cpu_cores=reserved,
-                estimated=estimated,
-                source=source,
-                declared_as=declared_as,
-            ).generation
-        return Accepted(uuid=uuid, slo=slo, generation=generation, reserved_cpu_cores=reserved, estimated=estimated)
-
-    def _admitted(self, uuid: str, slo: Slo) -> tuple[float, bool]:
-        """(cores to reserve, whether that is estimated). Raises `Refused` with the largest that would fit."""
-        published = self._published
-        reading = published.snapshot.instance(uuid) if published else None
-        if published is None or reading is None:
-            raise Refused("instance", "is not running on this host")
-        answer = admit(
-            slo,
-            remembered(self.memory, uuid, self.settings.prior, slo),
-            shape=shape_of(reading),
-            margin=self.settings.margin,
-            capacity=self._host_capacity(published, uuid),
-            held_before_cores=known.reserved_cpu_cores if (known := self._stores.intents.intents.get(uuid)) else 0.0,
-        )
-        if not answer.accepted:
-            self._counters = replace(self._counters, admission_refusals=self._counters.admission_refusals + 1)
-            raise Refused(answer.field, answer.message, largest=dict(answer.largest))
-        return answer.reserved_cpu_cores, answer.estimated
-
-    def _host_capacity(self, published: Published, uuid: str) -> HostCapacity:
-        """What the host has to promise to one instance, beside the others."""
-        snapshot = published.snapshot
-        shapes = {i.uuid: shape_of(i) for i in snapshot.instances}
-        io_ratios = {i.uuid: i.cpu.io_ratio for i in published.decision.instances}
-        held = []
-        for other, intent in self._stores.intents.intents.items():
-            if other == uuid:
-                continue
-            shape = shapes.get(other, InstanceShape(vcpus=1))
-            held.append(
-                Held(
-                    cores=intent.reserved_cpu_cores,
-                    vcpus=shape.vcpus,
-                    io_ratio=io_ratios.get(other, 0.0),
-                    allowed_cpus=shape.allowed_cpus,
-                )
-            )
-        return HostCapacity(
-            capacity_cores=published.capacity_cpu_cores,
-            cpus=snapshot.host.cpus or tuple(range(snapshot.host.cores)),
-            one_cpu_cores=capacity_of_one_cpu(self.memory, snapshot.host.cores, self.settings),
-            held=tuple(held),
-        )
-
-    def _readmit(self, snapshot: Snapshot) -> None:
-        """Let what is set aside follow the learned costs (`control.readmission`)."""
-        if snapshot.monotonic_seconds - self._readmitted_at < _READMIT_SECONDS:
-            return
-        self._readmitted_at = snapshot.monotonic_seconds
-        store = self._stores.intents
-        needs = {}
-        for uuid, intent in store.intents.items():
-            known, reading = self.memory.instances.get(uuid), snapshot.instance(uuid)
-            if known is None or reading is None:
-                continue
-            needs[uuid] = need_of(
-                intent.slo,
-                priced(known.costs, self.settings.prior, intent.slo),
-                self.settings.prior,
-                vcpus=reading.vcpus,
-                margin=self.settings.margin,
-                reserved_cores=intent.reserved_cpu_cores,
-            )
-        capacity = capacity_for_floors(self.memory, snapshot.host.cores, self.settings)
-        free = sellable_cores(capacity) - sum(i.reserved_cpu_cores for i in store.intents.values())
-        found = readmit(needs, self._lower, free_cores=free)
-        self._lower = found.lower
-        for uuid, cores in found.reserved_cores.items():
-            if cores != needs[uuid].reserved_cores or store.intents[uuid].estimated:
-                store.readmit(uuid, reserved_cpu_cores=cores, estimated=False)
 
     def save(self, costs_path: Path) -> None:
         """Write to disk what was learned and what changed. Blocks on the disk: not for the loop's thread."""
@@ -318,34 +232,13 @@ class Loop:
             return self.settings
 
         self._mailbox.call(adopt)
-        return {
-            "vcpu_seconds_per_packet": found.vcpu_per_packet,
-            "io_seconds_per_packet": found.io_per_packet,
-            "vcpu_seconds_per_operation": found.vcpu_per_operation,
-            "io_seconds_per_operation": found.io_per_operation,
-            "vcpu_seconds_per_byte": found.vcpu_per_byte,
-            "io_seconds_per_byte": found.io_per_byte,
-        }
+        return learned_costs.show_prior(found)
 
 
-class _CostsView(Mapping[str, Json]):
-    """What the cost model tells of each instance, printed only for those who look."""
+def _in_force(intents: Mapping[str, Intent], snapshot: Snapshot) -> Mapping[str, Intent]:
+    """Without those that wait although their instance was seen: until they are admitted they are not judged.
 
-    def __init__(self, memory: Memory) -> None:
-        self._memory = memory
-
-    def __getitem__(self, uuid: str) -> Json:
-        return {
-            cost.metric.value: {
-                "vcpu_seconds_per_unit": cost.vcpu,
-                "io_seconds_per_unit": cost.io,
-                "estimated": cost.estimated,
-            }
-            for cost in self._memory.instances[uuid].costs.values()
-        }
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._memory.instances)
-
-    def __len__(self) -> int:
-        return len(self._memory.instances)
+    What was learned of an instance that does not run is kept as long as its intent is here.
+    """
+    seen = {instance.uuid for instance in snapshot.instances}
+    return {u: i for u, i in intents.items() if i.state is not IntentState.PENDING or u not in seen}

@@ -17,6 +17,7 @@ from stella.control.tick import decide
 from stella.model import wire
 from stella.model.allocation import Decision, Outcome, Write, WriteResult
 from stella.model.snapshot import Snapshot
+from stella.xgos import supervision
 from stella.xgos.accounting.history import History
 from stella.xgos.accounting.violations import ViolationLog
 from stella.xgos.actuation.apply import Apply
@@ -25,8 +26,10 @@ from stella.xgos.actuation.guard import Guard
 from stella.xgos.actuation.journal import Journal, Restored
 from stella.xgos.actuation.plan import plan
 from stella.xgos.host_files import Broken, HostFiles, Unavailable, Unsupported
-from stella.xgos.intents.declared import assign
+from stella.xgos.intents.cloud import CloudSource
+from stella.xgos.intents.instance_names import assign
 from stella.xgos.intents.slo_file import SloFile
+from stella.xgos.intents.source import IntentSource
 from stella.xgos.intents.store import IntentStore
 from stella.xgos.line_log import LineWriter
 from stella.xgos.local_api.control_socket import ControlSocket
@@ -103,6 +106,10 @@ class _Paths:
     @property
     def intents(self) -> Path:
         return self.state / "intents.json"
+
+    @property
+    def cloud(self) -> Path:
+        return self.state / "intents-cloud.json"
 
     @property
     def costs(self) -> Path:
@@ -192,11 +199,13 @@ def once(config: Config, options: Options) -> int:
 
 def _adopt(intents: IntentStore, file: SloFile, snapshot: Snapshot) -> None:
     """Take the file's SLOs as they stand, for a single tick."""
-    file.poll()
-    keys, _ = assign(file.slos, {i.uuid: i.name for i in snapshot.instances})
+    file.refresh()
+    found = file.poll()
+    wanted = found.wanted if found else {}
+    keys, _ = assign(wanted.keys(), {i.uuid: i.name for i in snapshot.instances})
     for instance in snapshot.instances:
-        if instance.uuid in keys:
-            slo = file.slos[keys[instance.uuid]]
+        slo = wanted[keys[instance.uuid]].slo if instance.uuid in keys else None
+        if slo is not None:
             intents.set(instance.uuid, slo, reserved_cpu_cores=float(instance.vcpus), estimated=True)
 
 
@@ -230,8 +239,7 @@ def _serve(config: Config, options: Options) -> int:
         loop = _assemble(config, sensors, HostActuation(apply, guard, observe=config.mode is Mode.OBSERVE), stack)
         sensors.wait_ready(_HYPERVISOR_SECONDS)
         stack.enter_context(_serving(loop, config))
-        saver = threading.Thread(target=_save_until, args=(stop, loop, config), name="saver", daemon=True)
-        saver.start()
+        saver = supervision.start(lambda: _save_until(stop, loop, config), name="saver", stop=stop)
         _LOG.info("mode %s, %d ms a tick, %s", config.mode, config.tick_milliseconds, config.libvirt_uri)
         loop.run(stop)
         saver.join(timeout=_SAVE_SECONDS)
@@ -292,10 +300,20 @@ def _assemble(config: Config, sensors: Sensors, actuation: HostActuation, stack:
         intents=intents,
         history=History(state / "history", writer, now_seconds=time.time()),
         violations=ViolationLog(state / "violations.jsonl", writer),
-        slo_file=SloFile(Path(config.slo_file)) if config.slo_file else None,
+        sources=tuple(_sources(config, stack)),
     )
     memory: Memory = learned_costs.recall(learned)
     return Loop(config, settings_of(config, learned.prior), sensors, actuation, stores, memory)
+
+
+def _sources(config: Config, stack: contextlib.ExitStack) -> Iterator[IntentSource]:
+    """Who may ask for SLOs beside the control socket. The SLO file is read in a thread of its own."""
+    yield CloudSource(_paths(config).cloud)
+    if config.slo_file:
+        file = SloFile(Path(config.slo_file))
+        file.watch()
+        stack.callback(file.close)
+        yield file
 
 
 @contextlib.contextmanager

@@ -47,15 +47,40 @@ def test_what_is_wrong_names_its_field_in_one_line(text: str, field: str) -> Non
 def test_a_wrong_or_missing_file_changes_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "slo.yaml"
     file = SloFile(path)
-    assert not file.poll() and file.slos == {}
+    file.refresh()
+    assert file.poll() is None and "No such file" in file.error
     path.write_text(GOOD)
-    assert file.poll() and not file.poll()
-    kept = dict(file.slos)
+    assert file.poll() is None  # polling never reads
+    file.refresh()
+    kept = file.poll()
+    assert kept is not None and set(kept.wanted) == {"vm1", "a b; $(x)"} and not file.error
+    file.refresh()
+    assert file.poll() is kept
     path.write_text("instances: {vm1: {cpu: {floor: 20x}}}")
-    assert not file.poll() and not file.poll() and file.slos == kept
+    for _ in range(2):
+        file.refresh()
+    assert file.poll() is kept and "instances.vm1.cpu.floor" in file.error
     assert caplog.text.count("instances.vm1.cpu.floor") == 1
     path.unlink()
-    assert not file.poll() and file.slos == kept
+    file.refresh()
+    assert file.poll() is kept
     path.write_text("instances: {}")
     os.utime(path, ns=(1, 1))
-    assert file.poll() and file.slos == {}
+    file.refresh()
+    emptied = file.poll()
+    assert emptied is not None and (emptied.revision, emptied.wanted) == (1, {})
+
+
+def test_what_is_not_a_file_or_too_large_is_not_read(tmp_path: Path) -> None:
+    pipe, large = tmp_path / "pipe", tmp_path / "large"
+    os.mkfifo(pipe)
+    large.write_bytes(b"#" * (4 * 1024 * 1024 + 1))
+    for path, said in ((pipe, "not a regular file"), (large, "larger than 4 MiB")):
+        file = SloFile(path)
+        file.refresh()
+        assert file.poll() is None and said in file.error
+
+
+def test_uuids_are_read_in_any_case() -> None:
+    uuid = "0C2F0000-0000-4000-8000-00000000000A"
+    assert list(parse_slo_file(f"instances: {{{uuid}: {{cpu: {{floor: 1}}}}}}")) == [uuid.lower()]

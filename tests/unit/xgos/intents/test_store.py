@@ -2,13 +2,16 @@
 
 import json
 import os
+import stat
 from pathlib import Path
 
 import pytest
 
+from stella.model.intent import IntentState
 from stella.model.slo import Slo, parse_slo
-from stella.xgos.intents import store as intent_module
-from stella.xgos.intents.store import FILE, MANUAL, IntentStore
+from stella.xgos.intents.source import FILE, MANUAL
+from stella.xgos.intents.store import IntentStore
+from stella.xgos.intents.store_file import checksum
 from tests.unit.xgos.conftest import VM1, VM2
 
 SLO = parse_slo({"cpu": {"floor": "20%"}, "network_packets": {"floor": "20kpps", "direction": "tx", "priority": 3}})
@@ -59,7 +62,7 @@ def _other_floor(text: str) -> str:
 
 
 def _older(text: str) -> str:
-    return text.replace('"version": 1', '"version": 0')
+    return text.replace('"version": 2', '"version": 0')
 
 
 @pytest.mark.parametrize(
@@ -89,7 +92,7 @@ def test_keys_of_the_next_release_are_ignored(tmp_path: Path) -> None:
     found = json.loads(path.read_text())
     found["payload"]["intents"][0]["colour"] = "blue"
     found["payload"]["more"] = []
-    found["checksum"] = intent_module._checksum(found["payload"])
+    found["checksum"] = checksum(found["payload"])
     path.write_text(json.dumps(found))
     assert IntentStore(path).intents == store.intents
 
@@ -129,4 +132,47 @@ def test_without_a_file_its_intents_are_in_hand(tmp_path: Path) -> None:
     again = IntentStore(tmp_path / "i")
     assert (again.declared_as(VM2), again.declared_as(VM1)) == ("vm2", "")
     assert (again.hand_over(), again.hand_over()) == (1, 0)
-    assert (again.source(VM2), again.declared_as(VM2), again.intents) == (MANUAL, "", store.intents)
+    assert (again.source(VM2), again.declared_as(VM2), again.slo(VM2)) == (MANUAL, "", SLO)
+    assert set(again.manual) == {VM1, VM2}
+
+
+def _version_1(*intents: dict[str, object]) -> str:
+    payload = {"generations": {"old": 4}, "intents": list(intents)}
+    return json.dumps({"version": 1, "checksum": checksum(payload), "payload": payload})
+
+
+def _entry(uuid: str, source: str, metric: str = "cpu") -> dict[str, object]:
+    return {
+        "uuid": uuid, "slo": {metric: {"floor": 0.5}}, "generation": 3, "reserved_cpu_cores": 0.55, "estimated": False,
+        "source": source, "declared_as": "",
+    }  # fmt: skip
+
+
+def test_a_file_of_version_1_is_read_and_written_as_version_2(tmp_path: Path) -> None:
+    path = tmp_path / "i"
+    path.write_text(_version_1(_entry(VM1, MANUAL), _entry(VM2, FILE)))
+    store = IntentStore(path)
+    assert (store.intents[VM1].generation, store.intents[VM1].reserved_cpu_cores) == (3, 0.55)
+    assert set(store.manual) == {VM1} and store.source(VM2) == FILE and store.generation("old") == 4
+    store.mark(VM1, IntentState.DEGRADED, reserved_cpu_cores=0.1, reason="full")
+    assert store.save() and json.loads(path.read_text())["version"] == 2
+    again = IntentStore(path)
+    assert again.intents == store.intents and again.manual == store.manual and again.intents[VM1].reason == "full"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
+def test_a_metric_of_a_later_release_costs_only_its_own_slo(tmp_path: Path) -> None:
+    path = tmp_path / "i"
+    path.write_text(_version_1(_entry(VM1, MANUAL), _entry(VM2, MANUAL, "smell")))
+    store = IntentStore(path)
+    assert set(store.intents) == {VM1} and store.unread == {VM2: store.unread[VM2]} and "smell" in store.unread[VM2]
+    assert store.generation(VM2) == 3
+    put(store, VM2)
+    assert not store.unread
+
+
+def test_revoking_keeps_what_was_set_by_hand_and_unsetting_does_not(tmp_path: Path) -> None:
+    store = IntentStore(tmp_path / "i")
+    put(store)
+    assert store.revoke(VM1) == 2 and not store.intents and set(store.manual) == {VM1}
+    assert store.unset(VM1) is None and not store.manual

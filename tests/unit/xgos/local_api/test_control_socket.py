@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from stella.model.wire import Json
+from stella.xgos import supervision
 from stella.xgos.local_api.agent_api import Busy, Mailbox
 from stella.xgos.local_api.client import Client, RequestRefused, Unreachable
-from stella.xgos.local_api.control_socket import ControlSocket, SocketInUse, may_ask
+from stella.xgos.local_api.control_socket import ControlSocket, Slots, SocketInUse, encoded, may_ask
 from tests.unit.xgos.conftest import NOW, VM1, FakePort, report
 
 
@@ -110,6 +112,52 @@ def test_too_many_connections_are_refused_not_queued(path: Path) -> None:
         except (RequestRefused, Unreachable):
             threading.Event().wait(0.02)
     raise AssertionError("the server did not recover")
+
+
+def test_one_user_cannot_keep_root_or_others_out() -> None:
+    slots = Slots()
+    assert [slots.take(1000) for _ in range(10)].count(True) == 8
+    assert [slots.take(1001) for _ in range(10)].count(True) == 4  # and these two hold all that is not root's
+    assert [slots.take(0) for _ in range(10)].count(True) == 4
+    slots.give_back(1000)
+    assert not slots.take(1002) and slots.take(0)
+    for uid in (0,) * 5 + (1000,) * 7 + (1001,) * 4:
+        slots.give_back(uid)
+    assert [slots.take(0) for _ in range(20)].count(True) == 16
+
+
+def test_a_connection_without_a_thread_gives_its_slot_back(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def no_thread(_self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", no_thread)
+        for _ in range(20):
+            with pytest.raises(Unreachable):
+                Client(path).status()
+    assert Client(path).status()["ok"] is True and not supervision.restarts().get("control-socket")
+
+
+@pytest.mark.parametrize(
+    "message",
+    [{}, {"a": []}, {"a": {}}, {"a": [1, {"b": "ü"}], "c": {"d": [None, 2.5], "e": {"f": "x\ny"}}, "g": True}],
+)
+def test_answers_are_encoded_in_parts_that_make_one_line(message: dict[str, Json]) -> None:
+    line = b"".join(encoded(message))
+    assert json.loads(line) == message and b"\n" not in line
+
+
+def test_a_client_that_leaves_does_not_undo_what_it_asked(path: Path, port: FakePort) -> None:
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(path))
+        connection.sendall(b'{"op": "slo.set", "instance": "vm1", "slo": {"cpu": {"floor": 0.5}}}\n')
+    for _ in range(200):
+        if port.store.intents:
+            break
+        threading.Event().wait(0.01)
+    assert Client(path).show("vm1")["slo"] == {"cpu": {"floor": 0.5}}
 
 
 def test_two_agents_cannot_share_a_socket_but_a_dead_ones_is_taken(path: Path, port: FakePort, tmp_path: Path) -> None:

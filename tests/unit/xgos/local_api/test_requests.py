@@ -9,7 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stella.model.attainment import Cause, Status
+from stella.model.intent import IntentState, Standing
 from stella.model.slo import InvalidSlo, Metric, parse_slo
+from stella.xgos import supervision
+from stella.xgos.local_api.agent_api import IntentEvent
 from stella.xgos.local_api.answers import answer
 from stella.xgos.local_api.requests import (
     LARGEST_REQUEST_BYTES,
@@ -156,6 +159,41 @@ def test_pending_until_a_window_has_closed(port: FakePort, monkeypatch: pytest.M
     ]
 
 
+def test_what_became_of_an_intent_is_shown_beside_what_is_in_force(
+    port: FakePort, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, asked = parse_slo({"cpu": {"floor": 0.5}}), parse_slo({"cpu": {"floor": 4}})
+    port.store.set(VM1, kept, reserved_cpu_cores=0.5, estimated=True, source="cloud", revision=3)
+    standings = {
+        VM1: Standing(
+            uuid=VM1, source="cloud", revision=4, state=IntentState.REFUSED, slo=asked, reason="too much",
+            largest=((Metric.CPU, 1.8),),
+        ),
+        "elsewhere": Standing(uuid="elsewhere", source="file", revision=1, state=IntentState.PENDING, reason="not here"),
+    }  # fmt: skip
+    published = replace(
+        make_published(port.store.intents),
+        standings=standings,
+        capabilities={"cpu_floor": "", "block_latency_target": "not enforced"},
+        events=(IntentEvent(wall_seconds=1.0, uuid=VM1, message="refused"),),
+    )
+    monkeypatch.setattr(port, "published", lambda: published)
+    shown = {i["uuid"]: i for i in ask(port, "slo.list")["instances"]}
+    assert shown[VM1]["slo"] == {"cpu": {"floor": 0.5}} and shown[VM1]["flavor"] == ""
+    assert shown[VM1]["intent"] == {
+        "source": "cloud", "revision": 4, "state": "refused", "reason": "too much", "largest": {"cpu": 1.8},
+        "slo": {"cpu": {"floor": 4.0}}, "in_force_source": "cloud", "in_force_revision": 3,
+    }  # fmt: skip
+    assert shown["elsewhere"]["intent"]["state"] == "pending" and shown["elsewhere"]["slo"] is None
+    assert shown["elsewhere"]["intent"]["in_force_revision"] is None
+    assert ask(port, "slo.show", instance=VM2)["instance"]["intent"] is None
+    status = ask(port, "status")
+    assert status["intent_states"] == {"pending": 1, "enforced": 0, "refused": 1, "degraded": 0}
+    assert status["capabilities"]["block_latency_target"] == "not enforced"
+    assert status["intent_events"] == [{"wall_seconds": 1.0, "uuid": VM1, "message": "refused"}]
+    assert status["thread_restarts"] == dict(supervision.restarts())
+
+
 def test_windows(port: FakePort) -> None:
     port.history.record(NOW, [(VM1, [report(kind="ceiling"), report(Status.VIOLATED, cause=Cause.CPU)])])
     port.history.record(NOW + 1, [])
@@ -195,6 +233,13 @@ def test_before_the_first_tick(port: FakePort) -> None:
     port.ready = False
     for op in ("status", "slo.list", "snapshot", "instances"):
         assert error_field(ask(port, op)) == "agent"
+
+
+def test_a_name_in_the_form_of_a_uuid_means_nobody_else() -> None:
+    known = [(VM1, "vm1"), (VM2, TWIN)]  # the second one calls itself by another's uuid
+    assert find_instance(VM1.upper(), known) == VM1
+    with pytest.raises(BadRequest):
+        find_instance(TWIN, known)
 
 
 def test_finding_instances() -> None:

@@ -1,17 +1,22 @@
 """The loop's own bookkeeping, on an instance that comes, is promised something, and goes."""
 
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from stella.control.memory import Memory, Settings
+from stella.control.tick import decide
 from stella.model.allocation import Decision, Outcome
+from stella.model.intent import IntentState
 from stella.model.slo import Metric, parse_slo
 from stella.model.snapshot import HostReading, InstanceReading, Snapshot
 from stella.xgos.accounting.history import History
 from stella.xgos.accounting.violations import ViolationLog
 from stella.xgos.intents.store import IntentStore
 from stella.xgos.line_log import LineWriter
+from stella.xgos.local_api.agent_api import Accepted, Refused
 from stella.xgos.process.config import Config
 from stella.xgos.process.loop import Loop, Stores
 from tests.unit.xgos.conftest import VM1, VM2, reading
@@ -43,6 +48,7 @@ class Watched:
 
     def __init__(self, directory: Path, writer: LineWriter, monkeypatch: pytest.MonkeyPatch) -> None:
         self.host = Host()
+        self.directory = directory
         self.forgotten: list[str] = []
         self.stores = Stores(
             intents=IntentStore(directory / "intents.json"),
@@ -88,3 +94,58 @@ def test_an_slo_is_pending_until_its_first_window(watched: Watched) -> None:
         published = watched.loop.published()
         assert published is not None and published.pending == frozenset()
         assert watched.stores.history.tally(VM1, Metric.CPU, 0.0).no_demand
+
+
+def test_what_became_of_an_intent_is_published(watched: Watched) -> None:
+    watched.ticks(1)
+    slo = parse_slo({"cpu": {"floor": 0.2}})
+    answered: list[Accepted] = []
+    asker = threading.Thread(target=lambda: answered.append(watched.loop.change_slo(VM1, lambda _: slo, dry_run=False)))
+    asker.start()
+    while asker.is_alive():
+        watched.loop._mailbox.run_until(time.monotonic() + 0.01)
+    assert answered[0].generation == 1 and IntentStore(watched.directory / "intents.json").slo(VM1) == slo
+    watched.ticks(0.25)
+    published = watched.loop.published()
+    assert published is not None
+    assert published.standings[VM1].state is IntentState.ENFORCED and published.standings[VM1].source == "hand"
+    assert published.capabilities["cpu_floor"] == "" and "latency" in published.capabilities["block_latency_target"]
+
+
+def test_before_the_first_tick_nothing_is_changed(watched: Watched) -> None:
+    said: list[Refused] = []
+
+    def ask() -> None:
+        try:
+            watched.loop.change_slo(VM1, lambda _: None, dry_run=False)
+        except Refused as refusal:
+            said.append(refusal)
+
+    asker = threading.Thread(target=ask)
+    asker.start()
+    while asker.is_alive():
+        watched.loop._mailbox.run_until(time.monotonic() + 0.01)
+    assert said[0].field == "agent"
+
+
+def test_what_a_degraded_intent_misses_for_want_of_cpu_is_for_want_of_capacity(watched: Watched) -> None:
+    store = watched.stores.intents
+    for uuid in (VM1, VM2):
+        store.set(uuid, parse_slo({"cpu": {"floor": 0.2}}), reserved_cpu_cores=0.2, estimated=False)
+    store.mark(VM1, IntentState.DEGRADED, reserved_cpu_cores=0.0, reason="full")
+    _, _, memory = decide(watched.host.sense(), store.intents, Memory(), Settings())
+    assert not memory.instances[VM1].fits and memory.instances[VM2].fits
+
+
+def test_what_waits_is_not_judged_before_it_is_admitted(watched: Watched) -> None:
+    store = watched.stores.intents
+    store.set(VM1, parse_slo({"cpu": {"floor": 0.2}}), reserved_cpu_cores=0.0, estimated=False)
+    store.mark(VM1, IntentState.PENDING, reserved_cpu_cores=0.0, reason="the instance is shut off")
+    watched.ticks(0.25)
+    published = watched.loop.published()
+    assert published is not None and published.pending == {VM1}
+    assert not [d for d in published.decision.instances if d.managed]
+    watched.ticks(0.25)
+    published = watched.loop.published()
+    assert published is not None and [d.uuid for d in published.decision.instances if d.managed] == [VM1]
+    assert store.intents[VM1].state is IntentState.ENFORCED
