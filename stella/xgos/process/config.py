@@ -161,7 +161,7 @@ def parse_config(text: str) -> Config:
         raise InvalidConfig("config", f"is not TOML: {' '.join(str(error).split())}") from None
     unknown = sorted(key for key in keys if key not in _READERS)
     if unknown:
-        raise InvalidConfig(" ".join(unknown[0].split())[:60], f"unknown key (there are: {', '.join(_READERS)})")
+        raise InvalidConfig(" ".join(unknown[0].split())[:60], f"unknown key; the keys are: {', '.join(_READERS)}")
     values = {key: _READERS[key](key, value) for key, value in keys.items()}
     return Config(**values)  # type: ignore[arg-type]  # each reader returns its field's type
 

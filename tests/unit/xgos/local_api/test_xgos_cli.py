@@ -10,11 +10,12 @@ import pytest
 from rich.console import Console
 
 from stella.cmd import stella_top, xgos
-from stella.cmd.xgos_slo import option_of
+from stella.cmd.xgos_slo import option_of, refusal
+from stella.model import units
 from stella.model.attainment import Cause, Status
 from stella.model.slo import Metric
 from stella.xgos.local_api import format as fmt
-from stella.xgos.local_api.client import Client
+from stella.xgos.local_api.client import Client, RequestRefused
 from stella.xgos.local_api.control_socket import ControlSocket
 from stella.xgos.process.config import Config, Mode, Options
 from tests.unit.xgos.conftest import NOW, ODD_NAME, VM1, FakePort, report
@@ -52,7 +53,7 @@ def socket(port: FakePort, tmp_path: Path) -> Iterator[str]:
         (["vm1", "--cpu", "1", "--net-direction", "tx"], "--net-direction: network.direction:"),
         (["vm1", "--smell", "3"], "--smell"),
         (["vm1", "--cpu"], "--cpu"),
-        (["vm1", "--cpu", "2cores"], "(largest that would fit: cpu 1.8 cores)"),
+        (["vm1", "--cpu", "2cores"], "; largest that fits: 1.8 cores"),
     ],
 )
 def test_what_is_wrong_is_one_line_and_changes_nothing(
@@ -200,3 +201,99 @@ def test_a_name_cannot_write_to_the_terminal() -> None:
     assert (
         fmt.show(0.0, "cpu") == "0" and fmt.show(3.0, "smell") == "3" and fmt.show(2e4, "network_packets") == "20 kpps"
     )
+
+
+@pytest.mark.parametrize(
+    ("field", "largest", "end"),
+    [
+        ("network_packets.floor", {"cpu": 0.0, "network_packets": 31_456.0}, "; largest that fits: 31.4 kpps"),
+        (
+            "cpu.floor",
+            {"cpu": 0.5, "network_packets": 0.0, "block_bytes": 2e8},
+            "; largest that fits: cpu 50% or block_bytes 200 MB/s",
+        ),
+        ("cpu.floor", {"cpu": 0.0, "block_bytes": 0.0}, "; no combination of these floors fits now"),
+        ("cpu.floor", {"cpu": 0.0}, "; no floor fits now"),
+        ("cpu.floor", {}, "on this host"),
+    ],
+)
+def test_a_refusal_names_only_what_helps(field: str, largest: dict[str, float], end: str) -> None:
+    line = refusal(RequestRefused(field, "needs 1.20 cores, 0.70 are free on this host", largest))
+    assert line.startswith(f"{option_of(field)}: {field}: needs") and line.endswith(end)
+    assert " 0" not in line.partition("; ")[2]
+
+
+@pytest.mark.parametrize("value", [0.01234567, 0.99999, 1.79999, 31_456.7, 299_999_999.0, 1.8, 20_000.0, 1.0, 0.3])
+def test_an_offer_still_fits_when_it_is_typed_in(value: float) -> None:
+    for metric in (Metric.CPU, Metric.NETWORK_PACKETS, Metric.BLOCK_BYTES):
+        offered = units.parse(fmt.show_at_most(value, metric), metric.unit)
+        assert 0.99 * value <= offered <= value * (1 + 1e-9)
+
+
+INSTANCE = {
+    "uuid": VM1,
+    "name": "vm1",
+    "state": "running",
+    "project": "p1",
+    "flavor": "m1.large",
+    "source": "cloud",
+    "slo_state": "refused",
+    "slo_reason": "does not fit",
+    "slo": {
+        "network_packets": {"floor": 20e3, "direction": "tx", "priority": 7},
+        "block_bytes": {"floor": 3e8, "ceiling": 5e8, "weight": 2.0, "unit": 4096.0},
+        "block_latency": {"target": 0.005},
+    },
+    "reserved_cpu_cores": 0.5,
+    "estimated": True,
+    "cpu": None,
+    "cpu_cost": {
+        "network_packets": {"vcpu_seconds_per_unit": 12e-6, "io_seconds_per_unit": 11e-6, "estimated": False},
+        "block_bytes": {"vcpu_seconds_per_unit": 0.25e-9, "io_seconds_per_unit": 0.3e-9, "estimated": True},
+        "cpu": {"vcpu_seconds_per_unit": 1.0, "io_seconds_per_unit": 0.06, "estimated": True},
+        "later_metric": {"vcpu_seconds_per_unit": 1.0},
+        "network_bytes": 3.0,
+    },
+    "objectives": [],
+}
+
+
+def test_an_instance_is_shown_in_human_units_without_python() -> None:
+    text = fmt.instance_text(INSTANCE)
+    assert not set("{}'") & set(text), text
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    for line in (
+        "project p1, flavor m1.large",
+        "SLO: source cloud, refused, does not fit",
+        "network_packets floor 20 kpps, priority 7, direction tx",
+        "block_bytes floor 300 MB/s, ceiling 500 MB/s, weight 2, unit 4 KiB",
+        "block_latency target 5 ms",
+        "network_packets 12 us 11 us packet measured",
+        "block_bytes 250 us 300 us MB estimated",
+        "cpu - 60 ms CPU second of the guest estimated",
+    ):
+        assert line in lines, text
+    listed = fmt.list_text([INSTANCE])
+    assert "source cloud, refused, does not fit" in listed and "floor 20 kpps" in listed and "{" not in listed
+
+
+def test_status_lists_capabilities_and_restarted_threads(socket: str) -> None:
+    status = Client(Path(socket)).status()
+    more = {"capabilities": {"cpu": "", "block_ceiling": "part 8", "a\x1b": ""}, "thread_restarts": {"saver": 2}}
+    text = fmt.status_text({**status, **more})
+    assert "can enforce: a?, cpu\n" in text and "cannot enforce block_ceiling: part 8\n" in text
+    assert "threads restarted after an error (see the log): saver 2" in text
+    assert "enforce:" not in fmt.status_text({**status, "capabilities": {}, "thread_restarts": {}})
+
+
+@pytest.mark.parametrize(
+    "words",
+    [[], *([w] for w in ("run", "release", "slo", "events", "status", "instances", "calibrate")), ["slo", "set"],
+     ["slo", "unset"], ["slo", "list"], ["slo", "show"]],
+)  # fmt: skip
+def test_every_command_has_help_with_an_example(capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
+    assert xgos.main([*words, "--help"]) == 0
+    text = capsys.readouterr().out
+    examples = [line for line in text.partition("example")[2].splitlines() if line.startswith("  xgos")]
+    assert examples and all(line.startswith(f"  {' '.join(['xgos', *words])}") for line in examples)
+    assert max(len(line) for line in text.splitlines()) <= 135
