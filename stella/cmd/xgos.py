@@ -6,6 +6,7 @@ cannot be reached; 130 interrupted. Errors are one line on standard error that n
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -21,6 +22,9 @@ from stella.xgos.local_api.requests import one_line
 from stella.xgos.process.config import DEFAULT_PATH, InvalidConfig, Mode, Options, load_config
 
 USAGE, UNREACHABLE, INTERRUPTED = 2, 3, 130
+UMASK = 0o026
+"""Files of the agent are for its user and group alone. A directory that it makes can be entered by all, or the control socket's group
+could not reach the socket; what is in it cannot be listed."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -129,6 +133,7 @@ def _run_agent(options: argparse.Namespace) -> int:
         config = replace(config, mode=Mode(options.mode))
     if not options.root.is_dir():
         raise InvalidConfig("--root", f"{options.root}: is no directory")
+    os.umask(UMASK)
     from stella.xgos.process import main  # noqa: PLC0415  # the other commands need neither the loop nor libvirt
 
     return main.run(

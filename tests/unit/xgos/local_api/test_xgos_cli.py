@@ -1,6 +1,7 @@
 """The command line: one-line errors that name the field, exit codes, and what it prints."""
 
 import json
+import os
 import sys
 import types
 from collections.abc import Iterator
@@ -127,7 +128,7 @@ def test_wrong_usage(capsys: pytest.CaptureFixture[str], words: list[str]) -> No
 
 
 @pytest.fixture
-def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Config, Options]]:
+def started(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[Config, Options]]]:
     """What the loop was started with."""
     calls: list[tuple[Config, Options]] = []
 
@@ -140,7 +141,22 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Config, Options]]:
     monkeypatch.setitem(sys.modules, "stella.xgos.process.main", module)
     monkeypatch.setattr(sys.modules["stella.xgos"], "agent", module, raising=False)
     monkeypatch.setattr("stella.xgos.process.config.DEFAULT_PATH", Path("/nonexistent/xgos.toml"))
-    return calls
+    before = os.umask(0o022)
+    yield calls
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("started")
+def test_files_of_the_agent_are_not_for_everybody(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        assert xgos.main(["run", "--root", str(tmp_path)]) == 0
+        (tmp_path / "history").mkdir()
+        (tmp_path / "history" / "lines").touch()
+    finally:
+        os.umask(before)
+    assert (tmp_path / "history" / "lines").stat().st_mode & 0o777 == 0o640
+    assert (tmp_path / "history").stat().st_mode & 0o777 == 0o751
 
 
 def test_ways_to_start(started: list[tuple[Config, Options]], tmp_path: Path) -> None:
