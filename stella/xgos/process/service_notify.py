@@ -38,7 +38,7 @@ class ServiceNotifier:
         return self._send("READY=1", *_status(status))
 
     def heartbeat(self, now_monotonic: float) -> bool:
-        """The agent ticks. Call it after every tick; it sends no more often than the watchdog needs. ``now_monotonic`` is in seconds."""
+        """The agent ticks. Call it after every tick; it sends only as often as the watchdog needs. ``now_monotonic`` in seconds."""
         interval = self.heartbeat_interval_seconds
         if interval is None or (self._beaten_at is not None and 0 <= now_monotonic - self._beaten_at < interval):
             return False
