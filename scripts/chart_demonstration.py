@@ -1,6 +1,6 @@
 """Draws docs/images/demonstration.svg from a finished `make demo`: what each instance got, without Stella and with it.
 
-    .venv/bin/python scripts/chart_demonstration.py results/demo docs/images/demonstration.svg
+.venv/bin/python scripts/chart_demonstration.py results/demo docs/images/demonstration.svg
 """
 
 import json

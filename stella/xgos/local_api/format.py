@@ -11,7 +11,7 @@ from stella.model.slo import Metric
 MISSED = ("VIOLATED", "DEGRADED")
 NOTHING = "-"
 
-_INTENT_STATES = ("pending", "enforced", "refused", "degraded")
+_EVENTS_SHOWN = 5
 _COST_UNITS: dict[str, tuple[float, str]] = {
     Metric.CPU: (1.0, "CPU second of the guest"),
     Metric.NETWORK_PACKETS: (1.0, "packet"),
@@ -89,7 +89,7 @@ def why(objective: Mapping[str, Any]) -> str:
 
 
 def objective_rows(instance: Mapping[str, Any]) -> list[list[object]]:
-    """For each objective: metric, what is promised, demand, usage, status and cause, attainment over 1 min, 1 h and today."""
+    """For each objective: metric, its kind and value, demand, usage, status and cause, attainment over 1 min, 1 h and today."""
     return [
         [
             objective["metric"],
@@ -144,14 +144,22 @@ OBJECTIVE_HEADINGS = ("METRIC", "OBJECTIVE", "DEMAND", "USAGE", "STATUS", "1 MIN
 
 
 def intent_words(instance: Mapping[str, Any]) -> str:
-    """Where the SLO came from and what became of it, such as ``source cloud, refused``; empty when the agent does not tell."""
-    words = [f"source {plain(instance['source'])}"] if instance.get("source") else []
-    state = instance.get("slo_state") or instance.get("state")
-    if state in _INTENT_STATES:
-        words.append(str(state))
-    if instance.get("slo_reason"):
-        words.append(plain(instance["slo_reason"]))
-    return ", ".join(words)
+    """Who asked for the SLO and what became of it, such as ``cloud revision 4: refused (…)``; empty when the agent does not tell."""
+    intent = instance.get("intent")
+    if not intent:
+        return ""
+    words = f"{plain(intent['source'])} revision {intent['revision']}: {plain(intent['state'])}"
+    if intent.get("reason"):
+        words += f" ({plain(intent['reason'])})"
+    in_force = (intent.get("in_force_source"), intent.get("in_force_revision"))
+    if in_force[1] is not None and in_force != (intent["source"], intent["revision"]):
+        words += f"; in force: {plain(in_force[0])} revision {in_force[1]}"
+    return words
+
+
+def _asked_slo(instance: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+    """The SLO in force or, without one, the one that was asked for and waits or was refused; empty for an instance without any."""
+    return instance.get("slo") or (instance.get("intent") or {}).get("slo") or {}
 
 
 def _instance_lines(instance: Mapping[str, Any]) -> list[str]:
@@ -163,8 +171,8 @@ def _instance_lines(instance: Mapping[str, Any]) -> list[str]:
     if instance.get("slo"):
         estimated = " (estimated: no history yet)" if instance.get("estimated") else ""
         lines.append(f"reserved {show_cores(instance['reserved_cpu_cores'])} cores of CPU for its floors{estimated}")
-        if told := intent_words(instance):
-            lines.append(f"SLO: {told}")
+    if told := intent_words(instance):
+        lines.append(f"SLO: {told}")
     cpu = instance.get("cpu")
     if cpu:
         lines.append(
@@ -172,7 +180,7 @@ def _instance_lines(instance: Mapping[str, Any]) -> list[str]:
             f"usage {show_cores(cpu['usage_cores'])} cores; starved {show_ratio(cpu['starved_ratio'])} of the time"
         )
     if instance.get("frozen"):
-        lines.append("frozen: it is migrating, paused or not seen well enough, and nothing is changed")
+        lines.append("frozen: it is migrating, paused or cannot be measured; it is not restrained, and nothing is set")
     if instance.get("reason"):
         lines.append(f"reason: {plain(instance['reason'])}")
     return lines
@@ -183,8 +191,8 @@ def instance_text(instance: Mapping[str, Any]) -> str:
     lines = _instance_lines(instance)
     if instance["objectives"]:
         lines += ["", table(OBJECTIVE_HEADINGS, objective_rows(instance))]
-    elif instance.get("slo"):
-        lines += ["", table(("METRIC", "OBJECTIVE"), slo_rows(instance["slo"]))]
+    elif slo := _asked_slo(instance):
+        lines += ["", table(("METRIC", "OBJECTIVE"), slo_rows(slo))]
     else:
         lines += ["", "no SLO: best effort, it shares what is left by weight"]
     if costs := cost_rows(instance.get("cpu_cost") or {}):
@@ -201,9 +209,10 @@ def list_text(instances: Sequence[Mapping[str, Any]]) -> str:
         name, words = instance["name"] or instance["uuid"], [intent_words(instance) or NOTHING] if told else []
         rows += [[name, *row, *words] for row in objective_rows(instance)]
         if not instance["objectives"]:
+            refused = (instance.get("intent") or {}).get("state") == "refused"
             rows += [
-                [name, metric, objective, NOTHING, NOTHING, "PENDING", *[NOTHING] * 3, *words]
-                for metric, objective in slo_rows(instance.get("slo") or {NOTHING: {}})
+                [name, metric, objective, NOTHING, NOTHING, NOTHING if refused else "PENDING", *[NOTHING] * 3, *words]
+                for metric, objective in slo_rows(_asked_slo(instance) or {NOTHING: {}})
             ]
     return table(headings, rows) if rows else "no SLO is set"
 
@@ -237,11 +246,12 @@ def status_text(status: Mapping[str, Any]) -> str:
         f"ticks {status['ticks']}, late {status['late_ticks']}, failed {status['failed_ticks']}",
         f"host {host['cores']:g} cores: busy {show_cores(host['busy_cores'])}, instances {show_cores(host['instances_cores'])}, "
         f"overhead {show_cores(host['overhead_cores'])}, steal {show_cores(host['steal_cores'])}",
-        f"reserved {show_cores(status['reserved_cpu_cores'])} of {show_cores(status['capacity_cpu_cores'])} cores that may be "
-        f"promised ({show_cores(status['host_reserved_cpu_cores'])} set aside for the host)",
+        f"reserved {show_cores(status['reserved_cpu_cores'])} of {show_cores(status['capacity_cpu_cores'])} cores that can be "
+        f"guaranteed ({show_cores(status['host_reserved_cpu_cores'])} set aside for the host)",
         f"instances {status['instances']}, with SLO {status['instances_with_slo']}, open violations {status['open_violations']}",
         f"sensors {len(status['sensors'])}, failing: {', '.join(failing) or 'none'}",
     ]
+    lines += _intent_lines(status)
     lines += _capability_lines(status.get("capabilities") or {})
     restarts = status.get("thread_restarts") or {}
     if restarts:
@@ -250,6 +260,15 @@ def status_text(status: Mapping[str, Any]) -> str:
     if not status["persisted"]:
         lines.append("ALARM: state cannot be written to disk and is kept in memory only")
     return "\n".join(lines)
+
+
+def _intent_lines(status: Mapping[str, Any]) -> list[str]:
+    """How many SLOs are in each state, and the last events of them. Nothing when the agent does not tell."""
+    counts = {state: count for state, count in (status.get("intent_states") or {}).items() if count}
+    lines = [f"SLOs: {', '.join(f'{count} {plain(state)}' for state, count in counts.items())}"] if counts else []
+    for event in (status.get("intent_events") or [])[-_EVENTS_SHOWN:]:
+        lines.append(f"{show_time(event['wall_seconds'])} {event['uuid']}: {plain(event['message'])}")
+    return lines
 
 
 def _capability_lines(capabilities: Mapping[str, str]) -> list[str]:

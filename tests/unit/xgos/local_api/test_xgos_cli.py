@@ -252,9 +252,16 @@ INSTANCE = {
     "state": "running",
     "project": "p1",
     "flavor": "m1.large",
-    "source": "cloud",
-    "slo_state": "refused",
-    "slo_reason": "does not fit",
+    "intent": {
+        "source": "cloud",
+        "revision": 4,
+        "state": "refused",
+        "reason": "does not fit",
+        "largest": {},
+        "slo": None,
+        "in_force_source": "file",
+        "in_force_revision": 3,
+    },
     "slo": {
         "network_packets": {"floor": 20e3, "direction": "tx", "priority": 7},
         "block_bytes": {"floor": 3e8, "ceiling": 5e8, "weight": 2.0, "unit": 4096.0},
@@ -280,7 +287,7 @@ def test_an_instance_is_shown_in_human_units_without_python() -> None:
     lines = [" ".join(line.split()) for line in text.splitlines()]
     for line in (
         "project p1, flavor m1.large",
-        "SLO: source cloud, refused, does not fit",
+        "SLO: cloud revision 4: refused (does not fit); in force: file revision 3",
         "network_packets floor 20 kpps, priority 7, direction tx",
         "block_bytes floor 300 MB/s, ceiling 500 MB/s, weight 2, unit 4 KiB",
         "block_latency target 5 ms",
@@ -290,11 +297,32 @@ def test_an_instance_is_shown_in_human_units_without_python() -> None:
     ):
         assert line in lines, text
     listed = fmt.list_text([INSTANCE])
-    assert "source cloud, refused, does not fit" in listed and "floor 20 kpps" in listed and "{" not in listed
+    assert "cloud revision 4: refused" in listed and "floor 20 kpps" in listed and "{" not in listed
+
+
+def test_an_slo_that_waits_for_its_instance_is_shown() -> None:
+    waiting = {
+        "uuid": VM1,
+        "name": "",
+        "slo": None,
+        "reserved_cpu_cores": 0.0,
+        "intent": {"source": "file", "revision": 1, "state": "pending", "reason": "", "slo": {"cpu": {"floor": 0.2}}},
+        "objectives": [],
+    }
+    text, listed = fmt.instance_text(waiting), fmt.list_text([waiting])
+    assert "not running" in text and "SLO: file revision 1: pending\n" in text and "no SLO" not in text
+    assert "floor 20%" in text and "floor 20%" in listed and "PENDING" in listed
+    refused = {**waiting, "intent": {**waiting["intent"], "state": "refused"}}  # type: ignore[dict-item]  # it is a mapping
+    assert "PENDING" not in fmt.list_text([refused])
+    assert "no SLO: best effort" in fmt.instance_text({**waiting, "intent": None})
 
 
 def test_status_lists_capabilities_and_restarted_threads(socket: str) -> None:
     status = Client(Path(socket)).status()
+    event = {"wall_seconds": NOW, "uuid": VM1, "message": "refused:\x1b no room"}
+    intents = {"intent_states": {"enforced": 2, "refused": 1, "pending": 0}, "intent_events": [event] * 9}
+    assert "SLOs: 2 enforced, 1 refused\n" in fmt.status_text({**status, **intents})
+    assert fmt.status_text({**status, **intents}).count("refused:? no room") == 5
     more = {"capabilities": {"cpu": "", "block_ceiling": "part 8", "a\x1b": ""}, "thread_restarts": {"saver": 2}}
     text = fmt.status_text({**status, **more})
     assert "can enforce: a?, cpu\n" in text and "cannot enforce block_ceiling: part 8\n" in text
