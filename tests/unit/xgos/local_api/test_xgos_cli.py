@@ -312,7 +312,7 @@ def test_an_slo_that_waits_for_its_instance_is_shown() -> None:
     text, listed = fmt.instance_text(waiting), fmt.list_text([waiting])
     assert "not running" in text and "SLO: file revision 1: pending\n" in text and "no SLO" not in text
     assert "floor 20%" in text and "floor 20%" in listed and "PENDING" in listed
-    refused = {**waiting, "intent": {**waiting["intent"], "state": "refused"}}  # type: ignore[dict-item]  # it is a mapping
+    refused = {**waiting, "intent": {**waiting["intent"], "state": "refused"}}
     assert "PENDING" not in fmt.list_text([refused])
     assert "no SLO: best effort" in fmt.instance_text({**waiting, "intent": None})
 
