@@ -23,6 +23,7 @@ class ServiceNotifier:
         self.watchdog_seconds = _watchdog_seconds(values)
         self._socket: socket.socket | None = None
         self._beaten_at: float | None = None
+        self._ready = False
         if self._address:
             with contextlib.suppress(OSError):
                 self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
@@ -46,6 +47,11 @@ class ServiceNotifier:
             return False
         self._beaten_at = now_monotonic
         return True
+
+    def after_tick(self, now_monotonic: float) -> None:
+        """For the loop, after every tick: `ready` until the service manager was told once, then `heartbeat`."""
+        self._ready = self._ready or self.ready()
+        self.heartbeat(now_monotonic)
 
     def stopping(self, status: str = "") -> bool:
         """The agent ends and restores the host."""

@@ -42,6 +42,17 @@ def test_the_life_of_a_service(manager: tuple[socket.socket, str]) -> None:
         listener.recv(4096)
 
 
+def test_the_loop_tells_ready_once_and_then_only_heartbeats(manager: tuple[socket.socket, str]) -> None:
+    listener, address = manager
+    notifier = _notifier(address)
+    for tick in range(12):
+        notifier.after_tick(tick / 4)
+    assert [listener.recv(4096) for _ in range(3)] == [b"READY=1", b"WATCHDOG=1", b"WATCHDOG=1"]
+    with pytest.raises(BlockingIOError):
+        listener.recv(4096)
+    notifier.close()
+
+
 def test_heartbeats_come_four_times_a_period_however_short_the_ticks(manager: tuple[socket.socket, str]) -> None:
     listener, address = manager
     notifier = _notifier(address)
