@@ -124,7 +124,9 @@ def frame(status: Mapping[str, Any], instances: Sequence[Mapping[str, Any]]) -> 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit codes as `xgos`: 3 when the agent cannot be reached, 2 when it refuses."""
     parser = argparse.ArgumentParser(
-        prog="stella-top", description="The instances of this host and what the agent does for them, live."
+        prog="stella-top",
+        description="The instances of this host and what the agent does for them, live.",
+        epilog="example: stella-top --interval 2",
     )
     parser.add_argument("--socket", type=Path, default=DEFAULT_SOCKET, metavar="PATH", help=f"default {DEFAULT_SOCKET}")
     parser.add_argument("--once", action="store_true", help="print one frame and end")
