@@ -11,6 +11,7 @@ PACKAGES=(
   fio sysbench sockperf nbdkit                    # the laboratory's loads and back ends
   iproute2 nftables util-linux kmod procps
   prometheus                                      # promtool checks the metrics
+  systemd                                         # systemd-analyze checks the unit; nothing of it is started
 )
 
 [ "$(id -u)" = 0 ] || { echo "setup: must run as root (it installs packages and starts virtual machines)" >&2; exit 1; }

@@ -19,8 +19,16 @@ from stella.control.memory import Settings
 
 OK, INVALID_SCENARIO, INVALID_RUN, INTERRUPTED = 0, 2, 3, 130
 DEFAULT_CACHE = Path("/var/tmp/stella-bench")  # noqa: S108 (a real disk; the lab refuses what is not its own there)
-_EPILOG = """exit status: 0 the run is valid, 2 the scenario is invalid (one line that names the key), 3 the run is invalid
-(one line that says why), 130 interrupted; always cleaned up"""
+_EPILOG = """exit status: 0 the run is valid, 2 the scenario is invalid (one line names the key), 3 the run is invalid (one line says
+why), 130 interrupted. Guests, networks and control groups are always removed."""
+_EXAMPLES = {
+    "run": "stella-bench run scenarios/demonstration.yaml --policy none,stella --output results/mine",
+    "check": "stella-bench check scenarios/*.yaml",
+    "generate": "stella-bench generate --seed 7 --count 20 --output results/scenarios",
+    "demo": "stella-bench demo --seconds 60",
+    "figures": "stella-bench figures --only demonstration,kill --repeat 1",
+    "report": "stella-bench report results/demo",
+}
 
 
 def _policies(text: str) -> tuple[str, ...]:
@@ -29,7 +37,7 @@ def _policies(text: str) -> tuple[str, ...]:
         if name not in NAMES:
             raise argparse.ArgumentTypeError(f"{name!r} is not one of {', '.join(NAMES)}")
     if not names:
-        raise argparse.ArgumentTypeError("at least one policy")
+        raise argparse.ArgumentTypeError(f"name at least one of {', '.join(NAMES)}")
     return names
 
 
@@ -43,11 +51,32 @@ def _at_least(least: float) -> "type[float]":
     return read  # type: ignore[return-value]
 
 
+_Formatter = argparse.RawDescriptionHelpFormatter
+
+
+def _epilog(*commands: str) -> str:
+    examples = "\n".join(f"  {_EXAMPLES[command]}" for command in commands)
+    return f"{_EPILOG}\n\nexample{'s' if len(commands) > 1 else ''}:\n{examples}"
+
+
+def _command(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, text: str
+) -> argparse.ArgumentParser:
+    return commands.add_parser(
+        name, help=text, description=f"{text[0].upper()}{text[1:]}.", epilog=_epilog(name), formatter_class=_Formatter
+    )
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    top = argparse.ArgumentParser(prog="stella-bench", description=__doc__, epilog=_EPILOG)
+    top = argparse.ArgumentParser(
+        prog="stella-bench",
+        description="Run scenarios on real guests under several policies, and compare which floors were met.",
+        epilog=_epilog(*_EXAMPLES),
+        formatter_class=_Formatter,
+    )
     commands = top.add_subparsers(dest="command", required=True)
-    run = commands.add_parser("run", help="run a scenario under policies (needs root)", epilog=_EPILOG)
+    run = _command(commands, "run", "run a scenario under one or more policies (needs root)")
     run.add_argument("scenario", type=Path, metavar="SCENARIO.yaml")
     run.add_argument(
         "--policy", type=_policies, default=("none", "stella"), help=f"names joined by commas: {', '.join(NAMES)}"
@@ -64,9 +93,9 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--cache", type=Path, default=DEFAULT_CACHE, metavar="DIR", help="keeps the guest image (default: %(default)s)"
     )
-    check = commands.add_parser("check", help="check scenarios without running them")
+    check = _command(commands, "check", "check scenarios without running them")
     check.add_argument("scenarios", type=Path, nargs="+", metavar="SCENARIO.yaml")
-    made = commands.add_parser("generate", help="write scenarios made from a seed")
+    made = _command(commands, "generate", "write scenarios made from a seed")
     made.add_argument("--seed", type=int, required=True)
     made.add_argument("--count", type=int, default=20, choices=range(1, 1001), metavar="N")
     made.add_argument("--output", type=Path, required=True, metavar="DIR")
@@ -78,23 +107,25 @@ def parser() -> argparse.ArgumentParser:
         help="left for instances after overhead (default: cores less 10 %%)",
     )
     _add_figures(commands)
-    report = commands.add_parser("report", help="make the report of a finished run again")
+    report = _command(commands, "report", "make the report of a finished run again")
     report.add_argument("directory", type=Path, metavar="DIR")
     return top
 
 
 def _add_figures(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    demo = commands.add_parser("demo", help="the demonstration, before and after (needs root)", epilog=_EPILOG)
+    demo = _command(commands, "demo", "run the demonstration without Stella and with it (needs root)")
     demo.add_argument(
         "--seconds", type=int, default=60, choices=range(10, 601), metavar="N", help="measured time of each"
     )
-    figures = commands.add_parser("figures", help="measure all that Stella promises of itself (needs root)")
+    figures = _command(commands, "figures", "measure every figure of docs/benchmarks.md (needs root)")
     figures.add_argument("--document", type=Path, default=Path("docs/benchmarks.md"), metavar="FILE.md")
-    figures.add_argument("--only", default="", metavar="A,B", help="these families (see --list), and what they need")
+    figures.add_argument(
+        "--only", default="", metavar="A,B", help="only these families (see --list) and what they need"
+    )
     figures.add_argument(
         "--repeat", type=int, default=3, choices=range(1, 101), metavar="N", help="repeats of each run"
     )
-    figures.add_argument("--fresh", action="store_true", help="run again what is done already")
+    figures.add_argument("--fresh", action="store_true", help="run again what has been run already")
     figures.add_argument("--list", action="store_true", help="only list the families and how long they take")
     for command, where in ((demo, "results/demo"), (figures, "results/figures")):
         command.add_argument("--output", type=Path, default=Path(where), metavar="DIR", help="default: %(default)s")

@@ -1,7 +1,7 @@
-"""`stella-top`: what the agent of this host sees and does, live in a terminal.
+"""`stella-top`: the instances of this host and what the agent does for them, live in a terminal.
 
-One line for the host, then for each instance its CPU (demand, allocation, usage) and for each objective what is promised,
-asked and got, its status in a colour *and* a word, and why. Works in 80 columns.
+One line for the host, then for each instance its CPU (demand, allocation, usage), and for each objective its value, demand and
+usage, its status in a colour *and* a word, and the cause. Works in 80 columns.
 """
 
 import argparse
@@ -68,7 +68,7 @@ def instance_table(instances: Sequence[Mapping[str, Any]]) -> Table:
     """One row for each instance's CPU and one for each of its objectives."""
     table = Table(box=None, expand=True, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("INSTANCE", ratio=3, overflow="ellipsis", no_wrap=True)
-    table.add_column("PROMISED", justify="right", ratio=3, no_wrap=True)
+    table.add_column("OBJECTIVE", justify="right", ratio=3, no_wrap=True)
     for heading in ("DEMAND", "ALLOC", "USAGE"):
         table.add_column(heading, justify="right", ratio=2, no_wrap=True)
     table.add_column("STATUS", no_wrap=True, min_width=12)
@@ -123,7 +123,11 @@ def frame(status: Mapping[str, Any], instances: Sequence[Mapping[str, Any]]) -> 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit codes as `xgos`: 3 when the agent cannot be reached, 2 when it refuses."""
-    parser = argparse.ArgumentParser(prog="stella-top", description="What the agent of this host sees and does, live.")
+    parser = argparse.ArgumentParser(
+        prog="stella-top",
+        description="The instances of this host and what the agent does for them, live.",
+        epilog="example: stella-top --interval 2",
+    )
     parser.add_argument("--socket", type=Path, default=DEFAULT_SOCKET, metavar="PATH", help=f"default {DEFAULT_SOCKET}")
     parser.add_argument("--once", action="store_true", help="print one frame and end")
     parser.add_argument("--interval", type=float, default=1.0, metavar="SECONDS", help="default 1")

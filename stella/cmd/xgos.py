@@ -6,6 +6,7 @@ cannot be reached; 130 interrupted. Errors are one line on standard error that n
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -21,6 +22,9 @@ from stella.xgos.local_api.requests import one_line
 from stella.xgos.process.config import DEFAULT_PATH, InvalidConfig, Mode, Options, load_config
 
 USAGE, UNREACHABLE, INTERRUPTED = 2, 3, 130
+UMASK = 0o026
+"""Files of the agent are for its user and group alone. A directory that it makes can be entered by all, or the control socket's group
+could not reach the socket; what is in it cannot be listed."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -30,11 +34,39 @@ class _Parser(argparse.ArgumentParser):
         self.exit(USAGE, f"xgos: {one_line(message)}\n")
 
 
+_EPILOG = """exit status: 0 done, 1 the agent failed, 2 wrong usage or configuration, or refused (nothing was changed),
+3 the agent cannot be reached, 130 interrupted
+
+examples:
+  xgos run --once --dry-run            print what one tick sees, decides and would write; change nothing
+  xgos slo set web1 --cpu 20%          guarantee 20 % of one core to the instance web1
+  xgos slo show web1                   its objectives, their status and the cause where one is missed
+  xgos status                          the agent, its sensors, and what this host can enforce
+  xgos release                         restore every setting that the agent changed"""
+
+
 def _agent_options() -> _Parser:
     parser = _Parser(add_help=False)
-    parser.add_argument("--config", type=Path, metavar="FILE", help=f"default {DEFAULT_PATH}, if there is one")
-    parser.add_argument("--root", type=Path, default=Path("/"), metavar="DIR", help="look at the host trees below DIR")
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help=f"configuration file (default: {DEFAULT_PATH} if it exists)"
+    )
+    parser.add_argument(
+        "--root", type=Path, default=Path("/"), metavar="DIR", help="read /proc and /sys below DIR (default: /)"
+    )
     parser.add_argument("--dry-run", action="store_true", help="print what would be written, write nothing")
+    return parser
+
+
+def _socket_options() -> _Parser:
+    parser = _Parser(add_help=False)
+    parser.add_argument(
+        "--socket",
+        type=Path,
+        default=DEFAULT_SOCKET,
+        metavar="PATH",
+        help="the agent's control socket (default: %(default)s)",
+    )
+    parser.add_argument("-f", "--format", choices=("table", "json"), default="table", help="default: table")
     return parser
 
 
@@ -43,26 +75,55 @@ def build_parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="xgos",
         allow_abbrev=False,
-        description="Stella's node agent. Without a command: run.",
+        description="Stella's node agent, and the commands that ask it.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"xgos {stella.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    agent = _agent_options()
-    run = commands.add_parser("run", parents=[agent], help="run the agent", allow_abbrev=False)
-    run.add_argument("--mode", choices=list(Mode), help="instead of the configuration's")
-    run.add_argument("--once", action="store_true", help="one tick, print it, end")
-    run.add_argument("--release", action="store_true", help="restore every knob that was changed, and end")
-    commands.add_parser("release", parents=[agent], help="restore every knob that was changed", allow_abbrev=False)
-    shared = _Parser(add_help=False)
-    shared.add_argument("--socket", type=Path, default=DEFAULT_SOCKET, metavar="PATH", help=f"default {DEFAULT_SOCKET}")
-    shared.add_argument("-f", "--format", choices=("table", "json"), default="table")
-    xgos_slo.add_parsers(commands, shared)
-    events = commands.add_parser("events", parents=[shared], help="the log of violations", allow_abbrev=False)
-    events.add_argument("instance", nargs="?", metavar="UUID-OR-NAME")
-    events.add_argument("--open", action="store_true", help="only those that last")
-    commands.add_parser("status", parents=[shared], help="the agent's own state", allow_abbrev=False)
-    commands.add_parser("instances", parents=[shared], help="all instances of this host", allow_abbrev=False)
-    commands.add_parser("calibrate", parents=[shared], help="measure what I/O costs on this host", allow_abbrev=False)
+
+    def command(name: str, text: str, parent: _Parser, *examples: str) -> argparse.ArgumentParser:
+        made: argparse.ArgumentParser = commands.add_parser(
+            name,
+            parents=[parent],
+            help=text,
+            description=f"{text[0].upper()}{text[1:]}.",
+            epilog="\n  ".join(("examples:" if len(examples) > 1 else "example:", *examples)),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        return made
+
+    agent, asking = _agent_options(), _socket_options()
+    run = command(
+        "run",
+        "run the agent until SIGTERM, then restore the host",
+        agent,
+        "xgos run --config /etc/stella/xgos.toml",
+        "xgos run --once --dry-run",
+    )
+    run.add_argument("--mode", choices=list(Mode), help="overrides the configuration's mode")
+    run.add_argument("--once", action="store_true", help="run one tick, print it as JSON, and exit")
+    run.add_argument("--release", action="store_true", help="same as 'xgos release'")
+    command(
+        "release",
+        "restore every setting that an agent changed; refused while one runs",
+        agent,
+        "xgos release --dry-run",
+        "xgos release",
+    )
+    xgos_slo.add_parsers(commands, asking)
+    events = command("events", "list violations, with cause", asking, "xgos events --open", "xgos events web1 -f json")
+    events.add_argument("instance", nargs="?", metavar="UUID-OR-NAME", help="only this instance (default: all)")
+    events.add_argument("--open", action="store_true", help="only violations that have not ended")
+    command("status", "show the agent's state and what this host can enforce", asking, "xgos status")
+    command("instances", "show all instances of this host", asking, "xgos instances -f json")
+    command(
+        "calibrate",
+        "measure the CPU cost of I/O on this host, for instances without history",
+        asking,
+        "xgos calibrate",
+    )
     return parser
 
 
@@ -72,6 +133,7 @@ def _run_agent(options: argparse.Namespace) -> int:
         config = replace(config, mode=Mode(options.mode))
     if not options.root.is_dir():
         raise InvalidConfig("--root", f"{options.root}: is no directory")
+    os.umask(UMASK)
     from stella.xgos.process import main  # noqa: PLC0415  # the other commands need neither the loop nor libvirt
 
     return main.run(

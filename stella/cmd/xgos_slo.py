@@ -10,24 +10,44 @@ from stella.xgos.local_api import format as fmt
 from stella.xgos.local_api.client import Client, RequestRefused
 
 _OPTIONS: dict[str, tuple[Metric, str, str]] = {
-    "--cpu": (Metric.CPU, "floor", "guaranteed CPU, such as 20%% (of one core) or 1.5cores"),
-    "--cpu-ceiling": (Metric.CPU, "ceiling", "CPU it never exceeds"),
-    "--cpu-weight": (Metric.CPU, "weight", "its share of what is left"),
-    "--net-pps": (Metric.NETWORK_PACKETS, "floor", "guaranteed packet rate, such as 20k or 20kpps"),
-    "--net-pps-ceiling": (Metric.NETWORK_PACKETS, "ceiling", "packet rate it never exceeds"),
-    "--net-pps-weight": (Metric.NETWORK_PACKETS, "weight", "its share of what is left"),
-    "--net-bytes": (Metric.NETWORK_BYTES, "floor", "guaranteed network rate, such as 500Mbit/s or 60MB/s"),
-    "--net-bytes-ceiling": (Metric.NETWORK_BYTES, "ceiling", "network rate it never exceeds"),
-    "--net-bytes-weight": (Metric.NETWORK_BYTES, "weight", "its share of what is left"),
-    "--disk": (Metric.BLOCK_BYTES, "floor", "guaranteed disk rate, such as 300MB/s"),
-    "--disk-ceiling": (Metric.BLOCK_BYTES, "ceiling", "disk rate it never exceeds"),
-    "--disk-weight": (Metric.BLOCK_BYTES, "weight", "its share of what is left"),
-    "--disk-unit": (Metric.BLOCK_BYTES, "unit", "smallest request the floor promises (default 64KiB)"),
-    "--disk-iops": (Metric.BLOCK_OPERATIONS, "floor", "guaranteed disk operations, such as 8k or 8000iops"),
-    "--disk-iops-ceiling": (Metric.BLOCK_OPERATIONS, "ceiling", "disk operations it never exceeds"),
-    "--disk-iops-weight": (Metric.BLOCK_OPERATIONS, "weight", "its share of what is left"),
-    "--disk-iops-unit": (Metric.BLOCK_OPERATIONS, "unit", "request size that counts as one operation (default 16KiB)"),
-    "--disk-latency": (Metric.BLOCK_LATENCY, "target", "target for the mean latency, such as 5ms"),
+    "--cpu": (Metric.CPU, "floor", "guaranteed CPU: 20%% (of one core) or 1.5cores"),
+    "--cpu-ceiling": (Metric.CPU, "ceiling", "upper limit of CPU: 150%% or 2cores"),
+    "--cpu-weight": (Metric.CPU, "weight", "share of the rest, after all guarantees: 2 is twice the default 1"),
+    "--net-pps": (Metric.NETWORK_PACKETS, "floor", "guaranteed packets per second: 20k or 20kpps"),
+    "--net-pps-ceiling": (Metric.NETWORK_PACKETS, "ceiling", "upper limit of packets per second: 40kpps"),
+    "--net-pps-weight": (
+        Metric.NETWORK_PACKETS,
+        "weight",
+        "share of the rest, after all guarantees: 2 is twice the default 1",
+    ),
+    "--net-bytes": (Metric.NETWORK_BYTES, "floor", "guaranteed network throughput: 500Mbit/s or 60MB/s"),
+    "--net-bytes-ceiling": (Metric.NETWORK_BYTES, "ceiling", "upper limit of network throughput: 1Gbit/s"),
+    "--net-bytes-weight": (
+        Metric.NETWORK_BYTES,
+        "weight",
+        "share of the rest, after all guarantees: 2 is twice the default 1",
+    ),
+    "--disk": (Metric.BLOCK_BYTES, "floor", "guaranteed disk throughput: 300MB/s"),
+    "--disk-ceiling": (Metric.BLOCK_BYTES, "ceiling", "upper limit of disk throughput: 500MB/s"),
+    "--disk-weight": (
+        Metric.BLOCK_BYTES,
+        "weight",
+        "share of the rest, after all guarantees: 2 is twice the default 1",
+    ),
+    "--disk-unit": (
+        Metric.BLOCK_BYTES,
+        "unit",
+        "request size the guarantee is for; smaller requests scale it down: 64KiB (default)",
+    ),
+    "--disk-iops": (Metric.BLOCK_OPERATIONS, "floor", "guaranteed disk operations per second: 8k or 8000iops"),
+    "--disk-iops-ceiling": (Metric.BLOCK_OPERATIONS, "ceiling", "upper limit of disk operations per second: 16kiops"),
+    "--disk-iops-weight": (
+        Metric.BLOCK_OPERATIONS,
+        "weight",
+        "share of the rest, after all guarantees: 2 is twice the default 1",
+    ),
+    "--disk-iops-unit": (Metric.BLOCK_OPERATIONS, "unit", "request size that counts as one operation: 16KiB (default)"),
+    "--disk-latency": (Metric.BLOCK_LATENCY, "target", "target for the mean latency of a request: 5ms"),
 }
 _BY_FIELD = {f"{metric.value}.{key}": option for option, (metric, key, _) in _OPTIONS.items()}
 _SHARED_FIELDS = {
@@ -45,32 +65,84 @@ def option_of(field: str) -> str | None:
     return _SHARED_FIELDS.get(key) or _SHARED_FIELDS.get(f"{metric.partition('_')[0]}.{key}")
 
 
+_SET = """Guarantee performance to an instance. Objectives that are not named stay as they are, and so do the other numbers of
+an objective that is named. The value 'none' removes a number (--cpu-ceiling none). The SLO is accepted only if this host can hold
+it; a refusal names the largest value that fits. What this host cannot enforce is refused: see 'xgos status'."""
+
+_SET_EXAMPLES = """examples:
+  xgos slo set web1 --cpu 20%                                  20 % of one core
+  xgos slo set web1 --net-pps 20kpps --net-direction tx        20 000 sent packets per second
+  xgos slo set web1 --disk 300MB/s --disk-direction read       300 MB/s of reads
+  xgos slo set web1 --cpu 1.5cores --cpu-ceiling 2cores --priority 10
+  xgos slo set web1 --cpu 4cores --dry-run                     would it fit?
+  xgos slo set web1 --cpu-ceiling none                         remove the ceiling, keep the rest"""
+
+
+def _examples(*lines: str) -> str:
+    return "\n".join(("examples:" if len(lines) > 1 else "example:", *(f"  {line}" for line in lines)))
+
+
 def add_parsers(commands: "argparse._SubParsersAction[Any]", shared: argparse.ArgumentParser) -> None:
     """Add `slo` and its commands. ``shared`` holds ``--socket`` and ``-f``."""
-    slo = commands.add_parser("slo", help="set, withdraw, list and show SLOs", allow_abbrev=False)
+    slo = commands.add_parser(
+        "slo",
+        help="set, remove, list and show SLOs",
+        description="Set, remove, list and show the service level objectives (SLOs) of this host's instances.",
+        epilog=_examples("xgos slo set web1 --cpu 20%", "xgos slo show web1", "xgos slo list"),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
     verbs = slo.add_subparsers(dest="verb", required=True, metavar="set|unset|list|show")
-    text = (
-        "Promise an instance performance. What is not named stays as it is: the instance's other objectives, and the other "
-        "numbers of an objective that is named. 'none' takes a number away (--cpu-ceiling none)."
+
+    def verb(name: str, text: str, examples: str, description: str = "") -> argparse.ArgumentParser:
+        made: argparse.ArgumentParser = verbs.add_parser(
+            name,
+            parents=[shared],
+            help=text,
+            description=description or f"{text[0].upper()}{text[1:]}.",
+            epilog=examples,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        return made
+
+    _add_set(verb("set", "guarantee performance to an instance", _SET_EXAMPLES, _SET))
+    removed = verb(
+        "unset",
+        "remove an SLO, or some metrics of it",
+        _examples("xgos slo unset web1", "xgos slo unset web1 network_packets"),
     )
-    asked = verbs.add_parser("set", parents=[shared], description=text, help="promise performance", allow_abbrev=False)
-    asked.add_argument("instance", metavar="UUID-OR-NAME")
-    for option, (metric, _, meaning) in _OPTIONS.items():
-        asked.add_argument(option, metavar="QUANTITY", help=f"{metric}: {meaning}")
-    asked.add_argument("--net-direction", metavar="tx|rx|both", help="for the network objectives named here")
-    asked.add_argument("--disk-direction", metavar="read|write|both", help="for the disk objectives named here")
-    asked.add_argument(
-        "--priority", metavar="N", help="0 to 100, for the objectives named here; the higher one is kept"
+    removed.add_argument("instance", metavar="UUID-OR-NAME")
+    removed.add_argument(
+        "metrics", nargs="*", metavar="METRIC", help=f"metrics to remove (default: all): {', '.join(Metric)}"
     )
-    asked.add_argument("--replace", action="store_true", help="withdraw the objectives that are not named here")
-    asked.add_argument("--dry-run", action="store_true", help="answer whether it fits, change nothing")
-    gone = verbs.add_parser("unset", parents=[shared], help="withdraw an SLO or some metrics of it", allow_abbrev=False)
-    gone.add_argument("instance", metavar="UUID-OR-NAME")
-    gone.add_argument("metrics", nargs="*", metavar="METRIC", help=f"one of {', '.join(Metric)}; none: all of them")
-    gone.add_argument("--dry-run", action="store_true", help="change nothing")
-    verbs.add_parser("list", parents=[shared], help="all SLOs of this host", allow_abbrev=False)
-    shown = verbs.add_parser("show", parents=[shared], help="one instance in full", allow_abbrev=False)
+    removed.add_argument("--dry-run", action="store_true", help="show the result, change nothing")
+    verb("list", "list all SLOs of this host", _examples("xgos slo list", "xgos slo list -f json"))
+    shown = verb(
+        "show",
+        "show one instance: its SLO, status, cause, attainment and CPU cost",
+        _examples("xgos slo show web1", "xgos slo show 5f1d0c1e-8f0b-4d0e-9c55-0c8f4f6b3a11 -f json"),
+    )
     shown.add_argument("instance", metavar="UUID-OR-NAME")
+
+
+def _add_set(asked: argparse.ArgumentParser) -> None:
+    asked.add_argument("instance", metavar="UUID-OR-NAME")
+    for option, (_, _, meaning) in _OPTIONS.items():
+        asked.add_argument(option, metavar="QUANTITY", help=meaning)
+    asked.add_argument(
+        "--net-direction", metavar="tx|rx|both", help="direction of the network objectives in this command"
+    )
+    asked.add_argument(
+        "--disk-direction", metavar="read|write|both", help="direction of the disk objectives in this command"
+    )
+    asked.add_argument(
+        "--priority",
+        metavar="N",
+        help="0 (default) to 100: when the host cannot hold all floors, the higher one is kept",
+    )
+    asked.add_argument("--replace", action="store_true", help="remove the objectives that this command does not name")
+    asked.add_argument("--dry-run", action="store_true", help="answer whether it fits, change nothing")
 
 
 def _bare(text: str) -> str | float | None:
@@ -149,23 +221,26 @@ def run(options: argparse.Namespace, client: Client) -> str:
 def _accepted(instance: str, answer: Mapping[str, Any]) -> str:
     would = "would be " if answer.get("dry_run") else ""
     if answer["slo"] is None:
-        return f"{fmt.plain(instance)}: SLO {would}withdrawn"
-    estimated = " (estimated: the host's priors, no history yet)" if answer.get("estimated") else ""
-    promised = ", ".join(
-        f"{metric} {key} {fmt.show(keys[key], metric) if key != 'weight' else format(keys[key], 'g')}"
-        for metric, keys in answer["slo"].items()
-        for key in ("floor", "ceiling", "target", "weight")
-        if key in keys
-    )
+        return f"{fmt.plain(instance)}: SLO {would}removed"
+    estimated = " (estimated from the host's default costs: no history yet)" if answer.get("estimated") else ""
+    accepted = ", ".join(f"{metric} {fmt.objective_words(metric, keys)}" for metric, keys in answer["slo"].items())
     reserved = f"{answer['reserved_cpu_cores']:.2f} cores of CPU {would}reserved{estimated}"
-    return f"{fmt.plain(instance)}: {promised}; {reserved}; generation {answer['generation']}"
+    return f"{fmt.plain(instance)}: {accepted}; {reserved}; generation {answer['generation']}"
 
 
 def refusal(error: RequestRefused) -> str:
-    """One line for a request that was refused, with what would fit."""
+    """One line for a request that was refused: what is wrong, and what fits instead.
+
+    Each value fits with the other floors as they were asked for. Floors of which no value fits are not named.
+    """
     option = option_of(error.field)
     line = f"{option}: {error}" if option else str(error)
-    if error.largest:
-        largest = ", ".join(f"{metric} {fmt.show(value, metric)}" for metric, value in error.largest.items())
-        line += f" (largest that would fit: {largest})"
-    return line
+    if not error.largest:
+        return line
+    refused = error.field.partition(".")[0]
+    fitting = {metric: fmt.show_at_most(value, metric) for metric, value in error.largest.items() if value > 0}
+    if not fitting:
+        return f"{line}; no {'floor' if len(error.largest) == 1 else 'combination of these floors'} fits now"
+    if list(fitting) == [refused]:
+        return f"{line}; largest that fits: {fitting[refused]}"
+    return f"{line}; largest that fits: {' or '.join(f'{metric} {value}' for metric, value in fitting.items())}"

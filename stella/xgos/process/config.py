@@ -1,5 +1,6 @@
 """The agent's configuration: a TOML file into one frozen value. Every wrong key is one line that names it."""
 
+import difflib
 import enum
 import math
 import tomllib
@@ -83,7 +84,7 @@ def parse_listen(field: str, text: str) -> tuple[str, int]:
 
 def _text(field: str, value: object) -> str:
     if not isinstance(value, str) or any(ord(c) < 32 for c in value):
-        raise InvalidConfig(field, "must be text")
+        raise InvalidConfig(field, 'must be one line of text in quotes, such as "value"')
     return value
 
 
@@ -97,7 +98,7 @@ def _listen(field: str, value: object) -> str:
 def _path(field: str, value: object) -> Path:
     path = Path(_text(field, value))
     if not path.is_absolute():
-        raise InvalidConfig(field, "must be an absolute path")
+        raise InvalidConfig(field, "must be an absolute path, such as /var/lib/xgos")
     return path
 
 
@@ -161,7 +162,9 @@ def parse_config(text: str) -> Config:
         raise InvalidConfig("config", f"is not TOML: {' '.join(str(error).split())}") from None
     unknown = sorted(key for key in keys if key not in _READERS)
     if unknown:
-        raise InvalidConfig(" ".join(unknown[0].split())[:60], f"unknown key (there are: {', '.join(_READERS)})")
+        close = difflib.get_close_matches(unknown[0], _READERS, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"the keys are {', '.join(_READERS)}"
+        raise InvalidConfig(" ".join(unknown[0].split())[:60], f"unknown key; {hint}")
     values = {key: _READERS[key](key, value) for key, value in keys.items()}
     return Config(**values)  # type: ignore[arg-type]  # each reader returns its field's type
 

@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -95,14 +95,19 @@ class Loop:
         """The last tick; None before the first one has ended."""
         return self._published
 
-    def run(self, stop: threading.Event) -> None:
-        """Tick at whole multiples of the period of the wall clock, so that windows end with a tick, until ``stop``."""
+    def run(self, stop: threading.Event, after_tick: Callable[[float], None] | None = None) -> None:
+        """Tick at whole multiples of the period of the wall clock, so that windows end with a tick, until ``stop``.
+
+        ``after_tick`` is called with the monotonic clock after each tick, also after one that failed; it must not block or raise.
+        """
         period = self._config.tick_milliseconds / 1000
         while not stop.is_set():
             now = time.time()
             self._mailbox.run_until(time.monotonic() + period - now % period)
             if not stop.is_set():
                 self._guarded_tick(period)
+                if after_tick is not None:
+                    after_tick(time.monotonic())
 
     def _guarded_tick(self, period: float) -> None:
         """The one catch-all: a tick that fails is counted and logged, and the last safe allocation stays."""

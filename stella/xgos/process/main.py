@@ -37,6 +37,7 @@ from stella.xgos.local_api.exporter import MetricsServer
 from stella.xgos.process import learned_costs, own_group
 from stella.xgos.process.config import Config, Mode, Options
 from stella.xgos.process.loop import Loop, Stores
+from stella.xgos.process.service_notify import ServiceNotifier
 from stella.xgos.sensing.groups import find_hierarchy
 from stella.xgos.sensing.sensors import Sensors, open_sensors
 
@@ -241,7 +242,10 @@ def _serve(config: Config, options: Options) -> int:
         stack.enter_context(_serving(loop, config))
         saver = supervision.start(lambda: _save_until(stop, loop, config), name="saver", stop=stop)
         _LOG.info("mode %s, %d ms a tick, %s", config.mode, config.tick_milliseconds, config.libvirt_uri)
-        loop.run(stop)
+        notifier = ServiceNotifier()
+        stack.callback(notifier.close)
+        loop.run(stop, notifier.after_tick)
+        notifier.stopping("restoring the host")
         saver.join(timeout=_SAVE_SECONDS)
         _LOG.info("stopping: the host is restored")
     return 0

@@ -1,6 +1,7 @@
 """The command line: one-line errors that name the field, exit codes, and what it prints."""
 
 import json
+import os
 import sys
 import types
 from collections.abc import Iterator
@@ -10,11 +11,12 @@ import pytest
 from rich.console import Console
 
 from stella.cmd import stella_top, xgos
-from stella.cmd.xgos_slo import option_of
+from stella.cmd.xgos_slo import option_of, refusal
+from stella.model import units
 from stella.model.attainment import Cause, Status
 from stella.model.slo import Metric
 from stella.xgos.local_api import format as fmt
-from stella.xgos.local_api.client import Client
+from stella.xgos.local_api.client import Client, RequestRefused
 from stella.xgos.local_api.control_socket import ControlSocket
 from stella.xgos.process.config import Config, Mode, Options
 from tests.unit.xgos.conftest import NOW, ODD_NAME, VM1, FakePort, report
@@ -52,7 +54,7 @@ def socket(port: FakePort, tmp_path: Path) -> Iterator[str]:
         (["vm1", "--cpu", "1", "--net-direction", "tx"], "--net-direction: network.direction:"),
         (["vm1", "--smell", "3"], "--smell"),
         (["vm1", "--cpu"], "--cpu"),
-        (["vm1", "--cpu", "2cores"], "(largest that would fit: cpu 1.8 cores)"),
+        (["vm1", "--cpu", "2cores"], "; largest that fits: 1.8 cores"),
     ],
 )
 def test_what_is_wrong_is_one_line_and_changes_nothing(
@@ -126,7 +128,7 @@ def test_wrong_usage(capsys: pytest.CaptureFixture[str], words: list[str]) -> No
 
 
 @pytest.fixture
-def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Config, Options]]:
+def started(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[Config, Options]]]:
     """What the loop was started with."""
     calls: list[tuple[Config, Options]] = []
 
@@ -139,7 +141,22 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Config, Options]]:
     monkeypatch.setitem(sys.modules, "stella.xgos.process.main", module)
     monkeypatch.setattr(sys.modules["stella.xgos"], "agent", module, raising=False)
     monkeypatch.setattr("stella.xgos.process.config.DEFAULT_PATH", Path("/nonexistent/xgos.toml"))
-    return calls
+    before = os.umask(0o022)
+    yield calls
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("started")
+def test_files_of_the_agent_are_not_for_everybody(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        assert xgos.main(["run", "--root", str(tmp_path)]) == 0
+        (tmp_path / "history").mkdir()
+        (tmp_path / "history" / "lines").touch()
+    finally:
+        os.umask(before)
+    assert (tmp_path / "history" / "lines").stat().st_mode & 0o777 == 0o640
+    assert (tmp_path / "history").stat().st_mode & 0o777 == 0o751
 
 
 def test_ways_to_start(started: list[tuple[Config, Options]], tmp_path: Path) -> None:
@@ -200,3 +217,127 @@ def test_a_name_cannot_write_to_the_terminal() -> None:
     assert (
         fmt.show(0.0, "cpu") == "0" and fmt.show(3.0, "smell") == "3" and fmt.show(2e4, "network_packets") == "20 kpps"
     )
+
+
+@pytest.mark.parametrize(
+    ("field", "largest", "end"),
+    [
+        ("network_packets.floor", {"cpu": 0.0, "network_packets": 31_456.0}, "; largest that fits: 31.4 kpps"),
+        (
+            "cpu.floor",
+            {"cpu": 0.5, "network_packets": 0.0, "block_bytes": 2e8},
+            "; largest that fits: cpu 50% or block_bytes 200 MB/s",
+        ),
+        ("cpu.floor", {"cpu": 0.0, "block_bytes": 0.0}, "; no combination of these floors fits now"),
+        ("cpu.floor", {"cpu": 0.0}, "; no floor fits now"),
+        ("cpu.floor", {}, "on this host"),
+    ],
+)
+def test_a_refusal_names_only_what_helps(field: str, largest: dict[str, float], end: str) -> None:
+    line = refusal(RequestRefused(field, "needs 1.20 cores, 0.70 are free on this host", largest))
+    assert line.startswith(f"{option_of(field)}: {field}: needs") and line.endswith(end)
+    assert " 0" not in line.partition("; ")[2]
+
+
+@pytest.mark.parametrize("value", [0.01234567, 0.99999, 1.79999, 31_456.7, 299_999_999.0, 1.8, 20_000.0, 1.0, 0.3])
+def test_an_offer_still_fits_when_it_is_typed_in(value: float) -> None:
+    for metric in (Metric.CPU, Metric.NETWORK_PACKETS, Metric.BLOCK_BYTES):
+        offered = units.parse(fmt.show_at_most(value, metric), metric.unit)
+        assert 0.99 * value <= offered <= value * (1 + 1e-9)
+
+
+INSTANCE = {
+    "uuid": VM1,
+    "name": "vm1",
+    "state": "running",
+    "project": "p1",
+    "flavor": "m1.large",
+    "intent": {
+        "source": "cloud",
+        "revision": 4,
+        "state": "refused",
+        "reason": "does not fit",
+        "largest": {},
+        "slo": None,
+        "in_force_source": "file",
+        "in_force_revision": 3,
+    },
+    "slo": {
+        "network_packets": {"floor": 20e3, "direction": "tx", "priority": 7},
+        "block_bytes": {"floor": 3e8, "ceiling": 5e8, "weight": 2.0, "unit": 4096.0},
+        "block_latency": {"target": 0.005},
+    },
+    "reserved_cpu_cores": 0.5,
+    "estimated": True,
+    "cpu": None,
+    "cpu_cost": {
+        "network_packets": {"vcpu_seconds_per_unit": 12e-6, "io_seconds_per_unit": 11e-6, "estimated": False},
+        "block_bytes": {"vcpu_seconds_per_unit": 0.25e-9, "io_seconds_per_unit": 0.3e-9, "estimated": True},
+        "cpu": {"vcpu_seconds_per_unit": 1.0, "io_seconds_per_unit": 0.06, "estimated": True},
+        "later_metric": {"vcpu_seconds_per_unit": 1.0},
+        "network_bytes": 3.0,
+    },
+    "objectives": [],
+}
+
+
+def test_an_instance_is_shown_in_human_units_without_python() -> None:
+    text = fmt.instance_text(INSTANCE)
+    assert not set("{}'") & set(text), text
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    for line in (
+        "project p1, flavor m1.large",
+        "SLO: cloud revision 4: refused (does not fit); in force: file revision 3",
+        "network_packets floor 20 kpps, priority 7, direction tx",
+        "block_bytes floor 300 MB/s, ceiling 500 MB/s, weight 2, unit 4 KiB",
+        "block_latency target 5 ms",
+        "network_packets 12 us 11 us packet measured",
+        "block_bytes 250 us 300 us MB estimated",
+        "cpu - 60 ms CPU second of the guest estimated",
+    ):
+        assert line in lines, text
+    listed = fmt.list_text([INSTANCE])
+    assert "cloud revision 4: refused" in listed and "floor 20 kpps" in listed and "{" not in listed
+
+
+def test_an_slo_that_waits_for_its_instance_is_shown() -> None:
+    waiting = {
+        "uuid": VM1,
+        "name": "",
+        "slo": None,
+        "reserved_cpu_cores": 0.0,
+        "intent": {"source": "file", "revision": 1, "state": "pending", "reason": "", "slo": {"cpu": {"floor": 0.2}}},
+        "objectives": [],
+    }
+    text, listed = fmt.instance_text(waiting), fmt.list_text([waiting])
+    assert "not running" in text and "SLO: file revision 1: pending\n" in text and "no SLO" not in text
+    assert "floor 20%" in text and "floor 20%" in listed and "PENDING" in listed
+    refused = {**waiting, "intent": {**waiting["intent"], "state": "refused"}}
+    assert "PENDING" not in fmt.list_text([refused])
+    assert "no SLO: best effort" in fmt.instance_text({**waiting, "intent": None})
+
+
+def test_status_lists_capabilities_and_restarted_threads(socket: str) -> None:
+    status = Client(Path(socket)).status()
+    event = {"wall_seconds": NOW, "uuid": VM1, "message": "refused:\x1b no room"}
+    intents = {"intent_states": {"enforced": 2, "refused": 1, "pending": 0}, "intent_events": [event] * 9}
+    assert "SLOs: 2 enforced, 1 refused\n" in fmt.status_text({**status, **intents})
+    assert fmt.status_text({**status, **intents}).count("refused:? no room") == 5
+    more = {"capabilities": {"cpu": "", "block_ceiling": "part 8", "a\x1b": ""}, "thread_restarts": {"saver": 2}}
+    text = fmt.status_text({**status, **more})
+    assert "can enforce: a?, cpu\n" in text and "cannot enforce block_ceiling: part 8\n" in text
+    assert "threads restarted after an error (see the log): saver 2" in text
+    assert "enforce:" not in fmt.status_text({**status, "capabilities": {}, "thread_restarts": {}})
+
+
+@pytest.mark.parametrize(
+    "words",
+    [[], *([w] for w in ("run", "release", "slo", "events", "status", "instances", "calibrate")), ["slo", "set"],
+     ["slo", "unset"], ["slo", "list"], ["slo", "show"]],
+)  # fmt: skip
+def test_every_command_has_help_with_an_example(capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
+    assert xgos.main([*words, "--help"]) == 0
+    text = capsys.readouterr().out
+    examples = [line for line in text.partition("example")[2].splitlines() if line.startswith("  xgos")]
+    assert examples and all(line.startswith(f"  {' '.join(['xgos', *words])}") for line in examples)
+    assert max(len(line) for line in text.splitlines()) <= 135

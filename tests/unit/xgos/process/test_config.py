@@ -51,6 +51,13 @@ def test_what_is_wrong_names_its_key_in_one_line(text: str, field: str) -> None:
     assert error.value.field == field and "\n" not in str(error.value)
 
 
+def test_an_unknown_key_is_answered_with_the_one_that_was_meant() -> None:
+    with pytest.raises(InvalidConfig, match=r"^tick_millisecond: unknown key; did you mean tick_milliseconds\?$"):
+        parse_config("tick_millisecond = 250")
+    with pytest.raises(InvalidConfig, match=r"^smell: unknown key; the keys are mode, tick_milliseconds, "):
+        parse_config("smell = 3")
+
+
 def test_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(config, "DEFAULT_PATH", tmp_path / "none.toml")
     assert load_config(None) == Config()

@@ -1,0 +1,48 @@
+"""The documentation: links lead somewhere, every page is in its index, release notes can be read."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+REPOSITORY = Path(__file__).parents[2]
+DOCS = REPOSITORY / "docs"
+PAGES = sorted([REPOSITORY / "README.md", *DOCS.rglob("*.md")])
+_LINK = re.compile(r"\]\(([^)#]+)[^)]*\)")
+
+
+def _links(page: Path) -> list[str]:
+    return [link for link in _LINK.findall(page.read_text(encoding="utf-8")) if "://" not in link]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
+def test_links_lead_somewhere(page: Path) -> None:
+    missing = [link for link in _links(page) if not (page.parent / link).exists()]
+    assert not missing
+
+
+@pytest.mark.parametrize("directory", [DOCS, DOCS / "decisions"], ids=["docs", "decisions"])
+def test_every_page_is_in_its_index(directory: Path) -> None:
+    listed = set(_links(directory / "README.md"))
+    missing = [page.name for page in directory.glob("*.md") if page.name != "README.md" and page.name not in listed]
+    assert not missing, f"add a line to {directory.relative_to(REPOSITORY)}/README.md for each"
+
+
+def test_the_readme_is_short_and_has_the_two_commands() -> None:
+    lines = (REPOSITORY / "README.md").read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= 90
+    assert any(line.startswith("    make demo ") for line in lines)
+    assert any(line.startswith("    make test ") for line in lines)
+
+
+@pytest.mark.parametrize(
+    "note", sorted((REPOSITORY / "releasenotes" / "notes").glob("*.yaml")), ids=lambda note: note.stem
+)
+def test_release_notes_have_known_sections(note: Path) -> None:
+    known = {"prelude", "features", "issues", "upgrade", "deprecations", "critical", "security", "fixes", "other"}
+    sections = yaml.safe_load(note.read_text(encoding="utf-8"))
+    assert set(sections) <= known
+    assert re.search(r"-[0-9a-f]{16}$", note.stem)
+    for name, items in sections.items():
+        assert isinstance(items, str) if name == "prelude" else all(isinstance(item, str) for item in items)
