@@ -97,7 +97,10 @@ class GroupReading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceReading:
-    """One instance at one moment. A list that could not be read is None, never empty."""
+    """One instance at one moment. A list that could not be read is None, never empty.
+
+    ``pid`` is 0 while its process is not known for sure: then nothing of it is read.
+    """
 
     uuid: str
     name: str
@@ -121,11 +124,11 @@ class InstanceReading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostReading:
-    """The host. ``*_seconds`` are sums over all cores since boot.
+    """The host, which may be a part of a machine. ``*_seconds`` are sums over its CPUs since boot, and never fall.
 
     ``parents`` are the groups above the instances, from the top down, without the hierarchy's root. ``cgroup_mount`` is where
     the CPU hierarchy is mounted: the paths of groups are below it. ``cpuset_mount`` is the same for the cpuset hierarchy (empty:
-    there is none), and ``cpus`` are the numbers of the CPUs that are on line.
+    there is none). ``cpus`` are the numbers of the CPUs that this host may use and that are on line; ``cores`` tells how many.
     """
 
     cores: int

@@ -28,19 +28,25 @@ _EVENTS = (
     "MIGRATION_ITERATION",
     "JOB_COMPLETED",
 )
+_LONGEST_PAUSE_POLLS = 16
 _MIGRATION_ENDS = ("LIFECYCLE", "JOB_COMPLETED")
 _MIGRATION_POLLS = 3
 
 
 @dataclass(slots=True)
 class _Known:
-    """``seen_events``: how many events there had been when the XML was read."""
+    """``seen_events``: how many events there had been when the XML was read.
+
+    ``misses``: how often its process was looked for in vain; ``pause_polls``: for how many lists it is not looked for.
+    """
 
     domain_id: int
     xml: domain_xml.DomainXml
     process: processes.QemuProcess | None = None
     age_polls: int = 0
     seen_events: int = 0
+    misses: int = 0
+    pause_polls: int = 0
 
 
 @dataclass(slots=True)
@@ -119,7 +125,8 @@ class LibvirtHypervisor:
         self._start_loop(libvirt)
         connection = libvirt.open(self._uri)
         try:
-            connection.setKeepAlive(_KEEPALIVE_SECONDS, _KEEPALIVE_COUNT)
+            with contextlib.suppress(libvirt.libvirtError):  # a driver without a daemon has none
+                connection.setKeepAlive(_KEEPALIVE_SECONDS, _KEEPALIVE_COUNT)
             for name in _EVENTS if self._listens else ():
                 event = getattr(libvirt, f"VIR_DOMAIN_EVENT_ID_{name}", None)
                 if event is not None:
@@ -221,14 +228,20 @@ class LibvirtHypervisor:
         self._find_processes(handles)
 
     def _find_processes(self, handles: dict[str, Any]) -> None:
-        """For domains without a process, or whose process number is another process's by now."""
+        """For domains without a process, or whose process number is another process's by now.
+
+        All processes of the host are looked through for one without a pid file: after misses that is done ever more rarely.
+        """
         wanted = []
         for uuid, known in self._known.items():
             if known.process is not None:
                 with contextlib.suppress(Unavailable):
                     if processes.start_ticks(self._files, known.process.pid) == known.process.start_ticks:
                         continue
-                known.process = None
+                known.process, known.pause_polls = None, 0
+            if known.pause_polls > 0:
+                known.pause_polls -= 1
+                continue
             wanted.append(
                 processes.Wanted(
                     uuid=uuid,
@@ -238,9 +251,12 @@ class LibvirtHypervisor:
                     uid=known.xml.uid,
                 )
             )
-        if wanted:
-            for uuid, process in processes.find_processes(self._files, tuple(wanted)).items():
-                self._known[uuid].process = process
+        found = processes.find_processes(self._files, tuple(wanted)) if wanted else {}
+        for each in wanted:
+            known = self._known[each.uuid]
+            known.process = found.get(each.uuid)
+            known.misses = 0 if known.process else known.misses + 1
+            known.pause_polls = min(1 << known.misses, _LONGEST_PAUSE_POLLS) - 2 if known.misses else 0
 
     def block_statistics(self, uuids: tuple[str, ...]) -> dict[str, tuple[DiskReading, ...]]:
         """See `Hypervisor`."""

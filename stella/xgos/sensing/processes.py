@@ -84,18 +84,21 @@ def _candidates(files: HostFiles, wanted: dict[str, Wanted], users: frozenset[in
         try:
             uuid = process.qemu_uuid(files.read_bytes(f"/proc/{name}/cmdline"))
             domain = wanted.get(uuid) if uuid else None
-            if domain is None or not _in_its_group(files, int(name), domain):
-                continue
         except Unavailable:
             continue
-        verified = _verified(files, int(name), domain, users)
+        verified = _verified(files, int(name), domain, users, in_group=True) if domain else None
         if verified is not None:
-            found.setdefault(domain.uuid, []).append(verified)
+            found.setdefault(uuid or "", []).append(verified)
     return found
 
 
-def _verified(files: HostFiles, pid: int, domain: Wanted, users: frozenset[int]) -> QemuProcess | None:
-    """The process, if it is this domain's QEMU in all that can be asked of it, and the same one from first to last."""
+def _verified(
+    files: HostFiles, pid: int, domain: Wanted, users: frozenset[int], *, in_group: bool = False
+) -> QemuProcess | None:
+    """The process, if it is this domain's QEMU in all that can be asked of it, and the same one from first to last.
+
+    ``in_group``: it must also be in the group that libvirt made for the domain.
+    """
     try:
         began = start_ticks(files, pid)
         allowed = users if domain.uid is None else frozenset((0, domain.uid))
@@ -103,6 +106,7 @@ def _verified(files: HostFiles, pid: int, domain: Wanted, users: frozenset[int])
             process.qemu_uuid(files.read_bytes(f"/proc/{pid}/cmdline")) == domain.uuid
             and set(process.parse_uids(files.read(f"/proc/{pid}/status"))) <= allowed
             and _runs_qemu(files, pid, domain)
+            and (not in_group or _in_its_group(files, pid, domain))
             and start_ticks(files, pid) == began
         )
     except (Unavailable, InvalidText):

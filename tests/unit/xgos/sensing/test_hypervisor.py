@@ -1,5 +1,6 @@
 """libvirt, by a module that stands in for it: no daemon is asked."""
 
+import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -169,6 +170,23 @@ def test_a_recycled_process_number_is_looked_up_again(libvirt: FakeLibvirt, host
     assert (only(hypervisor).pid, only(hypervisor).start_ticks) == (13, 950)
 
 
+def test_processes_are_looked_through_ever_more_rarely(
+    libvirt: FakeLibvirt, host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    domain = libvirt.running["a"] = FakeDomain("a", 1)
+    looks: list[str] = []
+    names = HostFiles.names
+    monkeypatch.setattr(HostFiles, "names", lambda self, path: (looks.append(path), names(self, path))[1])
+    hypervisor = LibvirtHypervisor("x", host.files)
+    for _ in range(15):
+        hypervisor.domains()
+    assert looks == ["/proc"] * 4
+    start(libvirt, host, "a", 1, 11)
+    libvirt.running["a"] = domain
+    libvirt.emit("LIFECYCLE", domain)
+    assert only(hypervisor).pid == 11, "an event is a reason to look at once"
+
+
 def test_an_instance_that_was_started_again(libvirt: FakeLibvirt, host: Host) -> None:
     start(libvirt, host, "a", 1, 11)
     hypervisor = LibvirtHypervisor("x", host.files)
@@ -267,3 +285,22 @@ def test_memory_stays_flat_over_ten_thousand_starts(libvirt: FakeLibvirt, tmp_pa
     kept = SimpleNamespace(events=hypervisor._events, known=hypervisor._known, handles=worker._handles)
     assert (kept.events.counts, kept.events.migrating, kept.known) == ({}, {}, {})
     assert len(kept.handles) <= _MOST_HANDLES and not worker._events.counts
+
+
+def test_with_libvirts_own_test_driver(host: Host) -> None:
+    """The names, arguments and callbacks of the real library: its driver within this process needs no daemon."""
+    library = pytest.importorskip("libvirt")
+    hypervisor = LibvirtHypervisor("test:///default", host.files)
+    found = only(hypervisor)
+    assert (found.name, found.pid, found.state, found.vcpus) == ("test", 0, RunState.RUNNING, 2)
+    assert hypervisor.changed() and not hypervisor.changed()
+    domain = library.open("test:///default").lookupByName("test")  # all connections to it share its domains
+    domain.suspend()
+    while not hypervisor.changed():
+        os.sched_yield()
+    assert only(hypervisor).state is RunState.PAUSED and only(hypervisor).events > 0
+    assert hypervisor.block_statistics((found.uuid, "00000000-0000-4000-8000-000000000000")) == {}
+    domain.destroy()
+    ended = hypervisor.domains()
+    assert (ended.running, ended.shut_off) == ((), (found.uuid,))
+    hypervisor.close()
