@@ -1,30 +1,43 @@
-"""The audit log: one JSON line for each write, with its reason and what became of it. Bounded: two files of at most half each."""
+"""The audit log: one JSON line for each write, with its reason and what became of it. Bounded: two files of at most half each.
+
+Written by a thread (`stella.xgos.line_log`): a slow or full disk costs lines, never a tick.
+"""
 
 import contextlib
 import json
 import os
 from collections.abc import Iterable
+from pathlib import Path
 
 from stella.model.allocation import Outcome
+from stella.xgos.line_log import LineWriter
 
 LARGEST_BYTES = 8 << 20
 
 
 class Audit:
-    """The log at ``path``. A full disk costs lines, never a tick: ``lost_lines`` counts them."""
+    """The log at ``path``. What could not be written is counted by the writer (``lost_lines``)."""
 
-    def __init__(self, path: str, *, largest_bytes: int = LARGEST_BYTES) -> None:
-        self._path = path
+    def __init__(self, path: str, writer: LineWriter | None = None, *, largest_bytes: int = LARGEST_BYTES) -> None:
+        self._path = Path(path)
+        self._writer = writer
         self._largest_bytes = largest_bytes
-        self._descriptor = -1
-        self.lost_lines = 0
+        self._bytes = 0
+        with contextlib.suppress(OSError):
+            self._bytes = os.stat(path).st_size  # noqa: PTH116
+
+    @property
+    def lost_lines(self) -> int:
+        """How many batches of lines were lost."""
+        return self._writer.dropped_lines if self._writer else 0
 
     def outcomes(self, wall_seconds: float, outcomes: Iterable[Outcome]) -> None:
         """Log what became of writes; ``wall_seconds`` is Unix time."""
         self.lines(
             {
                 "wall_seconds": round(wall_seconds, 3),
-                "path": each.write.path,
+                "target": str(each.write.target),
+                "instance": each.write.target.instance,
                 "value": each.write.value,
                 "previous": each.write.previous,
                 "reason": each.write.reason,
@@ -40,28 +53,21 @@ class Audit:
         self.lines([{"wall_seconds": round(wall_seconds, 3), "event": event, **details}])
 
     def lines(self, records: Iterable[dict[str, object]]) -> None:
-        """Append records, one write for all: lines of several processes do not mix."""
-        texts = [json.dumps(record, ensure_ascii=False) for record in records]
-        if not texts:
+        """Append records; all of one call are one entry of the writer's queue."""
+        text = "\n".join(json.dumps(record, ensure_ascii=False) for record in records)
+        if not text:
             return
-        try:
-            self._open()
-            os.write(self._descriptor, ("\n".join(texts) + "\n").encode())
-        except OSError:
-            self.lost_lines += len(texts)
-            self.close()
+        if self._writer is None:
+            self._writer = LineWriter()
+        size = len(text.encode(errors="replace")) + 1
+        if self._bytes and self._bytes + size > self._largest_bytes // 2:
+            self._writer.rotate(self._path, self._path.with_name(f"{self._path.name}.1"))
+            self._bytes = 0
+        self._bytes += size
+        self._writer.append(self._path, text)
 
     def close(self) -> None:
-        """Close the file; the next line opens it again."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
-
-    def _open(self) -> None:
-        if self._descriptor >= 0 and os.fstat(self._descriptor).st_size >= self._largest_bytes // 2:
-            self.close()
-            with contextlib.suppress(FileNotFoundError):
-                os.replace(self._path, f"{self._path}.1")  # noqa: PTH105
-        if self._descriptor < 0:
-            os.makedirs(os.path.dirname(self._path), mode=0o755, exist_ok=True)  # noqa: PTH103, PTH120
-            self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
+        """Write what is left and end the thread; the next line starts another."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None

@@ -130,7 +130,7 @@ class Threads:
     def _policy(self, thread: _Thread) -> str | None:
         """That of the fair scheduler which it has now; None for any other."""
         try:
-            return scheduling.plain(self._files.read(f"{thread.directory}/{scheduling.KNOB}"))
+            return scheduling.plain(self._files.read_policy(thread.directory))
         except Unavailable:
             return None
 

@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from stella.model.target import cgroup_target
 from stella.xgos.actuation import guard
-from stella.xgos.actuation.journal import Entry, current_boot, show_journal
+from stella.xgos.actuation.guard_process import Guard
+from stella.xgos.actuation.journal import Journal
+from stella.xgos.actuation.journal_text import Entry, current_boot, show_journal
 from stella.xgos.host_files import HostFiles
 
 QUOTA, SHARES = "/cgroup/a/cpu.cfs_quota_us", "/cgroup/a/cpu.shares"
@@ -19,13 +22,15 @@ def host(tmp_path: Path) -> tuple[HostFiles, Path]:
     (tmp_path / QUOTA[1:]).write_text("5000\n")
     (tmp_path / SHARES[1:]).write_text("9\n")
     files = HostFiles(str(tmp_path))
-    inode = files.identity(QUOTA)
+    inode = str(files.identity(QUOTA))
     journal = tmp_path / "journal"
     journal.write_text(
         show_journal(
             [
-                Entry(path=QUOTA, identity=inode, original="-1", temporary=True),
-                Entry(path=SHARES, identity=inode, original="1024"),
+                Entry(
+                    target=cgroup_target("/cgroup/a", "cpu.cfs_quota_us"), identity=inode, original="-1", temporary=True
+                ),
+                Entry(target=cgroup_target("/cgroup/a", "cpu.shares"), identity=inode, original="1024"),
             ],
             current_boot(),
         )
@@ -59,16 +64,17 @@ def test_silence_lifts_once_and_waits_on(host: tuple[HostFiles, Path], capfd: py
 
 
 def test_no_journal_is_nothing_to_do(tmp_path: Path) -> None:
-    assert guard.lift(str(tmp_path), str(tmp_path / "none")) == ()
+    assert guard.entries_of(guard.Memory(), str(tmp_path / "none")) == ()
 
 
 def test_heartbeat_without_a_guard() -> None:
-    assert not guard.Guard("/", "/nowhere").beat()
+    assert not Guard("/", "/nowhere").beat()
 
 
 def test_the_process_itself(host: tuple[HostFiles, Path]) -> None:
     files, journal = host
-    process = guard.Guard(files.root, str(journal))
+    process = Guard(files.root, str(journal), Journal.load(str(journal)).lines)
+    journal.write_text("garbled: the guard does not need it")
     process.start()
     try:
         assert process.pid and os.getsid(process.pid) == process.pid
@@ -77,3 +83,5 @@ def test_the_process_itself(host: tuple[HostFiles, Path]) -> None:
         process.close()
     assert files.read(QUOTA) == "-1\n"
     assert not process.beat()
+    mended = {e.target.knob: (e.original, e.lifted) for e in Journal.load(str(journal)).entries}
+    assert mended == {"cpu.cfs_quota_us": ("-1", True), "cpu.shares": ("1024", False)}

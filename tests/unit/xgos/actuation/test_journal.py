@@ -7,13 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stella.model.allocation import Write, WriteResult
+from stella.model.target import Target, TargetKind, cgroup_target
+from stella.xgos.actuation.actuators import actuators
 from stella.xgos.actuation.apply import Apply
 from stella.xgos.actuation.audit import Audit
-from stella.xgos.actuation.journal import Entry, InvalidJournal, Journal, parse_journal, release, restore, show_journal
+from stella.xgos.actuation.journal import Journal, release, restore
+from stella.xgos.actuation.journal_text import Entry, InvalidJournal, parse_journal, show_journal
 from stella.xgos.host_files import Gone, HostFiles, InstanceGone, Unavailable, Unsupported
 
 GROUP = "/sys/fs/cgroup/cpu/machine/a"
 SHARES, QUOTA = f"{GROUP}/cpu.shares", f"{GROUP}/vcpu0/cpu.cfs_quota_us"
+SHARES_KNOB, QUOTA_KNOB = cgroup_target(GROUP, "cpu.shares"), cgroup_target(f"{GROUP}/vcpu0", "cpu.cfs_quota_us")
 
 
 @pytest.fixture
@@ -31,13 +35,15 @@ def make(files: HostFiles, tmp_path: Path, *, dry_run: bool = False) -> Apply:
     return Apply(files, journal, audit, dry_run=dry_run)
 
 
-WEIGHT = Write(path=SHARES, value="20480", previous="1024", reason="test")
-CEILING = Write(path=QUOTA, value="25000", previous="-1", reason="test", temporary=True)
+WEIGHT = Write(target=SHARES_KNOB, value="20480", previous="1024", reason="test")
+CEILING = Write(target=QUOTA_KNOB, value="25000", previous="-1", reason="test", temporary=True)
 
 entries = st.builds(
     Entry,
-    path=st.text(min_size=1, max_size=30).filter(lambda t: t.splitlines() == [t] or "\n" in t),
-    identity=st.integers(0, 2**64),
+    target=st.builds(
+        Target, kind=st.sampled_from(TargetKind), place=st.text(max_size=30), knob=st.text(), instance=st.text()
+    ),
+    identity=st.text(max_size=20),
     original=st.text(max_size=20) | st.none(),
     temporary=st.booleans(),
 )
@@ -50,7 +56,12 @@ def test_journal_round_trip(given_entries: list[Entry]) -> None:
 
 @given(st.data())
 def test_a_cut_or_changed_journal_is_not_believed(data: st.DataObject) -> None:
-    text = show_journal([Entry(path=SHARES, identity=1, original="1024"), Entry(path=QUOTA, identity=2, original="-1")])
+    text = show_journal(
+        [
+            Entry(target=SHARES_KNOB, identity="1", original="1024"),
+            Entry(target=QUOTA_KNOB, identity="2", original="-1"),
+        ]
+    )
     cut = data.draw(st.integers(0, len(text) - 1))
     with pytest.raises(InvalidJournal):
         parse_journal(text[:cut])
@@ -65,10 +76,12 @@ def test_release_restores_every_knob_and_is_idempotent(files: HostFiles, tmp_pat
     assert results == [WriteResult.WRITTEN] * 2
     assert (files.read(SHARES), files.read(QUOTA)) == ("20480\n", "25000\n")
     again = make(files, tmp_path)  # a new agent after a crash
-    assert again.journal.originals == {SHARES: "1024", QUOTA: "-1"}
+    assert again.journal.originals == {SHARES_KNOB: "1024", QUOTA_KNOB: "-1"}
     assert all(not each.error for each in again.release(2.0))
     assert (files.read(SHARES), files.read(QUOTA)) == ("1024\n", "-1\n")
     assert again.release(3.0) == () and not Path(again.journal.path).exists()
+    apply.audit.close()
+    again.audit.close()
     lines = (tmp_path / "state" / "audit.jsonl").read_text().splitlines()
     assert len(lines) == 4 and '"reason": "test"' in lines[0]
 
@@ -76,8 +89,8 @@ def test_release_restores_every_knob_and_is_idempotent(files: HostFiles, tmp_pat
 def test_the_first_original_stays(files: HostFiles, tmp_path: Path) -> None:
     apply = make(files, tmp_path)
     apply.apply((WEIGHT,), 1.0)
-    apply.apply((Write(path=SHARES, value="99", previous="20480", reason="later"),), 2.0)
-    assert apply.journal.originals == {SHARES: "1024"}
+    apply.apply((Write(target=SHARES_KNOB, value="99", previous="20480", reason="later"),), 2.0)
+    assert apply.journal.originals == {SHARES_KNOB: "1024"}
 
 
 def test_a_group_made_anew_is_not_restored(files: HostFiles, tmp_path: Path) -> None:
@@ -93,7 +106,7 @@ def test_a_group_made_anew_is_not_restored(files: HostFiles, tmp_path: Path) -> 
 
 def test_a_journal_of_an_earlier_boot_is_empty(tmp_path: Path) -> None:
     path = tmp_path / "journal"
-    path.write_text(show_journal([Entry(path=SHARES, identity=1, original="7")], "another boot"))
+    path.write_text(show_journal([Entry(target=SHARES_KNOB, identity="1", original="7")], "another boot"))
     journal = Journal.load(str(path))
     assert journal.entries == () and not journal.set_aside
 
@@ -101,8 +114,8 @@ def test_a_journal_of_an_earlier_boot_is_empty(tmp_path: Path) -> None:
 def test_the_guard_lifts_only_restraints(files: HostFiles, tmp_path: Path) -> None:
     apply = make(files, tmp_path)
     apply.apply((WEIGHT, CEILING), 1.0)
-    (lifted,) = restore(files, apply.journal.entries, temporary_only=True)
-    assert lifted.path == QUOTA and files.read(QUOTA) == "-1\n" and files.read(SHARES) == "20480\n"
+    (lifted,) = restore(actuators(files), apply.journal.entries, temporary_only=True)
+    assert lifted.target == QUOTA_KNOB and files.read(QUOTA) == "-1\n" and files.read(SHARES) == "20480\n"
 
 
 def test_garbage_is_set_aside(tmp_path: Path) -> None:
@@ -118,7 +131,7 @@ def test_no_restraint_without_a_durable_journal(files: HostFiles, tmp_path: Path
     apply = make(files, tmp_path)
     results = {each.write: each.result for each in apply.apply((WEIGHT, CEILING), 1.0)}
     assert results == {WEIGHT: WriteResult.WRITTEN, CEILING: WriteResult.FAILED}
-    assert apply.journal.alarm and apply.audit.lost_lines == 2 and files.read(QUOTA) == "-1\n"
+    assert apply.journal.alarm and files.read(QUOTA) == "-1\n"
     (tmp_path / "state").unlink()
     assert apply.apply((CEILING,), 2.0)[0].result is WriteResult.WRITTEN and not apply.journal.alarm
 
@@ -131,20 +144,22 @@ def test_dry_run_touches_nothing(files: HostFiles, tmp_path: Path) -> None:
 
 def test_gone_and_unsupported(files: HostFiles, tmp_path: Path) -> None:
     apply = make(files, tmp_path)
-    gone = Write(path="/sys/fs/cgroup/cpu/machine/b/cpu.shares", value="2", previous="1", reason="r")
-    missing = Write(path=f"{GROUP}/cpu.weight", value="2", previous="1", reason="r")
-    foreign = Write(path="/proc/1/oom_score_adj", value="2", previous="1", reason="r")
+    gone = Write(
+        target=cgroup_target("/sys/fs/cgroup/cpu/machine/b", "cpu.shares"), value="2", previous="1", reason="r"
+    )
+    missing = Write(target=cgroup_target(GROUP, "cpu.weight"), value="2", previous="1", reason="r")
+    foreign = Write(target=cgroup_target("/proc/1", "oom_score_adj"), value="2", previous="1", reason="r")
     results = [each.result for each in apply.apply((gone, missing, foreign), 1.0)]
-    assert results == [WriteResult.GONE, WriteResult.UNSUPPORTED, WriteResult.UNSUPPORTED]
+    assert results == [WriteResult.GONE, WriteResult.UNSUPPORTED, WriteResult.GONE]
     assert apply.apply((missing,), 2.0) == ()  # tried once
 
 
 def test_groups_that_stella_made_are_removed(files: HostFiles, tmp_path: Path) -> None:
     journal = Journal.load(str(tmp_path / "journal"))
     own = "/sys/fs/cgroup/cpu/stella-xgos"
-    journal.record_group(own)
+    journal.record_made(cgroup_target(own, ""))
     assert files.make_group(own) and not files.make_group(own)
-    assert all(not each.error for each in release(files, journal)) and not files.exists(own)
+    assert all(not each.error for each in release(actuators(files), journal)) and not files.exists(own)
 
 
 def test_files_below_the_root_only(files: HostFiles) -> None:
@@ -164,6 +179,7 @@ def test_audit_is_bounded(tmp_path: Path) -> None:
     audit = Audit(str(tmp_path / "audit.jsonl"), largest_bytes=2000)
     for n in range(200):
         audit.event(n, "test")
+    audit.close()
     sizes = [path.stat().st_size for path in tmp_path.iterdir()]
     assert len(sizes) == 2 and sum(sizes) <= 2200
 
@@ -172,8 +188,8 @@ def test_a_successor_lifts_restraints_and_keeps_the_originals(files: HostFiles, 
     make(files, tmp_path).apply((WEIGHT, CEILING), 1.0)  # and then it was killed
     apply = make(files, tmp_path)
     (lifted,) = apply.lift(2.0)
-    assert (lifted.path, files.read(QUOTA), files.read(SHARES)) == (QUOTA, "-1\n", "20480\n")
-    assert apply.journal.originals == {SHARES: "1024", QUOTA: "-1"}
-    apply.apply((Write(path=SHARES, value="5", previous="20480", reason="anew"),), 3.0)
-    assert make(files, tmp_path).journal.originals[SHARES] == "1024"
+    assert (lifted.target, files.read(QUOTA), files.read(SHARES)) == (QUOTA_KNOB, "-1\n", "20480\n")
+    assert apply.journal.originals == {SHARES_KNOB: "1024", QUOTA_KNOB: "-1"}
+    apply.apply((Write(target=SHARES_KNOB, value="5", previous="20480", reason="anew"),), 3.0)
+    assert make(files, tmp_path).journal.originals[SHARES_KNOB] == "1024"
     assert make(files, tmp_path, dry_run=True).lift(4.0) == ()

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from stella.model.snapshot import DiskReading, Role, RunState, Snapshot
+from stella.xgos.actuation.actuators import actuators
 from stella.xgos.actuation.journal import Journal, release
 from stella.xgos.host_files import Broken, HostFiles, Unavailable
 from stella.xgos.process.own_group import AlreadyRunning, HostLock, reserve
@@ -293,7 +294,7 @@ def test_reservation_and_lock(copied: Callable[[str], Path]) -> None:
     v2 = HostFiles(str(HOSTS / "v2-systemd"))
     assert "service manager" in reserve(v2, find_hierarchy(v2), journal, pid=1)
     assert journal.entries == ()
-    assert release(files, journal) == ()
+    assert release(actuators(files), journal) == ()
 
 
 def test_a_wait_is_counted_while_it_lasts_and_once_only(copied: Callable[[str], Path], clock: Clock) -> None:
