@@ -1,5 +1,9 @@
 """What is kept of the host, and that it comes back."""
 
+import errno
+import os
+import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,12 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stella.model.allocation import Write, WriteResult
-from stella.model.target import Target, TargetKind, cgroup_target
+from stella.model.target import Target, TargetKind, cgroup_target, thread_policy_target
 from stella.xgos.actuation.actuators import actuators
 from stella.xgos.actuation.apply import Apply
 from stella.xgos.actuation.audit import Audit
 from stella.xgos.actuation.journal import Journal, release, restore
-from stella.xgos.actuation.journal_text import Entry, InvalidJournal, parse_journal, show_journal
+from stella.xgos.actuation.journal_text import Entry, InvalidJournal, current_boot, parse_journal, show_journal
+from stella.xgos.actuation.private_files import filesystem_of
 from stella.xgos.host_files import Gone, HostFiles, InstanceGone, Unavailable, Unsupported
 
 GROUP = "/sys/fs/cgroup/cpu/machine/a"
@@ -193,3 +198,120 @@ def test_a_successor_lifts_restraints_and_keeps_the_originals(files: HostFiles, 
     apply.apply((Write(target=SHARES_KNOB, value="5", previous="20480", reason="anew"),), 3.0)
     assert make(files, tmp_path).journal.originals[SHARES_KNOB] == "1024"
     assert make(files, tmp_path, dry_run=True).lift(4.0) == ()
+
+
+OWN_GROUP = "/sys/fs/cgroup/cpu/stella-xgos"
+
+
+def test_a_journal_of_version_1_is_read(files: HostFiles, tmp_path: Path) -> None:
+    lines = (
+        f"knob\tt\t7\t{QUOTA}\t-1",
+        f"knob\t-\t7\t{SHARES}\t1024",
+        "knob\t-\t55\t/proc/7/task/8/policy\tother",
+        f"group\t-\t0\t{OWN_GROUP}\t",
+    )
+    body = "".join(f"{line}\n" for line in (current_boot(), *lines))
+    entries_read = parse_journal(f"stella-journal 1 {zlib.crc32(body.encode()):08x} {body}", current_boot())
+    assert entries_read == (
+        Entry(target=QUOTA_KNOB, identity="7", original="-1", temporary=True),
+        Entry(target=SHARES_KNOB, identity="7", original="1024"),
+        Entry(target=thread_policy_target(7, 8), identity="55", original="other", temporary=True),
+        Entry(target=cgroup_target(OWN_GROUP, ""), identity="0", original=None),
+    )
+
+
+@pytest.mark.parametrize("harm", ["missing", "cut", "garbled", "linked", "another user's", "a fifo"])
+def test_the_copy_is_used_when_the_journal_cannot_be(files: HostFiles, tmp_path: Path, harm: str) -> None:
+    path, copy = tmp_path / "run" / "journal", tmp_path / "state" / "journal.copy"
+    journal = Journal.load(str(path), str(copy))
+    journal.record(actuators(files), [WEIGHT, CEILING])
+    journal.forget(())  # flushes the copy
+    text = path.read_text()
+    path.unlink()
+    if harm == "cut":
+        path.write_text(text[:-9])
+    elif harm == "garbled":
+        path.write_text(text.replace("1024", "4096"))
+    elif harm == "linked":
+        (tmp_path / "planted").write_text(show_journal([], current_boot()))
+        path.symlink_to(tmp_path / "planted")
+    elif harm == "another user's":
+        path.write_text(show_journal([], current_boot()))
+        path.chmod(0o666)
+    elif harm == "a fifo":
+        os.mkfifo(path)
+    again = Journal.load(str(path), str(copy))
+    assert again.originals == {SHARES_KNOB: "1024", QUOTA_KNOB: "-1"}
+    assert again.recovered and bool(again.set_aside) == (harm != "missing")
+    release(actuators(files), again)
+    assert not copy.exists() and Journal.load(str(path), str(copy)).entries == ()
+
+
+def test_a_directory_that_others_may_write_holds_no_journal(files: HostFiles, tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state").chmod(0o777)
+    apply = make(files, tmp_path)
+    results = [each.result for each in apply.apply((WEIGHT, CEILING), 1.0)]
+    assert results == [WriteResult.WRITTEN, WriteResult.FAILED] and "chmod go-w" in apply.journal.alarm
+    (tmp_path / "state").rename(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere").chmod(0o755)
+    (tmp_path / "state").symlink_to(tmp_path / "elsewhere")
+    apply.apply((CEILING,), 2.0)
+    assert "not a directory" in apply.journal.alarm
+
+
+def test_what_is_planted_under_the_temporary_name_is_not_followed(files: HostFiles, tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    journal = Journal.load(str(tmp_path / "run" / "journal"))
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "journal.tmp").symlink_to(victim)
+    journal.record(actuators(files), [WEIGHT])
+    assert victim.read_text() == "precious" and journal.alarm == ""
+    assert Path(journal.path).stat().st_mode & 0o777 == 0o640 and not Path(journal.path).is_symlink()
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EIO])
+def test_a_full_or_failing_disk_does_not_keep_restraints(
+    files: HostFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    apply = make(files, tmp_path)
+    apply.apply((CEILING,), 1.0)
+
+    def fail(_: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("stella.xgos.actuation.private_files.os.fsync", fail)
+    again = replace(CEILING, value="5000", previous="25000")
+    other = replace(WEIGHT, temporary=True)
+    assert [o.result for o in apply.apply((other, again), 2.0)] == [WriteResult.FAILED] * 2
+    lifted = replace(CEILING, value="-1", previous="25000", lifts=True)
+    assert apply.apply((lifted,), 3.0)[0].result is WriteResult.WRITTEN and files.read(QUOTA) == "-1\n"
+    assert [p.name for p in (tmp_path / "state").iterdir() if p.name.endswith(".tmp")] == []
+
+
+@pytest.mark.parametrize(
+    ("number", "result"),
+    [(errno.EPERM, WriteResult.FAILED), (errno.EIO, WriteResult.FAILED), (errno.ENODEV, WriteResult.GONE)],
+)
+def test_a_kernel_that_refuses(
+    files: HostFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, result: WriteResult
+) -> None:
+    apply, write = make(files, tmp_path), os.write
+
+    def fail(descriptor: int, data: bytes) -> int:
+        if data == b"20480\n":
+            raise OSError(number, os.strerror(number))
+        return write(descriptor, data)
+
+    monkeypatch.setattr("stella.xgos.host_files.os.write", fail)
+    outcomes = apply.apply((WEIGHT, CEILING), 1.0)
+    assert [o.result for o in outcomes] == [result, WriteResult.WRITTEN], "the others are made all the same"
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"), [("/run/xgos", "tmpfs"), ("/run", "tmpfs"), ("/running", "ext4"), ("/", "ext4")]
+)
+def test_which_file_system(path: str, kind: str) -> None:
+    mounts = "1 0 8:1 / / rw - ext4 /dev/a rw\n2 1 0:2 / /run rw,nosuid shared:5 - tmpfs tmpfs rw\n"
+    assert filesystem_of(path, mounts) == kind
