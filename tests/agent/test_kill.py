@@ -180,7 +180,7 @@ def test_observing_needs_no_guard(tmp_path: Path, configured: Callable[..., Path
         time.sleep(0.3)
         agent.process.terminate()
         assert agent.process.wait(timeout=10) == 0
-        assert "guard" not in log.read_text() and texts(agent.root) == agent.before
+        assert "the guard" not in log.read_text() and texts(agent.root) == agent.before
     finally:
         agent.process.kill()
         agent.process.wait()

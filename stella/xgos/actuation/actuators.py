@@ -2,7 +2,7 @@
 
 An actuator knows how a target is identified, read, set, and removed if Stella made it. What to set is decided in
 `stella.xgos.actuation.plan`; in which order, and whether at all, in `stella.xgos.actuation.apply`. A blocking actuator (one that
-waits for another process, such as QEMU) is never called in the tick: `stella.xgos.actuation.worker` calls it, with a deadline.
+waits for another process, such as QEMU) is refused in the tick: it needs a worker with a deadline, for its reading too.
 """
 
 import contextlib

@@ -41,7 +41,7 @@ class Apply:
             return tuple(Outcome(write=write, result=WriteResult.DRY_RUN) for write in writes)
         todo = [write for write in writes if write.target not in self._refused]
         replaced = self._replaced(todo, instances or {})
-        alive = [write for write in todo if write.target.instance not in replaced]
+        alive = [w for w in todo if w.target.instance not in replaced and not self.actuators[w.target.kind].blocking]
         others = self.journal.record(self.actuators, alive) if alive else frozenset()
         hindered = f"not journalled: {self.journal.alarm}" if self.journal.alarm else unguarded()
         outcomes = tuple(self._one(write, replaced, others, hindered) for write in todo)
@@ -74,6 +74,8 @@ class Apply:
         target = write.target
         if target.instance in replaced:
             return Outcome(write=write, result=WriteResult.GONE, error=replaced[target.instance])
+        if self.actuators[target.kind].blocking:
+            return Outcome(write=write, result=WriteResult.UNSUPPORTED, error=f"{target}: its actuator blocks the tick")
         if target in others:
             return Outcome(write=write, result=WriteResult.GONE, error=f"{target}: another object has this name now")
         if write.temporary and not write.lifts and hindered:

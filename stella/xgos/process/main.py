@@ -19,6 +19,7 @@ from stella.xgos.accounting.history import History
 from stella.xgos.accounting.violations import ViolationLog
 from stella.xgos.actuation.apply import Apply
 from stella.xgos.actuation.audit import Audit
+from stella.xgos.actuation.guard import SILENCE_SECONDS
 from stella.xgos.actuation.guard_process import Guard
 from stella.xgos.actuation.host import HostActuation
 from stella.xgos.actuation.journal import Journal, JournalLock, Restored
@@ -233,6 +234,8 @@ def _serve(config: Config, options: Options) -> int:
         stack.enter_context(_serving(loop, config))
         saver = threading.Thread(target=_save_until, args=(stop, loop, config), name="saver", daemon=True)
         saver.start()
+        if guard is not None and config.tick_milliseconds >= SILENCE_SECONDS * 1000:
+            _LOG.warning("tick_milliseconds %d: the guard lifts restraints between ticks", config.tick_milliseconds)
         _LOG.info("mode %s, %d ms a tick, %s", config.mode, config.tick_milliseconds, config.libvirt_uri)
         loop.run(stop)
         saver.join(timeout=_SAVE_SECONDS)

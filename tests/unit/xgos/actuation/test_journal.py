@@ -253,6 +253,7 @@ def test_a_directory_that_others_may_write_holds_no_journal(files: HostFiles, tm
     apply = make(files, tmp_path)
     results = [each.result for each in apply.apply((WEIGHT, CEILING), 1.0)]
     assert results == [WriteResult.WRITTEN, WriteResult.FAILED] and "chmod go-w" in apply.journal.alarm
+    apply.audit.close()
     (tmp_path / "state").rename(tmp_path / "elsewhere")
     (tmp_path / "elsewhere").chmod(0o755)
     (tmp_path / "state").symlink_to(tmp_path / "elsewhere")
