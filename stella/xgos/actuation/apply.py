@@ -7,7 +7,8 @@ from stella.model.snapshot import InstanceReading
 from stella.model.target import Target
 from stella.xgos.actuation.actuators import actuators, same
 from stella.xgos.actuation.audit import Audit
-from stella.xgos.actuation.journal import Journal, Restored, release, restore
+from stella.xgos.actuation.journal import Journal
+from stella.xgos.actuation.restore import Restored, release, restore
 from stella.xgos.host_files import Gone, HostFiles, InstanceGone, Unavailable, Unsupported, WriteFailed
 
 

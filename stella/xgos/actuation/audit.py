@@ -9,10 +9,12 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from stella.model.allocation import Outcome
+from stella.model.allocation import Outcome, WriteResult
+from stella.model.target import Target
 from stella.xgos.line_log import LineWriter
 
 LARGEST_BYTES = 8 << 20
+_MOST_FAILING = 10_000
 
 
 class Audit:
@@ -23,6 +25,7 @@ class Audit:
         self._writer = writer
         self._largest_bytes = largest_bytes
         self._bytes = 0
+        self._failing: dict[Target, tuple[str, str]] = {}
         with contextlib.suppress(OSError):
             self._bytes = os.stat(path).st_size  # noqa: PTH116
 
@@ -32,7 +35,7 @@ class Audit:
         return self._writer.dropped_lines if self._writer else 0
 
     def outcomes(self, wall_seconds: float, outcomes: Iterable[Outcome]) -> None:
-        """Log what became of writes; ``wall_seconds`` is Unix time."""
+        """Log what became of writes; ``wall_seconds`` is Unix time. One that fails in the same way each tick is logged once."""
         self.lines(
             {
                 "wall_seconds": round(wall_seconds, 3),
@@ -46,7 +49,20 @@ class Audit:
                 **({"error": each.error} if each.error else {}),
             }
             for each in outcomes
+            if self._is_news(each)
         )
+
+    def _is_news(self, outcome: Outcome) -> bool:
+        target, now = outcome.write.target, (outcome.result.value, outcome.error)
+        if outcome.result is WriteResult.WRITTEN:
+            self._failing.pop(target, None)
+            return True
+        if self._failing.get(target) == now:
+            return False
+        if len(self._failing) >= _MOST_FAILING:
+            self._failing.clear()
+        self._failing[target] = now
+        return True
 
     def event(self, wall_seconds: float, event: str, **details: object) -> None:
         """Log something else that was done to the host: a release, a group made, the guard's work."""

@@ -23,7 +23,7 @@ from dataclasses import replace
 
 from stella.model.target import Target
 from stella.xgos.actuation.actuators import actuators
-from stella.xgos.actuation.journal import JournalLock, Restored, restore
+from stella.xgos.actuation.journal_storage import JournalLock
 from stella.xgos.actuation.journal_text import (
     Entry,
     InvalidJournal,
@@ -33,6 +33,7 @@ from stella.xgos.actuation.journal_text import (
     show_journal,
 )
 from stella.xgos.actuation.private_files import read_private, replace_private
+from stella.xgos.actuation.restore import Restored, restore
 from stella.xgos.host_files import HostFiles
 
 SILENCE_SECONDS = 1.4

@@ -7,112 +7,20 @@ by a thread. Knobs do not survive a reboot, so a journal of an earlier boot is e
 """
 
 import contextlib
-import fcntl
 import os
-import threading
-import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from stella.model.target import Target, TargetKind
 from stella.xgos.actuation.actuators import Actuators
+from stella.xgos.actuation.journal_storage import JournalCopy
 from stella.xgos.actuation.journal_text import Entry, current_boot, parse_journal, show_entry, show_journal
-from stella.xgos.actuation.private_files import (
-    FILE_MODE,
-    check_directory,
-    read_private,
-    remove_private,
-    replace_private,
-)
-from stella.xgos.host_files import Gone, InstanceGone, Unavailable, Unsupported, WriteFailed
+from stella.xgos.actuation.private_files import read_private, remove_private, replace_private
+from stella.xgos.host_files import Gone, Unavailable
 
 if TYPE_CHECKING:
     from stella.model.allocation import Write
-
-_LOCK_SECONDS = 3.0
-
-
-class JournalLock:
-    """Held by whoever writes the journal: an agent, `xgos release`, or the guard of an agent that is dead."""
-
-    def __init__(self, journal_path: str, *, timeout_seconds: float = _LOCK_SECONDS) -> None:
-        """Take the lock. Raises OSError: BlockingIOError when it is still held after ``timeout_seconds``."""
-        check_directory(os.path.dirname(journal_path))  # noqa: PTH120
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        self._descriptor = os.open(f"{journal_path}.lock", flags, FILE_MODE)
-        deadline = time.monotonic() + timeout_seconds
-        while True:
-            try:
-                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                if time.monotonic() >= deadline:
-                    self.close()
-                    raise
-                time.sleep(0.02)
-            else:
-                return
-
-    def close(self) -> None:
-        """Give the lock back; again is no harm."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
-
-
-class _Copy:
-    """The second copy of the journal, written by a thread: the latest text, when the disk is ready for it."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-        self._lock = threading.Lock()
-        self._text: str | None = None
-        self._due = threading.Event()
-        self._thread: threading.Thread | None = None
-        self.problem = ""
-
-    def put(self, text: str) -> None:
-        """Have it stored; an empty text removes the file before this returns."""
-        if not self._path:
-            return
-        if not text:
-            with self._lock:
-                self._text = None
-                self._store("")
-            return
-        self._text = text
-        self._due.set()
-        if self._thread is None:
-            from stella.xgos import supervision  # noqa: PLC0415 (the guard has no such thread)
-
-            self._thread = supervision.start(self._run, name="journal-copy")
-
-    def flush(self) -> None:
-        """Store what is still to be stored, in this thread."""
-        with self._lock:
-            self._store_latest()
-
-    def _run(self) -> None:
-        while True:
-            self._due.wait()
-            self._due.clear()
-            with self._lock:
-                self._store_latest()
-
-    def _store_latest(self) -> None:
-        text, self._text = self._text, None
-        if text is not None:
-            self._store(text)
-
-    def _store(self, text: str) -> None:
-        try:
-            if text:
-                replace_private(self._path, text, durable=False)  # it need not outlive the boot
-            else:
-                remove_private(self._path)
-            self.problem = ""
-        except OSError as error:
-            self.problem = f"{self._path}: {error.strerror or error}"
 
 
 class Journal:
@@ -129,7 +37,7 @@ class Journal:
         self.set_aside = ""
         self.recovered = ""
         self.told: Callable[[Iterable[str]], None] = lambda _: None
-        self._copy = _Copy(copy_path)
+        self._copy = JournalCopy(copy_path)
         self._entries: dict[Target, Entry] = {}
         self._written: dict[Target, str] = {}
         self._originals: dict[Target, str] | None = None
@@ -307,64 +215,3 @@ class Journal:
         except OSError as error:
             self.alarm = f"{self.path}: {error.strerror or error}"
         self._copy.put(text)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Restored:
-    """What became of one entry: ``error`` is empty when the knob holds its original again, or no longer exists.
-
-    ``changed``: it held something else before.
-    """
-
-    target: Target
-    value: str
-    error: str = ""
-    gone: bool = False
-    changed: bool = False
-
-
-def restore(actuators: Actuators, entries: Iterable[Entry], *, temporary_only: bool = False) -> tuple[Restored, ...]:
-    """Give knobs their original text back, the last written first. Those of another object of the same name are left alone.
-
-    Idempotent. What fails is tried once more at the end: under cgroup v1 a quota may depend on its period, or on a parent's.
-    """
-    todo = [e for e in reversed(tuple(entries)) if e.original is not None and (e.temporary or not temporary_only)]
-    done = [_restore_one(actuators, entry) for entry in todo]
-    for n, (entry, result) in enumerate(zip(todo, done, strict=True)):
-        if result.error:
-            done[n] = _restore_one(actuators, entry)
-    return tuple(done)
-
-
-def _restore_one(actuators: Actuators, entry: Entry) -> Restored:
-    value, target, changed = entry.original or "", entry.target, False
-    actuator = actuators[target.kind]
-    try:
-        if actuator.identity(target) != entry.identity:
-            return Restored(target=target, value=value, gone=True)
-        if not entry.lifted and actuator.read(target) != value:
-            actuator.write(target, value, entry.identity)
-            changed = True
-    except (Gone, InstanceGone, Unsupported):
-        return Restored(target=target, value=value, gone=True)
-    except (Unavailable, WriteFailed) as error:
-        return Restored(target=target, value=value, error=str(error))
-    return Restored(target=target, value=value, changed=changed)
-
-
-def release(actuators: Actuators, journal: Journal) -> tuple[Restored, ...]:
-    """Restore every knob, then remove what Stella made. What succeeded leaves the journal: it can be called again."""
-    results = list(restore(actuators, journal.entries))
-    for entry in reversed(journal.entries):
-        if entry.original is None:
-            results.append(_remove(actuators, entry.target))
-    journal.forget(result.target for result in results if not result.error)
-    return tuple(results)
-
-
-def _remove(actuators: Actuators, target: Target) -> Restored:
-    try:
-        actuators[target.kind].remove(target)
-    except (WriteFailed, Unsupported, InstanceGone) as error:
-        return Restored(target=target, value="", error=str(error))
-    return Restored(target=target, value="", changed=True)

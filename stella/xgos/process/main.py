@@ -22,8 +22,10 @@ from stella.xgos.actuation.audit import Audit
 from stella.xgos.actuation.guard import SILENCE_SECONDS
 from stella.xgos.actuation.guard_process import Guard
 from stella.xgos.actuation.host import HostActuation
-from stella.xgos.actuation.journal import Journal, JournalLock, Restored
+from stella.xgos.actuation.journal import Journal
+from stella.xgos.actuation.journal_storage import JournalLock
 from stella.xgos.actuation.private_files import filesystem_of
+from stella.xgos.actuation.restore import Restored
 from stella.xgos.host_files import Broken, HostFiles, Unavailable, Unsupported
 from stella.xgos.intents.slo_file import SloFile
 from stella.xgos.intents.store import IntentStore
@@ -177,14 +179,15 @@ def once(config: Config, options: Options) -> int:
             _clear(apply, observe=False)
         sensors.wait_ready(_HYPERVISOR_SECONDS)
         actuation = HostActuation(apply, None, observe=True)
-        with tempfile.TemporaryDirectory(prefix="xgos-once-") as accounts:  # two ticks account for nothing
-            loop = _assemble(config, sensors, actuation, stack, accounts=Path(accounts))
-            loop.tick()
-            if options.root == Path("/"):
-                time.sleep(config.tick_milliseconds / 1000)
-            actuation.observe = not act
-            loop.tick()
-            stack.close()
+        accounts = stack.enter_context(
+            tempfile.TemporaryDirectory(prefix="xgos-once-")
+        )  # two ticks account for nothing
+        loop = _assemble(config, sensors, actuation, stack, accounts=Path(accounts))
+        loop.tick()
+        if options.root == Path("/"):
+            time.sleep(config.tick_milliseconds / 1000)
+        actuation.observe = not act
+        loop.tick()
         tick = loop.published()
         assert tick is not None
         shown = {

@@ -16,7 +16,8 @@ import pytest
 from stella.model.target import cgroup_target
 from stella.xgos.actuation import guard
 from stella.xgos.actuation.guard_process import Guard
-from stella.xgos.actuation.journal import Journal, JournalLock
+from stella.xgos.actuation.journal import Journal
+from stella.xgos.actuation.journal_storage import JournalLock
 from stella.xgos.actuation.journal_text import Entry, current_boot, show_entry, show_journal
 from stella.xgos.host_files import HostFiles
 

@@ -217,6 +217,10 @@ def test_no_guard_no_restraint_but_lifting_and_weights(host: Host) -> None:
     hindered = {o.write.target.knob for o in outcomes if o.result is WriteResult.FAILED and o.error == NO_GUARD}
     assert hindered == {"cpu.cfs_quota_us", "cpu.cfs_period_us", "cpuset.cpus", "cpu.shares"}
     assert (host.read(VCPU, "cpu.cfs_quota_us"), host.read("/machine", "cpu.shares")) == ("-1", "1024")
+    for _ in range(3):
+        host.tick(restraining(factor=4.0))
+    host.audit.close()
+    assert (host.directory / "state/audit.jsonl").read_text().count(NO_GUARD) == 4, "told once for each knob"
     host.guard.there = True
     host.tick(restraining(factor=4.0))
     assert (host.read(VCPU, "cpu.cfs_quota_us"), host.read("/machine", "cpu.shares")) == ("25000", "4096")

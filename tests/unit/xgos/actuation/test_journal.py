@@ -15,9 +15,10 @@ from stella.model.target import Target, TargetKind, cgroup_target, thread_policy
 from stella.xgos.actuation.actuators import actuators
 from stella.xgos.actuation.apply import Apply
 from stella.xgos.actuation.audit import Audit
-from stella.xgos.actuation.journal import Journal, release, restore
+from stella.xgos.actuation.journal import Journal
 from stella.xgos.actuation.journal_text import Entry, InvalidJournal, current_boot, parse_journal, show_journal
 from stella.xgos.actuation.private_files import filesystem_of
+from stella.xgos.actuation.restore import release, restore
 from stella.xgos.host_files import Gone, HostFiles, InstanceGone, Unavailable, Unsupported
 
 GROUP = "/sys/fs/cgroup/cpu/machine/a"

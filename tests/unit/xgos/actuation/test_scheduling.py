@@ -15,7 +15,8 @@ from stella.linux.process import parse_scheduling
 from stella.model.allocation import Write
 from stella.model.target import Target, TargetKind, thread_policy_target
 from stella.xgos.actuation.actuators import actuators
-from stella.xgos.actuation.journal import Journal, release, restore
+from stella.xgos.actuation.journal import Journal
+from stella.xgos.actuation.restore import release, restore
 from stella.xgos.host_files import HostFiles, InstanceGone, Unavailable, WriteFailed
 
 

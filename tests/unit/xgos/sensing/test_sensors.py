@@ -11,7 +11,8 @@ import pytest
 
 from stella.model.snapshot import DiskReading, Role, RunState, Snapshot
 from stella.xgos.actuation.actuators import actuators
-from stella.xgos.actuation.journal import Journal, release
+from stella.xgos.actuation.journal import Journal
+from stella.xgos.actuation.restore import release
 from stella.xgos.host_files import Broken, HostFiles, Unavailable
 from stella.xgos.process.own_group import AlreadyRunning, HostLock, reserve
 from stella.xgos.sensing.block_workers import BlockWorkers
