@@ -134,17 +134,17 @@ class HostActuation:
         before = self._processes
         self._processes = {i.uuid: (i.pid, i.start_ticks) for i in snapshot.instances}
         changed = self._processes != before
-        if self.observe or self._apply.dry_run:
-            return
         if not changed and snapshot.monotonic_seconds - self._pruned_at < _PRUNE_SECONDS:
             return
         self._pruned_at = snapshot.monotonic_seconds
         same_process = frozenset(u for u, process in self._processes.items() if before.get(u) == process)
+        self._bounds = {path: b for path, b in self._bounds.items() if b.instance in same_process}
+        if self.observe or self._apply.dry_run:
+            return
         threads = frozenset(
             f"/proc/{i.pid}/task/{t.tid}" for i in snapshot.instances if i.uuid in same_process for t in i.threads or ()
         )
         self._apply.journal.prune(self._apply.actuators, same_process, threads)
-        self._bounds = {path: b for path, b in self._bounds.items() if b.instance in same_process}
         self._apply.forget_absent(same_process)
         self._reassertion.forget_absent(same_process)
 

@@ -5,7 +5,7 @@ that another program manages this knob: it is given up, and taken up again when 
 CPU sets are never given up: what others set there is a bound (`stella.xgos.actuation.host`). Nor is lifting a restraint.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from stella.linux import cgroup
@@ -34,14 +34,6 @@ class Reassertion:
 
     def __init__(self) -> None:
         self._contested: dict[Target, _Contested] = {}
-
-    def __len__(self) -> int:
-        return len(self._contested)
-
-    def given_up(self, target: Target) -> bool:
-        """Whether this knob is left to somebody else."""
-        known = self._contested.get(target)
-        return known is not None and known.given_up_at is not None
 
     def sift(
         self, writes: Sequence[Write], journal: Journal, now_seconds: float
@@ -83,11 +75,6 @@ class Reassertion:
         if known.value != write.previous:
             known.given_up_at, known.value = now_seconds, write.previous
         return known.given_up_at is not None and now_seconds - known.given_up_at >= REST_SECONDS
-
-    def forget(self, targets: Iterable[Target]) -> None:
-        """These belong to objects that are new: begin anew."""
-        for target in targets:
-            self._contested.pop(target, None)
 
     def forget_absent(self, instances: frozenset[str]) -> None:
         """Let go of instances that are no longer here; ``instances``: those that are."""

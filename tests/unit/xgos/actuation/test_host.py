@@ -295,4 +295,53 @@ def test_observing_writes_nothing_and_says_what_it_would(host: Host) -> None:
     bounded = actuation.bounds(host.sense())
     assert actuation.act(bounded, restraining()) == ((), 0)
     assert actuation.planned_writes and host.read(OWN, "cpu.shares") == "1024"
+    for n in range(100):
+        host.seconds += 0.25
+        actuation.bounds(replace(snapshot(instance(f"a{n}")), monotonic_seconds=host.seconds))
+    assert len(actuation._bounds) < 10
     actuation.beat()
+
+
+def test_a_group_that_vanishes_in_the_middle_of_the_writes(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    bounded, write = host.actuation.bounds(host.sense()), host.files.write_knob
+
+    def vanish(path: str, value: str) -> None:
+        shutil.rmtree(host.root / f"{MOUNT[1:]}{OWN}", ignore_errors=True)
+        write(path, value)
+
+    monkeypatch.setattr(host.files, "write_knob", vanish)
+    outcomes, _ = host.actuation.act(bounded, restraining())
+    of_cpu = [o.result for o in outcomes if o.write.target.place.startswith(f"{MOUNT}/")]
+    assert of_cpu and set(of_cpu) == {WriteResult.GONE}
+    monkeypatch.undo()
+    host.make_groups()
+    host.tick(restraining())  # another group: what was planned for the first one is not written to it
+    host.tick(restraining())
+    assert host.read(VCPU, "cpu.cfs_quota_us") == "25000"
+    host.apply.release(1.0)
+    assert (host.read(OWN, "cpu.shares"), host.read(VCPU, "cpu.cfs_quota_us")) == ("1024", "-1")
+
+
+@pytest.mark.parametrize("text", ["20000 100000", "max 100000"])
+def test_a_quota_set_later_under_cgroup_v2(host: Host, text: str) -> None:
+    knob = cgroup_target(MOUNT + VCPU, "cpu.max", instance="a")
+    for group in (OWN, VCPU, "/machine/a/emulator", "/machine/a/iothread1"):
+        host.write(group, "cpu.max", "max 100000")
+
+    def tick(decided: Decision) -> Snapshot:
+        seen = instance("a", vcpus=1, version=2, weight=2500)
+        groups = tuple(replace(g, quota=cgroup.parse_quota_v2(host.read(g.path, "cpu.max"))) for g in seen.groups or ())
+        host.seconds += 0.25
+        at = replace(snapshot(replace(seen, groups=groups), version=2), monotonic_seconds=host.seconds)
+        bounded = host.actuation.bounds(at)
+        host.actuation.act(bounded, decided)
+        return bounded
+
+    tick(decision(("a", 1.0), ceilings=(0.5,)))
+    assert host.read(VCPU, "cpu.max") == "25000 50000"
+    host.write(VCPU, "cpu.max", text)
+    bounded = tick(decision(("a", 1.0), ceilings=(0.5,)))
+    assert allowed(bounded)[1] == cgroup.parse_quota_v2(text).quota_us and host.journal.originals[knob] == text
+    assert host.read(VCPU, "cpu.max") == ("10000 50000" if text[0] == "2" else "25000 50000")
+    tick(decision(("a", 1.0)))
+    assert host.read(VCPU, "cpu.max") == text
