@@ -33,6 +33,7 @@ class Guard:
         self._unread_since: float | None = None
         self._tried_at: float | None = None
         self._problem = ""
+        self._reads = False
         self.starts = 0
 
     @property
@@ -42,8 +43,8 @@ class Guard:
 
     @property
     def alive(self) -> bool:
-        """Whether it ran and had been told everything when it was last spoken to."""
-        return self._process is not None
+        """Whether it runs, reads what it is told, and could be told everything when it was last spoken to."""
+        return self._process is not None and self._reads
 
     @property
     def problem(self) -> str:
@@ -76,7 +77,7 @@ class Guard:
         finally:
             os.close(reading)
         self.starts += 1
-        self._unread_since = None
+        self._unread_since, self._reads = None, False
         if not self._send(["=", *self._entries(), "."], wait_milliseconds=2000):
             self._give_up("it does not read")
             raise OSError(0, "the guard does not read what it is told")
@@ -141,7 +142,7 @@ class Guard:
         except OSError:
             return False
         if not any(unread):
-            self._unread_since = None
+            self._unread_since, self._reads = None, True
         elif self._unread_since is None:
             self._unread_since = monotonic_seconds
         return self._unread_since is not None and monotonic_seconds - self._unread_since > STALLED_SECONDS

@@ -7,7 +7,7 @@ was set by libvirt, Nova or an administrator: it is the new original, and Stella
 
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from stella.linux import cgroup, cpuset
@@ -18,6 +18,7 @@ from stella.xgos.actuation.actuators import same
 from stella.xgos.actuation.apply import Apply
 from stella.xgos.actuation.guard import SILENCE_SECONDS
 from stella.xgos.actuation.guard_process import Guard
+from stella.xgos.actuation.journal_text import Entry
 from stella.xgos.actuation.plan import cpuset_target, plan, quota_targets
 from stella.xgos.actuation.reassertion import Reassertion
 
@@ -161,7 +162,10 @@ class HostActuation:
         self._acted_at = now
         if self._guard is not None and not self._apply.dry_run:
             self._guard.ensure(now)
-        planned = (*self._unseen(snapshot, decision), *self.planned(snapshot, decision))
+        lifted = (
+            self._unseen(snapshot, decision) if not self._unguarded() else self._lifted(self._restrained(), NO_GUARD)
+        )
+        planned = (*lifted, *self.planned(snapshot, decision))
         self.planned_writes, reasserted, given_up = self._reassertion.sift(planned, journal, now)
         if reasserted:
             _LOG.warning("%d knobs had been changed by somebody else and are set again", reasserted)
@@ -177,29 +181,32 @@ class HostActuation:
     def _unguarded(self) -> str:
         return "" if self._guard is not None and self._guard.alive else NO_GUARD
 
-    def _unseen(self, snapshot: Snapshot, decision: Decision) -> Iterator[Write]:
-        """Lift what restrains instances (or parts of them) that cannot be seen now: nobody would know when to lift it later."""
-        journal = self._apply.journal
-        restrained = [
-            entry
-            for entry in journal.entries
-            if entry.temporary and entry.target.instance and journal.written(entry.target) != entry.original
-        ]
-        if not restrained:
-            return
-        visible = _visible_places(
-            snapshot, {e.target.instance for e in restrained} & {i.uuid for i in decision.instances}
-        )
-        for entry in restrained:
-            if entry.target.place not in visible and entry.original is not None:
+    def _restrained(self) -> list[Entry]:
+        """The targets that Stella restrains now, or may restrain."""
+        written = self._apply.journal.written
+        return [e for e in self._apply.journal.entries if e.temporary and written(e.target) != e.original]
+
+    def _lifted(self, entries: Iterable[Entry], reason: str) -> Iterator[Write]:
+        for entry in entries:
+            if entry.original is not None:
                 yield Write(
                     target=entry.target,
                     value=entry.original,
-                    previous=journal.written(entry.target) or "",
-                    reason="its instance cannot be seen now: nothing restrains it",
+                    previous=self._apply.journal.written(entry.target) or "",
+                    reason=reason,
                     temporary=True,
                     lifts=True,
                 )
+
+    def _unseen(self, snapshot: Snapshot, decision: Decision) -> Iterator[Write]:
+        """Lift what restrains instances (or parts of them) that cannot be seen now: nobody would know when to lift it later."""
+        restrained = [entry for entry in self._restrained() if entry.target.instance]
+        if not restrained:
+            return
+        decided = {each.uuid for each in decision.instances}
+        visible = _visible_places(snapshot, {e.target.instance for e in restrained} & decided)
+        unseen = [entry for entry in restrained if entry.target.place not in visible]
+        yield from self._lifted(unseen, "its instance cannot be seen now: nothing restrains it")
 
     def _give_up(self, writes: tuple[Write, ...], wall_seconds: float) -> None:
         for write in writes:

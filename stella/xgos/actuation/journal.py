@@ -139,7 +139,11 @@ class Journal:
                 continue  # the write itself will tell
             changed.append(Entry(target=write.target, identity=now, original=original, temporary=write.temporary))
         self._drop(others)
+        known = self._entries.keys()
+        new = [entry for entry in changed if entry.temporary and entry.target not in known]
         self._keep(changed)
+        for entry in new:
+            self._written[entry.target] = entry.original or ""  # nothing restrains it until it is written
         if others or changed or self.alarm:
             self.store()
         return frozenset(others)

@@ -146,7 +146,8 @@ def test_no_guard_is_tried_now_and_then_and_logged_once(
         assert not process.alive and caplog.text.count("no restraint is set") == 1
     assert not process.ensure(14.0), "not before its time"
     try:
-        assert process.ensure(19.0) and process.alive and "there is a guard again" in caplog.text
+        assert process.ensure(19.0) and "there is a guard again" in caplog.text
+        wait_for(lambda: process.ensure(20.0) and process.alive)  # once it has read what it was told
     finally:
         process.close()
 
@@ -156,6 +157,7 @@ def test_a_guard_that_reads_nothing_is_replaced(host: tuple[HostFiles, Path]) ->
     process = Guard(files.root, str(journal), Journal.load(str(journal)).lines)
     try:
         assert process.ensure(1.0) and process.pid
+        wait_for(lambda: process.ensure(1.0) and process.alive)
         stopped = process.pid
         os.kill(stopped, signal.SIGSTOP)
         assert [process.ensure(seconds) for seconds in (2.0, 3.0, 4.0)] == [True] * 3

@@ -233,6 +233,17 @@ def test_no_guard_no_restraint_but_lifting_and_weights(host: Host) -> None:
     assert host.read(VCPU, "cpuset.cpus", mount=ON_TWO) == "0-1"
 
 
+def test_restraints_are_lifted_when_the_guard_cannot_be_replaced(host: Host) -> None:
+    host.tick(restraining(factor=4.0))
+    host.guard.there = False
+    host.tick(restraining(factor=4.0))
+    assert (host.read(VCPU, "cpu.cfs_quota_us"), host.read("/machine", "cpu.shares")) == ("-1", "1024")
+    assert host.read(VCPU, "cpuset.cpus", mount=ON_TWO) == "0-1" and host.read(OWN, "cpu.shares") == "2048"
+    host.guard.there = True
+    assert host.tick(restraining(factor=4.0))[2] == 0, "nobody else had changed anything"
+    assert host.read(VCPU, "cpu.cfs_quota_us") == "25000"
+
+
 def test_nothing_is_written_to_another_process_of_the_same_number(host: Host) -> None:
     seen = host.seen()
     host.start_process(7, 51)
