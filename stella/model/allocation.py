@@ -110,7 +110,7 @@ class Write:
     """One knob to be set. ``value`` and ``previous`` are its text without newline.
 
     A ``temporary`` write is of a knob that restrains: the guard lifts it when the agent stops ticking, and it is not made while
-    nobody could lift it. One that ``lifts`` gives such a knob back what it held before Stella: it is never held up.
+    the guard could not lift it. One that ``lifts`` gives such a knob back what it held before Stella: it is never held up.
     """
 
     target: Target

@@ -116,7 +116,7 @@ def test_nothing_stays_restrained_and_release_is_bit_for_bit(agent: Killed, stat
     STATES[state](agent.journal)
     agent.kill()
     assert wait_until(lambda: not agent.restrained(), LIFTED_WITHIN_SECONDS), agent.restrained()
-    assert agent.weight() != "1024\n", "a weight restrains nobody: it stays until release"
+    assert agent.weight() != "1024\n", "a weight is no restraint: it stays until release"
     agent.release()
 
 

@@ -34,7 +34,7 @@ class Apply:
         """Make ``writes`` in their order; ``wall_seconds`` (Unix time) goes into the audit. Never raises.
 
         ``instances``: those the writes were planned for; nothing is written to one whose process is another one by now.
-        ``unguarded``, asked after journalling, tells why nobody could lift a restraint now (empty: the guard could). Then, and
+        ``unguarded``, asked after journalling, tells why a restraint could not be lifted now (empty: the guard could). Then, and
         while the journal cannot be stored, no restraint is set. Lifting one is never held up; weights only divide what there is.
         A knob that this host does not have is tried once.
         """

@@ -124,7 +124,7 @@ def mend(memory: Memory, journal_path: str, results: Iterable[Restored]) -> None
 
 
 def _tell(text: str) -> None:
-    with contextlib.suppress(OSError):  # whoever read our log may be gone too
+    with contextlib.suppress(OSError):  # the reader of our log may be gone too
         os.write(2, f"stella guard[{os.getpid()}]: {text}\n".encode())
 
 

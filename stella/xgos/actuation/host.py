@@ -1,8 +1,8 @@
 """Actuation as the loop sees it: what the host's knobs allow (`bounds`), what a decision makes of them (`act`), the heartbeat.
 
-Somebody else may set a knob too. What restrains (quota, CPU set) and holds neither what Stella wrote nor the journalled original
-was set by libvirt, Nova or an administrator: it is the new original, and Stella stays within it. A weight is set again, a few times
-(`stella.xgos.actuation.reassertion`).
+Other programs and administrators set knobs too. A restraint (quota, CPU set) that holds neither what Stella wrote nor the
+journalled original was set by one of them: that is the new original, and Stella stays within it. A weight is set again, a few
+times (`stella.xgos.actuation.reassertion`).
 """
 
 import logging
@@ -72,7 +72,9 @@ class HostActuation:
         if adopted:
             self._apply.journal.store()
             for target, value in adopted:
-                _LOG.warning("%s: somebody else set %r; Stella stays within it", target, value)
+                _LOG.warning(
+                    "%s: set to %r by another program or an administrator; Stella stays within it", target, value
+                )
                 self._apply.audit.event(
                     snapshot.wall_seconds, "adopted", target=str(target), instance=target.instance, value=value
                 )
@@ -168,7 +170,9 @@ class HostActuation:
         planned = (*lifted, *self.planned(snapshot, decision))
         self.planned_writes, reasserted, given_up = self._reassertion.sift(planned, journal, now)
         if reasserted:
-            _LOG.warning("%d knobs had been changed by somebody else and are set again", reasserted)
+            _LOG.warning(
+                "%d knobs had been changed by another program or an administrator and are set again", reasserted
+            )
         self._give_up(given_up, snapshot.wall_seconds)
         outcomes = self._apply.apply(
             self.planned_writes,
@@ -199,7 +203,7 @@ class HostActuation:
                 )
 
     def _unseen(self, snapshot: Snapshot, decision: Decision) -> Iterator[Write]:
-        """Lift what restrains instances (or parts of them) that cannot be seen now: nobody would know when to lift it later."""
+        """Lift what restrains instances (or parts of them) that cannot be seen now."""
         restrained = [entry for entry in self._restrained() if entry.target.instance]
         if not restrained:
             return
@@ -210,7 +214,7 @@ class HostActuation:
 
     def _give_up(self, writes: tuple[Write, ...], wall_seconds: float) -> None:
         for write in writes:
-            _LOG.error("%s: another program keeps setting %r; it is left to it", write.target, write.previous)
+            _LOG.error("%s: another program keeps setting %r; this knob is left alone", write.target, write.previous)
             self._apply.audit.event(
                 wall_seconds,
                 "given up",

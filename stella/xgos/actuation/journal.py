@@ -149,7 +149,7 @@ class Journal:
         return frozenset(others)
 
     def adopt(self, target: Target, value: str) -> None:
-        """Somebody else set ``value``: from now on it is the original. Call `store` after the last one."""
+        """Another program or an administrator set ``value``: from now on it is the original. Call `store` after the last one."""
         old = self._entries[target]
         self._written.pop(target, None)
         self._keep([replace(old, original=value, lifted=False)])

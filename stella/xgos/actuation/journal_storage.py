@@ -11,7 +11,7 @@ _LOCK_SECONDS = 3.0
 
 
 class JournalLock:
-    """Held by whoever writes the journal: an agent, `xgos release`, or the guard of an agent that is dead."""
+    """Held by the process that writes the journal: an agent, `xgos release`, or the guard of an agent that is dead."""
 
     def __init__(self, journal_path: str, *, timeout_seconds: float = _LOCK_SECONDS) -> None:
         """Take the lock. Raises OSError: BlockingIOError when it is still held after ``timeout_seconds``."""

@@ -8,7 +8,7 @@ writes one file. Inside the instance the emulator and each iothread get, beside 
 times a factor that the control law chooses (see `stella.control.reservation.io_weight_factor`). It is never below the default.
 
 Quotas, for a ceiling or a best-effort throttle. libvirt has no group for all vCPUs together, so a bound over n vCPUs is spread
-over them anew each tick. Such a spread goes stale when nobody renews it: these writes are temporary, and the guard lifts them.
+over them anew each tick. Such a spread goes stale when it is not renewed: these writes are temporary, and the guard lifts them.
 Emulator, iothread and instance groups never get one: a throttled main loop holds up everything. The period is 50 ms: a vCPU
 stands still for less than that, a tick of 250 ms holds five, and a quota stays above the kernel's 1 ms down to 2 % of a core;
 the scheduler's overrun of up to a timer tick is booked as debt, so the mean holds.
@@ -229,7 +229,7 @@ def _placed(knobs: _Knobs, seen: InstanceReading, each: InstanceDecision) -> Ite
 
 
 def _thread_policies(seen: InstanceReading, each: InstanceDecision, originals: Mapping[Target, str]) -> Iterator[Write]:
-    """Which threads batch. One that somebody else made so, or that is of another scheduler, is left alone."""
+    """Which threads batch. One that another program made so, or that is of another scheduler, is left alone."""
     for thread in seen.threads or ():
         batches = thread.role in each.cpu.batching and not each.frozen
         if thread.policy != (scheduling.OTHER if batches else scheduling.BATCH):

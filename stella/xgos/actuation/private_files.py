@@ -1,4 +1,4 @@
-"""Files that decide what root writes to the host: only those that nobody else could have made are believed or replaced."""
+"""Files that decide what root writes to the host: only those that no other user could have made are believed or replaced."""
 
 import contextlib
 import os

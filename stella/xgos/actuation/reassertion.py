@@ -1,4 +1,4 @@
-"""How long a knob that somebody else keeps changing is set again: a few times, then it is left to them.
+"""How often a knob that another program keeps changing is set again: a few times, then it is left alone.
 
 A weight (or a thread's policy) that was changed behind our back is set again and counted. `MOST_TIMES` within `SPAN_SECONDS` mean
 that another program manages this knob: it is given up, and taken up again when its value has stood for `REST_SECONDS`. Quotas and
@@ -40,7 +40,7 @@ class Reassertion:
     ) -> tuple[tuple[Write, ...], int, tuple[Write, ...]]:
         """(the writes to make, how many of them set again what another had changed, those given up just now).
 
-        ``now_seconds`` is monotonic. A knob not yet written by this process has been changed by nobody else.
+        ``now_seconds`` is monotonic. A knob not yet written by this process counts as unchanged.
         """
         made: list[Write] = []
         left: list[Write] = []

@@ -165,7 +165,7 @@ def _release(apply: Apply) -> int:
 def once(config: Config, options: Options) -> int:
     """One tick: prints what was seen, decided, and written (or, in a dry run and in observe mode, would be) as JSON.
 
-    In enforce mode weights are set; restraints are not, since this process ends at once and nobody would lift them. SLOs of the
+    In enforce mode weights are set; restraints are not, since this process ends at once and could not lift them. SLOs of the
     file are admitted as in the loop, by a tick before that one.
     """
     act = config.mode is Mode.ENFORCE and not options.dry_run

@@ -169,7 +169,7 @@ def test_what_was_set_between_sensing_and_writing_is_not_overwritten(host: Host)
     assert host.read(VCPU, "cpuset.cpus", mount=ON_TWO) == "0"
 
 
-def test_what_the_guard_lifted_is_set_again_and_was_changed_by_nobody(host: Host) -> None:
+def test_what_the_guard_lifted_is_set_again_and_not_counted(host: Host) -> None:
     host.tick(restraining())
     host.write(VCPU, "cpu.cfs_quota_us", "-1")
     host.write(VCPU, "cpuset.cpus", "0-1", mount=ON_TWO)
@@ -200,7 +200,7 @@ def test_weights_are_set_again_counted_and_given_up(host: Host, caplog: pytest.L
         host.write(OWN, "cpu.shares", "333")
         counts.append(host.tick(restraining())[2])
     assert counts == [1] * MOST_TIMES + [0, 0, 0]
-    assert host.read(OWN, "cpu.shares") == "333" and caplog.text.count("it is left to it") == 1
+    assert host.read(OWN, "cpu.shares") == "333" and caplog.text.count("this knob is left alone") == 1
     host.seconds += REST_SECONDS - 10
     host.tick(restraining())
     assert host.read(OWN, "cpu.shares") == "333"
@@ -240,7 +240,7 @@ def test_restraints_are_lifted_when_the_guard_cannot_be_replaced(host: Host) -> 
     assert (host.read(VCPU, "cpu.cfs_quota_us"), host.read("/machine", "cpu.shares")) == ("-1", "1024")
     assert host.read(VCPU, "cpuset.cpus", mount=ON_TWO) == "0-1" and host.read(OWN, "cpu.shares") == "2048"
     host.guard.there = True
-    assert host.tick(restraining(factor=4.0))[2] == 0, "nobody else had changed anything"
+    assert host.tick(restraining(factor=4.0))[2] == 0, "no other program had changed anything"
     assert host.read(VCPU, "cpu.cfs_quota_us") == "25000"
 
 
