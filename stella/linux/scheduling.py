@@ -1,12 +1,11 @@
 """Scheduling policies of threads, as text that can be kept in a journal and set again.
 
-The knob has no file: Stella names it ``/proc/PID/task/TID/policy`` and reaches it by sched_getscheduler(2) and
-sched_setscheduler(2). Only the fair policies are known here; a thread of any other (real-time, deadline) is left alone.
+The knob has no file: it is reached by sched_getscheduler(2) and sched_setscheduler(2). Only the fair policies are known here; a
+thread of any other (real-time, deadline) is left alone.
 """
 
 from stella.linux.cgroup import InvalidText
 
-KNOB = "policy"
 OTHER, BATCH = "other", "batch"
 _RESET = "+reset-on-fork"
 _NUMBERS = {OTHER: 0, BATCH: 3, "idle": 5}
@@ -38,14 +37,3 @@ def plain(text: str) -> str:
 
 BATCHING = BATCH + _RESET
 """What Stella sets: a thread that QEMU starts later must not inherit it unseen."""
-
-
-def knob_path(pid: int, tid: int) -> str:
-    """The knob of one thread."""
-    return f"/proc/{pid}/task/{tid}/{KNOB}"
-
-
-def is_knob(path: str) -> bool:
-    """Whether a path names such a knob."""
-    words = path.split("/")
-    return len(words) == 6 and words[1] == "proc" and words[3] == "task" and words[4].isdigit() and words[5] == KNOB

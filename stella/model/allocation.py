@@ -7,6 +7,7 @@ from stella.model.attainment import Cause, Status
 from stella.model.intent import IntentState
 from stella.model.slo import Metric, Slo
 from stella.model.snapshot import Role
+from stella.model.target import Target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,16 +115,18 @@ class Decision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Write:
-    """One knob to be set. ``path`` is a file below the host's root; ``value`` and ``previous`` are its text without newline.
+    """One knob to be set. ``value`` and ``previous`` are its text without newline.
 
-    A ``temporary`` write restrains and is lifted by the guard when the agent stops ticking.
+    A ``temporary`` write is of a knob that restrains: the guard lifts it when the agent stops ticking, and it is not made while
+    the guard could not lift it. One that ``lifts`` gives such a knob back what it held before Stella: it is never held up.
     """
 
-    path: str
+    target: Target
     value: str
     previous: str
     reason: str
     temporary: bool = False
+    lifts: bool = False
 
 
 class WriteResult(enum.StrEnum):

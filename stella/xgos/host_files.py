@@ -102,8 +102,6 @@ class HostFiles:
 
     def read(self, path: str, *, largest_bytes: int = _LARGEST_READ) -> str:
         """The whole text, at most ``largest_bytes`` of it. Raises `Gone` or `Unavailable`."""
-        if scheduling.is_knob(path):
-            return self._read_policy(path)
         return self.read_bytes(path, largest_bytes=largest_bytes).decode(errors="replace")
 
     def read_bytes(self, path: str, *, largest_bytes: int = _LARGEST_READ) -> bytes:
@@ -146,33 +144,23 @@ class HostFiles:
         return os.readlink(self.real(path))  # noqa: PTH115
 
     def exists(self, path: str) -> bool:
-        """Whether there is such a file or directory, or a thread that has such a knob."""
-        if scheduling.is_knob(path):
-            path = path.rpartition("/")[0]
+        """Whether there is such a file or directory."""
         return os.path.exists(self.real(path))  # noqa: PTH110 (pathlib costs the guard 2 MB)
 
     def identity(self, path: str) -> int:
-        """The inode number of the directory ``path`` lies in: another one after a group was removed and made again.
-
-        Of a thread it is the moment of its start, which its directory's inode does not tell.
-        """
+        """The inode number of the directory ``path`` lies in: another one after a group was removed and made again."""
         directory = path.rpartition("/")[0] or "/"
-        if scheduling.is_knob(path):
-            return process.parse_start_ticks(self.read(f"{directory}/stat"))
         try:
             return os.stat(self.real(directory)).st_ino  # noqa: PTH116
         except OSError as error:
             raise _unavailable(error, path) from None
 
     def write_knob(self, path: str, value: str) -> None:
-        """Set a CPU knob of a cgroup or of a thread. Creates nothing.
+        """Set a CPU knob of a cgroup. Creates nothing.
 
         Raises `Unsupported` (the group has no such file), `InstanceGone` (no such group), `WriteFailed`.
         """
         directory, _, name = path.rpartition("/")
-        if scheduling.is_knob(path):
-            self._write_policy(path, value)
-            return
         if name not in cgroup.KNOBS:
             raise Unsupported(f"{path}: not one of Stella's knobs")
         self._write(path, directory, value)
@@ -193,31 +181,41 @@ class HostFiles:
                 ) from None
             raise WriteFailed(text) from None
 
-    def _read_policy(self, path: str) -> str:
-        directory = path.rpartition("/")[0]
+    def read_policy(self, thread: str) -> str:
+        """The scheduling policy (`stella.linux.scheduling`) of the thread at ``/proc/PID/task/TID``. Raises `Gone`, `Unavailable`."""
         try:
             if self.recorded:
-                return scheduling.show_policy(process.parse_scheduling(self.read(f"{directory}/stat")))
-            return scheduling.show_policy(os.sched_getscheduler(int(directory.rpartition("/")[2])))
+                return scheduling.show_policy(process.parse_scheduling(self.read(f"{thread}/stat")))
+            return scheduling.show_policy(os.sched_getscheduler(int(thread.rpartition("/")[2])))
         except OSError as error:
-            raise _unavailable(error, path) from None
-        except cgroup.InvalidText as error:
-            raise Unavailable(f"{path}: {error}") from None
+            raise _unavailable(error, thread) from None
+        except ValueError as error:
+            raise Unavailable(f"{thread}: {error}") from None
 
-    def _write_policy(self, path: str, value: str) -> None:
-        if self.recorded:
-            raise Unsupported(f"{path}: a recorded host")
+    def read_start_ticks(self, thread: str) -> int:
+        """When the process or thread at ``/proc/PID[/task/TID]`` began, in ticks since boot. Raises `Gone`, `Unavailable`."""
         try:
-            tid = int(path.split("/")[4])
-            if not self.exists(path):  # the number alone may be another process's by now
-                raise InstanceGone(f"{path}: no such thread")
-            os.sched_setscheduler(tid, scheduling.parse_policy(value), os.sched_param(0))
-        except OSError as error:
-            if error.errno in _GONE:
-                raise InstanceGone(f"{path}: {error.strerror or error}") from None
-            raise WriteFailed(f"{path}: {error.strerror or error}") from None
+            return process.parse_start_ticks(self.read(f"{thread}/stat"))
         except cgroup.InvalidText as error:
-            raise WriteFailed(f"{path}: {error}") from None
+            raise Unavailable(f"{thread}: {error}") from None
+
+    def write_policy(self, thread: str, value: str, *, start_ticks: int) -> None:
+        """Set the policy of the thread that began at ``start_ticks``. Raises `Unsupported`, `InstanceGone`, `WriteFailed`."""
+        if self.recorded:
+            raise Unsupported(f"{thread}: a recorded host")
+        try:
+            tid = int(thread.split("/")[4])
+            number = scheduling.parse_policy(value)
+            if self.read_start_ticks(thread) != start_ticks:
+                raise InstanceGone(f"{thread}: another thread has this number now")
+            os.sched_setscheduler(tid, number, os.sched_param(0))
+        except Gone as error:
+            raise InstanceGone(str(error)) from None
+        except OSError as error:
+            kind = InstanceGone if error.errno in _GONE else WriteFailed
+            raise kind(f"{thread}: {error.strerror or error}") from None
+        except (ValueError, IndexError, Unavailable) as error:
+            raise WriteFailed(f"{thread}: {error}") from None
 
     def make_group(self, path: str) -> bool:
         """Make a cgroup; False when it was there. Raises `WriteFailed`."""

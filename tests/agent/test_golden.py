@@ -60,8 +60,8 @@ def test_the_golden_plan_shows_every_kind_of_write(host: str) -> None:
     seen = {instance["name"]: instance["groups"] for instance in document["snapshot"]["instances"]}
     mount = document["snapshot"]["host"]["cgroup_mount"]
     roles = {mount + group["path"]: group["role"] for groups in seen.values() for group in groups}
-    written = {(roles[path], knob) for path, _, knob in (w["path"].rpartition("/") for w in document["writes"])}
+    written = {(roles[w["target"]["place"]], w["target"]["knob"]) for w in document["writes"]}
     assert {(None, weight), ("emulator", weight), ("iothread", weight)} <= written, "weights on both levels"
     assert {(role, knob) for role, knob in written if knob != weight} == {("vcpu", knob) for knob in quotas}
-    assert all(write["temporary"] == (not write["path"].endswith(weight)) for write in document["writes"])
+    assert all(write["temporary"] == (write["target"]["knob"] != weight) for write in document["writes"])
     assert document["outcomes"] == [] and all(write["reason"] for write in document["writes"])

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from stella.xgos.actuation.journal import Entry, current_boot, show_journal
+from stella.model.target import cgroup_target
+from stella.xgos.actuation.journal_text import Entry, current_boot, show_journal
 from stella.xgos.host_files import HostFiles
 
 from .conftest import HOSTS, REPOSITORY, xgos
@@ -72,7 +73,8 @@ def leave_behind(root: Path, journal: Path) -> None:
     before = [(quota, "-1", "5000", True), (period, "100000", "50000", True), (shares, "1024", "77", False)]
     entries = []
     for path, original, now, temporary in before:
-        entries.append(Entry(path=path, identity=files.identity(path), original=original, temporary=temporary))
+        target = cgroup_target(*path.rsplit("/", 1))
+        entries.append(Entry(target=target, identity=str(files.identity(path)), original=original, temporary=temporary))
         files.write_knob(path, now)
     journal.parent.mkdir(parents=True)
     journal.write_text(show_journal(entries, current_boot()))

@@ -1,9 +1,13 @@
 """The guard: lifts temporary restraints when the agent stops ticking, however it stops. Needs no service manager.
 
-The agent holds the writing end of a pipe and sends a byte each tick. End of file: the agent is dead (the kernel closes its
-end at once, even on SIGKILL): lift, and end. Silence for `SILENCE_SECONDS`: it is stopped or hangs: lift, and wait on for its
-next byte. What is to be lifted stands in the journal, which is on disk before any restraint is made. The guard writes
-nothing else: when the agent goes on, it finds by read-back that its restraints are gone and makes them again.
+The agent holds the writing end of a pipe and sends a line each tick. End of file: the agent is dead (the kernel closes its
+end at once, even on SIGKILL): lift, mend the journal, and end. Silence for `SILENCE_SECONDS`: it is stopped or hangs: lift, look
+again each `AGAIN_SECONDS` (it may still have been writing), and wait on for its next line. When the agent goes on, it finds by
+read-back that its restraints are gone and makes them again.
+
+What is to be lifted the agent tells it over the same pipe, before each restraint is made: the guard does not depend on the
+journal's file, which may be cut, garbled or gone. Lines: ``.`` a tick, ``=`` forget all, ``+ENTRY`` and ``-ENTRY`` an entry of the
+journal made and forgotten. The guard answers nothing.
 
 It runs in a session of its own and ignores SIGTERM: a service manager that stops the whole group must not stop it first.
 """
@@ -12,49 +16,115 @@ import contextlib
 import os
 import select
 import signal
-import subprocess
 import sys
 import time
+from collections.abc import Iterable
+from dataclasses import replace
 
-from stella.xgos.actuation.journal import InvalidJournal, Restored, current_boot, parse_journal, restore
+from stella.model.target import Target
+from stella.xgos.actuation.actuators import actuators
+from stella.xgos.actuation.journal_storage import JournalLock
+from stella.xgos.actuation.journal_text import (
+    Entry,
+    InvalidJournal,
+    current_boot,
+    parse_entry,
+    parse_journal,
+    show_journal,
+)
+from stella.xgos.actuation.private_files import read_private, replace_private
+from stella.xgos.actuation.restore import Restored, restore
 from stella.xgos.host_files import HostFiles
 
-SILENCE_SECONDS = 1.5
+SILENCE_SECONDS = 1.4
+AGAIN_SECONDS = 0.5
 _TRIES = 10
 _PAUSE_SECONDS = 0.1
+_LARGEST_LINE = 1 << 16
 
 
-def lift(root: str, journal_path: str) -> tuple[Restored, ...]:
-    """Restore all temporary knobs in the journal. Raises `InvalidJournal` or OSError when it cannot be read."""
+class Memory:
+    """What the agent told: None in ``entries`` until it told anything, then the journal's file is not asked."""
+
+    def __init__(self) -> None:
+        self.entries: dict[Target, Entry] | None = None
+        self._rest = b""
+
+    def feed(self, data: bytes) -> None:
+        """Take in what came over the pipe; a line that makes no sense is passed over."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        self._rest = self._rest[:_LARGEST_LINE]
+        for line in lines:
+            mark, text = line[:1], line[1:]
+            if mark == b"=":
+                self.entries = {}
+            elif mark in (b"+", b"-"):
+                with contextlib.suppress(InvalidJournal, UnicodeError):
+                    self._take(mark == b"+", parse_entry(text.decode()))
+
+    def _take(self, made: bool, entry: Entry) -> None:
+        if self.entries is None:
+            self.entries = {}
+        if made:
+            self.entries[entry.target] = entry
+        else:
+            self.entries.pop(entry.target, None)
+
+
+def entries_of(memory: Memory, journal_path: str) -> tuple[Entry, ...]:
+    """What the agent told; without that the journal's file. Raises OSError or ValueError when it cannot be read."""
+    if memory.entries is not None:
+        return tuple(memory.entries.values())
     try:
-        with open(journal_path, encoding="utf-8") as file:  # noqa: PTH123
-            entries = parse_journal(file.read(), current_boot())
+        return parse_journal(read_private(journal_path), current_boot())
     except FileNotFoundError:
         return ()
-    return restore(HostFiles(root), entries, temporary_only=True)
 
 
-def _lift_and_tell(root: str, journal_path: str, why: str) -> None:
+def lift(root: str, entries: Iterable[Entry]) -> tuple[Restored, ...]:
+    """Restore all temporary knobs."""
+    return restore(actuators(HostFiles(root)), entries, temporary_only=True)
+
+
+def _lift_and_tell(root: str, memory: Memory, journal_path: str, why: str) -> tuple[Restored, ...]:
     problem = ""
+    results: tuple[Restored, ...] = ()
+    lifted = 0
     for _ in range(_TRIES):
         try:
-            results = lift(root, journal_path)
-        except (OSError, InvalidJournal) as error:
+            results = lift(root, entries_of(memory, journal_path))
+        except (OSError, ValueError) as error:
             problem = str(error)
         else:
+            lifted += sum(1 for each in results if each.changed)
             failed = [each for each in results if each.error]
             if not failed:
-                lifted = sum(1 for each in results if not each.gone)
-                if results:
+                if lifted:
                     _tell(f"{why}: {lifted} temporary restraints lifted")
-                return
+                return results
             problem = f"{len(failed)} of {len(results)} knobs: {failed[0].error}"
         time.sleep(_PAUSE_SECONDS)
     _tell(f"{why}: could not lift restraints: {problem}")
+    return results
+
+
+def mend(memory: Memory, journal_path: str, results: Iterable[Restored]) -> None:
+    """Leave a journal from which everything can be released, unless the next agent has it already. What was lifted is marked."""
+    if not memory.entries:
+        return
+    lifted = {each.target for each in results if not each.error and not each.gone}
+    entries = (replace(e, lifted=True) if e.target in lifted else e for e in memory.entries.values())
+    try:
+        with contextlib.closing(JournalLock(journal_path, timeout_seconds=0)):
+            replace_private(journal_path, show_journal(entries, current_boot()), durable=False)
+    except BlockingIOError:
+        return
+    except OSError as error:
+        _tell(f"the journal could not be written: {journal_path}: {error.strerror or error}")
 
 
 def _tell(text: str) -> None:
-    with contextlib.suppress(OSError):  # whoever read our log may be gone too
+    with contextlib.suppress(OSError):  # the reader of our log may be gone too
         os.write(2, f"stella guard[{os.getpid()}]: {text}\n".encode())
 
 
@@ -62,17 +132,20 @@ def watch(descriptor: int, root: str, journal_path: str, silence_seconds: float 
     """Listen to the agent's heartbeat on ``descriptor`` until its end."""
     poll = select.poll()
     poll.register(descriptor, select.POLLIN | select.POLLHUP)
-    lifted = False
+    memory, silent = Memory(), False
     while True:
-        if not poll.poll(silence_seconds * 1000):
-            if not lifted:
-                _lift_and_tell(root, journal_path, f"no tick for {silence_seconds:g} s")
-            lifted = True
+        wait_seconds = min(silence_seconds, AGAIN_SECONDS) if silent else silence_seconds
+        if not poll.poll(wait_seconds * 1000):
+            silent = True
+            _lift_and_tell(root, memory, journal_path, f"no tick for {silence_seconds:g} s")
             continue
-        if not os.read(descriptor, 4096):
-            _lift_and_tell(root, journal_path, "the agent ended")
+        data = os.read(descriptor, _LARGEST_LINE)
+        if not data:
+            results = _lift_and_tell(root, memory, journal_path, "the agent ended")
+            mend(memory, journal_path, results)
             return
-        lifted = False
+        memory.feed(data)
+        silent = False
 
 
 def main(arguments: list[str]) -> int:
@@ -87,63 +160,5 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-class Guard:
-    """The agent's side: starts the guard, sends its heartbeat, starts it again when it died."""
-
-    def __init__(self, root: str, journal_path: str) -> None:
-        self._root = root
-        self._journal_path = journal_path
-        self._process: subprocess.Popen[bytes] | None = None
-        self._pipe = -1
-        self.starts = 0
-
-    @property
-    def pid(self) -> int | None:
-        """The guard's process, if it runs."""
-        return self._process.pid if self._process else None
-
-    def start(self) -> None:
-        """Start the guard (it inherits our cgroup: reserve first). Raises OSError."""
-        self.close()
-        reading, self._pipe = os.pipe2(os.O_CLOEXEC)
-        os.set_blocking(self._pipe, False)
-        package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # noqa: PTH100, PTH120
-        code = (
-            f"import sys; sys.path.insert(0, {package!r}); "
-            "from stella.xgos.actuation.guard import main; sys.exit(main(sys.argv[1:]))"
-        )
-        try:
-            self._process = subprocess.Popen(
-                [sys.executable, "-S", "-E", "-c", code, str(reading), self._root, self._journal_path],
-                pass_fds=(reading,),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                start_new_session=True,
-            )
-        finally:
-            os.close(reading)
-        self.starts += 1
-        self.beat()
-
-    def beat(self) -> bool:
-        """Tell the guard that the agent ticks; False when there is no guard any more (start another one)."""
-        if self._process is None:
-            return False
-        try:
-            os.write(self._pipe, b".")
-        except BlockingIOError:
-            return True  # it is stopped, or behind: the bytes it has are enough
-        except OSError:
-            self._process.poll()
-            return False
-        return True
-
-    def close(self) -> None:
-        """Let the guard go: it lifts what is still in the journal, and ends. After a release there is nothing left to lift."""
-        if self._pipe >= 0:
-            os.close(self._pipe)
-            self._pipe = -1
-        if self._process is not None:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(timeout=3.0)
-            self._process = None
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

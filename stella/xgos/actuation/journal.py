@@ -1,125 +1,70 @@
-"""What every knob held before Stella touched it: on disk before the first write, and put back at release.
+"""What every knob held before Stella touched it: stored before the first write, and put back at release.
 
-One text file, replaced as a whole (new file, fsync, rename), with a checksum: a cut or foreign file is set aside, never
-half believed. Knobs do not survive a reboot, so a journal of an earlier boot is empty. The guard reads it, so this module and
-its imports stay light.
-
-::
-
-    stella-journal 1 CRC32 BOOT-ID
-    knob <TAB> flags <TAB> identity <TAB> path <TAB> original
-    group <TAB> - <TAB> identity <TAB> path <TAB>
-
-``flags`` is ``t`` for a temporary restraint, else ``-``. ``identity`` is the inode number of the knob's group: another one
-means another group of the same name, whose knobs are not ours to restore.
+One text file (`stella.xgos.actuation.journal_text`), replaced as a whole. A cut or foreign file is set aside, never half
+believed. It is kept three times: here (on tmpfs, so that storing it does not wait for a disk), in the memory of the guard, which is
+told of each entry before the write is made and mends the file when the agent dies, and as a copy in the state directory, written
+by a thread. Knobs do not survive a reboot, so a journal of an earlier boot is empty.
 """
 
 import contextlib
 import os
-import zlib
-from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from stella.model.allocation import Write
-from stella.xgos.host_files import Gone, HostFiles, InstanceGone, Unavailable, Unsupported, WriteFailed
+from stella.model.target import Target, TargetKind
+from stella.xgos.actuation.actuators import Actuators
+from stella.xgos.actuation.journal_storage import JournalCopy
+from stella.xgos.actuation.journal_text import Entry, current_boot, parse_journal, show_entry, show_journal
+from stella.xgos.actuation.private_files import read_private, remove_private, replace_private
+from stella.xgos.host_files import Gone, Unavailable
 
-_HEAD = "stella-journal 1 "
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """One knob's original text, or (``original`` None) a group that Stella made."""
-
-    path: str
-    identity: int
-    original: str | None
-    temporary: bool = False
+if TYPE_CHECKING:
+    from stella.model.allocation import Write
 
 
-class InvalidJournal(ValueError):
-    """A journal's text is cut, changed or of another version."""
-
-
-def _quoted(text: str) -> str:
-    return text.replace("%", "%25").replace("\t", "%09").replace("\n", "%0A")
-
-
-def _unquoted(text: str) -> str:
-    return text.replace("%0A", "\n").replace("%09", "\t").replace("%25", "%")
-
-
-def current_boot() -> str:
-    """The kernel's boot id; empty where there is none."""
-    try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:  # noqa: PTH123
-            return file.read().strip()
-    except OSError:
-        return ""
-
-
-def show_journal(entries: Iterable[Entry], boot: str = "") -> str:
-    """The journal's text. ``boot`` is the boot it belongs to."""
-    lines = [
-        "\t".join(
-            (
-                "group" if e.original is None else "knob",
-                "t" if e.temporary else "-",
-                str(e.identity),
-                _quoted(e.path),
-                _quoted(e.original or ""),
-            )
-        )
-        for e in entries
-    ]
-    body = "".join(f"{line}\n" for line in lines)
-    body = f"{boot}\n{body}"
-    return f"{_HEAD}{zlib.crc32(body.encode()):08x} {body}"
-
-
-def parse_journal(text: str, boot: str = "") -> tuple[Entry, ...]:
-    """The entries in the order they were made; none when the journal is of another boot than ``boot``. Raises `InvalidJournal`."""
-    head, body = text[: len(_HEAD) + 9], text[len(_HEAD) + 9 :]
-    if head != f"{_HEAD}{zlib.crc32(body.encode()):08x} ":
-        raise InvalidJournal("wrong checksum or version")
-    written_in, _, body = body.partition("\n")
-    if written_in != boot:
-        return ()
-    entries = []
-    for line in body.split("\n")[:-1]:
-        kind, flags, identity, path, original = line.split("\t")
-        entries.append(
-            Entry(
-                path=_unquoted(path),
-                identity=int(identity),
-                original=_unquoted(original) if kind == "knob" else None,
-                temporary=flags == "t",
-            )
-        )
-    return tuple(entries)
-
-
-@dataclass(slots=True)
 class Journal:
-    """The journal at ``path``. ``alarm`` is set while it cannot be stored: then restraints must not be made."""
+    """The journal at ``path``, and its copy at ``copy_path`` (empty: none).
 
-    path: str
-    alarm: str = ""
-    set_aside: str = ""
-    _entries: dict[str, Entry] = field(default_factory=dict)
+    ``alarm`` is set while it cannot be stored: then restraints must not be made. ``set_aside`` and ``recovered`` tell, for the log,
+    what was wrong with the file at the start and what was used instead. ``told`` hears each entry's line (``+`` before it) and each
+    forgotten one's (``-``): the guard's memory.
+    """
+
+    def __init__(self, path: str, copy_path: str = "") -> None:
+        self.path = path
+        self.alarm = ""
+        self.set_aside = ""
+        self.recovered = ""
+        self.told: Callable[[Iterable[str]], None] = lambda _: None
+        self._copy = JournalCopy(copy_path)
+        self._entries: dict[Target, Entry] = {}
+        self._written: dict[Target, str] = {}
+        self._originals: dict[Target, str] | None = None
+        self._revision = 0
+        self._revisions: dict[str, int] = {}
 
     @classmethod
-    def load(cls, path: str) -> "Journal":
-        """The journal at ``path``; an empty one where there is none. An invalid one is renamed to ``*.broken`` (`set_aside`)."""
-        journal = cls(path)
+    def load(cls, path: str, copy_path: str = "", *, keep: bool = False) -> "Journal":
+        """The journal at ``path``, else its copy, else an empty one. An invalid file is renamed to ``*.broken``, unless ``keep``."""
+        journal = cls(path, copy_path)
         try:
-            with open(path, encoding="utf-8") as file:  # noqa: PTH123
-                journal._entries = {entry.path: entry for entry in parse_journal(file.read(), current_boot())}
-        except FileNotFoundError:
-            pass
+            entries = parse_journal(read_private(path), current_boot())
         except (ValueError, OSError) as error:
-            journal.set_aside = f"{path}.broken: {error}"
-            with contextlib.suppress(OSError):
-                os.replace(path, path + ".broken")  # noqa: PTH105
+            entries = ()
+            missing = isinstance(error, FileNotFoundError)
+            why = "missing" if missing else str(error) if isinstance(error, ValueError) else error.strerror
+            if not missing:
+                journal.set_aside = f"{path}.broken: {why}"
+                if not keep:
+                    with contextlib.suppress(OSError):
+                        os.replace(path, path + ".broken")  # noqa: PTH105
+            if copy_path:
+                with contextlib.suppress(ValueError, OSError):
+                    entries = parse_journal(read_private(copy_path), current_boot())
+                if entries:
+                    journal.recovered = f"{path}: {why}; {len(entries)} entries taken from {copy_path}"
+        journal._entries = {entry.target: entry for entry in entries}
         return journal
 
     @property
@@ -128,135 +73,149 @@ class Journal:
         return tuple(self._entries.values())
 
     @property
-    def originals(self) -> dict[str, str]:
-        """Original texts by knob, as `stella.xgos.actuation.plan.plan` wants them."""
-        return {e.path: e.original for e in self._entries.values() if e.original is not None}
+    def originals(self) -> Mapping[Target, str]:
+        """Original texts by target, as `stella.xgos.actuation.plan.plan` wants them."""
+        if self._originals is None:
+            self._originals = {e.target: e.original for e in self._entries.values() if e.original is not None}
+        return self._originals
 
-    def record(self, files: HostFiles, writes: Iterable[Write]) -> None:
-        """Keep what these knobs hold, for those not known yet, and store it durably before returning.
+    def entry(self, target: Target) -> Entry | None:
+        """What is known of a target."""
+        return self._entries.get(target)
 
-        The value is read here, not taken from the write: it must be the knob's own text. Knobs of groups that are gone are
-        dropped, as are those whose group was made anew.
+    def lines(self) -> list[str]:
+        """Every entry as the guard hears it."""
+        return [f"+{show_entry(entry)}" for entry in self._entries.values()]
+
+    def written(self, target: Target) -> str | None:
+        """What Stella last set; None when it is not known (or nothing was set) in this process."""
+        return self._written.get(target)
+
+    def note_written(self, target: Target, value: str) -> None:
+        """Remember what was set, for targets in the journal."""
+        if target in self._entries:
+            self._written[target] = value
+            self._touch(target)
+
+    def doubt_restraints(self) -> None:
+        """The guard may have lifted any restraint meanwhile: what they hold is not known until they are set again."""
+        for target in [t for t in self._written if (entry := self._entries.get(t)) and entry.temporary]:
+            del self._written[target]
+            self._touch(target)
+
+    def revision(self, instance: str) -> int:
+        """Another number whenever something that is known of this instance's targets changed."""
+        return self._revisions.get(instance, 0)
+
+    def _touch(self, target: Target) -> None:
+        self._revision += 1
+        self._revisions[target.instance] = self._revision
+
+    def record(self, actuators: Actuators, writes: "Iterable[Write]") -> frozenset[Target]:
+        """Keep what these targets hold, for those not known yet, and store it before returning. Returns what must not be written.
+
+        The value is read here, not taken from the write: it must be the knob's own text. A target whose object is another one than
+        the one journalled (or than it was when read) is dropped, and returned: what was planned was meant for the earlier one.
         """
-        changed = False
+        others: set[Target] = set()
+        changed: list[Entry] = []
         for write in writes:
-            old = self._entries.get(write.path)
+            actuator, old = actuators[write.target.kind], self._entries.get(write.target)
             try:
-                now = files.identity(write.path)
-                if old is not None and old.identity == now:
-                    if write.temporary and not old.temporary:
-                        self._entries[write.path] = replace(old, temporary=True)
-                        changed = True
+                now = actuator.identity(write.target)
+                if old is not None and old.identity != now:
+                    others.add(write.target)
                     continue
-                original = files.read(write.path).rstrip("\n")
+                if old is not None:
+                    if (write.temporary and not old.temporary) or old.lifted:
+                        temporary = old.temporary or write.temporary
+                        changed.append(replace(old, temporary=temporary, lifted=False))
+                    continue
+                original = actuator.read(write.target)
+                if actuator.identity(write.target) != now:
+                    others.add(write.target)
+                    continue
             except Unavailable:
                 continue  # the write itself will tell
-            self._entries[write.path] = Entry(
-                path=write.path, identity=now, original=original, temporary=write.temporary
-            )
-            changed = True
-        if changed:
-            self._prune(files)
-        if changed or self.alarm:
+            changed.append(Entry(target=write.target, identity=now, original=original, temporary=write.temporary))
+        self._drop(others)
+        known = self._entries.keys()
+        new = [entry for entry in changed if entry.temporary and entry.target not in known]
+        self._keep(changed)
+        for entry in new:
+            self._written[entry.target] = entry.original or ""  # nothing restrains it until it is written
+        if others or changed or self.alarm:
             self.store()
+        return frozenset(others)
 
-    def record_group(self, path: str) -> None:
-        """Remember a group that Stella is about to make, so that release removes it."""
-        self._entries[path] = Entry(path=path, identity=0, original=None)
+    def adopt(self, target: Target, value: str) -> None:
+        """Another program or an administrator set ``value``: from now on it is the original. Call `store` after the last one."""
+        old = self._entries[target]
+        self._written.pop(target, None)
+        self._keep([replace(old, original=value, lifted=False)])
+
+    def record_made(self, target: Target) -> None:
+        """Remember an object that Stella is about to make, so that release removes it."""
+        self._keep([Entry(target=target, identity="", original=None)])
         self.store()
 
-    def forget(self, paths: Iterable[str]) -> None:
+    def forget(self, targets: Iterable[Target]) -> None:
         """Drop entries (restored, or gone) and store the rest; without a rest the file is removed."""
-        for path in paths:
-            self._entries.pop(path, None)
+        self._drop(targets)
         self.store()
+        self._copy.flush()
 
-    def _prune(self, files: HostFiles) -> None:
-        for path, entry in list(self._entries.items()):
-            if entry.original is not None and not files.exists(path):
-                del self._entries[path]
+    def prune(self, actuators: Actuators, instances: frozenset[str], threads: frozenset[str]) -> None:
+        """Drop entries of objects that are no longer there. Those of ``instances`` (uuids) and ``threads`` (places) were just seen."""
+        gone = []
+        for entry in self._entries.values():
+            target = entry.target
+            seen = target.place in threads if target.kind is TargetKind.THREAD else target.instance in instances
+            if seen or entry.original is None:
+                continue
+            try:
+                if actuators[target.kind].identity(target) == entry.identity:
+                    continue
+            except Gone:
+                pass
+            except Unavailable:
+                continue
+            gone.append(target)
+        if gone:
+            self._drop(gone)
+            self.store()
+        self._revisions = {uuid: number for uuid, number in self._revisions.items() if uuid in instances}
+
+    def _keep(self, entries: Iterable[Entry]) -> None:
+        entries = list(entries)
+        if entries:
+            self._originals = None
+            for entry in entries:
+                self._entries[entry.target] = entry
+                self._touch(entry.target)
+            self.told(f"+{show_entry(entry)}" for entry in entries)
+
+    def _drop(self, targets: Iterable[Target]) -> None:
+        lines = []
+        for target in targets:
+            self._written.pop(target, None)
+            self._touch(target)
+            entry = self._entries.pop(target, None)
+            if entry is not None:
+                lines.append(f"-{show_entry(entry)}")
+        if lines:
+            self._originals = None
+            self.told(lines)
 
     def store(self) -> None:
-        """Write the file durably; a failure sets ``alarm`` and leaves the old file as it was."""
+        """Write the file; a failure sets ``alarm`` and leaves the old file as it was."""
+        text = show_journal(self._entries.values(), current_boot()) if self._entries else ""
         try:
-            directory = os.path.dirname(self.path)  # noqa: PTH120
-            os.makedirs(directory, mode=0o755, exist_ok=True)  # noqa: PTH103
-            if not self._entries:
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(self.path)  # noqa: PTH108
+            if text:
+                replace_private(self.path, text, durable=True)
             else:
-                temporary = f"{self.path}.tmp"
-                with open(temporary, "w", encoding="utf-8") as file:  # noqa: PTH123
-                    file.write(show_journal(self._entries.values(), current_boot()))
-                    file.flush()
-                    os.fsync(file.fileno())
-                os.replace(temporary, self.path)  # noqa: PTH105
-            descriptor = os.open(directory, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+                remove_private(self.path)
             self.alarm = ""
         except OSError as error:
             self.alarm = f"{self.path}: {error.strerror or error}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Restored:
-    """What became of one entry: ``error`` is empty when the knob holds its original again, or no longer exists."""
-
-    path: str
-    value: str
-    error: str = ""
-    gone: bool = False
-
-
-def restore(files: HostFiles, entries: Iterable[Entry], *, temporary_only: bool = False) -> tuple[Restored, ...]:
-    """Give knobs their original text back, the last written first. Knobs of other groups of the same name are left alone.
-
-    Idempotent. What fails is tried once more at the end: under cgroup v1 a quota may depend on its period, or on a parent's.
-    """
-    todo = [e for e in reversed(tuple(entries)) if e.original is not None and (e.temporary or not temporary_only)]
-    done = [_restore_one(files, entry) for entry in todo]
-    for n, (entry, result) in enumerate(zip(todo, done, strict=True)):
-        if result.error:
-            done[n] = _restore_one(files, entry)
-    return tuple(done)
-
-
-def _restore_one(files: HostFiles, entry: Entry) -> Restored:
-    value = entry.original or ""
-    try:
-        if files.identity(entry.path) != entry.identity:
-            return Restored(path=entry.path, value=value, gone=True)
-        if files.read(entry.path).rstrip("\n") != value:
-            files.write_knob(entry.path, value)
-    except (Gone, InstanceGone, Unsupported):
-        return Restored(path=entry.path, value=value, gone=True)
-    except (Unavailable, WriteFailed) as error:
-        return Restored(path=entry.path, value=value, error=str(error))
-    return Restored(path=entry.path, value=value)
-
-
-def release(files: HostFiles, journal: Journal) -> tuple[Restored, ...]:
-    """Restore every knob, then remove the groups that Stella made. What succeeded leaves the journal: it can be called again."""
-    results = list(restore(files, journal.entries))
-    for entry in reversed(journal.entries):
-        if entry.original is None:
-            results.append(_remove_group(files, entry.path))
-    journal.forget(result.path for result in results if not result.error)
-    return tuple(results)
-
-
-def _remove_group(files: HostFiles, path: str) -> Restored:
-    """Move what is left in a group to its parent, then remove it."""
-    parent = path.rpartition("/")[0]
-    try:
-        with contextlib.suppress(Unavailable):
-            for pid in files.read(f"{path}/cgroup.procs").split():
-                with contextlib.suppress(WriteFailed, InstanceGone):
-                    files.move_process(parent, int(pid))
-        files.remove_group(path)
-    except (WriteFailed, Unsupported, InstanceGone) as error:
-        return Restored(path=path, value="", error=str(error))
-    return Restored(path=path, value="")
+        self._copy.put(text)

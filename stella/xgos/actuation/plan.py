@@ -8,18 +8,22 @@ writes one file. Inside the instance the emulator and each iothread get, beside 
 times a factor that the control law chooses (see `stella.control.reservation.io_weight_factor`). It is never below the default.
 
 Quotas, for a ceiling or a best-effort throttle. libvirt has no group for all vCPUs together, so a bound over n vCPUs is spread
-over them anew each tick. Such a spread goes stale when nobody renews it: these writes are temporary, and the guard lifts them.
+over them anew each tick. Such a spread goes stale when it is not renewed: these writes are temporary, and the guard lifts them.
 Emulator, iothread and instance groups never get one: a throttled main loop holds up everything. The period is 50 ms: a vCPU
 stands still for less than that, a tick of 250 ms holds five, and a quota stays above the kernel's 1 ms down to 2 % of a core;
 the scheduler's overrun of up to a timer tick is booked as debt, so the mean holds.
+
+What restrains (quota, CPU set, policy of threads, the weight of the group above all instances, which restrains host services) is
+marked temporary. A frozen instance is given back all of that, and is set nothing.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from stella.linux import cgroup, cpuset, scheduling
 from stella.model.allocation import Decision, InstanceDecision, Write
 from stella.model.snapshot import GroupReading, HostReading, InstanceReading, Quota, Role, Snapshot
+from stella.model.target import Target, cgroup_target, thread_policy_target
 
 LARGEST_IO_RATIO = 0.9
 INSTANCE_DEADBAND_RATIO = 0.02
@@ -28,66 +32,85 @@ QUOTA_DEADBAND_RATIO = 0.005
 QUOTA_PERIOD_US = 50_000
 SHARES_PER_CORE_V1 = 10_240.0
 _IO_ROLES = (Role.EMULATOR, Role.IOTHREAD)
+_WHY_LIFTED = "migrating, paused or not seen well enough: nothing restrains it"
+
+
+def part_of(group: GroupReading) -> str:
+    """What of an instance a group is, for people."""
+    return f"{group.role} {group.index}" if group.role else ""
+
+
+def quota_targets(host: HostReading, group: GroupReading, instance: str) -> tuple[tuple[Target, str], ...]:
+    """The knobs that hold a group's quota, each with what it holds now: one under v2, quota and period under v1."""
+    files = cgroup.files(host.cgroup_version)
+    place = f"{host.cgroup_mount}{group.path}"
+    quota = cgroup_target(place, files.quota, instance=instance, part=part_of(group))
+    if files.version == 2:
+        return ((quota, cgroup.show_quota_v2(group.quota)),)
+    period = cgroup_target(place, files.period, instance=instance, part=part_of(group))
+    return ((quota, cgroup.show_quota_v1(group.quota)), (period, str(group.quota.period_us)))
+
+
+def cpuset_target(host: HostReading, group: GroupReading, instance: str) -> Target | None:
+    """The knob that holds a group's CPUs; None where there is none."""
+    if group.role is None or group.cpus is None or not host.cpuset_mount:
+        return None
+    return cgroup_target(f"{host.cpuset_mount}{group.path}", cgroup.CPUSET, instance=instance, part=part_of(group))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Knobs:
-    """Writes for the groups of one hierarchy. ``originals``: what knobs held before Stella, by path, as journalled."""
+    """Writes for the groups of one hierarchy. ``originals``: what knobs held before Stella, as journalled."""
 
     files: cgroup.CpuFiles
-    mount: str
-    originals: Mapping[str, str]
+    host: HostReading
+    originals: Mapping[Target, str]
+    instance: str = ""
 
-    def path(self, group: GroupReading, name: str) -> str:
-        return f"{self.mount}{group.path}/{name}"
+    def target(self, group: GroupReading, name: str) -> Target:
+        place = f"{self.host.cgroup_mount}{group.path}"
+        return cgroup_target(place, name, instance=self.instance, part=part_of(group))
 
-    def weight(self, group: GroupReading, wanted: float, deadband_ratio: float, reason: str) -> Iterator[Write]:
+    def weight(
+        self, group: GroupReading, wanted: float, deadband_ratio: float, reason: str, *, temporary: bool = False
+    ) -> Iterator[Write]:
         value = self.files.clamp(wanted)
-        at_an_end = value in (self.files.smallest_weight, self.files.largest_weight) and value != group.weight
-        if abs(value - group.weight) > deadband_ratio * group.weight or at_an_end:
+        if value == group.weight:
+            return
+        target = self.target(group, self.files.weight)
+        lifts = self.originals.get(target) == str(value)
+        exactly = lifts or value in (self.files.smallest_weight, self.files.largest_weight)
+        if abs(value - group.weight) > deadband_ratio * group.weight or exactly:
             yield Write(
-                path=self.path(group, self.files.weight),
+                target=target,
                 value=str(value),
                 previous=str(group.weight),
                 reason=reason,
+                temporary=temporary,
+                lifts=lifts,
             )
 
-    def quota(self, group: GroupReading, wanted: Quota, reason: str, *, temporary: bool) -> Iterator[Write]:
+    def quota(self, group: GroupReading, wanted: Quota, reason: str, *, lifts: bool) -> Iterator[Write]:
         """Under v1 two files: the period first, since a quota is evaluated by the period that stands."""
-        if self.files.version == 2:
-            yield Write(
-                path=self.path(group, self.files.quota),
-                value=cgroup.show_quota_v2(wanted),
-                previous=cgroup.show_quota_v2(group.quota),
-                reason=reason,
-                temporary=temporary,
-            )
-            return
-        if wanted.period_us != group.quota.period_us:
-            yield Write(
-                path=self.path(group, self.files.period),
-                value=str(wanted.period_us),
-                previous=str(group.quota.period_us),
-                reason=reason,
-                temporary=temporary,
-            )
-        yield Write(
-            path=self.path(group, self.files.quota),
-            value=cgroup.show_quota_v1(wanted),
-            previous=cgroup.show_quota_v1(group.quota),
-            reason=reason,
-            temporary=temporary,
-        )
+        held = quota_targets(self.host, group, self.instance)
+        values = [(*held[0], cgroup.show_quota_v2(wanted) if self.files.version == 2 else cgroup.show_quota_v1(wanted))]
+        if self.files.version == 1:
+            if group.quota.period_us != wanted.period_us:
+                values.insert(0, (*held[1], str(wanted.period_us)))
+            if lifts and group.quota.quota_us == wanted.quota_us:
+                values.pop()
+        for target, previous, value in values:
+            yield Write(target=target, value=value, previous=previous, reason=reason, temporary=True, lifts=lifts)
 
-    def original_quota(self, group: GroupReading) -> Quota | None:
-        """The quota this group had before Stella; None when Stella never set one here."""
-        text = self.originals.get(self.path(group, self.files.quota))
-        if text is None:
-            return None
-        if self.files.version == 2:
-            return cgroup.parse_quota_v2(text)
-        period = self.originals.get(self.path(group, self.files.period), str(group.quota.period_us))
-        return cgroup.parse_quota_v1(text, period)
+    def allowed_quota(self, group: GroupReading) -> tuple[Quota, bool]:
+        """The quota this group is allowed, and whether Stella ever set one here."""
+        held = quota_targets(self.host, group, self.instance)
+        texts = [self.originals.get(target) for target, _ in held]
+        ours = any(text is not None for text in texts)
+        if group.allowed_quota is not None:
+            return group.allowed_quota, ours
+        now = [text if text is not None else holds for text, (_, holds) in zip(texts, held, strict=True)]
+        return (cgroup.parse_quota_v2(*now) if self.files.version == 2 else cgroup.parse_quota_v1(*now)), ours
 
 
 def weight_per_core(files: cgroup.CpuFiles, cores: int) -> float:
@@ -96,35 +119,39 @@ def weight_per_core(files: cgroup.CpuFiles, cores: int) -> float:
     return min(SHARES_PER_CORE_V1, largest) if files.version == 1 else largest
 
 
-def plan(snapshot: Snapshot, decision: Decision, originals: Mapping[str, str] | None = None) -> tuple[Write, ...]:
+def plan(snapshot: Snapshot, decision: Decision, originals: Mapping[Target, str] | None = None) -> tuple[Write, ...]:
     """The writes that bring the host's knobs to ``decision``, in the order they are to be made.
 
-    ``originals``: journalled values by knob. They tell an administrator's own quota, which Stella never exceeds, and what to go
-    back to when a ceiling is no longer wanted. Frozen instances and those whose groups were not seen get nothing.
-    Parents come before children, those who gain before those who give, and lifted quotas before new ones.
+    ``originals``: journalled values. They tell an administrator's own quota, which Stella never exceeds, and what to go back to
+    when a ceiling is no longer wanted. A frozen instance is only given back what restrains it; one that was not seen gets nothing.
+    Parents come before children, those who gain before those who give, and lifted restraints before new ones.
     """
     host = snapshot.host
-    knobs = _Knobs(files=cgroup.files(host.cgroup_version), mount=host.cgroup_mount, originals=originals or {})
+    knobs = _Knobs(files=cgroup.files(host.cgroup_version), host=host, originals=originals or {})
     per_core = weight_per_core(knobs.files, host.cores)
     writes: list[Write] = []
     if decision.parent_weight_factor is not None:
         for group in host.parents:
-            original = knobs.originals.get(knobs.path(group, knobs.files.weight))
+            original = knobs.originals.get(knobs.target(group, knobs.files.weight))
             wanted = (int(original) if original else group.weight) * decision.parent_weight_factor
-            writes += knobs.weight(group, wanted, INSTANCE_DEADBAND_RATIO, "instances beside host services")
+            writes += knobs.weight(
+                group, wanted, INSTANCE_DEADBAND_RATIO, "instances beside host services", temporary=True
+            )
     outer: list[Write] = []
     inner: list[Write] = []
     for each in decision.instances:
         seen = snapshot.instance(each.uuid)
-        if each.frozen or seen is None or seen.groups is None:
+        if seen is None:
             continue
-        outer += _outer(knobs, seen, each, per_core)
-        inner += _inner(knobs, seen, each)
-        inner += _ceilings(knobs, seen, each)
-        inner += _placed(host, seen, each, knobs.originals)
+        of_instance = replace(knobs, instance=each.uuid)
+        if not each.frozen and seen.groups is not None:
+            outer += _outer(of_instance, seen, each, per_core)
+            inner += _inner(of_instance, seen, each)
+        inner += _ceilings(of_instance, seen, each)
+        inner += _placed(of_instance, seen, each)
         inner += _thread_policies(seen, each, knobs.originals)
     outer.sort(key=lambda write: int(write.value) < int(write.previous))
-    inner.sort(key=lambda write: write.temporary)
+    inner.sort(key=lambda write: write.temporary and not write.lifts)
     return (*writes, *outer, *inner)
 
 
@@ -139,7 +166,7 @@ def _inner(knobs: _Knobs, seen: InstanceReading, each: InstanceDecision) -> Iter
     groups = seen.groups or ()
     if not each.managed:
         for group in groups:
-            original = knobs.originals.get(knobs.path(group, knobs.files.weight))
+            original = knobs.originals.get(knobs.target(group, knobs.files.weight))
             if group.role in _IO_ROLES and original is not None:
                 yield from knobs.weight(group, int(original), 0.0, f"{seen.name}: no SLO any more")
         return
@@ -153,64 +180,77 @@ def _inner(knobs: _Knobs, seen: InstanceReading, each: InstanceDecision) -> Iter
 
 
 def _ceilings(knobs: _Knobs, seen: InstanceReading, each: InstanceDecision) -> Iterator[Write]:
-    ceilings = each.cpu.vcpu_ceilings_cores
+    ceilings = () if each.frozen else each.cpu.vcpu_ceilings_cores
     for group in seen.groups or ():
         if group.role is not Role.VCPU:
             continue
         ceiling = ceilings[group.index] if group.index < len(ceilings) else None
-        original = knobs.original_quota(group)
+        if ceiling is None and group.allowed_quota == group.quota:
+            continue  # most groups of most hosts: nothing need be looked up
+        allowed, ours = knobs.allowed_quota(group)
         if ceiling is None:
-            if original is not None and original != group.quota:
-                yield from knobs.quota(group, original, f"{each.name}: no ceiling any more", temporary=False)
+            if ours and allowed != group.quota:
+                why = _WHY_LIFTED if each.frozen else "no ceiling any more"
+                yield from knobs.quota(group, allowed, f"{each.name}: {why}", lifts=True)
             continue
-        before = original or group.quota
-        if before.quota_us is not None:
-            ceiling = min(ceiling, before.quota_us / before.period_us)
+        if allowed.quota_us is not None:
+            ceiling = min(ceiling, allowed.quota_us / allowed.period_us)
         wanted = Quota(
             quota_us=max(round(ceiling * QUOTA_PERIOD_US), cgroup.SMALLEST_QUOTA_US), period_us=QUOTA_PERIOD_US
         )
         if _differs(group.quota, wanted):
             reason = f"{each.name}: vCPU {group.index} ceiling {ceiling:.3f} cores"
-            yield from knobs.quota(group, wanted, reason, temporary=True)
+            yield from knobs.quota(group, wanted, reason, lifts=False)
 
 
-def _placed(
-    host: HostReading, seen: InstanceReading, each: InstanceDecision, originals: Mapping[str, str]
-) -> Iterator[Write]:
-    """Confine stages to their CPU, within what libvirt or an administrator allowed; without a placement as before."""
-    wanted = {(role, index): cpus for role, index, cpus in each.cpu.placement}
+def _placed(knobs: _Knobs, seen: InstanceReading, each: InstanceDecision) -> Iterator[Write]:
+    """Confine stages to CPUs, within what libvirt or an administrator allowed; without a placement as before."""
+    wanted = {} if each.frozen else {(role, index): cpus for role, index, cpus in each.cpu.placement}
     for group in seen.groups or ():
-        if group.role is None or group.cpus is None or not host.cpuset_mount:
+        if (group.role, group.index) not in wanted and group.allowed_cpus == group.cpus:
+            continue  # most groups of most hosts: nothing need be looked up
+        target = cpuset_target(knobs.host, group, each.uuid)
+        if target is None or group.role is None or group.cpus is None:
             continue
-        path = f"{host.cpuset_mount}{group.path}/{cgroup.CPUSET}"
-        original = originals.get(path)
+        original = knobs.originals.get(target)
         allowed = cpuset.parse_cpus(original) if original is not None else group.cpus
         cpus = tuple(c for c in wanted.get((group.role, group.index), ()) if c in allowed or not allowed)
         if cpus:
             value = cpuset.show_cpus(cpus)
             reason = f"{each.name}: {group.role} {group.index} on CPU {value} while the host is full"
         elif original is not None:
-            value, reason = original, f"{each.name}: {group.role} {group.index} on any CPU again"
+            value = original
+            reason = f"{each.name}: {_WHY_LIFTED if each.frozen else f'{group.role} {group.index} on any CPU again'}"
         else:
             continue
         if cpuset.parse_cpus(value) != group.cpus:
             previous = cpuset.show_cpus(group.cpus)
-            yield Write(path=path, value=value, previous=previous, reason=reason, temporary=True)
+            yield Write(target=target, value=value, previous=previous, reason=reason, temporary=True, lifts=not cpus)
 
 
-def _thread_policies(seen: InstanceReading, each: InstanceDecision, originals: Mapping[str, str]) -> Iterator[Write]:
-    """Which threads batch. One that somebody else made so, or that is of another scheduler, is left alone."""
+def _thread_policies(seen: InstanceReading, each: InstanceDecision, originals: Mapping[Target, str]) -> Iterator[Write]:
+    """Which threads batch. One that another program made so, or that is of another scheduler, is left alone."""
     for thread in seen.threads or ():
-        batches = thread.role in each.cpu.batching
-        path = scheduling.knob_path(seen.pid, thread.tid)
-        who = f"{each.name}: {thread.role} {thread.index}"
-        if batches and thread.policy == scheduling.OTHER:
+        batches = thread.role in each.cpu.batching and not each.frozen
+        if thread.policy != (scheduling.OTHER if batches else scheduling.BATCH):
+            continue
+        part = f"{thread.role} {thread.index}"
+        target = thread_policy_target(seen.pid, thread.tid, instance=each.uuid, part=part)
+        who = f"{each.name}: {part}"
+        if batches:
             value, reason = scheduling.BATCHING, f"{who} batches"
-        elif not batches and thread.policy == scheduling.BATCH and path in originals:
-            value, reason = originals[path], f"{who} runs at once again"
+        elif target in originals:
+            value, reason = originals[target], f"{who} runs at once again"
         else:
             continue
-        yield Write(path=path, value=value, previous=thread.policy or "", reason=reason)
+        yield Write(
+            target=target,
+            value=value,
+            previous=thread.policy or "",
+            reason=reason,
+            temporary=True,
+            lifts=not batches,
+        )
 
 
 def _differs(now: Quota, wanted: Quota) -> bool:

@@ -41,6 +41,9 @@ class Sensors(Protocol):
 class Actuation(Protocol):
     """Whoever touches the host: plans what differs, journals it, writes it."""
 
+    def bounds(self, snapshot: Snapshot) -> Snapshot:
+        """The snapshot with what libvirt, Nova or an administrator allow each group (`allowed_cpus`, `allowed_quota`)."""
+
     def act(self, snapshot: Snapshot, decision: Decision) -> tuple[tuple[Outcome, ...], int]:
         """Write what differs; returns what became of it, and how many of the writes put back what somebody else had changed."""
 
@@ -134,6 +137,7 @@ class Loop:
     def tick(self) -> tuple[Snapshot, tuple[Outcome, ...], int]:
         """One tick. Raises whatever went wrong; then nothing was published."""
         snapshot = self._sensors.sense()
+        snapshot = self._actuation.bounds(snapshot)
         intents = self._stores.intents.intents
         decision, window, memory = decide(snapshot, _in_force(intents, snapshot), self.memory, self.settings)
         outcomes, reasserted = self._actuation.act(snapshot, decision)

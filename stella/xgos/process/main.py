@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -13,21 +14,21 @@ from pathlib import Path
 
 from stella.control.cost import Prior
 from stella.control.memory import Memory, Settings
-from stella.control.tick import decide
 from stella.model import wire
-from stella.model.allocation import Decision, Outcome, Write, WriteResult
-from stella.model.snapshot import Snapshot
 from stella.xgos import supervision
 from stella.xgos.accounting.history import History
 from stella.xgos.accounting.violations import ViolationLog
 from stella.xgos.actuation.apply import Apply
 from stella.xgos.actuation.audit import Audit
-from stella.xgos.actuation.guard import Guard
-from stella.xgos.actuation.journal import Journal, Restored
-from stella.xgos.actuation.plan import plan
+from stella.xgos.actuation.guard import SILENCE_SECONDS
+from stella.xgos.actuation.guard_process import Guard
+from stella.xgos.actuation.host import HostActuation
+from stella.xgos.actuation.journal import Journal
+from stella.xgos.actuation.journal_storage import JournalLock
+from stella.xgos.actuation.private_files import filesystem_of
+from stella.xgos.actuation.restore import Restored
 from stella.xgos.host_files import Broken, HostFiles, Unavailable, Unsupported
 from stella.xgos.intents.cloud import CloudSource
-from stella.xgos.intents.instance_names import assign
 from stella.xgos.intents.slo_file import SloFile
 from stella.xgos.intents.source import IntentSource
 from stella.xgos.intents.store import IntentStore
@@ -45,42 +46,6 @@ _LOG = logging.getLogger(__name__)
 _SAVE_SECONDS = 10.0
 _HYPERVISOR_SECONDS = 5.0
 FAILED = 1
-
-
-class HostActuation:
-    """Touches the host: the plan's writes through `Apply`, and the guard's heartbeat. With ``observe`` it only beats."""
-
-    def __init__(self, apply: Apply, guard: Guard | None, *, observe: bool) -> None:
-        self._apply = apply
-        self._guard = guard
-        self._observe = observe
-        self._written: dict[str, str] = {}
-
-    def planned(self, snapshot: Snapshot, decision: Decision) -> tuple[Write, ...]:
-        """What would be written now."""
-        return plan(snapshot, decision, self._apply.journal.originals)
-
-    def act(self, snapshot: Snapshot, decision: Decision) -> tuple[tuple[Outcome, ...], int]:
-        """See `stella.xgos.process.loop.Actuation.act`."""
-        if self._observe:
-            return (), 0
-        writes = self.planned(snapshot, decision)
-        reasserted = sum(1 for w in writes if self._written.get(w.path, w.previous) != w.previous)
-        if reasserted:
-            _LOG.warning("%d knobs had been changed by somebody else and are set again", reasserted)
-        outcomes = self._apply.apply(writes, snapshot.wall_seconds)
-        for outcome in outcomes:
-            if outcome.result is WriteResult.WRITTEN:
-                self._written[outcome.write.path] = outcome.write.value
-            else:
-                self._written.pop(outcome.write.path, None)
-        return outcomes, reasserted
-
-    def beat(self) -> None:
-        """Tell the guard; start another one when it died."""
-        if self._guard is not None and not self._guard.beat():
-            _LOG.error("the guard died; starting another")
-            self._guard.start()
 
 
 def settings_of(config: Config, prior: Prior | None) -> Settings:
@@ -105,6 +70,14 @@ class _Paths:
         return str(self.run / "journal")
 
     @property
+    def journal_copy(self) -> str:
+        return str(self.state / "journal.copy")
+
+    @property
+    def audit(self) -> str:
+        return str(self.state / "audit.jsonl")
+
+    @property
     def intents(self) -> Path:
         return self.state / "intents.json"
 
@@ -121,20 +94,49 @@ def _paths(config: Config) -> _Paths:
     return _Paths(config.state_directory, config.run_directory)
 
 
-def _open_apply(config: Config, options: Options) -> Apply:
-    files = HostFiles(os.fspath(options.root))
-    paths = _paths(config)
-    journal = Journal.load(paths.journal)
+def _open_apply(config: Config, options: Options, stack: contextlib.ExitStack) -> Apply:
+    """The journal, held for this process alone, and what writes. A dry run holds and changes nothing."""
+    files, paths = HostFiles(os.fspath(options.root)), _paths(config)
+    if not options.dry_run:
+        _make_directory(config.run_directory)
+        _make_directory(config.socket.parent)
+        try:
+            stack.callback(JournalLock(paths.journal).close)
+        except BlockingIOError:
+            raise own_group.AlreadyRunning(f"another agent, or its guard, holds {paths.journal}") from None
+        except OSError as error:
+            _LOG.error("%s: %s; restraints are not set", paths.run, error.strerror or error)
+        _warn_of_slow_directory(paths.run)
+    journal = Journal.load(paths.journal, paths.journal_copy, keep=options.dry_run)
     if journal.set_aside:
         _LOG.error("journal set aside: %s", journal.set_aside)
-    audit = Audit(str(paths.state / "audit.jsonl"))
+    if journal.recovered:
+        _LOG.error("journal recovered: %s", journal.recovered)
+    audit = Audit(paths.audit)
+    stack.callback(audit.close)
     return Apply(files, journal, audit, dry_run=options.dry_run)
+
+
+def _make_directory(path: Path) -> None:
+    """Make a run-time directory that users of the socket may pass through; what lies in it is protected by its own mode."""
+    if not path.exists():
+        path.mkdir(parents=True)
+        path.chmod(0o751)
+
+
+def _warn_of_slow_directory(path: Path) -> None:
+    """The journal is stored within a tick: a disk would hold it up, and would outlive the boot for nothing."""
+    with contextlib.suppress(OSError):
+        kind = filesystem_of(os.path.realpath(path), Path("/proc/self/mountinfo").read_text(encoding="utf-8"))
+        if kind and kind not in ("tmpfs", "ramfs"):
+            _LOG.warning("run_directory %s lies on %s; the journal is stored in each tick: use a tmpfs", path, kind)
 
 
 def run(config: Config, options: Options) -> int:
     """Run the agent as configured. Returns the process's exit code."""
     level = getattr(logging, config.log_level.name)
     logging.basicConfig(level=level, format="%(asctime)s xgos %(levelname)s %(message)s", stream=sys.stderr)
+    os.umask(0o027)  # state 0640, directories 0750: usage and names of all tenants are in it
     try:
         if options.release:
             return release(config, options)
@@ -149,65 +151,61 @@ def run(config: Config, options: Options) -> int:
 def release(config: Config, options: Options) -> int:
     """Put every knob back as it was. An agent that runs would only set them again: then nothing is done."""
     files = HostFiles(os.fspath(options.root))
-    if not options.dry_run:
-        with contextlib.closing(own_group.HostLock(files, find_hierarchy(files))):
-            return _release(_open_apply(config, options))
-    for entry in _open_apply(config, options).journal.entries:
-        print(f"would restore {entry.path} to {entry.original!r}" if entry.original else f"would remove {entry.path}")
-    return 0
+    with contextlib.ExitStack() as stack:
+        if options.dry_run:
+            for entry in _open_apply(config, options, stack).journal.entries:
+                does = "would remove" if entry.original is None else "would restore"
+                print(f"{does} {entry.target}" + ("" if entry.original is None else f" to {entry.original!r}"))
+            return 0
+        stack.callback(own_group.HostLock(files, find_hierarchy(files)).close)
+        return _release(_open_apply(config, options, stack))
 
 
 def _release(apply: Apply) -> int:
     results = apply.release(time.time())
     failed = [r for r in results if r.error]
     for each in failed:
-        print(f"xgos: {each.path}: {each.error}", file=sys.stderr)
+        print(f"xgos: {each.target}: {each.error}", file=sys.stderr)
     print(f"released {sum(1 for r in results if not r.error and not r.gone)} knobs, {len(failed)} failed")
     return FAILED if failed else 0
 
 
 def once(config: Config, options: Options) -> int:
-    """One tick: prints what was seen, decided, and written (or, in a dry run and in observe mode, would be) as JSON."""
+    """One tick: prints what was seen, decided, and written (or, in a dry run and in observe mode, would be) as JSON.
+
+    In enforce mode weights are set; restraints are not, since this process ends at once and could not lift them. SLOs of the
+    file are admitted as in the loop, by a tick before that one.
+    """
     act = config.mode is Mode.ENFORCE and not options.dry_run
     with contextlib.ExitStack() as stack:
         sensors = open_sensors(os.fspath(options.root), uri=config.libvirt_uri)
         stack.callback(sensors.close)
         if act:
             stack.callback(own_group.HostLock(HostFiles(os.fspath(options.root)), sensors.hierarchy).close)
-        apply = _open_apply(config, options)
+        apply = _open_apply(config, options if act else replace(options, dry_run=True), stack)
+        if act:
+            _clear(apply, observe=False)
         sensors.wait_ready(_HYPERVISOR_SECONDS)
-        paths = _paths(config)
-        learned = learned_costs.load(paths.costs)
-        settings = settings_of(config, learned.prior)
-        intents = IntentStore(paths.intents)
-        slo_file = SloFile(Path(config.slo_file)) if config.slo_file else None
-        first = sensors.sense()
-        recorded = options.root != Path("/")
-        _, _, memory = decide(first, intents.intents, learned_costs.recall(learned), settings)
-        if slo_file is not None:
-            _adopt(intents, slo_file, first)
-        if not recorded:
+        actuation = HostActuation(apply, None, observe=True)
+        accounts = stack.enter_context(
+            tempfile.TemporaryDirectory(prefix="xgos-once-")
+        )  # two ticks account for nothing
+        loop = _assemble(config, sensors, actuation, stack, accounts=Path(accounts))
+        loop.tick()
+        if options.root == Path("/"):
             time.sleep(config.tick_milliseconds / 1000)
-        snapshot = sensors.sense()
-        decision, _, _ = decide(snapshot, intents.intents, memory, settings)
-        actuation = HostActuation(apply, None, observe=False)
-        writes = actuation.planned(snapshot, decision)
-        outcomes = apply.apply(writes, snapshot.wall_seconds) if act else ()
-        shown = {"snapshot": snapshot, "decision": decision, "writes": writes, "outcomes": outcomes}
+        actuation.observe = not act
+        loop.tick()
+        tick = loop.published()
+        assert tick is not None
+        shown = {
+            "snapshot": tick.snapshot,
+            "decision": tick.decision,
+            "writes": actuation.planned_writes,
+            "outcomes": tick.outcomes,
+        }
         print(wire.dumps({key: wire.encode(value) for key, value in shown.items()}))
     return 0
-
-
-def _adopt(intents: IntentStore, file: SloFile, snapshot: Snapshot) -> None:
-    """Take the file's SLOs as they stand, for a single tick."""
-    file.refresh()
-    found = file.poll()
-    wanted = found.wanted if found else {}
-    keys, _ = assign(wanted.keys(), {i.uuid: i.name for i in snapshot.instances})
-    for instance in snapshot.instances:
-        slo = wanted[keys[instance.uuid]].slo if instance.uuid in keys else None
-        if slo is not None:
-            intents.set(instance.uuid, slo, reserved_cpu_cores=float(instance.vcpus), estimated=True)
 
 
 @contextlib.contextmanager
@@ -232,15 +230,22 @@ def _serve(config: Config, options: Options) -> int:
         sensors = open_sensors(os.fspath(options.root), uri=config.libvirt_uri)
         stack.callback(sensors.close)
         stack.callback(own_group.HostLock(HostFiles(os.fspath(options.root)), sensors.hierarchy).close)
-        apply = _open_apply(config, options)
-        guard = _prepare(config, options, sensors, apply)
-        if guard is not None:
-            stack.callback(guard.close)
+        apply = _open_apply(config, options, stack)
+        observe = config.mode is Mode.OBSERVE or options.dry_run
+        guard = None if observe else Guard(os.fspath(options.root), apply.journal.path, apply.journal.lines)
+        if not options.dry_run:
+            _prepare(config, options, sensors, apply)
+            if guard is not None:
+                apply.journal.told = guard.tell
+                stack.callback(guard.close)
+                guard.ensure(time.monotonic())
             stack.callback(_log_release, apply)
-        loop = _assemble(config, sensors, HostActuation(apply, guard, observe=config.mode is Mode.OBSERVE), stack)
+        loop = _assemble(config, sensors, HostActuation(apply, guard, observe=observe), stack)
         sensors.wait_ready(_HYPERVISOR_SECONDS)
         stack.enter_context(_serving(loop, config))
         saver = supervision.start(lambda: _save_until(stop, loop, config), name="saver", stop=stop)
+        if guard is not None and config.tick_milliseconds >= SILENCE_SECONDS * 1000:
+            _LOG.warning("tick_milliseconds %d: the guard lifts restraints between ticks", config.tick_milliseconds)
         _LOG.info("mode %s, %d ms a tick, %s", config.mode, config.tick_milliseconds, config.libvirt_uri)
         notifier = ServiceNotifier()
         stack.callback(notifier.close)
@@ -251,19 +256,13 @@ def _serve(config: Config, options: Options) -> int:
     return 0
 
 
-def _prepare(config: Config, options: Options, sensors: Sensors, apply: Apply) -> Guard | None:
-    """The agent's own CPU share and, when it may act, its guard. What a killed agent left restrained is lifted first."""
-    if options.dry_run:
-        return None
+def _prepare(config: Config, options: Options, sensors: Sensors, apply: Apply) -> None:
+    """The agent's own CPU share. What a killed agent left restrained is lifted first."""
     _clear(apply, observe=config.mode is Mode.OBSERVE)
     try:
         _LOG.info("%s", own_group.reserve(HostFiles(os.fspath(options.root)), sensors.hierarchy, apply.journal))
     except Unsupported as error:
         _LOG.warning("%s", error)
-    guard = Guard(os.fspath(options.root), apply.journal.path)
-    if config.mode is Mode.ENFORCE:
-        guard.start()
-    return guard
 
 
 def _clear(apply: Apply, *, observe: bool) -> None:
@@ -277,7 +276,8 @@ def _clear(apply: Apply, *, observe: bool) -> None:
         return
     lifted = apply.lift(time.time())
     _log_failed(lifted)
-    _LOG.warning("an earlier agent was killed: %d restraints lifted, %d knobs taken over", len(lifted), held)
+    count = sum(1 for each in lifted if each.changed)
+    _LOG.warning("an earlier agent was killed: %d restraints lifted, %d knobs taken over", count, held)
 
 
 def _log_release(apply: Apply) -> None:
@@ -287,11 +287,19 @@ def _log_release(apply: Apply) -> None:
 def _log_failed(results: tuple[Restored, ...]) -> None:
     for each in results:
         if each.error:
-            _LOG.error("not restored: %s: %s", each.path, each.error)
+            _LOG.error("not restored: %s: %s", each.target, each.error)
 
 
-def _assemble(config: Config, sensors: Sensors, actuation: HostActuation, stack: contextlib.ExitStack) -> Loop:
-    state = config.state_directory
+def _assemble(
+    config: Config,
+    sensors: Sensors,
+    actuation: HostActuation,
+    stack: contextlib.ExitStack,
+    *,
+    accounts: Path | None = None,
+) -> Loop:
+    """The loop and its stores. ``accounts``: where history and violations go, if not into the state directory."""
+    state = accounts or config.state_directory
     state.mkdir(mode=0o750, parents=True, exist_ok=True)
     paths = _paths(config)
     learned = learned_costs.load(paths.costs)

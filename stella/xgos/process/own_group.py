@@ -9,6 +9,7 @@ import fcntl
 import os
 
 from stella.linux import cgroup
+from stella.model.target import cgroup_target
 from stella.xgos.actuation.journal import Journal
 from stella.xgos.host_files import HostFiles, InstanceGone, Unavailable, Unsupported, WriteFailed
 
@@ -62,7 +63,7 @@ def reserve(files: HostFiles, hierarchy: cgroup.Hierarchy, journal: Journal, pid
                 raise Unsupported("the cpu controller is not enabled at the top of the hierarchy")
         path = f"{hierarchy.mount}/{GROUP_NAME}"
         weight = SHARES_V1 if hierarchy.version == 1 else WEIGHT_V2
-        journal.record_group(path)
+        journal.record_made(cgroup_target(path, ""))
         files.make_group(path)
         files.write_knob(f"{path}/{names.weight}", str(weight))
         files.move_process(path, pid)
@@ -71,11 +72,3 @@ def reserve(files: HostFiles, hierarchy: cgroup.Hierarchy, journal: Journal, pid
     with contextlib.suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, 0, -10)
     return f"CPU reserved: {path} with {names.weight} {weight}"
-
-
-def adopt(files: HostFiles, hierarchy: cgroup.Hierarchy, pid: int) -> None:
-    """Move another process (the guard, were it started before) into the agent's group. Raises `Unsupported`."""
-    try:
-        files.move_process(f"{hierarchy.mount}/{GROUP_NAME}", pid)
-    except (WriteFailed, InstanceGone) as error:
-        raise Unsupported(str(error)) from None

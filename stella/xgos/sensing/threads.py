@@ -145,7 +145,7 @@ class Threads:
         if thread.policy is not None:
             return thread.policy
         try:
-            return scheduling.plain(self._files.read(f"{thread.directory}/{scheduling.KNOB}"))
+            return scheduling.plain(self._files.read_policy(thread.directory))
         except Unavailable:
             return None
 

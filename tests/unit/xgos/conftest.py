@@ -31,6 +31,7 @@ from stella.model.snapshot import (
     Snapshot,
     ThreadReading,
 )
+from stella.model.target import cgroup_target
 from stella.model.wire import Json
 from stella.xgos.accounting.history import History
 from stella.xgos.accounting.violations import ViolationLog
@@ -114,7 +115,8 @@ def make_published(intents: Mapping[str, Intent]) -> Published:
     )  # fmt: skip
     missed = report(Status.VIOLATED, metric=Metric.NETWORK_PACKETS, usage=1.5, cause=Cause.CPU)
     decisions = [decision_of(uuid, name, *((report(), missed) if uuid == VM1 else ())) for uuid, name in instances]
-    outcome = Outcome(write=Write(path="cgroup/x", value="2", previous="1", reason="floor"), result=WriteResult.WRITTEN)
+    write = Write(target=cgroup_target("/cgroup", "x"), value="2", previous="1", reason="floor")
+    outcome = Outcome(write=write, result=WriteResult.WRITTEN)
     counters = AgentCounters()
     for duration in (0.003, 0.02, 3.0):
         counters = counters.after_tick(

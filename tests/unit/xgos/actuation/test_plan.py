@@ -19,6 +19,7 @@ from stella.model.snapshot import (
     Snapshot,
     ThreadReading,
 )
+from stella.model.target import Target, cgroup_target, thread_policy_target
 from stella.xgos.actuation.plan import INSTANCE_DEADBAND_RATIO, QUOTA_PERIOD_US, plan, weight_per_core
 
 NO_QUOTA = Quota(quota_us=None, period_us=100_000)
@@ -103,9 +104,17 @@ def decision(
     )
 
 
+def path(write: Write) -> str:
+    return f"{write.target.place}/{write.target.knob}"
+
+
+def cgroup_originals(originals: dict[str, str]) -> dict[Target, str]:
+    return {cgroup_target(*place.rsplit("/", 1)): text for place, text in originals.items()}
+
+
 def by_path(writes: tuple[Write, ...]) -> dict[str, str]:
     assert all(write.value != write.previous and write.reason for write in writes)
-    return {write.path.removeprefix(MOUNT): write.value for write in writes}
+    return {path(write).removeprefix(MOUNT): write.value for write in writes}
 
 
 def test_weights_keep_the_ratio_of_allocations() -> None:
@@ -149,7 +158,7 @@ def test_io_groups_can_take_their_part_beside_busy_vcpus() -> None:
 
 def test_quotas_only_on_vcpus_and_temporary() -> None:
     writes = plan(snapshot(instance("a", weight=10240)), decision(("a", 1.0), ceilings=(0.75, None)))
-    assert [(w.path.removeprefix(MOUNT), w.value, w.temporary) for w in writes] == [
+    assert [(path(w).removeprefix(MOUNT), w.value, w.temporary) for w in writes] == [
         ("/machine/a/vcpu0/cpu.cfs_period_us", "50000", True),
         ("/machine/a/vcpu0/cpu.cfs_quota_us", "37500", True),
     ]
@@ -163,11 +172,41 @@ def test_an_administrators_quota_is_never_exceeded_and_comes_back() -> None:
     seen = snapshot(instance("a", vcpus=1, weight=10240, quota=admin))
     assert by_path(plan(seen, decision(("a", 1.0), ceilings=(0.8,))))["/machine/a/vcpu0/cpu.cfs_quota_us"] == "15000"
     ours = snapshot(instance("a", vcpus=1, weight=10240, quota=Quota(quota_us=15_000, period_us=50_000)))
-    originals = {quota: "30000", period: "100000"}
+    originals = cgroup_originals({quota: "30000", period: "100000"})
     back = plan(ours, decision(("a", 1.0), ceilings=(None,)), originals)
-    assert [(w.path, w.value, w.temporary) for w in back] == [(period, "100000", False), (quota, "30000", False)]
+    assert [(path(w), w.value, w.temporary, w.lifts) for w in back] == [
+        (period, "100000", True, True),
+        (quota, "30000", True, True),
+    ]
     assert plan(seen, decision(("a", 1.0), ceilings=()), originals) == ()
     assert plan(seen, decision(("a", 1.0))) == ()  # a quota that was never ours is left alone
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_frozen_instance_is_given_back_what_restrains_it(version: int) -> None:
+    files = cgroup.files(version)
+    ours = Quota(quota_us=15_000, period_us=50_000)
+    seen = instance("a", vcpus=1, weight=5, quota=ours, version=version)
+    groups = tuple(replace(g, cpus=(1,) if g.role else None) for g in seen.groups or ())
+    threads = tuple(replace(t, policy="batch") for t in seen.threads or ())
+    host = snapshot(replace(seen, groups=groups, threads=threads), version=version)
+    host = replace(host, host=replace(host.host, cpuset_mount=ON_TWO, cpus=(0, 1)))
+    held = {"cpu.cfs_quota_us": "-1", "cpu.cfs_period_us": "100000"} if version == 1 else {"cpu.max": "max 100000"}
+    originals = cgroup_originals(
+        {f"{MOUNT}/machine/a/vcpu0/{knob}": text for knob, text in held.items()}
+        | {f"{ON_TWO}/machine/a/{g}/cpuset.cpus": "0-1" for g in ("vcpu0", "emulator", "iothread1")}
+        | {f"{MOUNT}/machine/a/{files.weight}": "100"}
+    )
+    originals[thread_policy_target(7, 7)] = "other"
+    decided = decision(("a", 2.0), frozen=True, ceilings=(0.1,))
+    (each,) = decided.instances
+    cpu = replace(each.cpu, batching=(Role.EMULATOR,), placement=((Role.EMULATOR, 0, (1,)),))
+    decided = replace(decided, instances=(replace(each, cpu=cpu),))
+    writes = plan(host, decided, originals)
+    assert all(w.temporary and w.lifts for w in writes)
+    restraints = {target: text for target, text in originals.items() if target.knob != files.weight}
+    assert {w.target: w.value for w in writes} == restraints
+    assert plan(host, decided) == (), "what was never ours stays"
 
 
 def test_frozen_unseen_and_unread_instances_get_nothing() -> None:
@@ -178,12 +217,16 @@ def test_frozen_unseen_and_unread_instances_get_nothing() -> None:
 def test_parents_first_then_gains_then_losses() -> None:
     seen = snapshot(instance("a", weight=20000), instance("b", weight=100))
     writes = plan(seen, decision(("a", 0.1), ("b", 1.0), factor=4.0))
-    assert [w.path.removeprefix(MOUNT) for w in writes] == [
+    assert [path(w).removeprefix(MOUNT) for w in writes] == [
         "/machine/cpu.shares",
         "/machine/b/cpu.shares",
         "/machine/a/cpu.shares",
     ]
-    assert writes[0].value == "4096"
+    assert writes[0].value == "4096" and writes[0].temporary and not writes[1].temporary
+    raised = snapshot(instance("a", weight=10240), parent_weight=4096)
+    original = cgroup_originals({f"{MOUNT}/machine/cpu.shares": "1024"})
+    (back,) = plan(raised, decision(("a", 1.0), factor=1.0), original)
+    assert (back.value, back.lifts) == ("1024", True)
 
 
 ON_TWO = "/sys/fs/cgroup/cpuset"
@@ -204,9 +247,9 @@ def placed(*placement: tuple[Role, int, tuple[int, ...]], frozen: bool = False) 
 
 
 def cpusets(writes: tuple[Write, ...]) -> dict[str, str]:
-    assert all(write.temporary for write in writes if write.path.endswith(cgroup.CPUSET))
-    found = {write.path: write.value for write in writes if write.path.endswith(cgroup.CPUSET)}
-    return {path.removeprefix(f"{ON_TWO}/machine/a/").removesuffix(f"/{cgroup.CPUSET}"): v for path, v in found.items()}
+    assert all(write.temporary for write in writes if path(write).endswith(cgroup.CPUSET))
+    found = {path(write): write.value for write in writes if path(write).endswith(cgroup.CPUSET)}
+    return {name.removeprefix(f"{ON_TWO}/machine/a/").removesuffix(f"/{cgroup.CPUSET}"): v for name, v in found.items()}
 
 
 EMULATOR_ON_1 = (Role.EMULATOR, 0, (1,))
@@ -221,18 +264,18 @@ def test_stages_are_confined_one_by_one() -> None:
 
 def test_never_outside_what_was_allowed() -> None:
     assert cpusets(plan(confined(0), placed(EMULATOR_ON_1))) == {}
-    path = f"{ON_TWO}/machine/a/emulator/{cgroup.CPUSET}"
-    assert cpusets(plan(confined(0), placed(EMULATOR_ON_1), {path: "0"})) == {}
-    assert cpusets(plan(confined(0), placed(EMULATOR_ON_1), {path: "0-1"})) == {"emulator": "1"}
+    knob = cgroup_target(f"{ON_TWO}/machine/a/emulator", cgroup.CPUSET)
+    assert cpusets(plan(confined(0), placed(EMULATOR_ON_1), {knob: "0"})) == {}
+    assert cpusets(plan(confined(0), placed(EMULATOR_ON_1), {knob: "0-1"})) == {"emulator": "1"}
     assert cpusets(plan(confined(), placed(EMULATOR_ON_1))) == {"emulator": "1"}  # cgroup v2: as its parent
 
 
 @pytest.mark.parametrize("original", ["0-1", "0,1", ""])
 def test_lifted_when_there_is_no_placement_any_more(original: str) -> None:
-    path = f"{ON_TWO}/machine/a/emulator/{cgroup.CPUSET}"
-    assert cpusets(plan(confined(1), placed(), {path: original})) == {"emulator": original}
+    knob = cgroup_target(f"{ON_TWO}/machine/a/emulator", cgroup.CPUSET)
+    assert cpusets(plan(confined(1), placed(), {knob: original})) == {"emulator": original}
     assert cpusets(plan(confined(1), placed())) == {}  # never ours
-    assert cpusets(plan(confined(0, 1), placed(), {path: "0-1"})) == {}
+    assert cpusets(plan(confined(0, 1), placed(), {knob: "0-1"})) == {}
 
 
 def test_without_cpusets_nothing_is_confined() -> None:
@@ -250,9 +293,10 @@ def policies(*, batching: tuple[Role, ...], policy: str | None, original: str | 
     decided = decision(("a", 1.0))
     (each,) = decided.instances
     decided = replace(decided, instances=(replace(each, cpu=replace(each.cpu, batching=batching)),))
-    path = "/proc/7/task/7/policy"
-    writes = plan(snapshot(seen), decided, {path: original} if original else {})
-    return [(w.value, w.previous) for w in writes if w.path == path]
+    policy_of = thread_policy_target(7, 7)
+    writes = plan(snapshot(seen), decided, {policy_of: original} if original else {})
+    assert all(w.temporary and w.lifts == (w.value == original) for w in writes if w.target == policy_of)
+    return [(w.value, w.previous) for w in writes if w.target == policy_of]
 
 
 def test_threads_that_serve_io_batch_and_are_given_back() -> None:

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,10 @@ from stella.linux import scheduling
 from stella.linux.cgroup import InvalidText
 from stella.linux.process import parse_scheduling
 from stella.model.allocation import Write
-from stella.xgos.actuation.journal import Journal, release
+from stella.model.target import Target, TargetKind, thread_policy_target
+from stella.xgos.actuation.actuators import actuators
+from stella.xgos.actuation.journal import Journal
+from stella.xgos.actuation.restore import release, restore
 from stella.xgos.host_files import HostFiles, InstanceGone, Unavailable, WriteFailed
 
 
@@ -43,49 +47,51 @@ def test_other_schedulers_are_not_known() -> None:
         scheduling.parse_policy("fifo")
 
 
-@pytest.mark.parametrize(
-    "path", ["/proc/1/task/1/stat", "/proc/1/policy", "/x/1/task/1/policy", "/proc/1/task/x/policy"]
-)
-def test_only_its_own_paths_are_its_knobs(path: str) -> None:
-    assert not scheduling.is_knob(path)
-    assert scheduling.is_knob("/proc/1/task/1/policy")
+def kept(files: HostFiles, tid: int, path: str) -> tuple[Journal, Target]:
+    """A journal that knows the policy of a thread."""
+    journal, target = Journal.load(path), thread_policy_target(tid, tid)
+    journal.record(
+        actuators(files),
+        [Write(target=target, value=scheduling.BATCHING, previous="other", reason="r", temporary=True)],
+    )
+    return journal, target
 
 
 def test_it_is_set_journalled_and_restored(sleeper: subprocess.Popen[bytes], tmp_path: Path) -> None:
-    files, path = HostFiles(), scheduling.knob_path(sleeper.pid, sleeper.pid)
-    journal = Journal.load(f"{tmp_path}/journal")
-    journal.record(files, [Write(path=path, value=scheduling.BATCHING, previous="other", reason="test")])
-    files.write_knob(path, scheduling.BATCHING)
-    assert files.read(path) == "batch+reset-on-fork"
+    files = HostFiles()
+    journal, target = kept(files, sleeper.pid, f"{tmp_path}/journal")
+    (entry,) = journal.entries
+    reach = actuators(files)[TargetKind.THREAD]
+    reach.write(target, scheduling.BATCHING, entry.identity)
+    assert reach.read(target) == "batch+reset-on-fork"
     assert parse_scheduling(files.read(f"/proc/{sleeper.pid}/stat")) == os.SCHED_BATCH
-    (restored,) = release(files, Journal.load(journal.path))
+    (lifted,) = restore(actuators(files), Journal.load(journal.path).entries, temporary_only=True)
+    assert lifted.changed and os.sched_getscheduler(sleeper.pid) == os.SCHED_OTHER, "the guard lifts it"
+    (restored,) = release(actuators(files), Journal.load(journal.path))
     assert restored.error == "" and not restored.gone
-    assert os.sched_getscheduler(sleeper.pid) == os.SCHED_OTHER
 
 
-def test_another_thread_of_the_same_number_is_not_restored(
-    sleeper: subprocess.Popen[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    files, path = HostFiles(), scheduling.knob_path(sleeper.pid, sleeper.pid)
-    journal = Journal.load(f"{tmp_path}/journal")
-    journal.record(files, [Write(path=path, value=scheduling.BATCHING, previous="other", reason="test")])
-    assert str(files.identity(path)) in Path(journal.path).read_text(encoding="utf-8")
+def test_another_thread_of_the_same_number_is_not_touched(sleeper: subprocess.Popen[bytes], tmp_path: Path) -> None:
+    files = HostFiles()
+    journal, target = kept(files, sleeper.pid, f"{tmp_path}/journal")
+    (entry,) = journal.entries
+    earlier = replace(entry, identity=str(int(entry.identity) - 1))
     os.sched_setscheduler(sleeper.pid, os.SCHED_BATCH, os.sched_param(0))
-    monkeypatch.setattr(files, "identity", lambda _: 1)  # it began at another moment
-    (restored,) = release(files, journal)
+    (restored,) = restore(actuators(files), [earlier])
     assert restored.gone
+    with pytest.raises(InstanceGone):
+        actuators(files)[TargetKind.THREAD].write(target, "other", earlier.identity)
     assert os.sched_getscheduler(sleeper.pid) == os.SCHED_BATCH
 
 
 def test_a_thread_that_is_gone(sleeper: subprocess.Popen[bytes]) -> None:
-    files = HostFiles()
-    path = scheduling.knob_path(sleeper.pid, sleeper.pid)
+    files, place = HostFiles(), f"/proc/{sleeper.pid}/task/{sleeper.pid}"
+    ticks = files.read_start_ticks(place)
     with pytest.raises(WriteFailed):
-        files.write_knob(path, "fifo")
+        files.write_policy(place, "fifo", start_ticks=ticks)
     sleeper.kill()
     sleeper.wait()
-    assert not files.exists(path)
     with pytest.raises(InstanceGone):
-        files.write_knob(path, "other")
+        files.write_policy(place, "other", start_ticks=ticks)
     with pytest.raises(Unavailable):
-        files.read(path)
+        files.read_policy(place)

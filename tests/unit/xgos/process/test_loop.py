@@ -36,6 +36,9 @@ class Host:
         now = self.seconds
         return Snapshot(monotonic_seconds=now, wall_seconds=1e9 + now, host=host, instances=self.instances)
 
+    def bounds(self, snapshot: Snapshot) -> Snapshot:
+        return snapshot
+
     def act(self, snapshot: Snapshot, decision: Decision) -> tuple[tuple[Outcome, ...], int]:
         return (), 0
 

@@ -10,7 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stella.model.snapshot import Role, RunState, Snapshot
-from stella.xgos.actuation.journal import Journal, release
+from stella.xgos.actuation.actuators import actuators
+from stella.xgos.actuation.journal import Journal
+from stella.xgos.actuation.restore import release
 from stella.xgos.host_files import Broken, HostFiles
 from stella.xgos.process.own_group import AlreadyRunning, HostLock, reserve
 from stella.xgos.sensing.groups import find_hierarchy
@@ -202,7 +204,7 @@ def test_reservation_and_lock(copied: Callable[[str], Path]) -> None:
     v2 = HostFiles(str(HOSTS / "v2-systemd"))
     assert "service manager" in reserve(v2, find_hierarchy(v2), journal, pid=1)
     assert journal.entries == ()
-    assert release(files, journal) == ()
+    assert release(actuators(files), journal) == ()
 
 
 def test_a_wait_is_counted_while_it_lasts_and_once_only(copied: Callable[[str], Path], clock: Clock) -> None:

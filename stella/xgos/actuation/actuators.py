@@ -1,0 +1,118 @@
+"""Actuators: one for each kind of target, all with the same protocol. The guard uses them too, so imports here stay light.
+
+An actuator knows how a target is identified, read, set, and removed if Stella made it. What to set is decided in
+`stella.xgos.actuation.plan`; in which order, and whether at all, in `stella.xgos.actuation.apply`. A blocking actuator (one that
+waits for another process, such as QEMU) is refused in the tick: it needs a worker with a deadline, for its reading too.
+"""
+
+import contextlib
+from collections.abc import Mapping
+from typing import Protocol
+
+from stella.linux import cgroup, cpuset
+from stella.model.target import Target, TargetKind
+from stella.xgos.host_files import HostFiles, InstanceGone, Unavailable, Unsupported, WriteFailed
+
+
+class Actuator(Protocol):
+    """Reaches the targets of one kind. Every method may raise `Gone` or `Unavailable` (reading), and, where it writes,
+    `Unsupported`, `InstanceGone` or `WriteFailed`.
+    """
+
+    @property
+    def blocking(self) -> bool:
+        """Whether a call may wait for another process."""
+
+    def identity(self, target: Target) -> str:
+        """Tells the target's object from a later one of the same name: an inode, a moment of start, an interface index."""
+
+    def read(self, target: Target) -> str:
+        """What it holds now, in the text that `write` takes."""
+
+    def write(self, target: Target, value: str, identity: str) -> None:
+        """Set it, if its object is still the one with ``identity``."""
+
+    def remove(self, target: Target) -> None:
+        """Remove an object that Stella made; nothing to do when it is gone."""
+
+
+Actuators = Mapping[TargetKind, Actuator]
+
+
+def same(kind: TargetKind, one: str, other: str) -> bool:
+    """Whether two texts of a knob mean the same: ``0-1`` and ``0,1`` do, ``batch`` and ``batch+reset-on-fork`` too."""
+    return one == other or _meaning(kind, one) == _meaning(kind, other)
+
+
+def _meaning(kind: TargetKind, text: str) -> object:
+    if kind is TargetKind.THREAD:
+        return text.partition("+")[0]
+    if "," in text or "-" in text[1:]:
+        with contextlib.suppress(cgroup.InvalidText):
+            return cpuset.parse_cpus(text)
+    return text
+
+
+class CgroupActuator:
+    """CPU knobs of cgroups: weight, quota, CPU set. A group is identified by its inode."""
+
+    blocking = False
+
+    def __init__(self, files: HostFiles) -> None:
+        self._files = files
+
+    def identity(self, target: Target) -> str:
+        """See `Actuator.identity`."""
+        return str(self._files.identity(f"{target.place}/{target.knob}"))
+
+    def read(self, target: Target) -> str:
+        """See `Actuator.read`."""
+        return self._files.read(f"{target.place}/{target.knob}").rstrip("\n")
+
+    def write(self, target: Target, value: str, identity: str) -> None:
+        """See `Actuator.write`."""
+        try:
+            if self.identity(target) != identity:
+                raise InstanceGone(f"{target.place}: another group has this name now")
+        except Unavailable as error:
+            raise InstanceGone(str(error)) from None
+        self._files.write_knob(f"{target.place}/{target.knob}", value)
+
+    def remove(self, target: Target) -> None:
+        """See `Actuator.remove`. What is left in the group is moved to its parent first."""
+        parent = target.place.rpartition("/")[0]
+        with contextlib.suppress(Unavailable):
+            for pid in self._files.read(f"{target.place}/cgroup.procs").split():
+                with contextlib.suppress(WriteFailed, InstanceGone, Unsupported, ValueError):
+                    self._files.move_process(parent, int(pid))
+        self._files.remove_group(target.place)
+
+
+class ThreadPolicyActuator:
+    """Scheduling policies of threads. A thread is identified by the moment of its start."""
+
+    blocking = False
+
+    def __init__(self, files: HostFiles) -> None:
+        self._files = files
+
+    def identity(self, target: Target) -> str:
+        """See `Actuator.identity`."""
+        return str(self._files.read_start_ticks(target.place))
+
+    def read(self, target: Target) -> str:
+        """See `Actuator.read`."""
+        return self._files.read_policy(target.place)
+
+    def write(self, target: Target, value: str, identity: str) -> None:
+        """See `Actuator.write`. The moment of start is compared just before the policy is set."""
+        self._files.write_policy(target.place, value, start_ticks=int(identity))
+
+    def remove(self, target: Target) -> None:
+        """Threads are never made by Stella."""
+        raise Unsupported(f"{target}: not made by Stella")
+
+
+def actuators(files: HostFiles) -> Actuators:
+    """All actuators of this host, by kind."""
+    return {TargetKind.CGROUP: CgroupActuator(files), TargetKind.THREAD: ThreadPolicyActuator(files)}

@@ -1,0 +1,71 @@
+"""Puts back what the journal holds: all of it at release, the temporary restraints when the guard or a successor lifts them."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from stella.model.target import Target
+from stella.xgos.actuation.actuators import Actuators
+from stella.xgos.actuation.journal import Journal
+from stella.xgos.actuation.journal_text import Entry
+from stella.xgos.host_files import Gone, InstanceGone, Unavailable, Unsupported, WriteFailed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restored:
+    """What became of one entry: ``error`` is empty when the knob holds its original again, or no longer exists.
+
+    ``changed``: it held something else before.
+    """
+
+    target: Target
+    value: str
+    error: str = ""
+    gone: bool = False
+    changed: bool = False
+
+
+def restore(actuators: Actuators, entries: Iterable[Entry], *, temporary_only: bool = False) -> tuple[Restored, ...]:
+    """Give knobs their original text back, the last written first. Those of another object of the same name are left alone.
+
+    Idempotent. What fails is tried once more at the end: under cgroup v1 a quota may depend on its period, or on a parent's.
+    """
+    todo = [e for e in reversed(tuple(entries)) if e.original is not None and (e.temporary or not temporary_only)]
+    done = [_restore_one(actuators, entry) for entry in todo]
+    for n, (entry, result) in enumerate(zip(todo, done, strict=True)):
+        if result.error:
+            done[n] = _restore_one(actuators, entry)
+    return tuple(done)
+
+
+def _restore_one(actuators: Actuators, entry: Entry) -> Restored:
+    value, target, changed = entry.original or "", entry.target, False
+    actuator = actuators[target.kind]
+    try:
+        if actuator.identity(target) != entry.identity:
+            return Restored(target=target, value=value, gone=True)
+        if not entry.lifted and actuator.read(target) != value:
+            actuator.write(target, value, entry.identity)
+            changed = True
+    except (Gone, InstanceGone, Unsupported):
+        return Restored(target=target, value=value, gone=True)
+    except (Unavailable, WriteFailed) as error:
+        return Restored(target=target, value=value, error=str(error))
+    return Restored(target=target, value=value, changed=changed)
+
+
+def release(actuators: Actuators, journal: Journal) -> tuple[Restored, ...]:
+    """Restore every knob, then remove what Stella made. What succeeded leaves the journal: it can be called again."""
+    results = list(restore(actuators, journal.entries))
+    for entry in reversed(journal.entries):
+        if entry.original is None:
+            results.append(_remove(actuators, entry.target))
+    journal.forget(result.target for result in results if not result.error)
+    return tuple(results)
+
+
+def _remove(actuators: Actuators, target: Target) -> Restored:
+    try:
+        actuators[target.kind].remove(target)
+    except (WriteFailed, Unsupported, InstanceGone) as error:
+        return Restored(target=target, value="", error=str(error))
+    return Restored(target=target, value="", changed=True)
