@@ -52,8 +52,10 @@ def _io_weighting(state: InstanceState) -> tuple[bool, float]:
         return False, 1.0
     ticks = [t for t in state.memory.ticks if t.end_seconds > state.memory.ticks[-1].end_seconds - _BUSY_OVER_SECONDS]
     busy: dict[int, float] = {}
-    for stage in (stage for tick in ticks if tick.cpu for stage in tick.cpu.stages if stage.role is Role.VCPU):
-        busy[stage.index] = busy.get(stage.index, 0.0) + stage.busy_ratio / len(ticks)
+    for tick in ticks:
+        for stage in tick.cpu.stages if tick.cpu else ():
+            if stage.role is Role.VCPU:
+                busy[stage.index] = busy.get(stage.index, 0.0) + (stage.run_ratio + stage.wait_ratio) / len(ticks)
     slo = state.intent.slo if state.intent else None
     io_priority = io_has_priority(list(busy.values()), computes=bool(slo and slo.floor(Metric.CPU) > 0))
     return io_priority, io_weight_factor(list(busy.values()), io_priority=io_priority)
@@ -93,11 +95,13 @@ def item(state: InstanceState, got: CpuShare, host_cpus: tuple[int, ...]) -> Ite
     wanted = {stage: cores + _LEAST_STAGE_CORES for stage, cores in state.memory.stage_demand_cores.items()}
     total = sum(wanted.values())
     guaranteed = state.reservation.cores > 0
+    admitted = state.intent.reserved_cpu_cores if state.intent else 0.0
     feedback = state.memory.feedback
     return Item(
         uuid=state.reading.uuid,
         allocation_cores=min(got.allocation_cores, demand),
-        reserved_cores=min(got.reservation_cores, demand) if guaranteed else 0.0,
+        reserved_cores=min(got.reservation_cores, state.reservation.cores, admitted, demand) if guaranteed else 0.0,
+        granted_cores=min(got.reservation_cores, demand) if guaranteed else 0.0,
         best_effort_cores=min(got.best_effort_cores, demand),
         guaranteed=guaranteed,
         stages={stage: cores / total for stage, cores in wanted.items()},
