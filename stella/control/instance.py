@@ -1,11 +1,13 @@
 """What one instance is to get: its claim on the host's CPU, and the allocation once the host is divided."""
 
+from collections.abc import Mapping
+
 from stella.control.best_effort_throttle import OWED_SECONDS
 from stella.control.cpu import CpuClaim, CpuShare, spread_ceiling
 from stella.control.cpu_sets import Placement
 from stella.control.demand import cpu_demand_cores
 from stella.control.instance_state import ACTIVE_CORES, InstanceState, starved_ratio
-from stella.control.placement import Item
+from stella.control.placement import Item, Stage
 from stella.control.reservation import io_floors, io_has_priority, io_weight_factor
 from stella.model.allocation import CpuAllocation, InstanceDecision
 from stella.model.slo import Metric
@@ -79,6 +81,18 @@ def _allowed(group: GroupReading, host_cpus: tuple[int, ...]) -> tuple[int, ...]
     return bound or host_cpus
 
 
+def _reserved_parts(wanted: Mapping[Stage, float], io_ratio: float) -> Mapping[Stage, float]:
+    """The part of each stage in a reservation (sum 1), from what each wants: its I/O threads have theirs whatever its vCPUs want."""
+    vcpus = sum(cores for stage, cores in wanted.items() if stage[0] is Role.VCPU)
+    serving = sum(wanted.values()) - vcpus
+    if vcpus <= 0 or serving <= 0:
+        return {}
+    return {
+        stage: (1.0 - io_ratio) * cores / vcpus if stage[0] is Role.VCPU else io_ratio * cores / serving
+        for stage, cores in wanted.items()
+    }
+
+
 def item(state: InstanceState, got: CpuShare, host_cpus: tuple[int, ...]) -> Item | None:
     """What this instance will use of its allocation and where it may run; None when it wants hardly anything or is frozen.
 
@@ -105,6 +119,7 @@ def item(state: InstanceState, got: CpuShare, host_cpus: tuple[int, ...]) -> Ite
         best_effort_cores=min(got.best_effort_cores, demand),
         guaranteed=guaranteed,
         stages={stage: cores / total for stage, cores in wanted.items()},
+        reserved_parts=_reserved_parts(wanted, state.reservation.io_ratio) if guaranteed else {},
         demand_cores=state.memory.stage_demand_cores,
         allowed={stage: _allowed(groups[stage], host_cpus) if stage in groups else () for stage in wanted},
         owed=feedback.debt_seconds > OWED_SECONDS,

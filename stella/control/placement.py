@@ -41,7 +41,8 @@ class Item:
 
     ``reserved_cores`` is what admission set aside for it, ``granted_cores`` that and what feedback adds, ``allocation_cores`` that
     and its share of the rest, and ``best_effort_cores`` what its allocation would be without an SLO; each at most what it wants.
-    ``stages`` holds each stage's part of it (sum 1), ``demand_cores`` what each would use if it never waited.
+    ``stages`` holds each stage's part of it (sum 1), ``reserved_parts`` that of the reservation where it is another, and
+    ``demand_cores`` what each would use if it never waited.
     ``allowed``: the CPUs that a stage may use; any when it is not named, none (it cannot be placed) when empty.
     ``owed``: a floor of it is missed; ``strained``: one was missed lately.
     """
@@ -53,10 +54,15 @@ class Item:
     best_effort_cores: float = 0.0
     guaranteed: bool = False
     stages: Mapping[Stage, float] = field(default_factory=dict)
+    reserved_parts: Mapping[Stage, float] = field(default_factory=dict)
     demand_cores: Mapping[Stage, float] = field(default_factory=dict)
     allowed: Mapping[Stage, tuple[int, ...]] = field(default_factory=dict)
     owed: bool = False
     strained: bool = False
+
+    def reserved_part(self, stage: Stage) -> float:
+        """The part of its reservation that a stage needs, 0 to 1."""
+        return (self.reserved_parts or self.stages).get(stage, 0.0)
 
     @property
     def lasting_cores(self) -> float:
@@ -180,8 +186,9 @@ class _Host:
         found = []
         for part in parts:
             for group, allowed in self._together(item, part):
-                ratio = sum(item.stages[s] for s in group)
-                found.append(_Piece(item, group, reserved * ratio, load * ratio, allowed))
+                own = reserved * sum(item.reserved_part(s) for s in group)
+                rest = (load - reserved) * sum(item.stages[s] for s in group)
+                found.append(_Piece(item, group, own, own + rest, allowed))
         return found
 
     def _together(self, item: Item, stages: tuple[Stage, ...]) -> list[tuple[tuple[Stage, ...], tuple[int, ...]]]:
@@ -200,8 +207,9 @@ class _Host:
         if not whole:
             self.spread.add(item.uuid)
         for stage, cpu in homes.items():
-            self.reserved[cpu] += reserved * item.stages[stage]
-            self.load[cpu] += load * item.stages[stage]
+            own = reserved * item.reserved_part(stage)
+            self.reserved[cpu] += own
+            self.load[cpu] += own + (load - reserved) * item.stages[stage]
 
     def pack(self, items: Iterable[tuple[Item, bool]]) -> None:
         """Give homes to items, each with whether it is to stay whole. A whole one with several vCPUs is taken apart where its
@@ -213,7 +221,7 @@ class _Host:
                 self.spread.add(item.uuid)
             for p in self.pieces(item, whole=whole):
                 size = p.reserved_cores if self._by_reserved and item.guaranteed else p.load_cores
-                rank = (not item.guaranteed, -size, item.uuid, p.stages)
+                rank = (not item.guaranteed, -round(size, 6), item.uuid, p.stages)
                 heapq.heappush(waiting, (rank, whole, p))
 
         for item, whole in items:

@@ -50,7 +50,7 @@ def _where_placed(
         LocalClaim(
             uuid=one.uuid,
             cpu=cpu,
-            reserved_cores=shares[one.uuid].reservation_cores * one.stages[stage],
+            reserved_cores=shares[one.uuid].reservation_cores * one.reserved_part(stage),
             weight=weights[one.uuid] * one.stages[stage],
         )
         for one in items

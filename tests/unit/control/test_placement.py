@@ -163,3 +163,11 @@ def test_what_feedback_adds_takes_nothing_apart() -> None:
     ]
     assert homes((0, 1), inflated, Homes()) == homes((0, 1), items, Homes())
     assert not homes((0, 1), inflated, Homes()).spread
+
+
+def test_the_io_of_a_spread_instance_has_its_part_of_the_reservation_whatever_its_vcpus_want() -> None:
+    busy = an_item("busy", 1.6, vcpus=4, serving=0.1, floor=1.0)
+    vcpus = {s: 0.05 for s in busy.stages if s[0] is Role.VCPU}
+    busy = replace(busy, reserved_parts={**vcpus, (Role.EMULATOR, 0): 0.8})
+    placed = homes((0, 1), [an_item("a", 0.6), busy], Homes()).at
+    assert placed["busy"][Role.EMULATOR, 0] not in placed["a"].values(), "0.6 and 0.8 do not fit one CPU"
