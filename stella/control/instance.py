@@ -1,11 +1,13 @@
 """What one instance is to get: its claim on the host's CPU, and the allocation once the host is divided."""
 
+from collections.abc import Mapping
+
 from stella.control.best_effort_throttle import OWED_SECONDS
 from stella.control.cpu import CpuClaim, CpuShare, spread_ceiling
 from stella.control.cpu_sets import Placement
 from stella.control.demand import cpu_demand_cores
 from stella.control.instance_state import ACTIVE_CORES, InstanceState, starved_ratio
-from stella.control.placement import Item
+from stella.control.placement import Item, Stage
 from stella.control.reservation import io_floors, io_has_priority, io_weight_factor
 from stella.model.allocation import CpuAllocation, InstanceDecision
 from stella.model.slo import Metric
@@ -52,8 +54,10 @@ def _io_weighting(state: InstanceState) -> tuple[bool, float]:
         return False, 1.0
     ticks = [t for t in state.memory.ticks if t.end_seconds > state.memory.ticks[-1].end_seconds - _BUSY_OVER_SECONDS]
     busy: dict[int, float] = {}
-    for stage in (stage for tick in ticks if tick.cpu for stage in tick.cpu.stages if stage.role is Role.VCPU):
-        busy[stage.index] = busy.get(stage.index, 0.0) + stage.busy_ratio / len(ticks)
+    for tick in ticks:
+        for stage in tick.cpu.stages if tick.cpu else ():
+            if stage.role is Role.VCPU:
+                busy[stage.index] = busy.get(stage.index, 0.0) + (stage.run_ratio + stage.wait_ratio) / len(ticks)
     slo = state.intent.slo if state.intent else None
     io_priority = io_has_priority(list(busy.values()), computes=bool(slo and slo.floor(Metric.CPU) > 0))
     return io_priority, io_weight_factor(list(busy.values()), io_priority=io_priority)
@@ -77,6 +81,18 @@ def _allowed(group: GroupReading, host_cpus: tuple[int, ...]) -> tuple[int, ...]
     return bound or host_cpus
 
 
+def _reserved_parts(wanted: Mapping[Stage, float], io_ratio: float) -> Mapping[Stage, float]:
+    """The part of each stage in a reservation (sum 1), from what each wants: its I/O threads have theirs whatever its vCPUs want."""
+    vcpus = sum(cores for stage, cores in wanted.items() if stage[0] is Role.VCPU)
+    serving = sum(wanted.values()) - vcpus
+    if vcpus <= 0 or serving <= 0:
+        return {}
+    return {
+        stage: (1.0 - io_ratio) * cores / vcpus if stage[0] is Role.VCPU else io_ratio * cores / serving
+        for stage, cores in wanted.items()
+    }
+
+
 def item(state: InstanceState, got: CpuShare, host_cpus: tuple[int, ...]) -> Item | None:
     """What this instance will use of its allocation and where it may run; None when it wants hardly anything or is frozen.
 
@@ -93,14 +109,17 @@ def item(state: InstanceState, got: CpuShare, host_cpus: tuple[int, ...]) -> Ite
     wanted = {stage: cores + _LEAST_STAGE_CORES for stage, cores in state.memory.stage_demand_cores.items()}
     total = sum(wanted.values())
     guaranteed = state.reservation.cores > 0
+    admitted = state.intent.reserved_cpu_cores if state.intent else 0.0
     feedback = state.memory.feedback
     return Item(
         uuid=state.reading.uuid,
         allocation_cores=min(got.allocation_cores, demand),
-        reserved_cores=min(got.reservation_cores, demand) if guaranteed else 0.0,
+        reserved_cores=min(got.reservation_cores, state.reservation.cores, admitted, demand) if guaranteed else 0.0,
+        granted_cores=min(got.reservation_cores, demand) if guaranteed else 0.0,
         best_effort_cores=min(got.best_effort_cores, demand),
         guaranteed=guaranteed,
         stages={stage: cores / total for stage, cores in wanted.items()},
+        reserved_parts=_reserved_parts(wanted, state.reservation.io_ratio) if guaranteed else {},
         demand_cores=state.memory.stage_demand_cores,
         allowed={stage: _allowed(groups[stage], host_cpus) if stage in groups else () for stage in wanted},
         owed=feedback.debt_seconds > OWED_SECONDS,

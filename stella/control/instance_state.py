@@ -50,10 +50,9 @@ def _baseline(known: float | None, rates: InstanceRates) -> float | None:
 
 
 def _observe(
-    reading: InstanceReading, before: Snapshot, now: Snapshot, known: InstanceMemory
+    reading: InstanceReading, old: InstanceReading | None, before: Snapshot, now: Snapshot, known: InstanceMemory
 ) -> tuple[InstanceMemory, InstanceRates | None]:
     """What this tick taught about one instance, and its rates (block rates carried on while they are fresh)."""
-    old = before.instance(reading.uuid)
     rates = instance_rates(old, reading, before.monotonic_seconds, now.monotonic_seconds) if old else None
     if rates is None:
         return replace(known, ticks=()), None
@@ -133,16 +132,25 @@ def evaluation_context(known: InstanceMemory) -> EvaluationContext:
 
 
 def instance_state(
-    reading: InstanceReading, intent: Intent | None, before: Snapshot, now: Snapshot, memory: Memory, settings: Settings
+    reading: InstanceReading,
+    old: InstanceReading | None,
+    intent: Intent | None,
+    before: Snapshot,
+    now: Snapshot,
+    memory: Memory,
+    settings: Settings,
 ) -> InstanceState:
-    """Look at one instance: rates, costs, reports of its objectives, feedback and reservation, in this order."""
+    """Look at one instance: rates, costs, reports of its objectives, feedback and reservation, in this order.
+
+    ``reading`` is of ``now``, ``old`` of ``before`` (None: it was not there).
+    """
     slo = intent.slo if intent else None
     known = memory.instances.get(reading.uuid) or InstanceMemory(costs=fresh_costs(settings.prior, slo))
     if slo:
         known = replace(known, costs=priced(known.costs, settings.prior, slo))
     if reading.state is RunState.MIGRATING:
         known = replace(known, settled_after_seconds=now.monotonic_seconds + SETTLING_SECONDS)
-    known, rates = _observe(reading, before, now, known)
+    known, rates = _observe(reading, old, before, now, known)
     reports = tuple(r for o in slo.objectives for r in evaluate(o, rates, evaluation_context(known))) if slo else ()
     asked = {r.metric: r.demand for r in reports if r.kind == "floor" and r.demand is not None}
     if asked:

@@ -39,8 +39,9 @@ _KEPT_IF_WITHIN_CORES_PER_CPU = 0.03
 class Item:
     """One instance that wants CPU now.
 
-    ``reserved_cores`` is its reservation, ``allocation_cores`` its reservation and share of the rest, and ``best_effort_cores``
-    what its allocation would be without an SLO; each at most what it wants. ``stages`` holds each stage's part of it (sum 1),
+    ``reserved_cores`` is what admission set aside for it, ``granted_cores`` that and what feedback adds, ``allocation_cores`` that
+    and its share of the rest, and ``best_effort_cores`` what its allocation would be without an SLO; each at most what it wants.
+    ``stages`` holds each stage's part of it (sum 1), ``reserved_parts`` that of the reservation where it is another, and
     ``demand_cores`` what each would use if it never waited.
     ``allowed``: the CPUs that a stage may use; any when it is not named, none (it cannot be placed) when empty.
     ``owed``: a floor of it is missed; ``strained``: one was missed lately.
@@ -49,13 +50,25 @@ class Item:
     uuid: str
     allocation_cores: float
     reserved_cores: float = 0.0
+    granted_cores: float = 0.0
     best_effort_cores: float = 0.0
     guaranteed: bool = False
     stages: Mapping[Stage, float] = field(default_factory=dict)
+    reserved_parts: Mapping[Stage, float] = field(default_factory=dict)
     demand_cores: Mapping[Stage, float] = field(default_factory=dict)
     allowed: Mapping[Stage, tuple[int, ...]] = field(default_factory=dict)
     owed: bool = False
     strained: bool = False
+
+    def reserved_part(self, stage: Stage) -> float:
+        """The part of its reservation that a stage needs, 0 to 1."""
+        return (self.reserved_parts or self.stages).get(stage, 0.0)
+
+    @property
+    def lasting_cores(self) -> float:
+        """Its allocation without what feedback adds, which comes and goes."""
+        added = max(0.0, self.granted_cores - self.reserved_cores)
+        return max(self.best_effort_cores, self.allocation_cores - added)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,21 +110,22 @@ def _stays_whole(item: Item, was_whole: bool | None, cpus: int) -> bool:
     if not vcpus:
         return True
     if len(vcpus) < 2:
-        return cpus <= FEW_CPUS or item.allocation_cores <= _SERIAL_UP_TO_CORES + slack
-    if item.allocation_cores <= _WHOLE_UP_TO_CORES + slack:
+        return cpus <= FEW_CPUS or item.lasting_cores <= _SERIAL_UP_TO_CORES + slack
+    if item.lasting_cores <= _WHOLE_UP_TO_CORES + slack:
         return True
     busy = sum(1 for stage in vcpus if item.demand_cores.get(stage, 1.0) >= _BUSY_CORES)
-    return busy < 2 and item.allocation_cores <= _SERIAL_UP_TO_CORES + slack
+    return busy < 2 and item.lasting_cores <= _SERIAL_UP_TO_CORES + slack
 
 
 def _load_cores(item: Item, *, whole: bool) -> tuple[float, float]:
     """What an instance reserves, and the load it counts for.
 
-    A guaranteed one that is whole counts for its reservation, but never for less than it would without an SLO: what is packed
-    around it would otherwise leave it less.
+    A guaranteed one that is whole counts for its reservation and what feedback adds, but never for less than it would without
+    an SLO: what is packed around it would otherwise leave it less.
     """
     if whole:
-        load = max(item.reserved_cores, item.best_effort_cores) if item.guaranteed else item.allocation_cores
+        least = max(item.reserved_cores, item.granted_cores, item.best_effort_cores)
+        load = least if item.guaranteed else item.allocation_cores
         return min(item.reserved_cores, 1.0), min(load, 1.0)
     return item.reserved_cores, max(item.reserved_cores, item.allocation_cores)
 
@@ -172,8 +186,9 @@ class _Host:
         found = []
         for part in parts:
             for group, allowed in self._together(item, part):
-                ratio = sum(item.stages[s] for s in group)
-                found.append(_Piece(item, group, reserved * ratio, load * ratio, allowed))
+                own = reserved * sum(item.reserved_part(s) for s in group)
+                rest = (load - reserved) * sum(item.stages[s] for s in group)
+                found.append(_Piece(item, group, own, own + rest, allowed))
         return found
 
     def _together(self, item: Item, stages: tuple[Stage, ...]) -> list[tuple[tuple[Stage, ...], tuple[int, ...]]]:
@@ -192,19 +207,21 @@ class _Host:
         if not whole:
             self.spread.add(item.uuid)
         for stage, cpu in homes.items():
-            self.reserved[cpu] += reserved * item.stages[stage]
-            self.load[cpu] += load * item.stages[stage]
+            own = reserved * item.reserved_part(stage)
+            self.reserved[cpu] += own
+            self.load[cpu] += own + (load - reserved) * item.stages[stage]
 
     def pack(self, items: Iterable[tuple[Item, bool]]) -> None:
         """Give homes to items, each with whether it is to stay whole. A whole one with several vCPUs is taken apart where its
         reservation fits no CPU."""
-        waiting: list[tuple[tuple[bool, float, float, str, tuple[Stage, ...]], bool, _Piece]] = []
+        waiting: list[tuple[tuple[bool, float, str, tuple[Stage, ...]], bool, _Piece]] = []
 
         def push(item: Item, *, whole: bool) -> None:
             if not whole:
                 self.spread.add(item.uuid)
             for p in self.pieces(item, whole=whole):
-                rank = (not item.guaranteed, -p.reserved_cores, -p.load_cores, item.uuid, p.stages)
+                size = p.reserved_cores if self._by_reserved and item.guaranteed else p.load_cores
+                rank = (not item.guaranteed, -round(size, 6), item.uuid, p.stages)
                 heapq.heappush(waiting, (rank, whole, p))
 
         for item, whole in items:

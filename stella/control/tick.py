@@ -51,7 +51,7 @@ def _where_placed(
         LocalClaim(
             uuid=one.uuid,
             cpu=cpu,
-            reserved_cores=shares[one.uuid].reservation_cores * one.stages[stage],
+            reserved_cores=shares[one.uuid].reservation_cores * one.reserved_part(stage),
             weight=weights[one.uuid] * one.stages[stage],
         )
         for one in items
@@ -124,7 +124,11 @@ def decide(
 ) -> tuple[Decision, windows.Window | None, Memory]:
     """Decide one tick. Returns the decision, the window that closed (if one did), and what to remember."""
     before = memory.previous or now
-    states = [instance_state(r, intents.get(r.uuid), before, now, memory, settings) for r in now.instances]
+    earlier = {r.uuid: r for r in before.instances}
+    states = [
+        instance_state(r, earlier.get(r.uuid), intents.get(r.uuid), before, now, memory, settings)
+        for r in now.instances
+    ]
     used = sum(s.rates.cpu.cores() for s in states if s.rates and s.rates.cpu)
     host = host_usage(before, now, used)
     # the first tick sees the agent's own start: begin with what is reserved for the host, and approach what is measured

@@ -58,7 +58,7 @@ class CpuAllocation:
     iothread groups are entitled to before its vCPUs; ``io_weight_factor`` multiplies the weight that this needs beside all vCPUs.
     Threads whose role is in ``batching`` do not interrupt, when they wake, whoever runs: they hand each other more at once.
     ``vcpu_ceilings_cores`` bounds each vCPU (None: no bound). ``placement`` confines stages while the host is full: role, index,
-    and the numbers of the CPUs (empty: anywhere).
+    and the numbers of the CPUs that the stage may use, in order, within its allowed ones. A stage that is not named is not confined.
     """
 
     reservation_cores: float

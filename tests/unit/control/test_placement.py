@@ -153,3 +153,21 @@ def test_one_that_sleeps_stays_where_it_was_unless_that_cpu_is_gone() -> None:
     after = place((0, 1, 2), [a], before, 1.0)
     assert after.sets["b"] == before.sets["b"] and after.homes.at["b"] == before.homes.at["b"]
     assert "b" not in place((0, 2), [a], before, 1.0).sets
+
+
+def test_what_feedback_adds_takes_nothing_apart() -> None:
+    items = [an_item("net", 0.55), an_item("disk", 0.45), an_item("cpu", 0.34, vcpus=4, serving=0.02, floor=0.22)]
+    inflated = [
+        replace(i, granted_cores=i.reserved_cores * 2, allocation_cores=i.allocation_cores + i.reserved_cores)
+        for i in items
+    ]
+    assert homes((0, 1), inflated, Homes()) == homes((0, 1), items, Homes())
+    assert not homes((0, 1), inflated, Homes()).spread
+
+
+def test_the_io_of_a_spread_instance_has_its_part_of_the_reservation_whatever_its_vcpus_want() -> None:
+    busy = an_item("busy", 1.6, vcpus=4, serving=0.1, floor=1.0)
+    vcpus = {s: 0.05 for s in busy.stages if s[0] is Role.VCPU}
+    busy = replace(busy, reserved_parts={**vcpus, (Role.EMULATOR, 0): 0.8})
+    placed = homes((0, 1), [an_item("a", 0.6), busy], Homes()).at
+    assert placed["busy"][Role.EMULATOR, 0] not in placed["a"].values(), "0.6 and 0.8 do not fit one CPU"
