@@ -95,11 +95,16 @@ class Group:
             self._weight.read(),
             self._quota.read(),
             self._period.read() if self._period else b"",
-            self._cpus.read(CPU_LIST_BYTES) if self._cpus else b"",
+            self._read_cpus(self._cpus) if self._cpus else b"",
         )
         if self._reading is None or texts != self._texts or self._reading.quota.quota_us is not None:
             self._reading, self._texts = self._parse(*texts), texts
         return self._reading
+
+    def _read_cpus(self, file: KeptFile) -> bytes:
+        """A list of CPUs: most are short, and a large buffer costs more than the read."""
+        text = file.read()
+        return text if text.endswith(b"\n") else file.read(CPU_LIST_BYTES)
 
     def _parse(self, weight_text: bytes, quota_text: bytes, period_text: bytes, cpus_text: bytes) -> GroupReading:
         try:

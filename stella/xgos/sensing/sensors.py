@@ -29,7 +29,9 @@ from stella.xgos.sensing.hypervisor import LibvirtHypervisor
 from stella.xgos.sensing.network import Links, NetlinkLinks, RecordedLinks
 from stella.xgos.sensing.threads import REFRESH_SECONDS, Threads
 
-_TURNS = 4  # instances re-read their lists in this many groups, so that no tick carries them all
+_TURNS = (
+    4  # instances re-read their lists of threads, and of groups, in so many turns, so that no tick carries them all
+)
 
 
 @dataclass(slots=True)
@@ -39,6 +41,7 @@ class _Instance:
     pid: int
     threads: Threads
     groups: Groups | None = None
+    turn: int = 0
     events: int = 0
     hinted_refresh: int = 0
     retry_seconds: float = 0.0
@@ -214,8 +217,9 @@ class Sensors:
         if held is None:
             if not domain.pid:
                 raise Unavailable(f"instance {domain.uuid}: its process was not found")
-            threads = Threads(self._files, domain.pid, first_refresh_seconds=self._next_turn(now))
-            held = _Instance(pid=domain.pid, threads=threads, events=domain.events)
+            turn = next(self._turn)
+            threads = Threads(self._files, domain.pid, first_refresh_seconds=_at_turn(turn, now))
+            held = _Instance(pid=domain.pid, threads=threads, turn=turn, events=domain.events)
             if not held.is_of(domain):
                 raise Gone(f"process {domain.pid} is another one now")
             self._instances[domain.uuid] = held
@@ -223,9 +227,6 @@ class Sensors:
             held.events = domain.events
             held.threads.refresh_soon()
         return held
-
-    def _next_turn(self, now: float) -> float:
-        return now + REFRESH_SECONDS * (1 + next(self._turn) % _TURNS) / _TURNS
 
     def _read_groups(self, held: _Instance, now: float, sensor: _Sensor) -> tuple[GroupReading, ...] | None:
         try:
@@ -238,7 +239,7 @@ class Sensors:
                     self.hierarchy,
                     held.pid,
                     cpuset_mount=self._host.cpuset_mount,
-                    first_refresh_seconds=self._next_turn(now),
+                    first_refresh_seconds=_at_turn(held.turn + _TURNS // 2, now),
                 )
             if held.hinted_refresh != held.threads.refreshes:
                 held.hinted_refresh = held.threads.refreshes
@@ -248,6 +249,11 @@ class Sensors:
             sensor.fail(error)
             held.groups, held.retry_seconds = None, now + REFRESH_SECONDS
             return None
+
+
+def _at_turn(turn: int, now: float) -> float:
+    """When an instance with this turn re-reads its lists next."""
+    return now + REFRESH_SECONDS * (1 + turn % _TURNS) / _TURNS
 
 
 def _disks(domain: Domain, seen: HypervisorView, now: float) -> tuple[tuple[DiskReading, ...] | None, float | None]:

@@ -58,6 +58,7 @@ class Threads:
         self._pid = pid
         self._threads: dict[int, _Thread] = {}
         self._next_refresh = first_refresh_seconds
+        self._changed = False
         self._hints: dict[int, tuple[Role, int]] = {}
         self.refreshes = 0
         self.start_ticks = self._begun()
@@ -70,18 +71,21 @@ class Threads:
 
     def refresh_soon(self) -> None:
         """Read the list of threads again at the next `read`: something changed."""
-        self._next_refresh = 0.0
+        self._changed = True
 
     def hint(self, roles: dict[int, tuple[Role, int]]) -> None:
         """What cgroups tell of threads (by tid): used for those whose names say nothing, and to find vhost threads."""
         if not self._hints:
-            self._next_refresh = 0.0
+            self._changed = True
         self._hints = roles
 
     def read(self, monotonic_seconds: float) -> tuple[ThreadReading, ...]:
         """All threads, by number. Raises `Gone` when the process is gone, `Unavailable` when it cannot be read."""
-        if monotonic_seconds >= self._next_refresh:
+        its_turn = monotonic_seconds >= self._next_refresh
+        if its_turn:
             self._next_refresh = monotonic_seconds + REFRESH_SECONDS
+        if its_turn or self._changed:
+            self._changed = False
             self._refresh()
         try:
             return self._read(monotonic_seconds)
