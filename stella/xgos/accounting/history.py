@@ -3,21 +3,23 @@
 In memory each objective has small arrays (`stella.xgos.accounting.history_levels`); on disk there is a file of JSON
 lines for each level
 and stretch of time (`stella.xgos.line_log`). No window is counted twice after a restart, because each level is rebuilt from
-the one below only where it has no line of its own: minutes without a line from the 1 s windows, hours without a line from the
-minutes.
+the one below only where that tells of more windows: minutes from the 1 s windows, hours from the minutes.
 """
 
 import json
 import logging
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from stella.control.account_clock import AccountClock, begun, free_label
 from stella.model.allocation import ObjectiveReport
 from stella.model.attainment import Status, Tally
 from stella.model.slo import Metric
+from stella.xgos import supervision
+from stella.xgos.accounting.history_files import LATEST_UNIX_SECONDS, HistoryFiles, LastWindow, boot_id
 from stella.xgos.accounting.history_levels import (
     DAY,
     GARBAGE,
@@ -29,8 +31,10 @@ from stella.xgos.accounting.history_levels import (
     Point,
     Row,
     Window,
+    parse_row,
     parse_window,
     primary_reports,
+    print_row,
     print_window,
     tally,
 )
@@ -38,58 +42,18 @@ from stella.xgos.line_log import LineWriter, read_lines
 
 _LOG = logging.getLogger(__name__)
 
-_FILE_SPAN_SECONDS = {1: 5 * MINUTE, MINUTE: 6 * HOUR, HOUR: 7 * DAY}
-_FILE_NAMES = {1: "seconds", MINUTE: "minutes", HOUR: "hours"}
 _WORK_SECONDS = 0.002
 LARGEST_RECENT_BYTES = 32 * 1024 * 1024
 LARGEST_ANSWER_BYTES = 2 * 1024 * 1024
-LARGEST_LEVEL_BYTES = 256 * 1024 * 1024
+BELIEVED_JUMP_SECONDS = DAY
+"""Labels that jump further ahead than this make nothing old until they have gone on for as long."""
+
+_KEPT_GONE_INSTANCES = 1000
 
 Reports = Sequence[tuple[str, Sequence[ObjectiveReport]]]
 """The objectives of each instance, by uuid."""
 
 __all__ = ["History", "Point", "Reports", "Window", "midnight_utc", "primary_reports"]
-
-
-class _Files:
-    """Which line goes to which file, and which files may go."""
-
-    def __init__(self, directory: Path, writer: LineWriter) -> None:
-        self._directory = directory
-        self._writer = writer
-
-    def _path(self, step: int, start: int) -> Path:
-        span = _FILE_SPAN_SECONDS[step]
-        return self._directory / f"{_FILE_NAMES[step]}-{start // span * span:012d}.jsonl"
-
-    def append(self, step: int, start: int, line: str) -> None:
-        self._writer.append(self._path(step, start), line)
-
-    def paths(self, step: int) -> list[tuple[int, Path]]:
-        found = []
-        for path in self._directory.glob(f"{_FILE_NAMES[step]}-*.jsonl"):
-            digits = path.stem.rpartition("-")[2]
-            if digits.isascii() and digits.isdigit():
-                found.append((int(digits), path))
-        return sorted(found)
-
-    def expire_one(self, now: int) -> None:
-        """Remove the file of 1 s windows that has just become too old: cheap enough for every minute."""
-        self._writer.remove(self._path(1, now - RETENTION_SECONDS[1] - _FILE_SPAN_SECONDS[1]))
-
-    def expire(self, now: int) -> None:
-        """Remove all files that are too old, and the oldest ones of a level that is too large."""
-        for step, kept in RETENTION_SECONDS.items():
-            files = self.paths(step)
-            size = 0
-            for start, path in reversed(files):
-                try:
-                    size += path.stat().st_size
-                except OSError:
-                    continue
-                too_old = start + _FILE_SPAN_SECONDS[step] <= now - kept
-                if too_old or (size > LARGEST_LEVEL_BYTES and path != files[-1][1]):
-                    self._writer.remove(path)
 
 
 def _no_pause() -> None:
@@ -109,135 +73,213 @@ class _Pause:
             self._worked = time.thread_time()
 
 
+class _Age:
+    """The moment that retention is counted from: it follows the labels, but not a clock that has jumped far ahead."""
+
+    __slots__ = ("_held", "now")
+
+    def __init__(self, now: int = 0) -> None:
+        self.now = now
+        self._held = 0
+
+    def pass_to(self, end: int, held_seconds: int = 1) -> None:
+        """Labels have come to ``end``, after ``held_seconds`` with labels."""
+        if not self.now or end - self.now <= BELIEVED_JUMP_SECONDS:
+            self.now = max(self.now, end)
+            self._held = 0
+            return
+        self._held += held_seconds
+        if self._held >= BELIEVED_JUMP_SECONDS:
+            self.now = end
+            self._held = 0
+
+
 class _Accounts:
     """All accounts and the text of the recent windows. Not locked: `History` does that."""
 
-    def __init__(self, files: _Files, pause: Callable[[], None] = _no_pause) -> None:
+    def __init__(self, files: HistoryFiles, pause: Callable[[], None] = _no_pause) -> None:
         self._files = files
         self._pause = pause
         self.accounts: dict[tuple[str, Metric], Account] = {}
         self.recent: deque[tuple[int, str]] = deque()
         self._recent_bytes = 0
         self.starts: set[int] = set()
-        self.newest = 0
+        self.last = 0  # the label of the last window
+        self.newest = 0  # the highest label
+        self.age = _Age()
+        self._gone: OrderedDict[str, None] = OrderedDict()
 
-    def record(self, start: int, line: str, instances: Reports) -> bool:
+    def record(self, start: int, line: str, instances: Reports, seconds: int = 1) -> bool:
+        """Count ``seconds`` windows from ``start`` on; False when they were counted before."""
         if start in self.starts:
             return False
-        if self.newest and start // MINUTE != self.newest // MINUTE:
-            self._close(self.newest, start)
+        self.age.pass_to(start + seconds)
+        if self.last and start // MINUTE != self.last // MINUTE:
+            self._close(self.last, start)
         self._remember(start, line)
-        self._count(start, instances, up_to=HOUR)
-        self.newest = start
+        self._count(start, instances, seconds)
+        self.last = start + seconds - 1
+        if self.last // MINUTE != start // MINUTE:
+            self._close(start, self.last)
+            self._write_run(MINUTE, start, self.last)
+            self._write_run(HOUR, start, self.last)
+        self.newest = max(self.newest, self.last)
         return True
 
-    def _count(self, start: int, instances: Reports, *, up_to: int) -> None:
+    def _count(self, start: int, instances: Reports, seconds: int) -> None:
         for uuid, reports in instances:
+            self._gone.pop(uuid, None)
             for metric, report in primary_reports(reports).items():
                 account = self.accounts.get((uuid, metric))
                 if account is None:
                     account = self.accounts[uuid, metric] = Account()
-                account.count(start, report, up_to=up_to)
+                account.count(start, report, seconds=seconds)
 
     def _remember(self, start: int, line: str) -> None:
         self.recent.append((start, line))
         self.starts.add(start)
         self._recent_bytes += len(line)
-        while self.recent and (
-            self.recent[0][0] <= start - RETENTION_SECONDS[1] or self._recent_bytes > LARGEST_RECENT_BYTES
-        ):
+        while len(self.recent) > RETENTION_SECONDS[1] or self._recent_bytes > LARGEST_RECENT_BYTES:
             old, dropped = self.recent.popleft()
             self._recent_bytes -= len(dropped)
             self.starts.discard(old)
 
-    def _close(self, last: int, now: int) -> None:
+    def _close(self, last: int, following: int) -> None:
         """The minute of ``last`` is over, and its hour perhaps: write their lines, forget what is too old."""
         self._write_row(MINUTE, last // MINUTE * MINUTE)
-        if last // HOUR != now // HOUR:
+        if last // HOUR != following // HOUR:
             self._write_row(HOUR, last // HOUR * HOUR)
-            self._files.expire(now)
+            self._files.expire(self.age.now)
+        self._forget_old()
+        self._files.expire_one(self.age.now)
+
+    def _forget_old(self) -> None:
         for key, account in list(self.accounts.items()):
             for step, level in account.levels.items():
-                level.forget_before(now - RETENTION_SECONDS[step])
+                level.forget_before(self.age.now - RETENTION_SECONDS[step])
             if not any(level.chunks for level in account.levels.values()):
                 del self.accounts[key]
-        self._files.expire_one(now)
 
-    def _write_row(self, step: int, start: int) -> None:
+    def forget(self, uuid: str) -> None:
+        """The instance is gone: of as many as come and go, the accounts of the last ones are kept in memory."""
+        self._gone[uuid] = None
+        self._gone.move_to_end(uuid)
+        if len(self._gone) > _KEPT_GONE_INSTANCES:
+            oldest, _ = self._gone.popitem(last=False)
+            for key in [key for key in self.accounts if key[0] == oldest]:
+                del self.accounts[key]
+
+    def _write_row(self, step: int, start: int, steps: int = 1) -> None:
         rows: dict[str, dict[str, list[float]]] = {}
         for (uuid, metric), account in self.accounts.items():
             row = account.levels[step].row(start)
             if row is not None:
-                counts, known, usage = row
-                rows.setdefault(uuid, {})[metric.value] = [*counts, known, float(f"{usage:.9g}")]
+                rows.setdefault(uuid, {})[metric.value] = print_row(row)
         if rows:
-            self._files.append(step, start, json.dumps({"t": start, "r": rows}, separators=(",", ":")))
+            line: dict[str, object] = {"t": start, "r": rows}
+            if steps > 1:
+                line["n"] = steps
+            last = start + (steps - 1) * step  # in the file of its end: it is as old as that
+            self._files.append(step, last, json.dumps(line, separators=(",", ":")))
 
-    def load(self, now: int) -> None:
-        """Take in what is on disk, and write the lines that the last process did not come to write."""
-        hours = self._load_rows(HOUR, now)
-        minutes = self._load_rows(MINUTE, now)
-        derived = self._load_windows(now, minutes)
+    def _write_run(self, step: int, start: int, last: int) -> None:
+        """One line for all the whole steps between two windows of a gap."""
+        end = last // step * step
+        first = max(start // step * step + step, (last - RETENTION_SECONDS[step]) // step * step + step)
+        if first < end:
+            self._write_row(step, first, (end - first) // step)
+
+    def load(self, now: int, last: int = 0) -> None:
+        """Take in what is on disk, and write the lines that the last process did not come to write.
+
+        ``last`` is the label of its last window: that minute is still under way.
+        """
+        hours = self._load_rows(HOUR)
+        minutes = self._load_rows(MINUTE)
+        derived = self._load_windows()
         self.recent = deque(sorted(self.recent))
         self.newest = max([0, *hours, *minutes, *derived, *(start for start, _ in self.recent)])
-        for minute in sorted(derived - {self.newest // MINUTE * MINUTE, now // MINUTE * MINUTE}):
+        self.last = last or self.newest
+        for minute in sorted(derived - {self.last // MINUTE * MINUTE, now // MINUTE * MINUTE}):
             self._write_row(MINUTE, minute)
-        for hour in sorted(self._derive_hours(hours) - {self.newest // HOUR * HOUR, now // HOUR * HOUR}):
+        for hour in sorted(self._derive_hours() - {self.last // HOUR * HOUR, now // HOUR * HOUR}):
             self._write_row(HOUR, hour)
-        self._files.expire(now)
+        self._grow_old(hours, minutes | derived, now)
+        self._forget_old()
+        self._files.expire(self.age.now)
 
-    def _load_windows(self, now: int, minutes: set[int]) -> set[int]:
-        derived: set[int] = set()
+    def _grow_old(self, hours: set[int], minutes: set[int], now: int) -> None:
+        """What is kept tells whether a label far ahead is to be believed."""
+        steps = [(hour, HOUR) for hour in hours]
+        steps += [(minute, MINUTE) for minute in minutes if minute // HOUR * HOUR not in hours]
+        for start, length in sorted(steps):
+            self.age.pass_to(min(start + length, max(now, start)), length)
+        self.age.pass_to(now)
+
+    def _load_windows(self) -> set[int]:
+        """The 1 s windows, and the minutes that they tell more of than the rows do (a row was not written, or too early)."""
         seen: set[int] = set()
+        told: dict[tuple[str, Metric], Level] = {}
         for _, path in self._files.paths(1):
             for line in read_lines(path):
                 self._pause()
                 try:
                     window = parse_window(line)
+                    start = window.start_seconds
+                    if start in seen or start + window.seconds > LATEST_UNIX_SECONDS:
+                        continue
+                    for uuid, reports in window.instances:
+                        for metric, report in primary_reports(reports).items():
+                            key = (uuid, metric)
+                            account = self.accounts.setdefault(key, Account())
+                            account.levels[1].count_run(start, report, window.seconds)
+                            told.setdefault(key, Level(MINUTE)).count_run(start, report, window.seconds)
                 except GARBAGE:
                     continue
-                start = window.start_seconds
-                if start in seen or not now - RETENTION_SECONDS[MINUTE] < start < now + HOUR:
-                    continue
                 seen.add(start)
-                if start > now - RETENTION_SECONDS[1]:
-                    self._remember(start, json.dumps(line, separators=(",", ":")))
-                minute = start // MINUTE * MINUTE
-                if minute not in minutes:
-                    derived.add(minute)
-                self._count(start, window.instances, up_to=1 if minute in minutes else MINUTE)
+                self._remember(start, json.dumps(line, separators=(",", ":")))
+        derived: set[int] = set()
+        for key, level in told.items():
+            own = self.accounts[key].levels[MINUTE]
+            derived.update(start for start, row in level.rows(0, LATEST_UNIX_SECONDS) if own.fill(start, row))
         return derived
 
-    def _load_rows(self, step: int, now: int) -> set[int]:
+    def _load_rows(self, step: int) -> set[int]:
         found: set[int] = set()
         for _, path in self._files.paths(step):
             for line in read_lines(path):
                 self._pause()
                 try:
-                    start = int(line["t"])
+                    start, steps = int(line["t"]), max(1, int(line.get("n", 1)))
                     rows: list[tuple[tuple[str, Metric], Row]] = [
-                        ((str(uuid), Metric(metric)), ([int(c) for c in row[:5]], int(row[5]), float(row[6])))
+                        ((str(uuid), Metric(metric)), parse_row(row))
                         for uuid, metrics in line["r"].items()
                         for metric, row in metrics.items()
                     ]
-                    if not now - RETENTION_SECONDS[step] < start < now + HOUR:
+                    if start + steps * step > LATEST_UNIX_SECONDS:
                         continue
+                    moments = range(start, start + steps * step, step)[-RETENTION_SECONDS[step] // step :]
                     for key, row in rows:
-                        self.accounts.setdefault(key, Account()).levels[step].add(start, row, replace=True)
+                        level = self.accounts.setdefault(key, Account()).levels[step]
+                        for moment in moments:
+                            level.add(moment, row, replace=True)
                 except GARBAGE:
                     continue
-                found.add(start)
+                found.update(moments)
         return found
 
-    def _derive_hours(self, known: set[int]) -> set[int]:
+    def _derive_hours(self) -> set[int]:
+        """The hours that their minutes tell more of than the rows do."""
         derived: set[int] = set()
         for account in self.accounts.values():
             self._pause()
-            minutes: Level = account.levels[MINUTE]
+            minutes, hours = account.levels[MINUTE], account.levels[HOUR]
+            told = Level(HOUR)
             for hour in (index * HOUR for index in minutes.chunks):  # a chunk of minutes is an hour
-                if hour not in known:
-                    for _, row in minutes.rows(hour, hour + HOUR):
-                        account.levels[HOUR].add(hour, row)
+                for _, row in minutes.rows(hour, hour + HOUR):
+                    told.add(hour, row)
+                summed = told.row(hour)
+                if summed is not None and hours.fill(hour, summed):
                     derived.add(hour)
         return derived
 
@@ -247,53 +289,88 @@ class History:
 
     def __init__(self, directory: Path, writer: LineWriter, *, now_seconds: float, background: bool = True) -> None:
         """Load what ``directory`` holds, in a thread if ``background``; ``now_seconds`` (Unix time) decides what is too old."""
-        self._files = _Files(directory, writer)
+        self._files = HistoryFiles(directory, writer)
         self._writer = writer
         self._lock = threading.Lock()
         self._accounts = _Accounts(self._files)
-        self._while_loading: list[tuple[int, str, Reports]] | None = []
+        self._while_loading: list[tuple[int, str, Reports, int]] | None = []
         self._since_start: dict[tuple[str, Metric], dict[Status, int]] = {}
+        self._boot = boot_id()
+        self._used = self._files.used_labels()
+        self._last = self._files.last_window(self._boot)
         if background:
-            loader = threading.Thread(
-                target=self._load, args=(int(now_seconds), _Pause), name="history-loader", daemon=True
-            )
-            loader.start()
+            supervision.start(lambda: self._load(int(now_seconds), _Pause), name="history-loader")
         else:
             self._load(int(now_seconds))
+
+    def clock(self, wall_seconds: float, monotonic_seconds: float) -> AccountClock:
+        """The account's clock as the last process left it: what nobody saw since then has windows too.
+
+        After a reboot a gap of up to a day is believed; a longer one may be a clock that is not set yet, and has no windows.
+        """
+        last = self._last
+        if last is not None and last.end_monotonic_seconds <= monotonic_seconds:
+            begin = last.end_monotonic_seconds
+        else:
+            start = free_label(int(wall_seconds), self._used)
+            end = max((end for _, end in self._used if end <= start), default=0)
+            if not 0 < wall_seconds - end <= BELIEVED_JUMP_SECONDS:
+                return begun(wall_seconds, monotonic_seconds, self._used)
+            last, begin = LastWindow(end - 1, 0.0), monotonic_seconds - (wall_seconds - end)
+        start = free_label(last.label + 1, self._used)
+        return AccountClock(start=start, begin_monotonic_seconds=begin, since=start, used=self._used)
+
+    def recent_windows(self) -> Iterator[Window]:
+        """The 1 s windows of the processes before, from the disk, oldest first. May be walked once, in any thread."""
+        for _, path in self._files.paths(1):
+            for line in read_lines(path):
+                try:
+                    window = parse_window(line)
+                except GARBAGE:
+                    continue
+                if any(first <= window.start_seconds < end for first, end in self._used):
+                    yield window
 
     def _load(self, now: int, make_pause: Callable[[], Callable[[], None]] = lambda: _no_pause) -> None:
         book = _Accounts(self._files, make_pause())
         try:
-            book.load(now)
+            book.load(now, self._last.label if self._last else 0)
         except Exception:  # a thread's last resort: the account goes on without its past
             _LOG.exception("history could not be loaded")
             book = _Accounts(self._files)
         with self._lock:
-            for start, line, instances in self._while_loading or ():
-                book.record(start, line, instances)  # what the loader read from the file already is not counted again
+            for start, line, instances, seconds in self._while_loading or ():
+                book.record(start, line, instances, seconds)  # what the loader read already is not counted again
             self._accounts = book
             self._while_loading = None
 
-    def record(self, window_start_unix: float, instances: Reports) -> bool:
-        """Count the window that began at ``window_start_unix``. False for one that was counted before: it is dropped."""
+    def record(
+        self, window_start_unix: float, instances: Reports, *, seconds: int = 1, end_monotonic_seconds: float = 0.0
+    ) -> bool:
+        """Count the window that began at ``window_start_unix``, or ``seconds`` of them of which nothing was seen.
+
+        False for one that was counted before: it is dropped. ``end_monotonic_seconds`` is when it ended.
+        """
         start = int(window_start_unix)
         instances = [(uuid, tuple(reports)) for uuid, reports in instances if reports]
-        line = print_window(start, instances)
+        boot = self._boot if end_monotonic_seconds else ""
+        line = print_window(start, instances, seconds=seconds, end_monotonic_seconds=end_monotonic_seconds, boot=boot)
         with self._lock:
+            self._files.append(1, start + seconds - 1, line)  # before the rows that count it
             if self._while_loading is not None:
-                self._while_loading.append((start, line, instances))
-            elif not self._accounts.record(start, line, instances):
+                self._while_loading.append((start, line, instances, seconds))
+            elif not self._accounts.record(start, line, instances, seconds):
                 return False
             for uuid, reports in instances:
                 for metric, report in primary_reports(reports).items():
                     counts = self._since_start.setdefault((uuid, metric), {})
-                    counts[report.status] = counts.get(report.status, 0) + 1
-        self._files.append(1, start, line)
+                    counts[report.status] = counts.get(report.status, 0) + seconds
         return True
 
     def forget(self, uuid: str) -> None:
         """The instance is gone from this host: drop its counts since the start (its history stays)."""
         with self._lock:
+            self._accounts.forget(uuid)
             for key in [key for key in self._since_start if key[0] == uuid]:
                 del self._since_start[key]
 
@@ -309,7 +386,7 @@ class History:
         """
         with self._lock:
             recent = list(self._accounts.recent)
-            recent += [(start, line) for start, line, _ in self._while_loading or ()]
+            recent += [(start, line) for start, line, *_ in self._while_loading or ()]
         lines: list[str] = []
         size = 0
         for start, line in sorted(recent):
@@ -338,7 +415,8 @@ class History:
                 return Tally()
             if until is None or until > newest:
                 until = (newest // HOUR + 1) * HOUR  # what is under way is complete up to now at every resolution
-            return tally(row for _, row in account.rows(HOUR, int(since), int(until), newest))
+            now = self._accounts.age.now
+            return tally(row for _, row in account.rows(HOUR, int(since), int(until), now))
 
     def attainment(self, uuid: str, metric: Metric, since: float, until: float | None = None) -> float | None:
         """Met windows among those with demand; None when there was no demand."""

@@ -132,6 +132,8 @@ class Exporter(Collector):
         for (uuid, metric), count in self._port.violations.opened_counts().items():
             named = (*labels.get(uuid, (uuid, "", "")), metric.value)
             families.add("stella_violations_total", count, named)
+        for uuid, seconds in self._port.violations.offender_seconds().items():
+            families.add("stella_instance_offender_seconds_total", seconds, labels.get(uuid, (uuid, "", "")))
         families.add("stella_violations_open", self._port.violations.open_count())
 
 

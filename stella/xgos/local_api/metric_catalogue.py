@@ -137,6 +137,11 @@ CATALOGUE: tuple[MetricFamily, ...] = (
         "stella_violations_total", _C, "", "Violations that began since the agent started.", OBJECTIVE,
         "ViolationLog.opened_counts",
     ),
+    MetricFamily(
+        "stella_instance_offender_seconds_total", _C, "seconds",
+        "Seconds in which it took most above its entitlement while another lacked CPU. `uuid` is `host` for host services.",
+        INSTANCE, "ViolationLog.offender_seconds",
+    ),
     # The agent.
     MetricFamily(
         "stella_agent_info", _G, "", "Always 1; the labels tell version and mode.", ("version", "mode"), "Published.mode"

@@ -15,10 +15,12 @@ from stella.control.reservation import io_floors, reserve
 from stella.control.tick import decide
 from stella.control.windows import Window
 from stella.model.allocation import Decision, Intent, Outcome
+from stella.model.attainment import Status
 from stella.model.slo import Slo
 from stella.model.snapshot import Snapshot
 from stella.model.wire import Json
 from stella.xgos.accounting.history import History
+from stella.xgos.accounting.outbox import Outbox
 from stella.xgos.accounting.violations import ViolationLog
 from stella.xgos.intents.declared import Declared
 from stella.xgos.intents.slo_file import SloFile
@@ -58,6 +60,7 @@ class Stores:
     history: History
     violations: ViolationLog
     slo_file: SloFile | None = None
+    outbox: Outbox | None = None
 
 
 class Loop:
@@ -81,7 +84,7 @@ class Loop:
         self._declared = Declared(stores.slo_file, stores.intents, self._declare) if stores.slo_file else None
         self._seen_at: dict[str, float] = {}
         self._accepted: dict[str, tuple[int, float]] = {}  # generation, and when it was first decided upon
-        self._evaluated: dict[str, int] = {}  # start of the last window
+        self._evaluated: dict[str, float] = {}  # when a window was last closed for it that is not PENDING
 
     @property
     def history(self) -> History:
@@ -132,11 +135,11 @@ class Loop:
         """One tick. Raises whatever went wrong; then nothing was published."""
         snapshot = self._sensors.sense()
         intents = self._stores.intents.intents
-        decision, window, memory = decide(snapshot, intents, self.memory, self.settings)
+        decision, closed, memory = decide(snapshot, intents, self.memory, self.settings)
         outcomes, reasserted = self._actuation.act(snapshot, decision)
         self._actuation.beat()
         self.memory = memory
-        if window is not None:
+        for window in closed:
             self._account(window, snapshot)
         self._readmit(snapshot)
         capacity = capacity_for_floors(memory, snapshot.host.cores, self.settings)
@@ -161,11 +164,24 @@ class Loop:
 
     def _account(self, window: Window, snapshot: Snapshot) -> None:
         names = {i.uuid: i.name for i in snapshot.instances}
-        self.history.record(window.start_unix_seconds, [(i.uuid, i.objectives) for i in window.instances])
-        self.violations.record(
-            window.start_unix_seconds, [(i.uuid, names.get(i.uuid, ""), i.objectives) for i in window.instances]
+        self.history.record(
+            window.start_unix_seconds,
+            [(i.uuid, i.objectives) for i in window.instances],
+            seconds=window.seconds,
+            end_monotonic_seconds=window.end_monotonic_seconds,
         )
-        self._evaluated.update((i.uuid, window.start_unix_seconds) for i in window.instances)
+        changed = self.violations.record(
+            window.start_unix_seconds,
+            [(i.uuid, names.get(i.uuid, ""), i.objectives) for i in window.instances],
+            seconds=window.seconds,
+            evidence={i.uuid: i.offender for i in window.instances if i.offender is not None},
+        )
+        if self._stores.outbox is not None:
+            self._stores.outbox.record_window(window)
+            for episode in changed:
+                self._stores.outbox.record_violation(episode)
+        judged = [i.uuid for i in window.instances if any(r.status is not Status.PENDING for r in i.objectives)]
+        self._evaluated.update(dict.fromkeys(judged, snapshot.wall_seconds))
 
     def _pending(self, intents: Mapping[str, Intent], wall_seconds: float) -> frozenset[str]:
         """Of which intents no window has closed yet that began after they were accepted."""

@@ -18,6 +18,7 @@ from stella.model import wire
 from stella.model.allocation import Decision, Outcome, Write, WriteResult
 from stella.model.snapshot import Snapshot
 from stella.xgos.accounting.history import History
+from stella.xgos.accounting.outbox import Outbox
 from stella.xgos.accounting.violations import ViolationLog
 from stella.xgos.actuation.apply import Apply
 from stella.xgos.actuation.audit import Audit
@@ -288,14 +289,29 @@ def _assemble(config: Config, sensors: Sensors, actuation: HostActuation, stack:
         _LOG.info("no slo_file is configured: the %d SLOs that one asked for are now kept as if set by hand", handed)
     writer = LineWriter()
     stack.callback(writer.close)
+    history = History(state / "history", writer, now_seconds=time.time())
+    outbox = _open_outbox(state / "outbox", history, stack)
     stores = Stores(
         intents=intents,
-        history=History(state / "history", writer, now_seconds=time.time()),
-        violations=ViolationLog(state / "violations.jsonl", writer),
+        history=history,
+        violations=ViolationLog(state / "violations.jsonl", writer, epoch=outbox.epoch if outbox else ""),
         slo_file=SloFile(Path(config.slo_file)) if config.slo_file else None,
+        outbox=outbox,
     )
-    memory: Memory = learned_costs.recall(learned)
+    clock = history.clock(time.time(), time.monotonic())
+    memory: Memory = replace(learned_costs.recall(learned), clock=clock)
     return Loop(config, settings_of(config, learned.prior), sensors, actuation, stores, memory)
+
+
+def _open_outbox(directory: Path, history: History, stack: contextlib.ExitStack) -> Outbox | None:
+    """The outbox; None where its directory cannot be written: floors are kept without it."""
+    try:
+        outbox = Outbox(directory, recent=history.recent_windows())
+    except OSError as error:
+        _LOG.error("outbox: %s; nothing is kept for reports", error)
+        return None
+    stack.callback(outbox.close)
+    return outbox
 
 
 @contextlib.contextmanager

@@ -178,7 +178,8 @@ def test_windows(port: FakePort) -> None:
 
 
 def test_violations_status_snapshot_calibrate(port: FakePort) -> None:
-    port.violations.record(NOW, [("gone", "old", [report(Status.VIOLATED, cause=Cause.CPU)])])
+    for second in range(2):
+        port.violations.record(NOW + second, [("gone", "old", [report(Status.VIOLATED, cause=Cause.CPU)])])
     (episode,) = ask(port, "violations", open=True)["violations"]
     assert (episode["uuid"], episode["cause"], episode["open"]) == ("gone", "cpu", True)
     assert ask(port, "violations", instance="old")["violations"] == [episode]
