@@ -12,7 +12,9 @@ from stella.xgos.accounting.history_levels import primary_reports
 Reports = Sequence[tuple[str, Sequence[ObjectiveReport]]]
 _Key = tuple[str, Metric]
 _KEPT_MINUTES = 3
-"""Minutes that are over are kept for as long, in case a clock that was wrong comes back to one of them."""
+"""As many minutes are kept, those that are over too, in case a clock that was wrong comes back to one of them."""
+
+_KEPT_UNTIL_MERGED = 30
 
 
 @dataclass(slots=True)
@@ -83,6 +85,7 @@ class Minutes:
     def __init__(self) -> None:
         self._minutes: dict[int, dict[_Key, _Minute]] = {}
         self._current: int | None = None
+        self._kept = _KEPT_UNTIL_MERGED
 
     def record(self, start: int, instances: Reports, seconds: int = 1) -> list[MinuteRow]:
         """Take in ``seconds`` windows from ``start`` on; returns the rows of the minutes that are over.
@@ -110,7 +113,7 @@ class Minutes:
             self._current = minute
             entries = self._minutes.pop(minute, {})
             self._minutes[minute] = entries  # the last one now
-            while len(self._minutes) > _KEPT_MINUTES:
+            while len(self._minutes) > self._kept:
                 del self._minutes[next(iter(self._minutes))]
         entries = self._minutes[minute]
         for key, report in _primary(instances):
@@ -123,6 +126,7 @@ class Minutes:
 
     def merge(self, other: "Minutes") -> list[MinuteRow]:
         """Take in what another has of its minutes under way; returns the rows of those that are over here."""
+        self._kept = _KEPT_MINUTES
         rows: list[MinuteRow] = []
         for minute, entries in other._minutes.items():
             if minute in self._minutes:
