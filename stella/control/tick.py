@@ -104,23 +104,27 @@ def _close_window(
     spans, clock = windows.due(clock, now.wall_seconds, now.monotonic_seconds)
     closed = []
     for span in spans:
-        rates = {
-            s.reading.uuid: windows.over(s.memory.ticks, span.begin_monotonic_seconds, span.end_monotonic_seconds)
-            if s.memory.ticks and span.windows == 1
-            else None
-            for s in states
-        }
-        found = [_evaluated(s, rates[s.reading.uuid], memory, span) for s in states if s.intent is not None]
-        takers = offender.takers(decision, rates, host_reserved_cores=settings.host_reserved_cores)
+        found = [_evaluated(s, _rates(s, span), memory, span) for s in states if s.intent is not None]
+        if any(windows.short_of_cpu(one) for one in found):
+            rates = {s.reading.uuid: _rates(s, span) for s in states}
+            takers = offender.takers(decision, rates, host_reserved_cores=settings.host_reserved_cores)
+            found = [windows.blamed(one, takers) for one in found]
         closed.append(
             windows.Window(
                 start_unix_seconds=span.start,
-                instances=tuple(windows.blamed(one, takers) for one in found),
+                instances=tuple(found),
                 seconds=span.windows,
                 end_monotonic_seconds=span.end_monotonic_seconds,
             )
         )
     return tuple(closed), clock
+
+
+def _rates(state: InstanceState, span: windows.Span) -> InstanceRates | None:
+    """What one instance did in one window; None when too little was seen."""
+    if not state.memory.ticks or span.windows > 1:
+        return None
+    return windows.over(state.memory.ticks, span.begin_monotonic_seconds, span.end_monotonic_seconds)
 
 
 def _evaluated(

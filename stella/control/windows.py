@@ -166,9 +166,14 @@ def due(clock: AccountClock, wall_seconds: float, monotonic_seconds: float) -> t
         clock = advanced(clock, count, count * length)
 
 
+def short_of_cpu(window: InstanceWindow) -> tuple[ObjectiveReport, ...]:
+    """The objectives that were missed for want of CPU."""
+    return tuple(r for r in window.objectives if r.status.missed and r.cause in (Cause.CPU, Cause.CAPACITY))
+
+
 def blamed(window: InstanceWindow, takers: Sequence[Taker]) -> InstanceWindow:
     """The same window with the offender, where an objective was missed for want of CPU."""
-    short = [r for r in window.objectives if r.status.missed and r.cause in (Cause.CPU, Cause.CAPACITY)]
+    short = short_of_cpu(window)
     worst = find(window.uuid, takers) if short else None
     if worst is None:
         return window

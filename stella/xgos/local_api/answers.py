@@ -180,7 +180,8 @@ def _windows(request: Request, port: AgentApi, _now: float) -> dict[str, Json]:
 def show_violation(episode: Violation) -> dict[str, Json]:
     """An episode as the socket tells it."""
     shown = cast(dict[str, Json], wire.encode(episode))
-    return {**shown, "cause": episode.cause.value if episode.cause else None, "open": episode.end_seconds is None}
+    named = {"cause": episode.cause.value if episode.cause else None, "offender": episode.offender}
+    return {**shown, **named, "open": episode.end_seconds is None}
 
 
 def _violations(request: Request, port: AgentApi, _now: float) -> dict[str, Json]:
