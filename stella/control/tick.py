@@ -10,7 +10,7 @@ from dataclasses import replace
 from stella.control import best_effort_throttle, offender, windows
 from stella.control import placement as packing
 from stella.control.account_clock import AccountClock, begun
-from stella.control.attribution import evaluate
+from stella.control.attribution import EvaluationContext, evaluate
 from stella.control.cpu import CpuClaim, CpuShare, LocalClaim, divide, divide_each
 from stella.control.instance import claim, decided, item
 from stella.control.instance_state import InstanceState, evaluation_context, instance_state, used_lately
@@ -97,14 +97,24 @@ def _parent_factor(factor: float, states: list[InstanceState], host: HostUsage, 
 
 
 def _close_window(
-    states: list[InstanceState], now: Snapshot, memory: Memory, decision: Decision, settings: Settings
+    states: list[InstanceState],
+    unseen: Sequence[Intent],
+    now: Snapshot,
+    memory: Memory,
+    decision: Decision,
+    settings: Settings,
 ) -> tuple[tuple[windows.Window, ...], AccountClock]:
     """All windows that are due, and the clock after them. ``memory`` tells when each intent was accepted."""
     clock = memory.clock or begun(now.wall_seconds, now.monotonic_seconds)
     spans, clock = windows.due(clock, now.wall_seconds, now.monotonic_seconds)
     closed = []
     for span in spans:
-        found = [_evaluated(s, _rates(s, span), memory, span) for s in states if s.intent is not None]
+        found = [
+            _evaluated(s.intent, _rates(s, span), evaluation_context(s.memory), memory, span)
+            for s in states
+            if s.intent is not None
+        ]
+        found += [_evaluated(intent, None, EvaluationContext(), memory, span) for intent in unseen]
         if any(windows.short_of_cpu(one) for one in found):
             rates = {s.reading.uuid: _rates(s, span) for s in states}
             takers = offender.takers(decision, rates, host_reserved_cores=settings.host_reserved_cores)
@@ -127,16 +137,23 @@ def _rates(state: InstanceState, span: windows.Span) -> InstanceRates | None:
     return windows.over(state.memory.ticks, span.begin_monotonic_seconds, span.end_monotonic_seconds)
 
 
+def _unseen(intents: Mapping[str, Intent], now: Snapshot) -> list[Intent]:
+    """The intents of which nothing can be known, since the hypervisor does not tell what runs here."""
+    if all(sensor.ok for sensor in now.sensors if sensor.name == "hypervisor"):
+        return []
+    known = {i.uuid for i in now.instances} | set(now.shut_off or ())
+    return [intent for uuid, intent in intents.items() if uuid not in known]
+
+
 def _evaluated(
-    state: InstanceState, rates: InstanceRates | None, memory: Memory, span: windows.Span
+    intent: Intent, rates: InstanceRates | None, here: EvaluationContext, memory: Memory, span: windows.Span
 ) -> windows.InstanceWindow:
     """One instance in one window: PENDING when the window began before its SLO was accepted."""
-    objectives = state.intent.slo.objectives if state.intent else ()
-    reports = tuple(r for o in objectives for r in evaluate(o, rates, evaluation_context(state.memory)))
-    _, accepted = memory.accepted.get(state.reading.uuid, (0, math.inf))
+    reports = tuple(r for o in intent.slo.objectives for r in evaluate(o, rates, here))
+    _, accepted = memory.accepted.get(intent.uuid, (0, math.inf))
     if span.begin_monotonic_seconds < accepted:
         reports = tuple(replace(r, status=Status.PENDING, cause=None) for r in reports)
-    return windows.InstanceWindow(uuid=state.reading.uuid, objectives=reports)
+    return windows.InstanceWindow(uuid=intent.uuid, objectives=reports)
 
 
 def _accepted(intents: Mapping[str, Intent], now: Snapshot, memory: Memory) -> Mapping[str, tuple[int, float]]:
@@ -180,7 +197,8 @@ def decide(
         parent_weight_factor=factor,
     )
     accepted = _accepted(intents, now, memory)
-    closed, clock = _close_window(states, now, replace(memory, accepted=accepted), decision, settings)
+    unseen = _unseen(intents, now)
+    closed, clock = _close_window(states, unseen, now, replace(memory, accepted=accepted), decision, settings)
     return (
         decision,
         closed,

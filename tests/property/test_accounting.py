@@ -18,6 +18,7 @@ from stella.model.snapshot import (
     Quota,
     Role,
     RunState,
+    SensorReading,
     Snapshot,
     ThreadReading,
 )
@@ -132,6 +133,19 @@ def test_an_outage_of_thirty_seconds_is_thirty_unknown_windows() -> None:
     assert all(w.seconds == 1 for w in windows)
     assert 29 <= statuses.count(Status.UNKNOWN) <= 32
     assert set(statuses) == {Status.UNKNOWN, Status.VIOLATED}
+
+
+def test_without_the_hypervisor_what_is_promised_is_unknown() -> None:
+    memory, statuses = Memory(), []
+    for number in range(20):
+        blind = 8 <= number < 16
+        seen = snapshot(1000.0 + number * 0.5, 0.0)
+        if blind:
+            sensor = SensorReading(name="hypervisor", ok=False, duration_seconds=0.0, error="connection refused")
+            seen = replace(seen, instances=(), sensors=(sensor,))
+        _, closed, memory = decide(seen, {VM: intent(1)}, memory, Settings())
+        statuses += [one.objectives[0].status for w in closed for one in w.instances]
+    assert len(statuses) == 8 and statuses.count(Status.UNKNOWN) in (4, 5, 6)
 
 
 def test_ticks_two_seconds_apart_lose_nothing() -> None:

@@ -128,15 +128,35 @@ class Level:
             chunk.usage[slot] += report.usage * windows
 
     def count_run(self, start: int, report: ObjectiveReport, seconds: int = 1) -> None:
-        """``seconds`` windows from ``start`` on, those within this level's retention. PENDING is not counted."""
+        """``seconds`` windows from ``start`` on, those within this level's retention. PENDING is not counted.
+
+        Of more than one, usage is not known.
+        """
         if report.status not in _SLOT:
             return
         moment = max(start, start + seconds - RETENTION_SECONDS[self.step])
         while moment < start + seconds:
             begin = moment // self.step * self.step
+            whole = (start + seconds - begin) // self.step if moment == begin else 0
+            if whole > 1:
+                moment += self._fill_run(begin, report, whole) * self.step
+                continue
             end = min(begin + self.step, start + seconds)
             self.count(begin, report, end - moment)
             moment = end
+
+    def _fill_run(self, start: int, report: ObjectiveReport, steps: int) -> int:
+        """Up to ``steps`` whole steps from ``start`` on, in which there is nothing else; returns how many lie in one chunk."""
+        index, slot = divmod(start // self.step, self.steps)
+        chunk = self.chunks.get(index)
+        if chunk is None:
+            chunk = self.chunks[index] = _Chunk(self.steps)
+        steps = min(steps, self.steps - slot)
+        filled = array("H", [self.step]) * steps
+        places = [_SLOT[report.status], *([] if report.cause is None else [_CAUSE_SLOT[report.cause]])]
+        for place in places:
+            chunk.counts[slot * _WIDTH + place : (slot + steps) * _WIDTH : _WIDTH] = filled
+        return steps
 
     def fill(self, start: int, row: Row) -> bool:
         """Take ``row`` for the step at ``start`` if it counts more windows than what is there; whether it did."""
