@@ -176,6 +176,13 @@ CATALOGUE: tuple[MetricFamily, ...] = (
         "History.dropped_lines",
     ),
     MetricFamily(
+        "stella_agent_outbox_rows", _G, "", "Rows for the cloud that are not acknowledged yet.", (), "Outbox.depth"
+    ),
+    MetricFamily(
+        "stella_agent_outbox_dropped_rows_total", _C, "", "Rows for the cloud that were dropped; minutes are reported as UNKNOWN.",
+        (), "Outbox.dropped",
+    ),
+    MetricFamily(
         "stella_agent_state_persisted", _G, "", "0 while state cannot be written to disk and is kept in memory only.", (),
         "Published.persisted",
     ),

@@ -96,6 +96,11 @@ class Loop:
         """The log of violations."""
         return self._stores.violations
 
+    @property
+    def outbox(self) -> Outbox | None:
+        """What waits to be reported."""
+        return self._stores.outbox
+
     def published(self) -> Published | None:
         """The last tick; None before the first one has ended."""
         return self._published

@@ -213,11 +213,21 @@ def test_files_are_for_owner_and_group(tmp_path: Path, writer: LineWriter) -> No
     assert (path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777) == (0o640, 0o750)
 
 
+def test_a_line_that_is_no_text_does_not_end_the_writer(tmp_path: Path) -> None:
+    writer = LineWriter()
+    writer.append(tmp_path / "a", "\ud800")
+    writer.append(tmp_path / "a", "{}")
+    assert writer.flush() and writer.dropped_lines == 1
+    assert (tmp_path / "a").read_text() == "{}\n"
+    writer.close()
+
+
 def test_memory_is_flat_over_many_instances(tmp_path: Path, writer: LineWriter) -> None:
     history = make(tmp_path, writer, NOW)
-    for number in range(3000):
+    for number in range(10_000):
         history.record(NOW + number, [(f"vm-{number}", [report()])])
         history.forget(f"vm-{number}")
+    writer.flush()
     assert history.counts() == {}
     assert len(history._accounts.accounts) <= 1000
 
