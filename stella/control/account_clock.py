@@ -56,9 +56,9 @@ def merged(ranges: Iterable[tuple[int, int]]) -> Labels:
 
 
 def free_label(wanted: int, used: Labels) -> int:
-    """The first label from ``wanted`` on that was not given; never one before the first that was given."""
+    """The first label from ``wanted`` on that was not given. Before the first that was given, it is the one after the last."""
     if used and wanted < used[0][0]:
-        wanted = used[0][1]
+        return used[-1][1]
     for first, end in used:
         if first <= wanted < end:
             wanted = end
@@ -83,7 +83,10 @@ def followed(clock: AccountClock, wall_seconds: float, monotonic_seconds: float)
     if abs(ahead) <= STEP_SECONDS:
         return clock
     given = merged((*clock.used, (clock.since, clock.start)))
-    start = free_label(clock.start - round(ahead), given)
+    wanted = clock.start - round(ahead)
+    if given and wanted < given[0][0]:
+        return clock
+    start = free_label(wanted, given)
     if start == clock.start or (ahead > 0 and start > clock.start):
         return clock
     return replace(clock, start=start, since=start, used=given)

@@ -107,6 +107,9 @@ class Segments:
                 continue
             first = int(digits)
             last = max((sequence for sequence, _ in rows_of(path)), default=first - 1)
+            if last < first:  # nothing of it can be read: its name is free again
+                path.unlink(missing_ok=True)
+                continue
             self.segments.append(Segment(path, first, last, path.stat().st_size))
 
     def _adopt(self) -> None:

@@ -11,7 +11,8 @@ from stella.model.allocation import ObjectiveReport
 from stella.model.attainment import Cause, Status, Tally
 from stella.model.slo import Metric
 from stella.xgos.accounting import history_levels
-from stella.xgos.accounting.history import History, _Age
+from stella.xgos.accounting.accounts import Age
+from stella.xgos.accounting.history import History
 from stella.xgos.line_log import LineWriter, read_lines
 from tests.unit.xgos.conftest import NOW, VM1, VM2, report
 
@@ -134,8 +135,16 @@ def test_a_clock_that_jumps_deletes_nothing(tmp_path: Path, jump: int) -> None:
     writer.close()
 
 
+def test_the_last_minute_is_that_of_the_labels(tmp_path: Path, writer: LineWriter) -> None:
+    history = make(tmp_path, writer, HOUR_START)
+    assert history.account_seconds(HOUR_START + 0.5) == HOUR_START + 0.5
+    fill(history, HOUR_START, 300)
+    assert history.account_seconds(HOUR_START - 3300.0) == HOUR_START + 300  # the clock went back by an hour
+    assert history.account_seconds(HOUR_START + 300.7) == HOUR_START + 300.7
+
+
 def test_a_clock_that_is_held_far_ahead_is_believed_in_the_end() -> None:
-    age = _Age(HOUR_START)
+    age = Age(HOUR_START)
     for held in range(86400 - 1):
         age.pass_to(HOUR_START + 90 * 86400 + held)
     assert age.now == HOUR_START
@@ -222,14 +231,17 @@ def test_a_line_that_is_no_text_does_not_end_the_writer(tmp_path: Path) -> None:
     writer.close()
 
 
-def test_memory_is_flat_over_many_instances(tmp_path: Path, writer: LineWriter) -> None:
+def test_memory_is_flat_over_many_instances(
+    tmp_path: Path, writer: LineWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stella.xgos.accounting.accounts._KEPT_GONE_INSTANCES", 100)
     history = make(tmp_path, writer, NOW)
-    for number in range(10_000):
+    for number in range(3000):
         history.record(NOW + number, [(f"vm-{number}", [report()])])
         history.forget(f"vm-{number}")
     writer.flush()
     assert history.counts() == {}
-    assert len(history._accounts.accounts) <= 1000
+    assert len(history._accounts.accounts) <= 100
 
 
 def test_a_cut_line_is_dropped_and_cut_off(tmp_path: Path) -> None:
@@ -309,7 +321,7 @@ def test_what_is_recorded_while_loading_counts_once(tmp_path: Path) -> None:
 def test_memory_of_recent_windows_is_bounded(
     tmp_path: Path, writer: LineWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stella.xgos.accounting.history.LARGEST_RECENT_BYTES", 2000)
+    monkeypatch.setattr("stella.xgos.accounting.accounts.LARGEST_RECENT_BYTES", 2000)
     history = make(tmp_path, writer, NOW)
     fill(history, NOW, 100)
     assert 5 < len(history.windows(0)[0]) < 40

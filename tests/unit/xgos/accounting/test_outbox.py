@@ -109,6 +109,20 @@ def test_a_cut_tail_is_dropped(tmp_path: Path) -> None:
     assert taken(again).sequence == 3
 
 
+def test_a_segment_with_nothing_but_a_cut_line_is_no_obstacle(tmp_path: Path) -> None:
+    outbox = make(tmp_path)
+    outbox.record_state(VM1, 1, IntentState.PENDING)
+    outbox.flush()
+    (path,) = tmp_path.glob("*.rows")
+    path.write_bytes(path.read_bytes()[:-9])
+    again = make(tmp_path)
+    assert again.depth == 0
+    again.record_state(VM2, 1, IntentState.ENFORCED)
+    batch = taken(again)
+    assert (batch.sequence, set(batch.states)) == (1, {VM2})
+    assert make(tmp_path).batch() == batch
+
+
 @pytest.mark.parametrize("stopped_after", [30, 59, 60, 61, 185])
 def test_minutes_under_way_come_back_from_the_history(tmp_path: Path, stopped_after: int) -> None:
     writer = LineWriter(capacity=2000)

@@ -162,6 +162,7 @@ def test_windows(port: FakePort) -> None:
     assert ask(port, "windows", after=NOW - 1)["windows"] == [
         {
             "start": NOW,
+            "seconds": 1,
             "instances": {
                 VM1: {
                     "cpu": {
@@ -170,7 +171,7 @@ def test_windows(port: FakePort) -> None:
                 }
             },
         },
-        {"start": NOW + 1, "instances": {}},
+        {"start": NOW + 1, "seconds": 1, "instances": {}},
     ]  # fmt: skip
     assert ask(port, "windows", after=NOW + 1)["windows"] == []
     assert error_field(ask(port, "windows", after="x")) == "after"
