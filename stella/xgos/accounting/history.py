@@ -157,7 +157,7 @@ class History:
             return {key: dict(counts) for key, counts in self._since_start.items()}
 
     def account_seconds(self, now_seconds: float) -> float:
-        """The time now in labels of windows: ``now_seconds`` (Unix time), or later where labels are ahead of a clock that went back."""
+        """The time now in labels of windows: ``now_seconds`` (Unix time), or later where they are ahead of a clock that went back."""
         with self._lock:
             last = self._while_loading[-1][0] if self._while_loading else self._accounts.last
         return max(now_seconds, last + 1.0)
