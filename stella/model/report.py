@@ -4,12 +4,12 @@ A report is named by (agent, epoch, sequence). Its rows are facts under keys of 
 harm: a minute by (uuid, metric, start), a violation by its id, a state by its uuid. Unknown keys are ignored (`stella.model.wire`).
 """
 
-import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from stella.model import wire
 from stella.model.attainment import Cause
+from stella.model.intent import IntentState
 from stella.model.slo import Metric
 from stella.model.wire import Json
 
@@ -76,15 +76,6 @@ class ViolationRow:
     cause: Cause | None = None
     offender: str | None = None
     evidence: Mapping[str, float] = field(default_factory=dict)
-
-
-class IntentState(enum.StrEnum):
-    """What became of an intent on its host."""
-
-    PENDING = "pending"
-    ENFORCED = "enforced"
-    REFUSED = "refused"
-    DEGRADED = "degraded"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from stella.control.windows import Window
 from stella.model.attainment import Cause
-from stella.model.report import Batch, IntentState, MinuteRow, StateRow, StatusCounts, ViolationRow
+from stella.model.intent import IntentState
+from stella.model.report import Batch, MinuteRow, StateRow, StatusCounts, ViolationRow
 from stella.model.slo import Metric
 from stella.xgos import supervision
 from stella.xgos.accounting import history_levels

@@ -8,7 +8,8 @@ import pytest
 
 from stella.control.windows import InstanceWindow, Window
 from stella.model.attainment import Cause, Status
-from stella.model.report import Batch, IntentState, MinuteRow, Spread, StateRow, StatusCounts, decode, encode
+from stella.model.intent import IntentState
+from stella.model.report import Batch, MinuteRow, Spread, StateRow, StatusCounts, decode, encode
 from stella.model.slo import Metric
 from stella.xgos.accounting import outbox as outbox_module
 from stella.xgos.accounting import outbox_segments
