@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from stella.control.account_clock import AccountClock
 from stella.control.cost import Prior, UnitCost, at_size, initial
 from stella.control.cpu_sets import Placement
 from stella.control.feedback import Feedback
@@ -54,9 +55,10 @@ class InstanceMemory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
-    """What is remembered from tick to tick. ``next_window_unix`` is the start of the first window not yet evaluated.
+    """What is remembered from tick to tick.
 
-    ``throttled``: the bound of each neighbour that has one, in cores.
+    ``clock`` tells the first window not yet closed. ``accepted``: for each intent its generation and the monotonic second at which
+    that was first decided upon. ``throttled``: the bound of each neighbour that has one, in cores.
     """
 
     previous: Snapshot | None = None
@@ -66,7 +68,8 @@ class Memory:
     full: bool = False
     placement: Placement = field(default_factory=Placement)
     throttled: Mapping[str, float] = field(default_factory=dict)
-    next_window_unix: float | None = None
+    clock: AccountClock | None = None
+    accepted: Mapping[str, tuple[int, float]] = field(default_factory=dict)
 
 
 def fresh_costs(prior: Prior, slo: Slo | None = None) -> dict[Metric, UnitCost]:

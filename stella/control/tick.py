@@ -3,21 +3,23 @@
 The order is the control law's: rates -> cost -> evaluation -> feedback -> reservation -> division of the host -> allocations.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from stella.control import best_effort_throttle, cpu_sets, windows
+from stella.control import best_effort_throttle, cpu_sets, offender, windows
 from stella.control import placement as packing
-from stella.control.attribution import evaluate
+from stella.control.account_clock import AccountClock, begun
+from stella.control.attribution import EvaluationContext, evaluate
 from stella.control.cpu import CpuClaim, CpuShare, LocalClaim, divide, divide_each
 from stella.control.cpu_sets import Placement
 from stella.control.instance import claim, decided, item
 from stella.control.instance_state import InstanceState, evaluation_context, instance_state, used_lately
 from stella.control.memory import Memory, Settings, capacity_for_floors, capacity_of_one_cpu
 from stella.control.placement import Item
-from stella.control.rates import host_usage
+from stella.control.rates import InstanceRates, host_usage
 from stella.model.allocation import Decision, HostUsage, Intent
-from stella.model.attainment import WINDOW_SECONDS
+from stella.model.attainment import Status
 from stella.model.intent import IntentState
 from stella.model.snapshot import Snapshot
 
@@ -101,28 +103,79 @@ def _parent_factor(factor: float, states: list[InstanceState], host: HostUsage, 
 
 
 def _close_window(
-    states: list[InstanceState], now: Snapshot, next_window_unix: float | None
-) -> tuple[windows.Window | None, float | None]:
-    upcoming, start = windows.due(next_window_unix, now.wall_seconds)
-    if start is None:
-        return None, upcoming
-    begin = now.monotonic_seconds - (now.wall_seconds - start)
+    states: list[InstanceState],
+    unseen: Sequence[Intent],
+    now: Snapshot,
+    memory: Memory,
+    decision: Decision,
+    settings: Settings,
+) -> tuple[tuple[windows.Window, ...], AccountClock]:
+    """All windows that are due, and the clock after them. ``memory`` tells when each intent was accepted."""
+    clock = memory.clock or begun(now.wall_seconds, now.monotonic_seconds)
+    spans, clock = windows.due(clock, now.wall_seconds, now.monotonic_seconds)
     closed = []
-    for one in states:
-        if one.intent is None:
-            continue
-        rates = windows.over(one.memory.ticks, begin, begin + WINDOW_SECONDS) if one.memory.ticks else None
-        reports = tuple(
-            r for o in one.intent.slo.objectives for r in evaluate(o, rates, evaluation_context(one.memory))
+    for span in spans:
+        found = [
+            _evaluated(s.intent, _rates(s, span), evaluation_context(s.memory), memory, span)
+            for s in states
+            if s.intent is not None
+        ]
+        found += [_evaluated(intent, None, EvaluationContext(), memory, span) for intent in unseen]
+        if any(windows.short_of_cpu(one) for one in found):
+            rates = {s.reading.uuid: _rates(s, span) for s in states}
+            takers = offender.takers(decision, rates, host_reserved_cores=settings.host_reserved_cores)
+            found = [windows.blamed(one, takers) for one in found]
+        closed.append(
+            windows.Window(
+                start_unix_seconds=span.start,
+                instances=tuple(found),
+                seconds=span.windows,
+                end_monotonic_seconds=span.end_monotonic_seconds,
+            )
         )
-        closed.append(windows.InstanceWindow(uuid=one.reading.uuid, objectives=reports))
-    return windows.Window(start_unix_seconds=start, instances=tuple(closed)), upcoming
+    return tuple(closed), clock
+
+
+def _rates(state: InstanceState, span: windows.Span) -> InstanceRates | None:
+    """What one instance did in one window; None when too little was seen."""
+    if not state.memory.ticks or span.windows > 1:
+        return None
+    return windows.over(state.memory.ticks, span.begin_monotonic_seconds, span.end_monotonic_seconds)
+
+
+def _unseen(intents: Mapping[str, Intent], now: Snapshot) -> list[Intent]:
+    """The intents of which nothing can be known, since the hypervisor does not tell what runs here."""
+    if all(sensor.ok for sensor in now.sensors if sensor.name == "hypervisor"):
+        return []
+    known = {i.uuid for i in now.instances} | set(now.shut_off or ())
+    return [i for uuid, i in intents.items() if uuid not in known and i.state is not IntentState.PENDING]
+
+
+def _evaluated(
+    intent: Intent, rates: InstanceRates | None, here: EvaluationContext, memory: Memory, span: windows.Span
+) -> windows.InstanceWindow:
+    """One instance in one window: PENDING when the window began before its SLO was accepted."""
+    reports = tuple(r for o in intent.slo.objectives for r in evaluate(o, rates, here))
+    _, accepted = memory.accepted.get(intent.uuid, (0, math.inf))
+    if span.begin_monotonic_seconds < accepted:
+        reports = tuple(replace(r, status=Status.PENDING, cause=None) for r in reports)
+    return windows.InstanceWindow(uuid=intent.uuid, objectives=reports)
+
+
+def _accepted(intents: Mapping[str, Intent], now: Snapshot, memory: Memory) -> Mapping[str, tuple[int, float]]:
+    """When each generation was first decided upon. What the first tick finds was accepted by the agent before this one."""
+    at = -math.inf if memory.previous is None else now.monotonic_seconds
+    before = memory.accepted
+    return {
+        uuid: known if (known := before.get(uuid)) and known[0] == intent.generation else (intent.generation, at)
+        for uuid, intent in intents.items()
+    }
 
 
 def decide(
     now: Snapshot, intents: Mapping[str, Intent], memory: Memory, settings: Settings
-) -> tuple[Decision, windows.Window | None, Memory]:
-    """Decide one tick. Returns the decision, the window that closed (if one did), and what to remember."""
+) -> tuple[Decision, tuple[windows.Window, ...], Memory]:
+    """Decide one tick. Returns the decision, the windows that closed, oldest first, and what to remember."""
     before = memory.previous or now
     earlier = {r.uuid: r for r in before.instances}
     states = [
@@ -141,7 +194,6 @@ def decide(
     claims = [claim(s) for s in states]
     shares = divide(capacity_for_floors(measured, now.host.cores, settings), claims)
     states = [_with_fit(s, fits=shares[s.reading.uuid].fits and not _degraded(s)) for s in states]
-    window, upcoming = _close_window(states, now, memory.next_window_unix)
     is_full, placement, placed = _placed(states, shares, now, host, memory)
     one_cpu = capacity_of_one_cpu(measured, now.host.cores, settings)
     shares = _where_placed(shares, claims, placement, placed, one_cpu)
@@ -154,12 +206,15 @@ def decide(
         instances=tuple(decided(s, shares[s.reading.uuid], placement, bounds.get(s.reading.uuid)) for s in states),
         parent_weight_factor=factor,
     )
+    accepted = _accepted(intents, now, memory)
+    unseen = _unseen(intents, now)
+    closed, clock = _close_window(states, unseen, now, replace(memory, accepted=accepted), decision, settings)
     return (
         decision,
-        window,
+        closed,
         Memory(
             previous=now,
-            # one that has a guarantee and not sensed now (stopped, libvirt away) keeps what was learned of it
+            # one that has a guarantee and is not sensed now (stopped, libvirt away) keeps what was learned of it
             instances={u: m for u, m in memory.instances.items() if u in intents}
             | {s.reading.uuid: s.memory for s in states},
             overhead_cores=overhead,
@@ -167,7 +222,8 @@ def decide(
             full=is_full,
             placement=placement,
             throttled=bounds,
-            next_window_unix=upcoming,
+            clock=clock,
+            accepted=accepted,
         ),
     )
 

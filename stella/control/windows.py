@@ -1,12 +1,14 @@
-"""One-second windows, cut by the clock: what was seen in the ticks that overlap one, and what became of each objective in it."""
+"""One-second windows: what was seen in the ticks that overlap one, and what became of each objective in it."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from stella.control.account_clock import AccountClock, advanced, followed, labels_left, window_seconds
+from stella.control.offender import Offender, Taker, find
 from stella.control.rates import BlockRates, CpuRates, InstanceRates, NetworkRates, StageRate
 from stella.model.allocation import ObjectiveReport
-from stella.model.attainment import WINDOW_SECONDS
+from stella.model.attainment import Cause
 from stella.model.snapshot import Role
 
 Rates = TypeVar("Rates", NetworkRates, BlockRates)
@@ -14,23 +16,36 @@ Rates = TypeVar("Rates", NetworkRates, BlockRates)
 GRACE_SECONDS = 0.65
 """A window is evaluated this long after its end, so that readings that come late (block statistics) are in."""
 
+LARGEST_WINDOWS_A_TICK = 60
+"""As many windows are closed one by one in a tick; of more, those of which nothing can have been seen are closed as one."""
+
+LONGEST_TICK_SECONDS = 3.0
+"""The mean over a longer tick tells nothing of the single windows in it: the agent was stopped."""
+
+_SINGLE_AFTER_GAP = 8
 _SMALLEST_COVERAGE_RATIO = 0.8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceWindow:
-    """What became of one instance's objectives in one window."""
+    """What became of one instance's objectives in one window. ``offender`` is who took its CPU, where one did."""
 
     uuid: str
     objectives: tuple[ObjectiveReport, ...]
+    offender: Offender | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """One closed window. ``start_unix_seconds`` is a whole second."""
+    """One closed window, or ``seconds`` of them in a row of which nothing was seen: then every status is UNKNOWN or PENDING.
+
+    ``start_unix_seconds`` is its label (`stella.control.account_clock`); ``end_monotonic_seconds`` is when it ended.
+    """
 
     start_unix_seconds: int
     instances: tuple[InstanceWindow, ...]
+    seconds: int = 1
+    end_monotonic_seconds: float = 0.0
 
 
 def _weights(spans: Sequence[tuple[float, float]], start: float, end: float) -> list[float] | None:
@@ -89,7 +104,7 @@ def over(ticks: Sequence[InstanceRates], start_seconds: float, end_seconds: floa
 
     A part that is not known for at least four fifths of the interval is None; the whole is None when its CPU is.
     """
-    ticks = carried_back(ticks)
+    ticks = [t for t in carried_back(ticks) if t.seconds <= LONGEST_TICK_SECONDS]
     cpu_ticks = [t for t in ticks if t.cpu is not None]
     weights = _weights([(t.start_seconds, t.end_seconds) for t in cpu_ticks], start_seconds, end_seconds)
     if weights is None:
@@ -111,14 +126,56 @@ def over(ticks: Sequence[InstanceRates], start_seconds: float, end_seconds: floa
     )
 
 
-def due(next_start_unix: float | None, now_unix: float) -> tuple[float | None, int | None]:
-    """Which window is to be evaluated now: (start of the next one, start of the one that is due or None).
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """``windows`` windows in a row from the label ``start`` on; on the monotonic clock they begin and end at these seconds.
 
-    After a gap (the agent was stopped) the windows in between are passed over: nobody saw them.
+    More than one only where nothing can have been seen.
     """
-    latest = int((now_unix - GRACE_SECONDS) // WINDOW_SECONDS) - 1
-    if next_start_unix is None or next_start_unix > latest + 3:
-        return float(latest + 1), None
-    if next_start_unix > latest:
-        return next_start_unix, None
-    return float(latest + 1), latest
+
+    start: int
+    windows: int
+    begin_monotonic_seconds: float
+    end_monotonic_seconds: float
+
+
+def due(clock: AccountClock, wall_seconds: float, monotonic_seconds: float) -> tuple[tuple[Span, ...], AccountClock]:
+    """The windows that are to be closed now, oldest first, and the clock after them. None is left out, none comes twice.
+
+    After a long gap the windows that no tick overlaps come as one span (as more, where labels have to jump within it).
+    """
+    clock = followed(clock, wall_seconds, monotonic_seconds)
+    spans: list[Span] = []
+    latest = monotonic_seconds - GRACE_SECONDS
+    while True:
+        length = window_seconds(clock, wall_seconds, monotonic_seconds)
+        waiting = int((latest - clock.begin_monotonic_seconds) // length)
+        if waiting < 1:
+            return tuple(spans), clock
+        count = 1
+        if waiting > LARGEST_WINDOWS_A_TICK:
+            count = max(1, min(waiting - _SINGLE_AFTER_GAP, labels_left(clock) or waiting))
+        spans.append(
+            Span(
+                start=clock.start,
+                windows=count,
+                begin_monotonic_seconds=clock.begin_monotonic_seconds,
+                end_monotonic_seconds=clock.begin_monotonic_seconds + count * length,
+            )
+        )
+        clock = advanced(clock, count, count * length)
+
+
+def short_of_cpu(window: InstanceWindow) -> tuple[ObjectiveReport, ...]:
+    """The objectives that were missed for want of CPU."""
+    return tuple(r for r in window.objectives if r.status.missed and r.cause in (Cause.CPU, Cause.CAPACITY))
+
+
+def blamed(window: InstanceWindow, takers: Sequence[Taker]) -> InstanceWindow:
+    """The same window with the offender, where an objective was missed for want of CPU."""
+    short = short_of_cpu(window)
+    worst = find(window.uuid, takers) if short else None
+    if worst is None:
+        return window
+    reports = tuple(replace(r, offender=worst.uuid) if r in short else r for r in window.objectives)
+    return replace(window, objectives=reports, offender=worst)

@@ -37,7 +37,8 @@ class ObjectiveReport:
     """One objective over a tick or a window, in the metric's base unit.
 
     ``kind`` is ``floor``, ``ceiling``, ``weight`` or ``target``; ``value`` is what is promised now (a floor scaled to the
-    requests seen). ``usage`` and ``demand`` are None when they are not known.
+    requests seen). ``usage`` and ``demand`` are None when they are not known. ``offender``: where it was missed for want of CPU in a
+    window, the uuid of the instance that took most above its entitlement, ``host`` for host services, None when nobody did.
     """
 
     metric: Metric
@@ -47,6 +48,7 @@ class ObjectiveReport:
     demand: float | None
     status: Status
     cause: Cause | None = None
+    offender: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -48,7 +48,7 @@ class Tally:
     unknown: int = 0
 
     def counted(self, status: Status) -> "Tally":
-        """This tally with one more window of ``status``."""
+        """This tally with one more window of ``status``; PENDING is not counted."""
         met, missed, idle, limited, unknown = (
             self.met,
             self.missed,
@@ -65,8 +65,10 @@ class Tally:
                 idle += 1
             case Status.SELF_LIMITED:
                 limited += 1
-            case Status.UNKNOWN | Status.PENDING:
+            case Status.UNKNOWN:
                 unknown += 1
+            case Status.PENDING:
+                pass
         return Tally(met=met, missed=missed, no_demand=idle, self_limited=limited, unknown=unknown)
 
     def plus(self, other: "Tally") -> "Tally":

@@ -8,6 +8,7 @@ import contextlib
 import io
 import json
 import logging
+import os
 import queue
 import threading
 from collections import OrderedDict
@@ -15,9 +16,26 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from stella.xgos import supervision
+
 _LOG = logging.getLogger(__name__)
 _OPEN_FILES = 8
 _CHUNK = 64 * 1024
+
+
+DIRECTORY_MODE = 0o750
+FILE_MODE = 0o640
+
+
+def open_append(path: Path) -> io.BufferedWriter:
+    """``path``, to be appended to; readable for its owner and group alone, whatever it was before. Raises OSError."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, FILE_MODE)
+    try:
+        os.fchmod(descriptor, FILE_MODE)
+        return os.fdopen(descriptor, "ab")
+    except OSError:
+        os.close(descriptor)
+        raise
 
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
@@ -67,8 +85,7 @@ class LineWriter:
         self._files: OrderedDict[Path, io.BufferedWriter] = OrderedDict()
         self._failing = False
         self.dropped_lines = 0
-        self._thread = threading.Thread(target=self._run, name="line-writer", daemon=True)
-        self._thread.start()
+        self._thread = supervision.start(self._run, name="line-writer")
 
     def append(self, path: Path, line: str) -> None:
         """Have ``line`` (without newline) appended to ``path``."""
@@ -121,15 +138,17 @@ class LineWriter:
                     self._failing = False
             except OSError as error:
                 self._failed(path, error)
+            except ValueError as error:  # text that is no text
+                self._failed(path, OSError(0, str(error)))
         for path in list(self._files):
             self._forget(path)
 
     def _write(self, path: Path, line: str) -> None:
         file = self._files.pop(path, None)
         if file is None:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
             _cut_tail(path)
-            file = path.open("ab")
+            file = open_append(path)
         self._files[path] = file
         file.write(line.encode() + b"\n")
         file.flush()

@@ -1,33 +1,27 @@
 """The account of windows, kept over restarts: 1 s windows for 15 min, 1 min roll-ups for 2 days, 1 h roll-ups for 90 days.
 
-In memory each objective has small arrays (`stella.xgos.accounting.history_levels`); on disk there is a file of JSON
-lines for each level
-and stretch of time (`stella.xgos.line_log`). No window is counted twice after a restart, because each level is rebuilt from
-the one below only where it has no line of its own: minutes without a line from the 1 s windows, hours without a line from the
-minutes.
+In memory each objective has small arrays (`stella.xgos.accounting.history_levels`); on disk there is a file of JSON lines for each
+level and stretch of time (`stella.xgos.line_log`). No window is counted twice after a restart, because each level is rebuilt from
+the one below only where that tells of more windows: minutes from the 1 s windows, hours from the minutes.
 """
 
 import json
 import logging
 import threading
-import time
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from stella.model.allocation import ObjectiveReport
+from stella.control.account_clock import AccountClock, begun, free_label
 from stella.model.attainment import Status, Tally
 from stella.model.slo import Metric
+from stella.xgos import supervision
+from stella.xgos.accounting.accounts import BELIEVED_JUMP_SECONDS, Accounts, Pause, Reports, no_pause
+from stella.xgos.accounting.history_files import HistoryFiles, LastWindow, boot_id
 from stella.xgos.accounting.history_levels import (
     DAY,
     GARBAGE,
     HOUR,
-    MINUTE,
-    RETENTION_SECONDS,
-    Account,
-    Level,
     Point,
-    Row,
     Window,
     parse_window,
     primary_reports,
@@ -38,208 +32,9 @@ from stella.xgos.line_log import LineWriter, read_lines
 
 _LOG = logging.getLogger(__name__)
 
-_FILE_SPAN_SECONDS = {1: 5 * MINUTE, MINUTE: 6 * HOUR, HOUR: 7 * DAY}
-_FILE_NAMES = {1: "seconds", MINUTE: "minutes", HOUR: "hours"}
-_WORK_SECONDS = 0.002
-LARGEST_RECENT_BYTES = 32 * 1024 * 1024
 LARGEST_ANSWER_BYTES = 2 * 1024 * 1024
-LARGEST_LEVEL_BYTES = 256 * 1024 * 1024
-
-Reports = Sequence[tuple[str, Sequence[ObjectiveReport]]]
-"""The objectives of each instance, by uuid."""
 
 __all__ = ["History", "Point", "Reports", "Window", "midnight_utc", "primary_reports"]
-
-
-class _Files:
-    """Which line goes to which file, and which files may go."""
-
-    def __init__(self, directory: Path, writer: LineWriter) -> None:
-        self._directory = directory
-        self._writer = writer
-
-    def _path(self, step: int, start: int) -> Path:
-        span = _FILE_SPAN_SECONDS[step]
-        return self._directory / f"{_FILE_NAMES[step]}-{start // span * span:012d}.jsonl"
-
-    def append(self, step: int, start: int, line: str) -> None:
-        self._writer.append(self._path(step, start), line)
-
-    def paths(self, step: int) -> list[tuple[int, Path]]:
-        found = []
-        for path in self._directory.glob(f"{_FILE_NAMES[step]}-*.jsonl"):
-            digits = path.stem.rpartition("-")[2]
-            if digits.isascii() and digits.isdigit():
-                found.append((int(digits), path))
-        return sorted(found)
-
-    def expire_one(self, now: int) -> None:
-        """Remove the file of 1 s windows that has just become too old: cheap enough for every minute."""
-        self._writer.remove(self._path(1, now - RETENTION_SECONDS[1] - _FILE_SPAN_SECONDS[1]))
-
-    def expire(self, now: int) -> None:
-        """Remove all files that are too old, and the oldest ones of a level that is too large."""
-        for step, kept in RETENTION_SECONDS.items():
-            files = self.paths(step)
-            size = 0
-            for start, path in reversed(files):
-                try:
-                    size += path.stat().st_size
-                except OSError:
-                    continue
-                too_old = start + _FILE_SPAN_SECONDS[step] <= now - kept
-                if too_old or (size > LARGEST_LEVEL_BYTES and path != files[-1][1]):
-                    self._writer.remove(path)
-
-
-def _no_pause() -> None:
-    return
-
-
-class _Pause:
-    """Leaves the interpreter to the loop for twice as long as was worked: loading must not make ticks late."""
-
-    def __init__(self) -> None:
-        self._worked = time.thread_time()
-
-    def __call__(self) -> None:
-        worked = time.thread_time() - self._worked
-        if worked > _WORK_SECONDS:
-            time.sleep(2 * worked)
-            self._worked = time.thread_time()
-
-
-class _Accounts:
-    """All accounts and the text of the recent windows. Not locked: `History` does that."""
-
-    def __init__(self, files: _Files, pause: Callable[[], None] = _no_pause) -> None:
-        self._files = files
-        self._pause = pause
-        self.accounts: dict[tuple[str, Metric], Account] = {}
-        self.recent: deque[tuple[int, str]] = deque()
-        self._recent_bytes = 0
-        self.starts: set[int] = set()
-        self.newest = 0
-
-    def record(self, start: int, line: str, instances: Reports) -> bool:
-        if start in self.starts:
-            return False
-        if self.newest and start // MINUTE != self.newest // MINUTE:
-            self._close(self.newest, start)
-        self._remember(start, line)
-        self._count(start, instances, up_to=HOUR)
-        self.newest = start
-        return True
-
-    def _count(self, start: int, instances: Reports, *, up_to: int) -> None:
-        for uuid, reports in instances:
-            for metric, report in primary_reports(reports).items():
-                account = self.accounts.get((uuid, metric))
-                if account is None:
-                    account = self.accounts[uuid, metric] = Account()
-                account.count(start, report, up_to=up_to)
-
-    def _remember(self, start: int, line: str) -> None:
-        self.recent.append((start, line))
-        self.starts.add(start)
-        self._recent_bytes += len(line)
-        while self.recent and (
-            self.recent[0][0] <= start - RETENTION_SECONDS[1] or self._recent_bytes > LARGEST_RECENT_BYTES
-        ):
-            old, dropped = self.recent.popleft()
-            self._recent_bytes -= len(dropped)
-            self.starts.discard(old)
-
-    def _close(self, last: int, now: int) -> None:
-        """The minute of ``last`` is over, and its hour perhaps: write their lines, forget what is too old."""
-        self._write_row(MINUTE, last // MINUTE * MINUTE)
-        if last // HOUR != now // HOUR:
-            self._write_row(HOUR, last // HOUR * HOUR)
-            self._files.expire(now)
-        for key, account in list(self.accounts.items()):
-            for step, level in account.levels.items():
-                level.forget_before(now - RETENTION_SECONDS[step])
-            if not any(level.chunks for level in account.levels.values()):
-                del self.accounts[key]
-        self._files.expire_one(now)
-
-    def _write_row(self, step: int, start: int) -> None:
-        rows: dict[str, dict[str, list[float]]] = {}
-        for (uuid, metric), account in self.accounts.items():
-            row = account.levels[step].row(start)
-            if row is not None:
-                counts, known, usage = row
-                rows.setdefault(uuid, {})[metric.value] = [*counts, known, float(f"{usage:.9g}")]
-        if rows:
-            self._files.append(step, start, json.dumps({"t": start, "r": rows}, separators=(",", ":")))
-
-    def load(self, now: int) -> None:
-        """Take in what is on disk, and write the lines that the last process did not come to write."""
-        hours = self._load_rows(HOUR, now)
-        minutes = self._load_rows(MINUTE, now)
-        derived = self._load_windows(now, minutes)
-        self.recent = deque(sorted(self.recent))
-        self.newest = max([0, *hours, *minutes, *derived, *(start for start, _ in self.recent)])
-        for minute in sorted(derived - {self.newest // MINUTE * MINUTE, now // MINUTE * MINUTE}):
-            self._write_row(MINUTE, minute)
-        for hour in sorted(self._derive_hours(hours) - {self.newest // HOUR * HOUR, now // HOUR * HOUR}):
-            self._write_row(HOUR, hour)
-        self._files.expire(now)
-
-    def _load_windows(self, now: int, minutes: set[int]) -> set[int]:
-        derived: set[int] = set()
-        seen: set[int] = set()
-        for _, path in self._files.paths(1):
-            for line in read_lines(path):
-                self._pause()
-                try:
-                    window = parse_window(line)
-                except GARBAGE:
-                    continue
-                start = window.start_seconds
-                if start in seen or not now - RETENTION_SECONDS[MINUTE] < start < now + HOUR:
-                    continue
-                seen.add(start)
-                if start > now - RETENTION_SECONDS[1]:
-                    self._remember(start, json.dumps(line, separators=(",", ":")))
-                minute = start // MINUTE * MINUTE
-                if minute not in minutes:
-                    derived.add(minute)
-                self._count(start, window.instances, up_to=1 if minute in minutes else MINUTE)
-        return derived
-
-    def _load_rows(self, step: int, now: int) -> set[int]:
-        found: set[int] = set()
-        for _, path in self._files.paths(step):
-            for line in read_lines(path):
-                self._pause()
-                try:
-                    start = int(line["t"])
-                    rows: list[tuple[tuple[str, Metric], Row]] = [
-                        ((str(uuid), Metric(metric)), ([int(c) for c in row[:5]], int(row[5]), float(row[6])))
-                        for uuid, metrics in line["r"].items()
-                        for metric, row in metrics.items()
-                    ]
-                    if not now - RETENTION_SECONDS[step] < start < now + HOUR:
-                        continue
-                    for key, row in rows:
-                        self.accounts.setdefault(key, Account()).levels[step].add(start, row, replace=True)
-                except GARBAGE:
-                    continue
-                found.add(start)
-        return found
-
-    def _derive_hours(self, known: set[int]) -> set[int]:
-        derived: set[int] = set()
-        for account in self.accounts.values():
-            self._pause()
-            minutes: Level = account.levels[MINUTE]
-            for hour in (index * HOUR for index in minutes.chunks):  # a chunk of minutes is an hour
-                if hour not in known:
-                    for _, row in minutes.rows(hour, hour + HOUR):
-                        account.levels[HOUR].add(hour, row)
-                    derived.add(hour)
-        return derived
 
 
 class History:
@@ -247,53 +42,88 @@ class History:
 
     def __init__(self, directory: Path, writer: LineWriter, *, now_seconds: float, background: bool = True) -> None:
         """Load what ``directory`` holds, in a thread if ``background``; ``now_seconds`` (Unix time) decides what is too old."""
-        self._files = _Files(directory, writer)
+        self._files = HistoryFiles(directory, writer)
         self._writer = writer
         self._lock = threading.Lock()
-        self._accounts = _Accounts(self._files)
-        self._while_loading: list[tuple[int, str, Reports]] | None = []
+        self._accounts = Accounts(self._files)
+        self._while_loading: list[tuple[int, str, Reports, int]] | None = []
         self._since_start: dict[tuple[str, Metric], dict[Status, int]] = {}
+        self._boot = boot_id()
+        self._used = self._files.used_labels()
+        self._last = self._files.last_window(self._boot)
         if background:
-            loader = threading.Thread(
-                target=self._load, args=(int(now_seconds), _Pause), name="history-loader", daemon=True
-            )
-            loader.start()
+            supervision.start(lambda: self._load(int(now_seconds), Pause), name="history-loader")
         else:
             self._load(int(now_seconds))
 
-    def _load(self, now: int, make_pause: Callable[[], Callable[[], None]] = lambda: _no_pause) -> None:
-        book = _Accounts(self._files, make_pause())
+    def clock(self, wall_seconds: float, monotonic_seconds: float) -> AccountClock:
+        """The account's clock as the last process left it: what nobody saw since then has windows too.
+
+        After a reboot a gap of up to a day is believed; a longer one may be a clock that is not set yet, and has no windows.
+        """
+        last = self._last
+        if last is not None and last.end_monotonic_seconds <= monotonic_seconds:
+            begin = last.end_monotonic_seconds
+        else:
+            start = free_label(int(wall_seconds), self._used)
+            end = max((end for _, end in self._used if end <= start), default=0)
+            if not 0 < wall_seconds - end <= BELIEVED_JUMP_SECONDS:
+                return begun(wall_seconds, monotonic_seconds, self._used)
+            last, begin = LastWindow(end - 1, 0.0), monotonic_seconds - (wall_seconds - end)
+        start = free_label(last.label + 1, self._used)
+        return AccountClock(start=start, begin_monotonic_seconds=begin, since=start, used=self._used)
+
+    def recent_windows(self) -> Iterator[Window]:
+        """The 1 s windows of the processes before, from the disk, oldest first. May be walked once, in any thread."""
+        for _, path in self._files.paths(1):
+            for line in read_lines(path):
+                try:
+                    window = parse_window(line)
+                except GARBAGE:
+                    continue
+                if any(first <= window.start_seconds < end for first, end in self._used):
+                    yield window
+
+    def _load(self, now: int, make_pause: Callable[[], Callable[[], None]] = lambda: no_pause) -> None:
+        book = Accounts(self._files, make_pause())
         try:
-            book.load(now)
+            book.load(now, self._last.label if self._last else 0)
         except Exception:  # a thread's last resort: the account goes on without its past
             _LOG.exception("history could not be loaded")
-            book = _Accounts(self._files)
+            book = Accounts(self._files)
         with self._lock:
-            for start, line, instances in self._while_loading or ():
-                book.record(start, line, instances)  # what the loader read from the file already is not counted again
+            for start, line, instances, seconds in self._while_loading or ():
+                book.record(start, line, instances, seconds)  # what the loader read already is not counted again
             self._accounts = book
             self._while_loading = None
 
-    def record(self, window_start_unix: float, instances: Reports) -> bool:
-        """Count the window that began at ``window_start_unix``. False for one that was counted before: it is dropped."""
+    def record(
+        self, window_start_unix: float, instances: Reports, *, seconds: int = 1, end_monotonic_seconds: float = 0.0
+    ) -> bool:
+        """Count the window that began at ``window_start_unix``, or ``seconds`` of them of which nothing was seen.
+
+        False for one that was counted before: it is dropped. ``end_monotonic_seconds`` is when it ended.
+        """
         start = int(window_start_unix)
         instances = [(uuid, tuple(reports)) for uuid, reports in instances if reports]
-        line = print_window(start, instances)
+        boot = self._boot if end_monotonic_seconds else ""
+        line = print_window(start, instances, seconds=seconds, end_monotonic_seconds=end_monotonic_seconds, boot=boot)
         with self._lock:
+            self._files.append(1, start + seconds - 1, line)  # before the rows that count it
             if self._while_loading is not None:
-                self._while_loading.append((start, line, instances))
-            elif not self._accounts.record(start, line, instances):
+                self._while_loading.append((start, line, instances, seconds))
+            elif not self._accounts.record(start, line, instances, seconds):
                 return False
             for uuid, reports in instances:
                 for metric, report in primary_reports(reports).items():
                     counts = self._since_start.setdefault((uuid, metric), {})
-                    counts[report.status] = counts.get(report.status, 0) + 1
-        self._files.append(1, start, line)
+                    counts[report.status] = counts.get(report.status, 0) + seconds
         return True
 
     def forget(self, uuid: str) -> None:
         """The instance is gone from this host: drop its counts since the start (its history stays)."""
         with self._lock:
+            self._accounts.forget(uuid)
             for key in [key for key in self._since_start if key[0] == uuid]:
                 del self._since_start[key]
 
@@ -309,7 +139,7 @@ class History:
         """
         with self._lock:
             recent = list(self._accounts.recent)
-            recent += [(start, line) for start, line, _ in self._while_loading or ()]
+            recent += [(start, line) for start, line, *_ in self._while_loading or ()]
         lines: list[str] = []
         size = 0
         for start, line in sorted(recent):
@@ -326,6 +156,12 @@ class History:
         with self._lock:
             return {key: dict(counts) for key, counts in self._since_start.items()}
 
+    def account_seconds(self, now_seconds: float) -> float:
+        """The time now in labels of windows: ``now_seconds`` (Unix time), or later where they are ahead of a clock that went back."""
+        with self._lock:
+            last = self._while_loading[-1][0] if self._while_loading else self._accounts.last
+        return max(now_seconds, last + 1.0)
+
     def tally(self, uuid: str, metric: Metric, since: float, until: float | None = None) -> Tally:
         """Windows of one objective that began at ``since`` or later and before ``until`` (Unix seconds; None: up to now).
 
@@ -338,7 +174,8 @@ class History:
                 return Tally()
             if until is None or until > newest:
                 until = (newest // HOUR + 1) * HOUR  # what is under way is complete up to now at every resolution
-            return tally(row for _, row in account.rows(HOUR, int(since), int(until), newest))
+            now = self._accounts.age.now
+            return tally(row for _, row in account.rows(HOUR, int(since), int(until), now))
 
     def attainment(self, uuid: str, metric: Metric, since: float, until: float | None = None) -> float | None:
         """Met windows among those with demand; None when there was no demand."""

@@ -13,17 +13,30 @@ from stella.model.slo import Metric
 MINUTE, HOUR, DAY = 60, 3600, 86400
 RETENTION_SECONDS = {1: 15 * MINUTE, MINUTE: 2 * DAY, HOUR: 90 * DAY}
 _CHUNK_STEPS = {1: 60, MINUTE: 60, HOUR: 24}
-_TALLY_FIELDS = ("met", "missed", "no_demand", "self_limited", "unknown")
-_SLOT = dict(zip(Status, (0, 2, 3, 1, 1, 4, 4), strict=True))  # index into _TALLY_FIELDS, in the order of Status
+COUNTED = (
+    Status.MET,
+    Status.VIOLATED,
+    Status.DEGRADED,
+    Status.NO_DEMAND,
+    Status.SELF_LIMITED,
+    Status.UNKNOWN,
+)
+"""The statuses that a row counts, in its order. PENDING windows are in no row."""
+
+_SLOT = {status: place for place, status in enumerate(COUNTED)}
+_CAUSE_SLOT = {cause: len(COUNTED) + place for place, cause in enumerate(Cause)}
+_WIDTH = len(COUNTED) + len(Cause)
+_WIDTH_OF_OLD_ROWS = 7
 _KIND_ORDER = {"floor": 0, "target": 1, "ceiling": 2, "weight": 3}
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """One second: what became of each objective of each instance. ``start_seconds`` is Unix time."""
+    """One second, or ``seconds`` of them: what became of each objective of each instance. ``start_seconds`` is Unix time."""
 
     start_seconds: int
     instances: tuple[tuple[str, tuple[ObjectiveReport, ...]], ...]
+    seconds: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,17 +57,37 @@ def primary_reports(reports: Iterable[ObjectiveReport]) -> dict[Metric, Objectiv
 
 
 class _Chunk:
-    """A short run of steps: five counts and a sum of usage for each."""
+    """A short run of steps: the counts and a sum of usage for each."""
 
     __slots__ = ("counts", "known", "usage")
 
     def __init__(self, steps: int) -> None:
-        self.counts = array("H", bytes(10 * steps))
+        self.counts = array("H", bytes(2 * _WIDTH * steps))
         self.known = array("H", bytes(2 * steps))
         self.usage = array("d", bytes(8 * steps))
 
 
-Row = tuple[list[int], int, float]  # five counts, windows with known usage, sum of usage
+Row = tuple[list[int], int, float]
+"""Windows by status (`COUNTED`) and then by cause (`Cause`), windows with known usage, sum of usage."""
+
+
+def windows_of(row: Row) -> int:
+    """How many windows a row counts."""
+    return sum(row[0][: len(COUNTED)])
+
+
+def print_row(row: Row) -> list[float]:
+    """One row for a file."""
+    counts, known, usage = row
+    return [*counts, known, float(f"{usage:.9g}")]
+
+
+def parse_row(entries: Sequence[Any]) -> Row:
+    """One row of a file. Those of earlier versions counted VIOLATED and DEGRADED as one, here VIOLATED, and no causes."""
+    if len(entries) == _WIDTH_OF_OLD_ROWS:
+        met, missed, *others = (int(count) for count in entries[:5])
+        return [met, missed, 0, *others, *(0 for _ in Cause)], int(entries[5]), float(entries[6])
+    return [int(count) for count in entries[:_WIDTH]], int(entries[_WIDTH]), float(entries[_WIDTH + 1])
 
 
 class Level:
@@ -74,29 +107,71 @@ class Level:
             chunk = self.chunks[index] = _Chunk(self.steps)
         counts, known, usage = row
         for offset, count in enumerate(counts):
-            place = slot * 5 + offset
+            place = slot * _WIDTH + offset
             chunk.counts[place] = min(65535, count + (0 if replace else chunk.counts[place]))
         chunk.known[slot] = min(65535, known + (0 if replace else chunk.known[slot]))
         chunk.usage[slot] = usage + (0.0 if replace else chunk.usage[slot])
 
-    def count(self, start: int, place: int, usage: float | None) -> None:
-        """One more window, in the count at ``place`` (which never passes 65 535)."""
+    def count(self, start: int, report: ObjectiveReport, windows: int = 1) -> None:
+        """``windows`` more in the step of ``start`` (a count never passes 65 535)."""
         index, slot = divmod(start // self.step, self.steps)
         chunk = self.chunks.get(index)
         if chunk is None:
             chunk = self.chunks[index] = _Chunk(self.steps)
-        place += slot * 5
-        chunk.counts[place] = min(65535, chunk.counts[place] + 1)
-        if usage is not None:
-            chunk.known[slot] = min(65535, chunk.known[slot] + 1)
-            chunk.usage[slot] += usage
+        place = slot * _WIDTH + _SLOT[report.status]
+        chunk.counts[place] = min(65535, chunk.counts[place] + windows)
+        if report.cause is not None:
+            place = slot * _WIDTH + _CAUSE_SLOT[report.cause]
+            chunk.counts[place] = min(65535, chunk.counts[place] + windows)
+        if report.usage is not None:
+            chunk.known[slot] = min(65535, chunk.known[slot] + windows)
+            chunk.usage[slot] += report.usage * windows
+
+    def count_run(self, start: int, report: ObjectiveReport, seconds: int = 1) -> None:
+        """``seconds`` windows from ``start`` on, those within this level's retention. PENDING is not counted.
+
+        Of more than one, usage is not known.
+        """
+        if report.status not in _SLOT:
+            return
+        moment = max(start, start + seconds - RETENTION_SECONDS[self.step])
+        while moment < start + seconds:
+            begin = moment // self.step * self.step
+            whole = (start + seconds - begin) // self.step if moment == begin else 0
+            if whole > 1:
+                moment += self._fill_run(begin, report, whole) * self.step
+                continue
+            end = min(begin + self.step, start + seconds)
+            self.count(begin, report, end - moment)
+            moment = end
+
+    def _fill_run(self, start: int, report: ObjectiveReport, steps: int) -> int:
+        """Up to ``steps`` whole steps from ``start`` on, in which there is nothing else; returns how many lie in one chunk."""
+        index, slot = divmod(start // self.step, self.steps)
+        chunk = self.chunks.get(index)
+        if chunk is None:
+            chunk = self.chunks[index] = _Chunk(self.steps)
+        steps = min(steps, self.steps - slot)
+        filled = array("H", [self.step]) * steps
+        places = [_SLOT[report.status], *([] if report.cause is None else [_CAUSE_SLOT[report.cause]])]
+        for place in places:
+            chunk.counts[slot * _WIDTH + place : (slot + steps) * _WIDTH : _WIDTH] = filled
+        return steps
+
+    def fill(self, start: int, row: Row) -> bool:
+        """Take ``row`` for the step at ``start`` if it counts more windows than what is there; whether it did."""
+        known = self.row(start)
+        if known is not None and windows_of(known) >= windows_of(row):
+            return False
+        self.add(start, row, replace=True)
+        return True
 
     def row(self, start: int) -> Row | None:
         index, slot = divmod(start // self.step, self.steps)
         chunk = self.chunks.get(index)
         if chunk is None:
             return None
-        counts = list(chunk.counts[slot * 5 : slot * 5 + 5])
+        counts = list(chunk.counts[slot * _WIDTH : (slot + 1) * _WIDTH])
         return (counts, chunk.known[slot], chunk.usage[slot]) if any(counts) else None
 
     def rows(self, since: int, until: int) -> list[tuple[int, Row]]:
@@ -122,12 +197,13 @@ class Account:
     def __init__(self) -> None:
         self.levels = {step: Level(step) for step in RETENTION_SECONDS}
 
-    def count(self, start: int, report: ObjectiveReport, *, up_to: int = HOUR) -> None:
-        """Count one window, at the resolutions up to ``up_to`` seconds."""
-        place = _SLOT[report.status]
-        for step, level in self.levels.items():
-            if step <= up_to:
-                level.count(start, place, report.usage)
+    def count(self, start: int, report: ObjectiveReport, *, seconds: int = 1) -> None:
+        """Count ``seconds`` windows from ``start`` on.
+
+        Of a long run only those within each resolution's retention are counted.
+        """
+        for level in self.levels.values():
+            level.count_run(start, report, seconds)
 
     def rows(self, step: int, since: int, until: int, newest: int) -> list[tuple[int, Row]]:
         """The coarsest rows, ``step`` at most, that make up ``since`` to ``until``.
@@ -155,39 +231,51 @@ def _number(value: float | None) -> float | None:
     return None if value is None else float(f"{value:.7g}")
 
 
-def print_window(start: int, instances: Sequence[tuple[str, Sequence[ObjectiveReport]]]) -> str:
+def print_window(
+    start: int,
+    instances: Sequence[tuple[str, Sequence[ObjectiveReport]]],
+    *,
+    seconds: int = 1,
+    end_monotonic_seconds: float = 0.0,
+    boot: str = "",
+) -> str:
+    """One line for a file; ``boot`` names the boot whose monotonic clock ``end_monotonic_seconds`` is of."""
     shown = {
         uuid: [
             [r.metric, r.kind, _number(r.value), _number(r.usage), _number(r.demand), r.status, r.cause]
+            + ([r.offender] if r.offender is not None else [])
             for r in reports
         ]
         for uuid, reports in instances
     }
-    return json.dumps({"t": start, "w": shown}, separators=(",", ":"))
+    line: dict[str, object] = {"t": start, "w": shown}
+    if seconds > 1:
+        line["n"] = seconds
+    if boot:
+        line |= {"m": round(end_monotonic_seconds, 3), "b": boot}
+    return json.dumps(line, separators=(",", ":"))
+
+
+def _parse_report(entries: Sequence[Any]) -> ObjectiveReport:
+    metric, kind, value, usage, demand, status, cause, *offender = entries
+    return ObjectiveReport(
+        metric=Metric(metric),
+        kind=str(kind),
+        value=float(value),
+        usage=None if usage is None else float(usage),
+        demand=None if demand is None else float(demand),
+        status=Status(status),
+        cause=None if cause is None else Cause(cause),
+        offender=str(offender[0]) if offender else None,
+    )
 
 
 def parse_window(line: Mapping[str, Any]) -> Window:
     """Raises ValueError, TypeError, KeyError or AttributeError for what is no window."""
     return Window(
         int(line["t"]),
-        tuple(
-            (
-                str(uuid),
-                tuple(
-                    ObjectiveReport(
-                        metric=Metric(metric),
-                        kind=str(kind),
-                        value=float(value),
-                        usage=None if usage is None else float(usage),
-                        demand=None if demand is None else float(demand),
-                        status=Status(status),
-                        cause=None if cause is None else Cause(cause),
-                    )
-                    for metric, kind, value, usage, demand, status, cause in reports
-                ),
-            )
-            for uuid, reports in line["w"].items()
-        ),
+        tuple((str(uuid), tuple(_parse_report(report) for report in reports)) for uuid, reports in line["w"].items()),
+        max(1, int(line.get("n", 1))),
     )
 
 
@@ -197,8 +285,9 @@ GARBAGE = (ValueError, TypeError, KeyError, AttributeError, OverflowError)
 
 def tally(rows: Iterable[Row]) -> Tally:
     """All rows together."""
-    sums = [0] * 5
+    sums = [0] * len(COUNTED)
     for counts, _, _ in rows:
-        for index, count in enumerate(counts):
-            sums[index] += count
-    return Tally(**dict(zip(_TALLY_FIELDS, sums, strict=True)))
+        for index in range(len(COUNTED)):
+            sums[index] += counts[index]
+    met, violated, degraded, no_demand, self_limited, unknown = sums
+    return Tally(met=met, missed=violated + degraded, no_demand=no_demand, self_limited=self_limited, unknown=unknown)

@@ -1,144 +1,51 @@
-"""Violations: episodes in which an objective was missed, with start, end, cause and worst value.
+"""The violations of this host, kept on disk as JSON lines (`stella.xgos.accounting.violation_episodes` tells what one is)."""
 
-An episode opens with the first missed window (VIOLATED or DEGRADED) and closes after `CLOSING_WINDOWS` windows in a row that
-were not missed; it ends with its last missed window. A window whose status is UNKNOWN or PENDING neither counts as missed nor
-brings the close nearer. An objective that is no longer reported (withdrawn, or its instance is gone) closes in the same number
-of windows.
-The cause is the one most of the missed windows named.
-"""
-
-import json
 import logging
 import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
+from stella.control.offender import Offender
 from stella.model import wire
-from stella.model.allocation import ObjectiveReport
-from stella.model.attainment import Cause, Status
 from stella.model.slo import Metric
-from stella.xgos.accounting.history_levels import primary_reports
+from stella.xgos.accounting.violation_episodes import (
+    CLOSING_WINDOWS,
+    SMALLEST_MISSED_WINDOWS,
+    Instances,
+    Key,
+    Violation,
+    describe,
+    fold,
+    violation_id,
+)
 from stella.xgos.line_log import LineWriter, read_lines
 
 _LOG = logging.getLogger(__name__)
 
-CLOSING_WINDOWS = 5
-_UPDATE_WINDOWS = 60  # an open episode's line is written again this often
+_UPDATE_WINDOWS = 3  # an open episode's line is written again this often
 LARGEST_FILE_BYTES = 8 * 1024 * 1024
 _KEPT_EPISODES = 2000
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Violation:
-    """One episode. Times are Unix seconds; ``end_seconds`` is None while it lasts. ``worst`` is the usage furthest from ``value``.
-
-    ``missed_windows`` counts the windows that were missed; ``causes`` how many of them named each cause.
-    """
-
-    uuid: str
-    name: str
-    metric: Metric
-    kind: str
-    value: float
-    start_seconds: int
-    last_missed_seconds: int
-    end_seconds: int | None = None
-    missed_windows: int = 1
-    good_windows: int = 0
-    worst: float | None = None
-    status: Status = Status.VIOLATED
-    causes: Mapping[Cause, int] = field(default_factory=dict)
-
-    @property
-    def cause(self) -> Cause | None:
-        """The cause that most of the missed windows named."""
-        return max(self.causes, key=lambda cause: self.causes[cause]) if self.causes else None
-
-
-_Key = tuple[str, Metric]
-Open = Mapping[_Key, Violation]
-
-
-def _worse(kind: str, worst: float | None, usage: float | None) -> float | None:
-    if worst is None or usage is None:
-        return usage if worst is None else worst
-    return max(worst, usage) if kind in ("target", "ceiling") else min(worst, usage)
-
-
-def _missed(episode: Violation | None, uuid: str, name: str, report: ObjectiveReport, start: int) -> Violation:
-    cause = {report.cause: 1} if report.cause else {}
-    if episode is None:
-        return Violation(
-            uuid=uuid,
-            name=name,
-            metric=report.metric,
-            kind=report.kind,
-            value=report.value,
-            start_seconds=start,
-            last_missed_seconds=start,
-            worst=report.usage,
-            status=report.status,
-            causes=cause,
-        )
-    return replace(
-        episode,
-        value=report.value,
-        last_missed_seconds=start,
-        missed_windows=episode.missed_windows + 1,
-        good_windows=0,
-        worst=_worse(episode.kind, episode.worst, report.usage),
-        status=Status.VIOLATED if Status.VIOLATED in (episode.status, report.status) else report.status,
-        causes={
-            **episode.causes,
-            **{c: episode.causes.get(c, 0) + 1 for c in cause},
-        },
-    )
-
-
-def fold(
-    open_episodes: Open,
-    start: int,
-    instances: Sequence[tuple[str, str, Sequence[ObjectiveReport]]],
-) -> tuple[dict[_Key, Violation], list[Violation]]:
-    """The open episodes after the window that began at ``start`` (Unix seconds), and those that it closed.
-
-    ``instances`` are (uuid, name, reports). Pure.
-    """
-    still: dict[_Key, Violation] = {}
-    closed: list[Violation] = []
-    seen: dict[_Key, tuple[str, ObjectiveReport]] = {
-        (uuid, metric): (name, report)
-        for uuid, name, reports in instances
-        for metric, report in primary_reports(reports).items()
-    }
-    for key, (name, report) in seen.items():
-        if report.status.missed:
-            still[key] = _missed(open_episodes.get(key), key[0], name, report, start)
-    for key, episode in open_episodes.items():
-        if key in still:
-            continue
-        if key in seen and seen[key][1].status in (Status.UNKNOWN, Status.PENDING):
-            still[key] = episode
-        elif episode.good_windows + 1 < CLOSING_WINDOWS:
-            still[key] = replace(episode, good_windows=episode.good_windows + 1)
-        else:
-            closed.append(replace(episode, good_windows=CLOSING_WINDOWS, end_seconds=episode.last_missed_seconds + 1))
-    return still, closed
+__all__ = ["CLOSING_WINDOWS", "Violation", "ViolationLog", "describe", "fold"]
 
 
 class ViolationLog:
     """The episodes of this host, kept on disk as JSON lines. `record` is for the loop; the rest may be asked from any thread."""
 
-    def __init__(self, path: Path, writer: LineWriter) -> None:
+    def __init__(self, path: Path, writer: LineWriter, *, epoch: str = "") -> None:
+        """``epoch`` makes the ids of its violations differ from those of an agent that lost its state."""
         self._path = path
         self._writer = writer
+        self._epoch = epoch
+        self._recorded = False
+        self._offender_seconds: dict[str, int] = {}
         self._lock = threading.Lock()
-        self._open: dict[_Key, Violation] = {}
+        self._open: dict[Key, Violation] = {}
         self._closed: deque[Violation] = deque(maxlen=_KEPT_EPISODES)
         self._bytes = 0
-        self._opened: dict[_Key, int] = {}
+        self._opened: dict[Key, int] = {}
         self._load()
 
     def _load(self) -> None:
@@ -149,6 +56,9 @@ class ViolationLog:
                     episode = wire.decode(Violation, line)
                 except wire.InvalidWire:
                     continue
+                if not episode.id:
+                    named = violation_id(episode.uuid, episode.metric, episode.start_seconds, self._epoch)
+                    episode = replace(episode, id=named)
                 found[episode.uuid, episode.metric, episode.start_seconds] = episode
         try:
             self._bytes = self._path.stat().st_size
@@ -163,31 +73,61 @@ class ViolationLog:
                 self._closed.append(replace(older, end_seconds=older.last_missed_seconds + 1))
             self._open[episode.uuid, episode.metric] = episode
 
-    def record(self, window_start_unix: float, instances: Sequence[tuple[str, str, Sequence[ObjectiveReport]]]) -> None:
-        """Take in one window: (uuid, name, reports) of each instance. One line is logged for each episode that opens or closes."""
+    def record(
+        self,
+        window_start_unix: float,
+        instances: Instances,
+        *,
+        seconds: int = 1,
+        evidence: Mapping[str, Offender] | None = None,
+    ) -> list[Violation]:
+        """Take in one window: (uuid, name, reports) of each instance; ``seconds`` of them when nothing was seen.
+
+        Returns the violations that it opened, closed or (now and then) went on. One line is logged for each that opens or closes.
+        """
         start = int(window_start_unix)
         with self._lock:
+            lapsed = self._lapsed(start)
             before = self._open
-            self._open, closed = fold(before, start, instances)
+            self._open, closed = fold(before, start, instances, seconds=seconds, epoch=self._epoch, evidence=evidence)
+            closed = [e for e in (*lapsed, *closed) if e.is_violation]
             self._closed.extend(closed)
-            for key in self._open.keys() - before.keys():
+            opened, going_on = self._changed(before)
+            for episode in opened:
+                key = (episode.uuid, episode.metric)
                 self._opened[key] = self._opened.get(key, 0) + 1
-            changed = [
-                episode
-                for key, episode in self._open.items()
-                if key not in before
-                or (
-                    episode is not before[key]
-                    and episode.missed_windows % _UPDATE_WINDOWS == 0
-                    and not episode.good_windows
-                )
-            ]
+            for named in {r.offender for _, _, reports in instances for r in reports if r.offender is not None}:
+                self._offender_seconds[named] = self._offender_seconds.get(named, 0) + 1
             if self._bytes > LARGEST_FILE_BYTES:
                 self._rotate()
-            for episode in (*changed, *closed):
+            for episode in (*opened, *going_on, *closed):
                 self._write(episode)
-        for episode in (*(e for e in changed if e.missed_windows == 1), *closed):
+        for episode in (*opened, *closed):
             _LOG.warning("violation %s", describe(episode))
+        return [*opened, *going_on, *closed]
+
+    def _changed(self, before: Mapping[Key, Violation]) -> tuple[list[Violation], list[Violation]]:
+        """The violations that the last window opened, and those whose line is to be written again."""
+        opened, going_on = [], []
+        for key, episode in self._open.items():
+            if episode is before.get(key) or not episode.is_violation:
+                continue
+            just_missed = not episode.good_windows and not episode.unseen_windows
+            if just_missed and episode.missed_windows == SMALLEST_MISSED_WINDOWS:
+                opened.append(episode)
+            elif just_missed and episode.missed_windows % _UPDATE_WINDOWS == 0:
+                going_on.append(episode)
+        return opened, going_on
+
+    def _lapsed(self, start: int) -> list[Violation]:
+        """With the first window: what the last process left open, if more than `CLOSING_WINDOWS` seconds have no window."""
+        if self._recorded:
+            return []
+        self._recorded = True
+        lapsed = [e for e in self._open.values() if not 0 < start - e.last_missed_seconds <= CLOSING_WINDOWS + 1]
+        for episode in lapsed:
+            del self._open[episode.uuid, episode.metric]
+        return [replace(e, end_seconds=e.last_missed_seconds + 1) for e in lapsed]
 
     def _write(self, episode: Violation) -> None:
         line = wire.dumps(episode)
@@ -198,12 +138,18 @@ class ViolationLog:
         self._writer.rotate(self._path, self._path.with_name(self._path.name + ".1"))
         self._bytes = 0
         for episode in self._open.values():
-            self._write(episode)
+            if episode.is_violation:
+                self._write(episode)
 
     def open_count(self) -> int:
-        """Episodes that last."""
+        """Violations that last."""
         with self._lock:
-            return len(self._open)
+            return sum(1 for episode in self._open.values() if episode.is_violation)
+
+    def offender_seconds(self) -> dict[str, int]:
+        """For each offender (an instance's uuid, or ``host``) the seconds since this process started in which it was one."""
+        with self._lock:
+            return dict(self._offender_seconds)
 
     def opened_counts(self) -> dict[tuple[str, Metric], int]:
         """For each uuid and metric the episodes that began since this process started."""
@@ -213,13 +159,14 @@ class ViolationLog:
     def forget(self, uuid: str) -> None:
         """The instance is gone from this host: drop its counts since the start (its episodes stay)."""
         with self._lock:
+            self._offender_seconds.pop(uuid, None)
             for key in [key for key in self._opened if key[0] == uuid]:
                 del self._opened[key]
 
     def list(self, *, only_open: bool = False, uuid: str | None = None, since: float = 0.0) -> list[Violation]:
         """Episodes in the order they began; ``since`` (Unix seconds) leaves out those that ended before."""
         with self._lock:
-            episodes = [*(() if only_open else self._closed), *self._open.values()]
+            episodes = [*(() if only_open else self._closed), *(e for e in self._open.values() if e.is_violation)]
         return sorted(
             (
                 e
@@ -228,18 +175,3 @@ class ViolationLog:
             ),
             key=lambda e: (e.start_seconds, e.uuid, e.metric),
         )
-
-
-def describe(episode: Violation) -> str:
-    """One line for a log."""
-    return json.dumps(
-        {
-            "instance": episode.uuid,
-            "metric": episode.metric,
-            "state": "open" if episode.end_seconds is None else "closed",
-            "cause": episode.cause,
-            "value": episode.value,
-            "worst": episode.worst,
-            "missed_windows": episode.missed_windows,
-        }
-    )

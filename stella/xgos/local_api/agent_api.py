@@ -17,6 +17,7 @@ from stella.model.slo import Metric, Slo
 from stella.model.snapshot import Snapshot
 from stella.model.wire import Json
 from stella.xgos.accounting.history import History
+from stella.xgos.accounting.outbox import Outbox
 from stella.xgos.accounting.violations import ViolationLog
 from stella.xgos.process.config import Mode
 
@@ -150,6 +151,10 @@ class AgentApi(Protocol):
     @property
     def violations(self) -> ViolationLog:
         """The log of violations."""
+
+    @property
+    def outbox(self) -> Outbox | None:
+        """What waits to be reported; None where it cannot be kept."""
 
     def change_slo(self, uuid: str, change: SloChange, *, dry_run: bool) -> Accepted:
         """Apply ``change`` to the instance's SLO in the loop's thread, admit it, and keep it on disk before returning.

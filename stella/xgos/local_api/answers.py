@@ -81,6 +81,7 @@ def _unset(request: Request, port: AgentApi, _now: float) -> dict[str, Json]:
 
 def _attainment(history: History, uuid: str, metric: Metric, now: float) -> dict[str, Json]:
     shown: dict[str, Json] = {}
+    now = history.account_seconds(now)
     for name, since in (("1m", now - 60), ("1h", now - 3600), ("today", midnight_utc(now))):
         tally = history.tally(uuid, metric, since)
         shown[name] = {"ratio": tally.attainment_ratio, **asdict(tally)}
@@ -193,6 +194,7 @@ def _windows(request: Request, port: AgentApi, _now: float) -> dict[str, Json]:
         "windows": [
             {
                 "start": window.start_seconds,
+                "seconds": window.seconds,
                 "instances": {
                     uuid: {metric.value: _report(report) for metric, report in primary_reports(reports).items()}
                     for uuid, reports in window.instances
@@ -206,7 +208,8 @@ def _windows(request: Request, port: AgentApi, _now: float) -> dict[str, Json]:
 def show_violation(episode: Violation) -> dict[str, Json]:
     """An episode as the socket tells it."""
     shown = cast(dict[str, Json], wire.encode(episode))
-    return {**shown, "cause": episode.cause.value if episode.cause else None, "open": episode.end_seconds is None}
+    named = {"cause": episode.cause.value if episode.cause else None, "offender": episode.offender}
+    return {**shown, **named, "open": episode.end_seconds is None}
 
 
 def _violations(request: Request, port: AgentApi, _now: float) -> dict[str, Json]:

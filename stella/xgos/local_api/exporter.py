@@ -122,6 +122,10 @@ class Exporter(Collector):
         self._add_account(families, labels)
         _add_agent(families, published)
         families.add("stella_agent_history_dropped_lines_total", self._port.history.dropped_lines)
+        outbox = self._port.outbox
+        if outbox is not None:
+            families.add("stella_agent_outbox_rows", outbox.depth)
+            families.add("stella_agent_outbox_dropped_rows_total", outbox.dropped)
         return iter(families)
 
     def _add_account(self, families: _Families, labels: Mapping[str, Labels]) -> None:
@@ -132,6 +136,8 @@ class Exporter(Collector):
         for (uuid, metric), count in self._port.violations.opened_counts().items():
             named = (*labels.get(uuid, (uuid, "", "")), metric.value)
             families.add("stella_violations_total", count, named)
+        for uuid, seconds in self._port.violations.offender_seconds().items():
+            families.add("stella_instance_offender_seconds_total", seconds, labels.get(uuid, (uuid, "", "")))
         families.add("stella_violations_open", self._port.violations.open_count())
 
 

@@ -137,6 +137,11 @@ CATALOGUE: tuple[MetricFamily, ...] = (
         "stella_violations_total", _C, "", "Violations that began since the agent started.", OBJECTIVE,
         "ViolationLog.opened_counts",
     ),
+    MetricFamily(
+        "stella_instance_offender_seconds_total", _C, "seconds",
+        "Seconds in which it took most above its entitlement while another lacked CPU. `uuid` is `host` for host services.",
+        INSTANCE, "ViolationLog.offender_seconds",
+    ),
     # The agent.
     MetricFamily(
         "stella_agent_info", _G, "", "Always 1; the labels tell version and mode.", ("version", "mode"), "Published.mode"
@@ -169,6 +174,13 @@ CATALOGUE: tuple[MetricFamily, ...] = (
     MetricFamily(
         "stella_agent_history_dropped_lines_total", _C, "", "Lines of history that were not written to disk.", (),
         "History.dropped_lines",
+    ),
+    MetricFamily(
+        "stella_agent_outbox_rows", _G, "", "Rows for the cloud that are not acknowledged yet.", (), "Outbox.depth"
+    ),
+    MetricFamily(
+        "stella_agent_outbox_dropped_rows_total", _C, "", "Rows for the cloud that were dropped; minutes are reported as UNKNOWN.",
+        (), "Outbox.dropped",
     ),
     MetricFamily(
         "stella_agent_state_persisted", _G, "", "0 while state cannot be written to disk and is kept in memory only.", (),

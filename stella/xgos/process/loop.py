@@ -13,10 +13,12 @@ from stella.control.memory import Memory, Settings
 from stella.control.tick import decide
 from stella.control.windows import Window
 from stella.model.allocation import Decision, Intent, Outcome
+from stella.model.attainment import Status
 from stella.model.intent import IntentState
 from stella.model.snapshot import Snapshot
 from stella.model.wire import Json
 from stella.xgos.accounting.history import History
+from stella.xgos.accounting.outbox import Outbox
 from stella.xgos.accounting.violations import ViolationLog
 from stella.xgos.intents.acknowledgements import Acknowledge
 from stella.xgos.intents.admission import HostView
@@ -60,6 +62,7 @@ class Stores:
     violations: ViolationLog
     sources: tuple[IntentSource, ...] = ()
     acknowledge: Acknowledge | None = None
+    outbox: Outbox | None = None
 
 
 class Loop:
@@ -82,7 +85,7 @@ class Loop:
         self._reconciler = Reconciler(stores.intents, stores.sources, stores.acknowledge)
         self._seen_at: dict[str, float] = {}
         self._accepted: dict[str, tuple[int, float]] = {}  # generation, and when it was first decided upon
-        self._evaluated: dict[str, int] = {}  # start of the last window
+        self._evaluated: dict[str, float] = {}  # when a window was last closed for it that is not PENDING
 
     @property
     def history(self) -> History:
@@ -93,6 +96,11 @@ class Loop:
     def violations(self) -> ViolationLog:
         """The log of violations."""
         return self._stores.violations
+
+    @property
+    def outbox(self) -> Outbox | None:
+        """What waits to be reported."""
+        return self._stores.outbox
 
     def published(self) -> Published | None:
         """The last tick; None before the first one has ended."""
@@ -139,11 +147,11 @@ class Loop:
         snapshot = self._sensors.sense()
         snapshot = self._actuation.bounds(snapshot)
         intents = self._stores.intents.intents
-        decision, window, memory = decide(snapshot, _in_force(intents, snapshot), self.memory, self.settings)
+        decision, closed, memory = decide(snapshot, _in_force(intents, snapshot), self.memory, self.settings)
         outcomes, reasserted = self._actuation.act(snapshot, decision)
         self._actuation.beat()
         self.memory = memory
-        if window is not None:
+        for window in closed:
             self._account(window, snapshot)
         view = self._reconcile(snapshot)  # what it admits is decided upon in the next tick
         self._published = Published(
@@ -173,11 +181,24 @@ class Loop:
 
     def _account(self, window: Window, snapshot: Snapshot) -> None:
         names = {i.uuid: i.name for i in snapshot.instances}
-        self.history.record(window.start_unix_seconds, [(i.uuid, i.objectives) for i in window.instances])
-        self.violations.record(
-            window.start_unix_seconds, [(i.uuid, names.get(i.uuid, ""), i.objectives) for i in window.instances]
+        self.history.record(
+            window.start_unix_seconds,
+            [(i.uuid, i.objectives) for i in window.instances],
+            seconds=window.seconds,
+            end_monotonic_seconds=window.end_monotonic_seconds,
         )
-        self._evaluated.update((i.uuid, window.start_unix_seconds) for i in window.instances)
+        changed = self.violations.record(
+            window.start_unix_seconds,
+            [(i.uuid, names.get(i.uuid, ""), i.objectives) for i in window.instances],
+            seconds=window.seconds,
+            evidence={i.uuid: i.offender for i in window.instances if i.offender is not None},
+        )
+        if self._stores.outbox is not None:
+            self._stores.outbox.record_window(window)
+            for episode in changed:
+                self._stores.outbox.record_violation(episode)
+        judged = [i.uuid for i in window.instances if any(r.status is not Status.PENDING for r in i.objectives)]
+        self._evaluated.update(dict.fromkeys(judged, snapshot.wall_seconds))
 
     def _pending(self, intents: Mapping[str, Intent], wall_seconds: float) -> frozenset[str]:
         """Which intents wait, or were accepted after the last window that closed had begun."""

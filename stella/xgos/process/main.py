@@ -17,6 +17,7 @@ from stella.control.memory import Memory, Settings
 from stella.model import wire
 from stella.xgos import supervision
 from stella.xgos.accounting.history import History
+from stella.xgos.accounting.outbox import Outbox
 from stella.xgos.accounting.violations import ViolationLog
 from stella.xgos.actuation.apply import Apply
 from stella.xgos.actuation.audit import Audit
@@ -308,13 +309,18 @@ def _assemble(
         _LOG.info("no slo_file is configured: the %d SLOs that one asked for are now kept as if set by hand", handed)
     writer = LineWriter()
     stack.callback(writer.close)
+    history = History(state / "history", writer, now_seconds=time.time())
+    outbox = _open_outbox(state / "outbox", history, stack)
     stores = Stores(
         intents=intents,
-        history=History(state / "history", writer, now_seconds=time.time()),
-        violations=ViolationLog(state / "violations.jsonl", writer),
+        history=history,
+        violations=ViolationLog(state / "violations.jsonl", writer, epoch=outbox.epoch if outbox else ""),
         sources=tuple(_sources(config, stack)),
+        acknowledge=outbox.record_state if outbox else None,
+        outbox=outbox,
     )
-    memory: Memory = learned_costs.recall(learned)
+    clock = history.clock(time.time(), time.monotonic())
+    memory: Memory = replace(learned_costs.recall(learned), clock=clock)
     return Loop(config, settings_of(config, learned.prior), sensors, actuation, stores, memory)
 
 
@@ -326,6 +332,17 @@ def _sources(config: Config, stack: contextlib.ExitStack) -> Iterator[IntentSour
         file.watch()
         stack.callback(file.close)
         yield file
+
+
+def _open_outbox(directory: Path, history: History, stack: contextlib.ExitStack) -> Outbox | None:
+    """The outbox; None where its directory cannot be written: floors are kept without it."""
+    try:
+        outbox = Outbox(directory, recent=history.recent_windows())
+    except OSError as error:
+        _LOG.error("outbox: %s; nothing is kept for reports", error)
+        return None
+    stack.callback(outbox.close)
+    return outbox
 
 
 @contextlib.contextmanager

@@ -148,3 +148,13 @@ def test_one_that_is_starved_altogether_asked_for_what_it_asked_before() -> None
 def test_one_that_asked_for_nothing_is_not_missed_while_it_is_starved() -> None:
     idle = EvaluationContext(demands={Metric.NETWORK_PACKETS: 2.0})
     assert status(NET, ALTOGETHER, idle)[0] in (Status.NO_DEMAND, Status.SELF_LIMITED)
+
+
+@pytest.mark.parametrize("slo", [{"network_bytes": {"ceiling": "1MB/s"}}, {"block_bytes": {"ceiling": "1MB/s"}}])
+def test_a_ceiling_that_nothing_enforces_blames_nobody(slo: dict[str, object]) -> None:
+    seen = rates(stage(Role.VCPU, 0.5, 0.0), packets=50_000, block=disk(80e6, 2.0))
+    assert status(slo, seen) == (Status.PENDING, None)
+
+
+def test_a_cpu_ceiling_is_evaluated() -> None:
+    assert status({"cpu": {"ceiling": "20%"}}, rates(stage(Role.VCPU, 0.5, 0.0))) == (Status.VIOLATED, Cause.HOST)

@@ -34,6 +34,7 @@ from stella.model.snapshot import (
 from stella.model.target import cgroup_target
 from stella.model.wire import Json
 from stella.xgos.accounting.history import History
+from stella.xgos.accounting.outbox import Outbox
 from stella.xgos.accounting.violations import ViolationLog
 from stella.xgos.intents.store import IntentStore
 from stella.xgos.line_log import LineWriter
@@ -151,6 +152,7 @@ class FakePort:
         self.store = IntentStore(directory / "intents.json")
         self.history = History(directory / "history", self.writer, now_seconds=NOW, background=False)
         self.violations = ViolationLog(directory / "violations.jsonl", self.writer)
+        self.outbox = Outbox(directory / "outbox", background=False)
         self.ready = True
 
     def published(self) -> Published | None:

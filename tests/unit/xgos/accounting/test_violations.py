@@ -1,14 +1,16 @@
 """Episodes open with a missed window and close after five good ones."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from stella.control.offender import Offender
 from stella.model.allocation import ObjectiveReport
 from stella.model.attainment import Cause, Status
 from stella.model.slo import Metric
 from stella.xgos.accounting import violations
-from stella.xgos.accounting.violations import CLOSING_WINDOWS, Violation, ViolationLog, fold
+from stella.xgos.accounting.violations import CLOSING_WINDOWS, Violation, ViolationLog, describe, fold
 from stella.xgos.line_log import LineWriter
 from tests.unit.xgos.conftest import NOW, VM1, report
 
@@ -40,11 +42,67 @@ def test_an_episode_closes_after_enough_good_windows() -> None:
     assert (closed[0].start_seconds, closed[0].end_seconds) == (NOW + 1, NOW + 3)
 
 
-def test_a_miss_in_between_keeps_it_open_and_unknown_does_not_close() -> None:
+def test_a_miss_in_between_keeps_it_open() -> None:
     still, closed = run("v" + "m" * 4 + "v" + "m" * 4)
     assert not closed and still[KEY].missed_windows == 2 and still[KEY].start_seconds == NOW
-    still, closed = run("v" + "?" * 50 + "m" * 4)
-    assert still and not closed
+    still, closed = run("v" + "?" * 5 + "v")
+    assert not closed and still[KEY].missed_windows == 2
+
+
+def test_a_gap_that_nobody_saw_splits_it() -> None:
+    still, closed = run("vv" + "?" * 6 + "vv")
+    assert [(e.start_seconds, e.end_seconds) for e in closed] == [(NOW, NOW + 2)]
+    assert still[KEY].start_seconds == NOW + 8 and still[KEY].id != closed[0].id
+    episodes, _ = run("vv")
+    unseen = [(VM1, "vm1", [report(Status.UNKNOWN)])]
+    episodes, closed = fold(episodes, NOW + 2, unseen, seconds=3600)
+    assert not episodes and closed[0].end_seconds == NOW + 2
+
+
+def test_one_missed_second_is_no_violation(tmp_path: Path) -> None:
+    writer = LineWriter()
+    log = ViolationLog(tmp_path / "v", writer)
+    _feed(log, NOW, 1, Status.VIOLATED)
+    assert log.open_count() == 0 and log.list() == []
+    _feed(log, NOW + 1, 5, Status.MET)
+    assert log.list() == [] and log.opened_counts() == {}
+    _feed(log, NOW + 6, 2, Status.VIOLATED)
+    assert log.open_count() == 1 and log.list()[0].start_seconds == NOW + 6
+    writer.close()
+    assert (tmp_path / "v").stat().st_mode & 0o777 == 0o640
+
+
+def test_an_outage_closes_what_was_left_open(tmp_path: Path) -> None:
+    writer = LineWriter()
+    _feed(ViolationLog(tmp_path / "v", writer), NOW, 3, Status.VIOLATED)
+    writer.flush()
+    log = ViolationLog(tmp_path / "v", writer)
+    _feed(log, NOW + 30, 3, Status.VIOLATED)
+    first, second = log.list()
+    assert (first.end_seconds, second.start_seconds, second.end_seconds) == (NOW + 3, NOW + 30, None)
+    writer.flush()
+    same = ViolationLog(tmp_path / "v", writer)
+    _feed(same, NOW + 34, 1, Status.VIOLATED)  # a restart of two seconds
+    assert same.list()[-1].id == second.id and same.list()[-1].missed_windows == 4
+    writer.close()
+
+
+def test_the_offender_is_who_most_of_its_windows_named(tmp_path: Path) -> None:
+    writer = LineWriter()
+    log = ViolationLog(tmp_path / "v", writer, epoch="e")
+    proof = {VM1: Offender(uuid="hog", used_cores=1.9, entitled_cores=0.4, cpus=(0,))}
+    for second, named in enumerate(["hog", "other", "hog", "hog"]):
+        one = replace(report(Status.VIOLATED, cause=Cause.CPU), offender=named)
+        log.record(NOW + second, [(VM1, "vm1", [one])], evidence=proof if named == "hog" else {})
+    (episode,) = log.list()
+    assert episode.offender == "hog" and episode.evidence == proof[VM1]
+    assert log.offender_seconds() == {"hog": 3, "other": 1}
+    log.forget("other")
+    assert log.offender_seconds() == {"hog": 3}
+    assert '"offender": "hog"' in describe(episode)
+    nobody = replace(episode, offenders={"hog": 1})
+    assert nobody.offender is None
+    writer.close()
 
 
 def test_cause_is_what_most_windows_named() -> None:
@@ -98,7 +156,7 @@ def test_the_log_survives_a_restart(tmp_path: Path) -> None:
     _feed(log, NOW + 102, 5, Status.MET)
     assert log.open_count() == 0
     writer.flush()
-    assert [v.end_seconds for v in ViolationLog(tmp_path / "v", writer).list()] == [NOW + 3, NOW + 101]
+    assert [v.end_seconds for v in ViolationLog(tmp_path / "v", writer).list()] == [NOW + 3, NOW + 102]
     writer.close()
 
 
@@ -107,8 +165,8 @@ def test_the_file_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     log = ViolationLog(tmp_path / "v", writer)
     monkeypatch.setattr(violations, "LARGEST_FILE_BYTES", 3000)
     for episode in range(50):
-        _feed(log, NOW + episode * 10, 1, Status.VIOLATED)
-        _feed(log, NOW + episode * 10 + 1, 5, Status.MET)
+        _feed(log, NOW + episode * 10, 2, Status.VIOLATED)
+        _feed(log, NOW + episode * 10 + 2, 5, Status.MET)
     writer.close()
     assert (tmp_path / "v").stat().st_size < 4500 and (tmp_path / "v.1").stat().st_size < 4500
     assert log.opened_counts() == {KEY: 50}

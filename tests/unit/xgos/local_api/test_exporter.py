@@ -29,7 +29,8 @@ def page(port: FakePort) -> str:
 def full(port: FakePort) -> FakePort:
     missed = report(Status.VIOLATED, cause=Cause.CPU)
     port.history.record(NOW, [(VM1, [missed])])
-    port.violations.record(NOW, [(VM1, "vm1", [missed])])
+    for second in range(2):
+        port.violations.record(NOW + second, [(VM1, "vm1", [replace(missed, offender="host")])])
     port.change_slo(VM1, lambda _old: parse_slo({"cpu": {"floor": 1}}), dry_run=False)
     return port
 

@@ -200,6 +200,7 @@ def test_windows(port: FakePort) -> None:
     assert ask(port, "windows", after=NOW - 1)["windows"] == [
         {
             "start": NOW,
+            "seconds": 1,
             "instances": {
                 VM1: {
                     "cpu": {
@@ -208,7 +209,7 @@ def test_windows(port: FakePort) -> None:
                 }
             },
         },
-        {"start": NOW + 1, "instances": {}},
+        {"start": NOW + 1, "seconds": 1, "instances": {}},
     ]  # fmt: skip
     assert ask(port, "windows", after=NOW + 1)["windows"] == []
     assert error_field(ask(port, "windows", after="x")) == "after"
@@ -216,7 +217,8 @@ def test_windows(port: FakePort) -> None:
 
 
 def test_violations_status_snapshot_calibrate(port: FakePort) -> None:
-    port.violations.record(NOW, [("gone", "old", [report(Status.VIOLATED, cause=Cause.CPU)])])
+    for second in range(2):
+        port.violations.record(NOW + second, [("gone", "old", [report(Status.VIOLATED, cause=Cause.CPU)])])
     (episode,) = ask(port, "violations", open=True)["violations"]
     assert (episode["uuid"], episode["cause"], episode["open"]) == ("gone", "cpu", True)
     assert ask(port, "violations", instance="old")["violations"] == [episode]

@@ -104,7 +104,8 @@ def test_dry_run(socket: str, port: FakePort, capsys: pytest.CaptureFixture[str]
 )
 def test_tables_and_json(socket: str, port: FakePort, capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
     xgos.main(["slo", "set", "vm1", "--cpu", "20%", "--socket", socket])
-    port.violations.record(NOW, [(VM1, "vm1", [report(Status.VIOLATED, cause=Cause.CPU)])])
+    for second in range(2):
+        port.violations.record(NOW + second, [(VM1, "vm1", [report(Status.VIOLATED, cause=Cause.CPU)])])
     capsys.readouterr()
     assert xgos.main([*words, "--socket", socket]) == 0
     assert capsys.readouterr().out.strip()

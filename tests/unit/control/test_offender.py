@@ -1,0 +1,100 @@
+"""The offender is who took most above its entitlement where the missed instance runs, not the largest user."""
+
+from stella.control.offender import HOST, Offender, Taker, find, takers
+from stella.control.rates import CpuRates, InstanceRates, StageRate
+from stella.control.windows import InstanceWindow, blamed
+from stella.model.allocation import CpuAllocation, Decision, HostUsage, InstanceDecision, ObjectiveReport
+from stella.model.attainment import Cause, Status
+from stella.model.slo import Metric
+from stella.model.snapshot import Role
+
+VICTIM = Taker(uuid="victim", used_cores=0.1, entitled_cores=0.5)
+
+
+def taker(uuid: str, used: float, entitled: float, *cpus: int) -> Taker:
+    return Taker(uuid=uuid, used_cores=used, entitled_cores=entitled, cpus=frozenset(cpus) or None)
+
+
+def test_not_the_largest_user() -> None:
+    found = find("victim", [VICTIM, taker("large", 3.0, 3.0), taker("hog", 0.6, 0.1)])
+    assert found == Offender(uuid="hog", used_cores=0.6, entitled_cores=0.1, cpus=None)
+
+
+def test_nobody_exceeded() -> None:
+    assert find("victim", [VICTIM, taker("large", 3.0, 3.0), taker("small", 0.11, 0.1)]) is None
+    assert find("victim", [taker("victim", 1.0, 0.1)]) is None
+
+
+def test_only_who_shares_a_cpu_with_it() -> None:
+    here = taker("victim", 0.1, 0.5, 0, 1)
+    far, near = taker("far", 2.0, 0.1, 2, 3), taker("near", 0.3, 0.1, 1, 2)
+    found = find("victim", [here, far, near])
+    assert found is not None and found.uuid == "near" and found.cpus == (1,)
+    assert find("victim", [here, far]) is None
+    assert find("victim", [VICTIM, far, near]) == Offender(uuid="far", used_cores=2.0, entitled_cores=0.1, cpus=(2, 3))
+
+
+def rates(run: float) -> InstanceRates:
+    stage = StageRate(role=Role.VCPU, index=0, run_ratio=run, wait_ratio=0.0)
+    return InstanceRates(
+        start_seconds=0.0, end_seconds=1.0, vcpus=1, cpu=CpuRates(stages=(stage,)), network=None, block=None
+    )
+
+
+def decision(overhead: float, **allocations: float) -> Decision:
+    return Decision(
+        monotonic_seconds=1.0,
+        wall_seconds=1.0,
+        host=HostUsage(
+            cores=2.0,
+            busy_cores=2.0,
+            instances_cores=2.0 - overhead,
+            overhead_cores=overhead,
+            softirq_cores=0.0,
+            steal_cores=0.0,
+        ),
+        instances=tuple(
+            InstanceDecision(
+                uuid=uuid,
+                name=uuid,
+                managed=False,
+                frozen=False,
+                cpu=CpuAllocation(
+                    reservation_cores=0.0,
+                    allocation_cores=cores,
+                    io_ratio=0.0,
+                    placement=((Role.VCPU, 0, (1,)), (Role.EMULATOR, 0, (0,))),
+                ),
+                usage_cores=0.0,
+                demand_cores=0.0,
+                starved_ratio=0.0,
+                objectives=(),
+                reason="",
+            )
+            for uuid, cores in allocations.items()
+        ),
+        parent_weight_factor=None,
+    )
+
+
+def test_the_host_may_be_it() -> None:
+    all_of_them = takers(decision(1.2, a=0.5, b=0.5), {"a": rates(0.2), "b": rates(0.5)}, host_reserved_cores=0.1)
+    assert [t.uuid for t in all_of_them] == ["a", "b", HOST]
+    assert all_of_them[0].cpus == frozenset({0, 1})
+    found = find("a", all_of_them)
+    assert found is not None and (found.uuid, found.used_cores, found.entitled_cores) == (HOST, 1.2, 0.1)
+    calm = takers(decision(0.15, a=0.5, b=0.5), {"a": rates(0.2), "b": None}, host_reserved_cores=0.1)
+    assert find("a", calm) is None
+
+
+def test_a_window_missed_for_want_of_cpu_names_it() -> None:
+    def window(status: Status, cause: Cause | None) -> InstanceWindow:
+        one = ObjectiveReport(
+            metric=Metric.CPU, kind="floor", value=0.5, usage=0.1, demand=1.0, status=status, cause=cause
+        )
+        return blamed(InstanceWindow(uuid="victim", objectives=(one,)), [VICTIM, taker("hog", 0.6, 0.1)])
+
+    named = window(Status.VIOLATED, Cause.CPU)
+    assert named.objectives[0].offender == "hog" and named.offender is not None and named.offender.uuid == "hog"
+    assert window(Status.VIOLATED, Cause.BLOCK).offender is None
+    assert window(Status.MET, None).objectives[0].offender is None
