@@ -9,36 +9,23 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-from stella.control.cost import Prior
-from stella.control.memory import Memory, Settings
 from stella.model import wire
 from stella.xgos import supervision
-from stella.xgos.accounting.history import History
-from stella.xgos.accounting.outbox import Outbox
-from stella.xgos.accounting.violations import ViolationLog
 from stella.xgos.actuation.apply import Apply
-from stella.xgos.actuation.audit import Audit
 from stella.xgos.actuation.guard import SILENCE_SECONDS
 from stella.xgos.actuation.guard_process import Guard
 from stella.xgos.actuation.host import HostActuation
-from stella.xgos.actuation.journal import Journal
-from stella.xgos.actuation.journal_storage import JournalLock
-from stella.xgos.actuation.private_files import filesystem_of
 from stella.xgos.actuation.restore import Restored
 from stella.xgos.host_files import Broken, HostFiles, Unavailable, Unsupported
-from stella.xgos.intents.cloud import CloudSource
-from stella.xgos.intents.slo_file import SloFile
-from stella.xgos.intents.source import IntentSource
-from stella.xgos.intents.store import IntentStore
-from stella.xgos.line_log import LineWriter
 from stella.xgos.local_api.control_socket import ControlSocket
 from stella.xgos.local_api.exporter import MetricsServer
-from stella.xgos.process import learned_costs, own_group
+from stella.xgos.process import own_group
+from stella.xgos.process.assembly import assemble, open_apply, paths_of
 from stella.xgos.process.config import Config, Mode, Options
-from stella.xgos.process.loop import Loop, Stores
+from stella.xgos.process.loop import Loop
 from stella.xgos.process.service_notify import ServiceNotifier
 from stella.xgos.sensing.groups import find_hierarchy
 from stella.xgos.sensing.sensors import Sensors, open_sensors
@@ -47,90 +34,6 @@ _LOG = logging.getLogger(__name__)
 _SAVE_SECONDS = 10.0
 _HYPERVISOR_SECONDS = 5.0
 FAILED = 1
-
-
-def settings_of(config: Config, prior: Prior | None) -> Settings:
-    """The control law's settings from the operator's configuration and the host's calibration."""
-    settings = Settings(
-        capacity_cores=config.capacity_cpu_cores,
-        host_reserved_cores=config.host_reserved_cpu_cores,
-        margin=config.reservation_margin_ratio,
-    )
-    return replace(settings, prior=prior) if prior else settings
-
-
-@dataclass(frozen=True, slots=True)
-class _Paths:
-    """Files below the state directory; the journal below the run directory."""
-
-    state: Path
-    run: Path
-
-    @property
-    def journal(self) -> str:
-        return str(self.run / "journal")
-
-    @property
-    def journal_copy(self) -> str:
-        return str(self.state / "journal.copy")
-
-    @property
-    def audit(self) -> str:
-        return str(self.state / "audit.jsonl")
-
-    @property
-    def intents(self) -> Path:
-        return self.state / "intents.json"
-
-    @property
-    def cloud(self) -> Path:
-        return self.state / "intents-cloud.json"
-
-    @property
-    def costs(self) -> Path:
-        return self.state / "costs.json"
-
-
-def _paths(config: Config) -> _Paths:
-    return _Paths(config.state_directory, config.run_directory)
-
-
-def _open_apply(config: Config, options: Options, stack: contextlib.ExitStack) -> Apply:
-    """The journal, held for this process alone, and what writes. A dry run holds and changes nothing."""
-    files, paths = HostFiles(os.fspath(options.root)), _paths(config)
-    if not options.dry_run:
-        _make_directory(config.run_directory)
-        _make_directory(config.socket.parent)
-        try:
-            stack.callback(JournalLock(paths.journal).close)
-        except BlockingIOError:
-            raise own_group.AlreadyRunning(f"another agent, or its guard, holds {paths.journal}") from None
-        except OSError as error:
-            _LOG.error("%s: %s; restraints are not set", paths.run, error.strerror or error)
-        _warn_of_slow_directory(paths.run)
-    journal = Journal.load(paths.journal, paths.journal_copy, keep=options.dry_run)
-    if journal.set_aside:
-        _LOG.error("journal set aside: %s", journal.set_aside)
-    if journal.recovered:
-        _LOG.error("journal recovered: %s", journal.recovered)
-    audit = Audit(paths.audit)
-    stack.callback(audit.close)
-    return Apply(files, journal, audit, dry_run=options.dry_run)
-
-
-def _make_directory(path: Path) -> None:
-    """Make a run-time directory that users of the socket may pass through; what lies in it is protected by its own mode."""
-    if not path.exists():
-        path.mkdir(parents=True)
-        path.chmod(0o751)
-
-
-def _warn_of_slow_directory(path: Path) -> None:
-    """The journal is stored within a tick: a disk would hold it up, and would outlive the boot for nothing."""
-    with contextlib.suppress(OSError):
-        kind = filesystem_of(os.path.realpath(path), Path("/proc/self/mountinfo").read_text(encoding="utf-8"))
-        if kind and kind not in ("tmpfs", "ramfs"):
-            _LOG.warning("run_directory %s lies on %s; the journal is stored in each tick: use a tmpfs", path, kind)
 
 
 def run(config: Config, options: Options) -> int:
@@ -154,12 +57,12 @@ def release(config: Config, options: Options) -> int:
     files = HostFiles(os.fspath(options.root))
     with contextlib.ExitStack() as stack:
         if options.dry_run:
-            for entry in _open_apply(config, options, stack).journal.entries:
+            for entry in open_apply(config, options, stack).journal.entries:
                 does = "would remove" if entry.original is None else "would restore"
                 print(f"{does} {entry.target}" + ("" if entry.original is None else f" to {entry.original!r}"))
             return 0
         stack.callback(own_group.HostLock(files, find_hierarchy(files)).close)
-        return _release(_open_apply(config, options, stack))
+        return _release(open_apply(config, options, stack))
 
 
 def _release(apply: Apply) -> int:
@@ -183,7 +86,7 @@ def once(config: Config, options: Options) -> int:
         stack.callback(sensors.close)
         if act:
             stack.callback(own_group.HostLock(HostFiles(os.fspath(options.root)), sensors.hierarchy).close)
-        apply = _open_apply(config, options if act else replace(options, dry_run=True), stack)
+        apply = open_apply(config, options if act else replace(options, dry_run=True), stack)
         if act:
             _clear(apply, observe=False)
         sensors.wait_ready(_HYPERVISOR_SECONDS)
@@ -191,7 +94,7 @@ def once(config: Config, options: Options) -> int:
         accounts = stack.enter_context(
             tempfile.TemporaryDirectory(prefix="xgos-once-")
         )  # two ticks account for nothing
-        loop = _assemble(config, sensors, actuation, stack, accounts=Path(accounts))
+        loop = assemble(config, sensors, actuation, stack, accounts=Path(accounts))
         loop.tick()
         if options.root == Path("/"):
             time.sleep(config.tick_milliseconds / 1000)
@@ -231,7 +134,7 @@ def _serve(config: Config, options: Options) -> int:
         sensors = open_sensors(os.fspath(options.root), uri=config.libvirt_uri)
         stack.callback(sensors.close)
         stack.callback(own_group.HostLock(HostFiles(os.fspath(options.root)), sensors.hierarchy).close)
-        apply = _open_apply(config, options, stack)
+        apply = open_apply(config, options, stack)
         observe = config.mode is Mode.OBSERVE or options.dry_run
         guard = None if observe else Guard(os.fspath(options.root), apply.journal.path, apply.journal.lines)
         if not options.dry_run:
@@ -241,7 +144,7 @@ def _serve(config: Config, options: Options) -> int:
                 stack.callback(guard.close)
                 guard.ensure(time.monotonic())
             stack.callback(_log_release, apply)
-        loop = _assemble(config, sensors, HostActuation(apply, guard, observe=observe), stack)
+        loop = assemble(config, sensors, HostActuation(apply, guard, observe=observe), stack)
         sensors.wait_ready(_HYPERVISOR_SECONDS)
         stack.enter_context(_serving(loop, config))
         saver = supervision.start(lambda: _save_until(stop, loop, config), name="saver", stop=stop)
@@ -291,60 +194,6 @@ def _log_failed(results: tuple[Restored, ...]) -> None:
             _LOG.error("not restored: %s: %s", each.target, each.error)
 
 
-def _assemble(
-    config: Config,
-    sensors: Sensors,
-    actuation: HostActuation,
-    stack: contextlib.ExitStack,
-    *,
-    accounts: Path | None = None,
-) -> Loop:
-    """The loop and its stores. ``accounts``: where history and violations go, if not into the state directory."""
-    state = accounts or config.state_directory
-    state.mkdir(mode=0o750, parents=True, exist_ok=True)
-    paths = _paths(config)
-    learned = learned_costs.load(paths.costs)
-    intents = IntentStore(paths.intents)
-    if not config.slo_file and (handed := intents.hand_over()):
-        _LOG.info("no slo_file is configured: the %d SLOs that one asked for are now kept as if set by hand", handed)
-    writer = LineWriter()
-    stack.callback(writer.close)
-    history = History(state / "history", writer, now_seconds=time.time())
-    outbox = _open_outbox(state / "outbox", history, stack)
-    stores = Stores(
-        intents=intents,
-        history=history,
-        violations=ViolationLog(state / "violations.jsonl", writer, epoch=outbox.epoch if outbox else ""),
-        sources=tuple(_sources(config, stack)),
-        acknowledge=outbox.record_state if outbox else None,
-        outbox=outbox,
-    )
-    clock = history.clock(time.time(), time.monotonic())
-    memory: Memory = replace(learned_costs.recall(learned), clock=clock)
-    return Loop(config, settings_of(config, learned.prior), sensors, actuation, stores, memory)
-
-
-def _sources(config: Config, stack: contextlib.ExitStack) -> Iterator[IntentSource]:
-    """Who may ask for SLOs beside the control socket. The SLO file is read in a thread of its own."""
-    yield CloudSource(_paths(config).cloud)
-    if config.slo_file:
-        file = SloFile(Path(config.slo_file))
-        file.watch()
-        stack.callback(file.close)
-        yield file
-
-
-def _open_outbox(directory: Path, history: History, stack: contextlib.ExitStack) -> Outbox | None:
-    """The outbox; None where its directory cannot be written: floors are kept without it."""
-    try:
-        outbox = Outbox(directory, recent=history.recent_windows())
-    except OSError as error:
-        _LOG.error("outbox: %s; nothing is kept for reports", error)
-        return None
-    stack.callback(outbox.close)
-    return outbox
-
-
 @contextlib.contextmanager
 def _serving(loop: Loop, config: Config) -> Iterator[None]:
     """The control socket and the metrics server, while the loop runs."""
@@ -358,7 +207,7 @@ def _serving(loop: Loop, config: Config) -> Iterator[None]:
 
 def _save_until(stop: threading.Event, loop: Loop, config: Config) -> None:
     """Write what was learned to disk now and then, off the loop's thread, and once more at the end."""
-    path = _paths(config).costs
+    path = paths_of(config).costs
     while True:
         last = stop.wait(_SAVE_SECONDS)
         loop.save(path)
