@@ -5,10 +5,11 @@ the capacity that is left after overhead. The same seed, count and settings alwa
 """
 
 import random
+from collections.abc import Sequence
 from typing import Any
 
+from stella.control.capacity import Held, pack
 from stella.control.memory import Settings, fresh_costs
-from stella.control.placement import fullest_cores
 from stella.control.reservation import reserve
 from stella.model.slo import Metric, Objective, Slo
 
@@ -33,6 +34,12 @@ def generate(
     What admission would refuse because no CPU has room for it is drawn again.
     """
     return [_scenario(seed, number, settings, cpus, capacity_cores, duration_seconds) for number in range(count)]
+
+
+def fullest_cores(cpus: int, needs: Sequence[tuple[float, int]]) -> float:
+    """What the fullest of ``cpus`` carries when reservations, each (cores, number of vCPUs), are placed as admission places them."""
+    pieces = (piece for cores, vcpus in needs for piece in Held(cores=cores, vcpus=vcpus).pieces())
+    return max(pack(range(cpus), pieces).values())
 
 
 def _scenario(

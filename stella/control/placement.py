@@ -322,16 +322,3 @@ def homes(cpus: Sequence[int], items: Sequence[Item], previous: Homes, *, improv
         if improve and not best.about_as_good_as(anew := _packed(cpus, items, whole)):
             best = anew
     return Homes(at=best.homes, spread=frozenset(best.spread & best.homes.keys()))
-
-
-def fullest_cores(cpus: int, needs: Sequence[tuple[float, int]]) -> float:
-    """What the fullest of ``cpus`` carries when reservations are placed, each (cores, number of vCPUs)."""
-    pieces = [
-        size
-        for cores, vcpus in needs
-        for size in ([min(cores, 1.0)] if vcpus < 2 or cores <= 1.0 else [cores / vcpus] * vcpus)
-    ]
-    loads = [0.0] * cpus
-    for size in sorted(pieces, reverse=True):
-        loads[loads.index(min(loads))] += size
-    return max(loads)

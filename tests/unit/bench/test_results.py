@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from stella.bench.fair import Solo, fair_cores, max_min
-from stella.bench.generate import generate, split
+from stella.bench.generate import fullest_cores, generate, split
 from stella.bench.judge import judge
 from stella.bench.recording import Asked, InstanceRecording, Recording, Series
 from stella.bench.report import text_table, write_report
@@ -20,7 +20,6 @@ from stella.bench.scenario_file import load_scenario, parse_scenario, read_scena
 from stella.bench.verdict import AgentWindow
 from stella.cmd.stella_bench import main
 from stella.control.memory import Settings, fresh_costs
-from stella.control.placement import fullest_cores
 from stella.control.reservation import reserve
 from stella.model.attainment import Cause, Status
 
