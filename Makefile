@@ -16,8 +16,8 @@ test: check
 	@$(PYTHON) -m pytest tests/agent tests/vm -p no:cacheprovider --timeout 600
 
 check: setup
-	@ruff check stella tests
-	@ruff format --check -q stella tests
+	@ruff check stella tests scripts
+	@ruff format --check -q stella tests scripts
 	@mypy
 	@lint-imports --no-cache | tail -n 4
 	@$(PYTHON) -m pytest tests/unit tests/property
@@ -26,7 +26,7 @@ figures: setup
 	@$(PYTHON) -m stella.cmd.stella_bench figures --output results/figures --document docs/benchmarks.md
 
 format:
-	@ruff format stella tests; ruff check --fix -q stella tests
+	@ruff format stella tests scripts; ruff check --fix -q stella tests scripts
 
 clean:
 	@rm -rf .run results

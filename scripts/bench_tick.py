@@ -1,8 +1,8 @@
 """How long a tick takes on a host with many instances, and how long a refusal takes. Not a test: it prints figures.
 
 Usage: bench_tick.py [--instances 200] [--cpus 128] [--ticks 60] [--profile]. The host is a made-up tree in a temporary directory, so
-what is read are files and not the kernel's; between ticks its counters move as those of busy guests. A tick here is sense, decide
-and plan; half of the instances have an SLO.
+what is read are files and not the kernel's; between ticks its counters move as those of busy guests. A tick here is sense, bounds,
+decide and plan; half of the instances have an SLO.
 """
 
 import argparse
@@ -18,16 +18,21 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from stella.control import admission
+from stella.control.capacity import Held, HostCapacity
 from stella.control.memory import Memory, Settings, fresh_costs
 from stella.control.tick import decide
 from stella.model.allocation import Intent
 from stella.model.slo import parse_slo
-from stella.xgos.actuation.plan import plan
+from stella.xgos.actuation.apply import Apply
+from stella.xgos.actuation.audit import Audit
+from stella.xgos.actuation.host import HostActuation
+from stella.xgos.actuation.journal import Journal
+from stella.xgos.host_files import HostFiles
 from stella.xgos.sensing.sensors import open_sensors
 from tests.fixtures.many_instances import ManyInstances, uuid_of
 
 _WARM_UP_TICKS = 8
-_STEPS = ("sense", "decide", "plan")
+_STEPS = ("sense", "bounds", "decide", "plan")
 _TICK_SECONDS = 0.25
 _SLO = {"cpu": {"floor": 0.2}, "network_packets": {"floor": 1000}}
 
@@ -50,6 +55,8 @@ def ticks(host: ManyInstances, count: int, profile: cProfile.Profile | None) -> 
         uuid_of(n): Intent(uuid=uuid_of(n), slo=slo, generation=1, reserved_cpu_cores=0.3, estimated=True)
         for n in range(0, host.instances, 2)
     }
+    apply = Apply(HostFiles(str(host.root)), Journal(""), Audit("/dev/null"), dry_run=True)
+    actuation = HostActuation(apply, None, observe=True)
     sensors = open_sensors(str(host.root), monotonic=lambda: clock[0], wall=lambda: clock[0])
     memory, took = Memory(), {step: list[float]() for step in _STEPS}
     for number in range(_WARM_UP_TICKS + count):
@@ -61,9 +68,11 @@ def ticks(host: ManyInstances, count: int, profile: cProfile.Profile | None) -> 
         marks = [time.perf_counter()]
         snapshot = sensors.sense()
         marks.append(time.perf_counter())
+        snapshot = actuation.bounds(snapshot)
+        marks.append(time.perf_counter())
         decision, _, memory = decide(snapshot, intents, memory, settings)
         marks.append(time.perf_counter())
-        plan(snapshot, decision)
+        actuation.planned(snapshot, decision)
         marks.append(time.perf_counter())
         if profile is not None:
             profile.disable()
@@ -92,8 +101,6 @@ def refusals(cpus: int, slos: int, count: int) -> None:
 
 def _refusal(cpus: int, slos: int) -> Callable[[], bool]:
     """A question whose answer is no: with what is held, as the loop hands it over, made anew each time."""
-    from stella.control.capacity import Held, HostCapacity  # noqa: PLC0415
-
     slo = parse_slo({"cpu": {"floor": 8.0}, "network_packets": {"floor": 5000}})
     held = tuple(Held(cores=0.96 * cpus * 0.97 / slos * (0.5 + (n % 11) / 10), vcpus=1 + n % 4) for n in range(slos))
     costs, shape = fresh_costs(Settings().prior, slo), admission.InstanceShape(vcpus=8, iothreads=1, links=1, disks=1)
@@ -121,8 +128,7 @@ def main() -> int:
         ticks(host, options.ticks, profile)
     if profile is not None:
         pstats.Stats(profile).sort_stats("tottime").print_stats(25)
-    if hasattr(admission, "InstanceShape"):
-        refusals(options.cpus, options.slos, options.ticks)
+    refusals(options.cpus, options.slos, options.ticks)
     return 0
 
 
