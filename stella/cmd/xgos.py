@@ -15,11 +15,12 @@ from typing import NoReturn
 
 import stella
 from stella.cmd import xgos_slo
+from stella.model.intent import Mode
 from stella.model.slo import InvalidSlo
 from stella.xgos.local_api import format as fmt
 from stella.xgos.local_api.client import DEFAULT_SOCKET, Client, RequestRefused, Unreachable
 from stella.xgos.local_api.requests import one_line
-from stella.xgos.process.config import DEFAULT_PATH, InvalidConfig, Mode, Options, load_config
+from stella.xgos.process.config import DEFAULT_PATH, InvalidConfig, Options, load_config
 
 USAGE, UNREACHABLE, INTERRUPTED = 2, 3, 130
 UMASK = 0o026

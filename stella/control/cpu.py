@@ -1,7 +1,7 @@
-"""CPU of a host, divided: what each instance is entitled to when everybody wants more than there is.
+"""CPU of a host, divided: what each instance is entitled to when all want more than there is.
 
     allocation = reservation (bounded by admission) + what feedback asks beyond it (from unreserved capacity)
-                 + a weighted share of the rest for everybody who wants more
+                 + a weighted share of the rest for all that want more
 
 Weights made from allocations are work-conserving, so an entitlement that is not used is lent by the kernel and is back at once.
 """
@@ -50,7 +50,10 @@ class CpuShare:
 
 
 def divide(capacity_cores: float, claims: Sequence[CpuClaim]) -> Mapping[str, CpuShare]:
-    """Divide a host's CPU. An idle instance gets the entitlement it would have if it were active, out of nobody's share."""
+    """Divide a host's CPU.
+
+    An idle instance is given the entitlement that it would have if it were active; this lowers no other share.
+    """
     capacity = max(capacity_cores, 0.01)
     for_floors = capacity * (1.0 - SMALLEST_REST_RATIO)
     active = [c for c in claims if c.active]

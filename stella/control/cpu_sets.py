@@ -1,7 +1,7 @@
 """The CPUs that each stage may use while the host is full: its home, and the CPUs that others leave idle.
 
 A CPU whose stages, by demand, leave idle time is *open*. It is added to the set of every instance whose homes give it less than it
-wants, so that a placement leaves no CPU idle that somebody wants (`docs/decisions/0013`). On a host that is full everywhere there
+wants, so that a placement leaves no CPU idle that an instance wants (`docs/decisions/0013`). On a host that is full everywhere there
 are no open CPUs.
 
 A CPU is not open while an instance at home there misses a floor. One that was closed stays closed for a while: what moves in lets

@@ -29,7 +29,7 @@ class Demand:
     """What an instance asked of one metric.
 
     ``asked`` is False when it was content with what it got. ``value`` is its demand in the metric's base unit, bounded by what
-    its own vCPUs can use; with ``known`` False nothing of it ran, so that nobody can tell.
+    its own vCPUs can use; with ``known`` False nothing of it ran, so that its demand cannot be told.
     ``limit`` is the stage that bounds it (None when nothing was full). ``starved_ratio`` is that of the stage that waited most.
     """
 

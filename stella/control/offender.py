@@ -83,7 +83,7 @@ def _shared(first: frozenset[int] | None, second: frozenset[int] | None) -> froz
 
 
 def find(missed_uuid: str, found: Sequence[Taker]) -> Offender | None:
-    """Who took most above its entitlement on a CPU that ``missed_uuid`` may run on; None when nobody did."""
+    """The instance that took most above its entitlement on a CPU that ``missed_uuid`` may run on; None when none did."""
     here = next((t.cpus for t in found if t.uuid == missed_uuid), None)
     exceeding = [
         (taker, _shared(here, taker.cpus))

@@ -238,7 +238,7 @@ def instance_rates(
 ) -> InstanceRates | None:
     """Rates of one instance between two snapshots; None for another process, or when no time has passed."""
     seconds = end_seconds - start_seconds
-    if seconds <= 0 or before.pid != after.pid:
+    if seconds <= 0 or (before.pid, before.start_ticks) != (after.pid, after.start_ticks):
         return None
     network = _summed(before.links, after.links, _NETWORK, seconds)
     block, block_start, block_end = None, 0.0, 0.0

@@ -1,7 +1,7 @@
 """Weighted max-min sharing with floors and ceilings, over cores, packets, bytes or operations.
 
 Floors first: where they do not all fit, higher priorities are served whole and the first priority that does not fit is scaled
-down evenly. Then the rest by weight, bounded by demand and ceiling, until it is used up or nobody wants more (progressive
+down evenly. Then the rest by weight, bounded by demand and ceiling, until it is used up or no claim wants more (progressive
 filling: Bertsekas and Gallager, Data Networks, 2nd ed., §6.5.2).
 """
 

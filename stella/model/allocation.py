@@ -38,7 +38,7 @@ class ObjectiveReport:
 
     ``kind`` is ``floor``, ``ceiling``, ``weight`` or ``target``; ``value`` is what is promised now (a floor scaled to the
     requests seen). ``usage`` and ``demand`` are None when they are not known. ``offender``: where it was missed for want of CPU in a
-    window, the uuid of the instance that took most above its entitlement, ``host`` for host services, None when nobody did.
+    window, the uuid of the instance that took most above its entitlement, ``host`` for host services, None when none did.
     """
 
     metric: Metric
@@ -55,10 +55,10 @@ class ObjectiveReport:
 class CpuAllocation:
     """CPU for one instance, in cores but for the two figures of ``io_…``.
 
-    ``reservation_cores`` is set aside for its floors. ``allocation_cores`` is its share of the host when everybody wants more
+    ``reservation_cores`` is set aside for its floors. ``allocation_cores`` is its share of the host when all instances want more
     than there is: weights are made from it. ``io_ratio`` (0 to 1) is the part of the instance's CPU that its emulator and
     iothread groups are entitled to before its vCPUs; ``io_weight_factor`` multiplies the weight that this needs beside all vCPUs.
-    Threads whose role is in ``batching`` do not interrupt, when they wake, whoever runs: they hand each other more at once.
+    Threads whose role is in ``batching`` do not preempt the running thread when they wake: they hand each other more at once.
     ``vcpu_ceilings_cores`` bounds each vCPU (None: no bound). ``placement`` confines stages while the host is full: role, index,
     and the numbers of the CPUs that the stage may use, in order, within its allowed ones. A stage that is not named is not confined.
     """

@@ -27,7 +27,7 @@ class Status(enum.StrEnum):
 
 
 class Cause(enum.StrEnum):
-    """Why an objective was missed. Never guessed: ``sensor`` when nobody can know."""
+    """Why an objective was missed. Never guessed: ``sensor`` when it cannot be known."""
 
     CPU = "cpu"
     NETWORK = "network"
@@ -83,5 +83,5 @@ class Tally:
 
     @property
     def attainment_ratio(self) -> float | None:
-        """Met windows among those with demand; None when there was no demand. Unknown windows are told apart, not counted."""
+        """Met windows among those with demand; None when there was no demand. Unknown windows are reported separately, not counted."""
         return self.met / (self.met + self.missed) if self.met + self.missed else None

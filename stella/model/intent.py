@@ -1,9 +1,16 @@
-"""What became of what a host was asked to keep."""
+"""How a host treats what it is asked to keep, and what became of it."""
 
 import enum
 from dataclasses import dataclass
 
 from stella.model.slo import Metric, Slo
+
+
+class Mode(enum.StrEnum):
+    """``observe`` senses, evaluates and reports but changes nothing; ``enforce`` acts."""
+
+    OBSERVE = "observe"
+    ENFORCE = "enforce"
 
 
 class IntentState(enum.StrEnum):

@@ -1,6 +1,6 @@
 """What one pass over a host saw: cumulative counters at one moment. Printable, storable, replayable.
 
-Counters only grow; whoever subtracts two of them drops a negative result (a counter was reset). Network and block counters
+Counters only grow. A negative difference means that a counter was reset, and is dropped. Network and block counters
 are named from the guest's side: ``tx`` is what the guest sent.
 """
 

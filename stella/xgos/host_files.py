@@ -1,7 +1,8 @@
 """All access to the host's files, below one root. Reads any, writes only CPU knobs, and keeps hot ones open.
 
 A kept descriptor costs one pread. It also belongs to the very object it was opened on: on /proc/PID/task/TID it answers
-ESRCH once that thread has died, on a cgroup's file ENODEV once that group is gone, whoever has its number or name by then.
+ESRCH once that thread has died, on a cgroup's file ENODEV once that group is gone, also when
+another one has its number or name by then.
 """
 
 import contextlib

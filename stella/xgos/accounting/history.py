@@ -57,7 +57,7 @@ class History:
             self._load(int(now_seconds))
 
     def clock(self, wall_seconds: float, monotonic_seconds: float) -> AccountClock:
-        """The account's clock as the last process left it: what nobody saw since then has windows too.
+        """The account's clock as the last process left it: the time since then, in which nothing was seen, has windows too.
 
         After a reboot a gap of up to a day is believed; a longer one may be a clock that is not set yet, and has no windows.
         """

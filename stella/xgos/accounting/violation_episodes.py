@@ -53,12 +53,12 @@ class Violation:
 
     @property
     def offender(self) -> str | None:
-        """Who the largest part of the missed windows named; None when that is nobody."""
+        """The offender that the largest part of the missed windows named; None when most named none."""
         if not self.offenders:
             return None
         most = max(self.offenders, key=lambda uuid: self.offenders[uuid])
-        nobody = self.missed_windows - sum(self.offenders.values())
-        return most if self.offenders[most] >= nobody else None
+        unnamed = self.missed_windows - sum(self.offenders.values())
+        return most if self.offenders[most] >= unnamed else None
 
     @property
     def is_violation(self) -> bool:

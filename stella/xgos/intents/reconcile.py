@@ -19,12 +19,12 @@ from stella.model.intent import IntentState, Standing
 from stella.model.slo import Slo
 from stella.xgos.intents.acknowledgements import Acknowledge, Acknowledgements
 from stella.xgos.intents.admission import HostView, Verdict
+from stella.xgos.intents.changes import Accepted, IntentEvent, Refused, SloChange
 from stella.xgos.intents.cost_following import CostFollowing
 from stella.xgos.intents.governing import NOT_HERE, Candidate, Claim, govern
 from stella.xgos.intents.presence import Presence, Whereabouts
 from stella.xgos.intents.source import CLOUD, FILE, MANUAL, IntentSource
 from stella.xgos.intents.store import IntentStore
-from stella.xgos.local_api.agent_api import Accepted, IntentEvent, Refused, SloChange
 
 _LOG = logging.getLogger(__name__)
 RETRY_SECONDS = 10.0

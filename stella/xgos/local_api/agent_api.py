@@ -12,42 +12,17 @@ from dataclasses import dataclass, field, replace
 from typing import Generic, Protocol, TypeVar
 
 from stella.model.allocation import Decision, Intent, Outcome
-from stella.model.intent import Standing
-from stella.model.slo import Metric, Slo
+from stella.model.intent import Mode, Standing
 from stella.model.snapshot import Snapshot
 from stella.model.wire import Json
 from stella.xgos.accounting.history import History
 from stella.xgos.accounting.outbox import Outbox
 from stella.xgos.accounting.violations import ViolationLog
-from stella.xgos.process.config import Mode
+from stella.xgos.intents.changes import Accepted, IntentEvent, SloChange
 
 T = TypeVar("T")
 
 TICK_BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
-
-SloChange = Callable[[Slo | None], Slo | None]
-"""From the SLO an instance has (None: none) to the one it shall have (None: none). May raise `InvalidSlo`."""
-
-
-class Refused(Exception):
-    """A request cannot be granted and nothing was changed. ``largest`` tells for each metric the largest floor that would fit."""
-
-    def __init__(self, field: str, message: str, largest: Mapping[Metric, float] | None = None) -> None:
-        super().__init__(f"{field}: {message}")
-        self.field = field
-        self.message = message
-        self.largest = dict(largest or {})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Accepted:
-    """An intent as it stands now (``slo`` None: withdrawn), or as it would stand after a dry run."""
-
-    uuid: str
-    slo: Slo | None
-    generation: int
-    reserved_cpu_cores: float
-    estimated: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,15 +68,6 @@ class AgentCounters:
             reasserted_writes=self.reasserted_writes + reasserted_writes,
             sensor_failures=failures,
         )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IntentEvent:
-    """Something that became of an intent without anybody asking at that moment; ``message`` is one line for a person."""
-
-    wall_seconds: float
-    uuid: str
-    message: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,7 +143,7 @@ class _Call(Generic[T]):
         self.done = threading.Event()
         self.result: T | None = None
         self.error: Exception | None = None
-        self.state = threading.Lock()  # held by whoever decides whether the call runs or was given up
+        self.state = threading.Lock()  # held while it is decided whether the call runs or was given up
         self.abandoned = False
 
 

@@ -18,7 +18,8 @@ from stella.model.wire import Json
 from stella.xgos import supervision
 from stella.xgos.accounting.history import History, midnight_utc, primary_reports
 from stella.xgos.accounting.violations import Violation
-from stella.xgos.local_api.agent_api import AgentApi, Busy, Published, Refused
+from stella.xgos.intents.changes import Refused
+from stella.xgos.local_api.agent_api import AgentApi, Busy, Published
 from stella.xgos.local_api.requests import (
     BadRequest,
     Request,

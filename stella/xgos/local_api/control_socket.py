@@ -232,7 +232,7 @@ class ControlSocket:
             return error_answer("agent", f"failed: {type(error).__name__}")
 
     def _receive(self, connection: socket.socket) -> bytes:
-        """Up to the first newline or the end; one byte more than allowed is told apart by its length."""
+        """Up to the first newline or the end; one byte more than allowed is recognised by its length."""
         deadline = time.monotonic() + self._receive_seconds
         received = b""
         while b"\n" not in received and len(received) <= LARGEST_REQUEST_BYTES:

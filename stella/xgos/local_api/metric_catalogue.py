@@ -80,7 +80,7 @@ CATALOGUE: tuple[MetricFamily, ...] = (
         "CpuAllocation.reservation_cores",
     ),
     MetricFamily(
-        "stella_instance_cpu_allocation_cores", _G, "cores", "CPU it gets when everybody wants more than there is.", INSTANCE,
+        "stella_instance_cpu_allocation_cores", _G, "cores", "CPU it gets when all instances want more than there is.", INSTANCE,
         "CpuAllocation.allocation_cores",
     ),
     MetricFamily(
@@ -164,7 +164,7 @@ CATALOGUE: tuple[MetricFamily, ...] = (
     ),
     MetricFamily("stella_agent_writes_total", _C, "", "Knobs written, by result.", ("result",), "AgentCounters.writes"),
     MetricFamily(
-        "stella_agent_reasserted_writes_total", _C, "", "Knobs that somebody else had changed and that were set again.", (),
+        "stella_agent_reasserted_writes_total", _C, "", "Knobs that another program had changed and that were set again.", (),
         "AgentCounters.reasserted_writes",
     ),
     MetricFamily(

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from stella.model.intent import Mode
+
 DEFAULT_PATH = Path("/etc/stella/xgos.toml")
 
 
@@ -17,13 +19,6 @@ class InvalidConfig(ValueError):
     def __init__(self, field: str, message: str) -> None:
         super().__init__(f"{field}: {message}")
         self.field = field
-
-
-class Mode(enum.StrEnum):
-    """``observe`` senses, evaluates and reports but changes nothing; ``enforce`` acts."""
-
-    OBSERVE = "observe"
-    ENFORCE = "enforce"
 
 
 class LogLevel(enum.StrEnum):

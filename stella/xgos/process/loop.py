@@ -22,10 +22,11 @@ from stella.xgos.accounting.outbox import Outbox
 from stella.xgos.accounting.violations import ViolationLog
 from stella.xgos.intents.acknowledgements import Acknowledge
 from stella.xgos.intents.admission import HostView
+from stella.xgos.intents.changes import Accepted, Refused, SloChange
 from stella.xgos.intents.reconcile import Reconciler
 from stella.xgos.intents.source import IntentSource
 from stella.xgos.intents.store import IntentStore
-from stella.xgos.local_api.agent_api import Accepted, AgentCounters, Mailbox, Published, Refused, SloChange
+from stella.xgos.local_api.agent_api import AgentCounters, Mailbox, Published
 from stella.xgos.process import learned_costs
 from stella.xgos.process.config import Config
 
@@ -34,20 +35,20 @@ _FORGET_SECONDS = 60.0
 
 
 class Sensors(Protocol):
-    """Whoever looks at the host."""
+    """Sensing, as the loop uses it."""
 
     def sense(self) -> Snapshot:
         """One pass over the host."""
 
 
 class Actuation(Protocol):
-    """Whoever touches the host: plans what differs, journals it, writes it."""
+    """Actuation, as the loop uses it: plans what differs, journals it, writes it."""
 
     def bounds(self, snapshot: Snapshot) -> Snapshot:
         """The snapshot with what libvirt, Nova or an administrator allow each group (`allowed_cpus`, `allowed_quota`)."""
 
     def act(self, snapshot: Snapshot, decision: Decision) -> tuple[tuple[Outcome, ...], int]:
-        """Write what differs; returns what became of it, and how many of the writes put back what somebody else had changed."""
+        """Write what differs; returns what became of it, and how many of the writes put back what another program had changed."""
 
     def beat(self) -> None:
         """Tell the guard that the agent lives."""
@@ -55,7 +56,7 @@ class Actuation(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stores:
-    """What is kept on disk, the sources of intents beside the control socket, and who is told what became of the cloud's."""
+    """What is kept on disk, the sources of intents beside the control socket, and the call that acknowledges the cloud's."""
 
     intents: IntentStore
     history: History
@@ -216,7 +217,7 @@ class Loop:
         )
 
     def _forget(self, snapshot: Snapshot) -> None:
-        """Let go of the counts of instances that have been away for a while and are promised nothing."""
+        """Let go of the counts of instances that have been away for a while and have no SLO."""
         now = snapshot.monotonic_seconds
         self._seen_at.update((i.uuid, now) for i in snapshot.instances)
         intents = self._stores.intents.intents

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from stella.model import wire
+from stella.model.intent import Mode
 from stella.xgos import supervision
 from stella.xgos.actuation.apply import Apply
 from stella.xgos.actuation.guard import SILENCE_SECONDS
@@ -24,7 +25,7 @@ from stella.xgos.local_api.control_socket import ControlSocket
 from stella.xgos.local_api.exporter import MetricsServer
 from stella.xgos.process import own_group
 from stella.xgos.process.assembly import assemble, open_apply, paths_of
-from stella.xgos.process.config import Config, Mode, Options
+from stella.xgos.process.config import Config, Options
 from stella.xgos.process.loop import Loop
 from stella.xgos.process.service_notify import ServiceNotifier
 from stella.xgos.sensing.groups import find_hierarchy

@@ -1,4 +1,4 @@
-"""Block statistics of all instances, asked side by side, so that one slow QEMU monitor delays nobody else.
+"""Block statistics of all instances, asked side by side, so that one slow QEMU monitor delays no other instance.
 
 A monitor answers from QEMU's main loop: on a starved instance that takes hundreds of milliseconds, on a stopped one for ever.
 So a few threads ("workers"), each with a connection of its own, take whichever instances are due; an instance whose answer is

@@ -18,6 +18,7 @@ from stella.model.allocation import (
     WriteResult,
 )
 from stella.model.attainment import Cause, Status
+from stella.model.intent import Mode
 from stella.model.slo import Metric
 from stella.model.snapshot import (
     GroupReading,
@@ -36,10 +37,10 @@ from stella.model.wire import Json
 from stella.xgos.accounting.history import History
 from stella.xgos.accounting.outbox import Outbox
 from stella.xgos.accounting.violations import ViolationLog
+from stella.xgos.intents.changes import Accepted, Refused, SloChange
 from stella.xgos.intents.store import IntentStore
 from stella.xgos.line_log import LineWriter
-from stella.xgos.local_api.agent_api import Accepted, AgentCounters, Published, Refused, SloChange
-from stella.xgos.process.config import Mode
+from stella.xgos.local_api.agent_api import AgentCounters, Published
 
 NOW = 1_790_000_000
 VM1, VM2, TWIN = (f"00000000-0000-4000-8000-00000000000{n}" for n in "123")

@@ -11,6 +11,7 @@ from stella.model.intent import IntentState
 from stella.model.slo import Metric, Slo, parse_slo
 from stella.model.snapshot import HostReading, SensorReading, Snapshot
 from stella.xgos.intents.admission import HostView, Readmitted, Verdict
+from stella.xgos.intents.changes import Refused
 from stella.xgos.intents.cloud import CloudSource
 from stella.xgos.intents.cost_following import READMIT_SECONDS
 from stella.xgos.intents.instance_names import assign
@@ -18,7 +19,6 @@ from stella.xgos.intents.presence import GONE_SECONDS
 from stella.xgos.intents.reconcile import ASKS_A_TICK, RETRY_SECONDS, Reconciler
 from stella.xgos.intents.source import CLOUD, FILE, MANUAL, IntentSet, Wanted, wanted
 from stella.xgos.intents.store import IntentStore
-from stella.xgos.local_api.agent_api import Refused
 from tests.unit.xgos.conftest import VM1, VM2, reading
 
 VM3 = VM1[:-1] + "7"

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stella.model.intent import IntentState
+from stella.xgos.intents.changes import Refused
 from stella.xgos.intents.presence import GONE_SECONDS
 from stella.xgos.intents.source import CLOUD, FILE, PRECEDENCE
-from stella.xgos.local_api.agent_api import Refused
 from tests.unit.xgos.conftest import TWIN, VM1, VM2
 from tests.unit.xgos.intents.test_reconcile import Host, slo
 

@@ -12,7 +12,7 @@ from stella.model.attainment import Cause, Status
 from stella.model.intent import IntentState, Standing
 from stella.model.slo import InvalidSlo, Metric, parse_slo
 from stella.xgos import supervision
-from stella.xgos.local_api.agent_api import IntentEvent
+from stella.xgos.intents.changes import IntentEvent
 from stella.xgos.local_api.answers import answer
 from stella.xgos.local_api.requests import (
     LARGEST_REQUEST_BYTES,

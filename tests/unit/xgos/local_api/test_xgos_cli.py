@@ -14,11 +14,12 @@ from stella.cmd import stella_top, xgos
 from stella.cmd.xgos_slo import option_of, refusal
 from stella.model import units
 from stella.model.attainment import Cause, Status
+from stella.model.intent import Mode
 from stella.model.slo import Metric
 from stella.xgos.local_api import format as fmt
 from stella.xgos.local_api.client import Client, RequestRefused
 from stella.xgos.local_api.control_socket import ControlSocket
-from stella.xgos.process.config import Config, Mode, Options
+from stella.xgos.process.config import Config, Options
 from tests.unit.xgos.conftest import NOW, ODD_NAME, VM1, FakePort, report
 
 

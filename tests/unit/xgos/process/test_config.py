@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from stella.model.intent import Mode
 from stella.xgos.process import config
-from stella.xgos.process.config import Config, InvalidConfig, Mode, load_config, parse_config
+from stella.xgos.process.config import Config, InvalidConfig, load_config, parse_config
 
 SAMPLE = Path(__file__).parents[4] / "etc" / "xgos.toml"
 

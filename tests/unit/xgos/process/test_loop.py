@@ -14,9 +14,9 @@ from stella.model.slo import Metric, parse_slo
 from stella.model.snapshot import HostReading, InstanceReading, Snapshot
 from stella.xgos.accounting.history import History
 from stella.xgos.accounting.violations import ViolationLog
+from stella.xgos.intents.changes import Accepted, Refused
 from stella.xgos.intents.store import IntentStore
 from stella.xgos.line_log import LineWriter
-from stella.xgos.local_api.agent_api import Accepted, Refused
 from stella.xgos.process.config import Config
 from stella.xgos.process.loop import Loop, Stores
 from tests.unit.xgos.conftest import VM1, VM2, reading
