@@ -1,0 +1,49 @@
+"""Reports of a host's agent, with the host's own credential."""
+
+from stella.api import ingestion
+from stella.api.errors import ApiError
+from stella.api.operation import Access, Answer, Call, operation
+from stella.api.schemas import report as schema
+from stella.db.database import Session
+from stella.model.wire import Json
+
+
+@operation(
+    access=Access.HOST,
+    body=schema.REPORT,
+    responses={200: schema.ACCEPTED},
+    errors=("stella.request.not_found", "stella.report.clock_offset"),
+)
+def post(call: Call) -> Answer:
+    """Take in what a host reports.
+
+    Answers 200. The same report may come twice, and reports in any order: a minute is kept once, an older report changes nothing
+    that a newer one said. 400 when the host's clock is off; 404 without this host's own credential.
+    """
+    report, now, link = call.mapping, call.services.clock(), call.services.config.link
+    offset = float(report["sent_at"]) - now
+    if abs(offset) > link.largest_clock_offset_seconds:
+        raise ApiError(
+            "stella.report.clock_offset",
+            f"sent_at is {offset:+.0f} s from this server's clock; synchronise the clocks.",
+            field="sent_at",
+        )
+    horizon = now + link.largest_clock_offset_seconds
+    for number, minute in enumerate(report.get("minutes", ())):
+        if minute["start"] > horizon:
+            field = f"minutes[{number}].start"
+            raise ApiError("stella.report.clock_offset", f"{field} is in the future.", field=field)
+
+    def take(session: Session) -> ingestion.Taken:
+        return ingestion.take(
+            session,
+            call.host_id or 0,
+            report,
+            origin=call.origin,
+            silent_seconds=link.silent_seconds,
+        )
+
+    taken = call.services.database.write(take)
+    ignored: list[Json] = [{"uuid": uuid, "reason": reason} for uuid, reason in taken.ignored]
+    body: dict[str, Json] = {"accepted_sequence": taken.sequence, "stored_minutes": taken.stored_minutes}
+    return Answer(body={**body, "ignored": ignored})

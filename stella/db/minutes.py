@@ -1,0 +1,80 @@
+"""Minute rows: what hosts counted, once each, and attainment over them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Row, func, select
+from sqlalchemy.orm import Session
+
+from stella.db.models import Minute
+
+Key = tuple[int, str, int]
+"""(instance id, metric, start in Unix seconds)."""
+
+COUNTS = ("met", "violated", "degraded", "no_demand", "self_limited", "unknown")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seconds:
+    """Seconds of one objective by what became of them. ``attainment_ratio`` is None where there was no demand."""
+
+    metric: str
+    met: int = 0
+    violated: int = 0
+    degraded: int = 0
+    no_demand: int = 0
+    self_limited: int = 0
+    unknown: int = 0
+
+    @property
+    def attainment_ratio(self) -> float | None:
+        """Met seconds among those with demand; unknown ones are told apart, not counted."""
+        demand = self.met + self.violated + self.degraded
+        return self.met / demand if demand else None
+
+
+def keep(session: Session, rows: Mapping[Key, Minute]) -> int:
+    """Store these rows; one that is there already is replaced by one with more seconds, else kept. The number stored is returned."""
+    stored = 0
+    known = _known(session, rows)
+    for key, row in rows.items():
+        before = known.get(key)
+        if before is None:
+            session.add(row)
+        elif row.seconds > before.seconds:
+            for column in (c.key for c in Minute.__table__.columns):
+                if column != "id":
+                    setattr(before, column, getattr(row, column))
+        else:
+            continue
+        stored += 1
+    return stored
+
+
+def _known(session: Session, rows: Mapping[Key, Minute]) -> Mapping[Key, Minute]:
+    starts = {key[2] for key in rows}
+    query = select(Minute).where(
+        Minute.instance_id.in_({key[0] for key in rows}),
+        Minute.metric.in_({key[1] for key in rows}),
+        Minute.start >= min(starts, default=0),
+        Minute.start <= max(starts, default=0),
+    )
+    found = session.scalars(query).all() if rows else ()
+    return {(m.instance_id, m.metric, m.start): m for m in found}
+
+
+def attainment(session: Session, instance_id: int, *, start: int, end: int) -> Sequence[Seconds]:
+    """For each objective that has minutes from ``start`` to before ``end`` (Unix seconds) its seconds, by metric."""
+    sums = [func.coalesce(func.sum(getattr(Minute, f"{name}_seconds")), 0) for name in COUNTS]
+    query = (
+        select(Minute.metric, *sums)
+        .where(Minute.instance_id == instance_id, Minute.start >= start, Minute.start < end)
+        .group_by(Minute.metric)
+        .order_by(Minute.metric)
+    )
+    return [_seconds(row) for row in session.execute(query)]
+
+
+def _seconds(row: Row[tuple[str, int]]) -> Seconds:
+    metric, *counts = row
+    return Seconds(metric=metric, **dict(zip(COUNTS, (int(count) for count in counts), strict=True)))
