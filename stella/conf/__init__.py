@@ -29,9 +29,10 @@ def load(files: Sequence[str] | None = None, *, logging: bool = True) -> cfg.Con
         files = [str(DEFAULT_PATH)] if DEFAULT_PATH.exists() else []
     try:
         config(args=[], project="stella", version=stella.__version__, default_config_files=list(files))
-    except (cfg.ConfigFilesNotFoundError, cfg.ConfigFilesPermissionDeniedError, cfg.ConfigFileParseError) as error:
-        raise InvalidConfig(" ".join(str(error).split())) from None
-    except (cfg.ConfigFileValueError, ValueError) as error:
+        for module in GROUPS:
+            for option in module.OPTIONS:  # oslo.config reads a value only when it is asked for
+                config[module.GROUP][option.dest]
+    except (cfg.Error, ValueError) as error:
         raise InvalidConfig(" ".join(str(error).split())) from None
     policy_opts.set_defaults(config, policy_file="policy.yaml")
     return config

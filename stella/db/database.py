@@ -5,15 +5,16 @@ that two that read first cannot dead-lock when they write) and row-locked on Mar
 guarded by a generation in the ``WHERE`` of its update, never by a lock across requests.
 """
 
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TypeVar, cast
 
 from oslo_db import exception
 from oslo_db.sqlalchemy import engines
 from sqlalchemy import Connection, Engine, event, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
 __all__ = ["Conflict", "Database", "Session", "Unreachable"]
@@ -42,23 +43,34 @@ def _prepare_sqlite(engine: Engine) -> None:
         cursor.execute("PRAGMA foreign_keys = ON")
         cursor.close()
 
-    # before oslo.db's own listener, which then finds a transaction and begins none
-    @event.listens_for(engine, "begin", insert=True)
+    # oslo.db always begins a deferred transaction; a writer that first reads and then writes would fail at once ("database is locked")
+    for deferred in list(engine.dispatch.begin):
+        event.remove(engine, "begin", deferred)
+
+    @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        if connection.get_execution_options().get(_WRITES) and "in_transaction" not in connection.info:
-            connection.execute(text("BEGIN IMMEDIATE"))
-            connection.info["in_transaction"] = True
+        writes = connection.get_execution_options().get(_WRITES)
+        connection.execute(text("BEGIN IMMEDIATE" if writes else "BEGIN"))
 
 
 class Database:
     """Sessions on one database. ``url`` is SQLAlchemy's, such as ``sqlite:////var/lib/stella/stella.sqlite``."""
 
     def __init__(self, url: str, *, connect_retries: int = 10) -> None:
-        self.engine: Engine = engines.create_engine(
-            url, connection_recycle_time=3600, max_retries=connect_retries, retry_interval=1
-        )
-        if self.engine.dialect.name == "sqlite":
-            _prepare_sqlite(self.engine)
+        """Connect, trying again each second. Raises `Unreachable`."""
+        try:
+            self.engine: Engine = engines.create_engine(
+                url, connection_recycle_time=3600, max_retries=connect_retries, retry_interval=1
+            )
+            sqlite = self.engine.dialect.name == "sqlite"
+            if sqlite:
+                _prepare_sqlite(self.engine)
+            # while one connection is open the others need not make and remove the log of SQLite's writes each time
+            self._kept_open = self.engine.connect() if sqlite else None
+        except (exception.DBError, SQLAlchemyError, OSError) as error:
+            raise Unreachable(" ".join(str(error).split())[:300]) from error
+        # SQLite has one writer, and those that wait for it sleep in growing steps: inside this process they queue instead
+        self._one_writer: AbstractContextManager[object] = threading.Lock() if sqlite else nullcontext()
         self._readers = sessionmaker(self.engine, expire_on_commit=False)
         self._writers = sessionmaker(
             self.engine.execution_options(**{_WRITES: True}),
@@ -81,7 +93,7 @@ class Database:
         Raises `Unreachable`, also when SQLite's one writer is busy for longer than `BUSY_TIMEOUT_SECONDS`.
         """
         try:
-            with self._writers.begin() as session:
+            with self._one_writer, self._writers.begin() as session:
                 yield session
         except (exception.DBConnectionError, OperationalError) as error:
             raise Unreachable(str(error.__cause__ or error)) from error
@@ -100,7 +112,9 @@ class Database:
         raise Conflict(f"was changed by others {_ATTEMPTS} times in a row; try again")
 
     def close(self) -> None:
-        """Close every pooled connection."""
+        """Close every connection that is not in use."""
+        if self._kept_open is not None:
+            self._kept_open.close()
         self.engine.dispose()
 
     def ping(self) -> None:

@@ -102,9 +102,7 @@ class User:
         return self.ask("GET", path, **more)
 
     def put_slo(self, uuid: str, objectives: object, *, query: str = "", **body: Any) -> testing.Result:
-        return self.ask(
-            "PUT", f"/v1/instances/{uuid}/slo", json={"objectives": objectives, **body}, query_string=query
-        )
+        return self.ask("PUT", f"/v1/instances/{uuid}/slo", json={"objectives": objectives, **body}, query_string=query)
 
 
 class Cloud:
@@ -134,9 +132,7 @@ class Cloud:
         return User(token, self.client)
 
     def host(self, name: str, *, mode: str = "enforce", cpus: int = 2) -> Agent:
-        credential = self.database.write(
-            lambda session: hosts.enroll(session, name, mode=mode, now=self.clock.now)
-        )
+        credential = self.database.write(lambda session: hosts.enroll(session, name, mode=mode, now=self.clock.now))
         return Agent(name, credential, self.client, self.clock, cpus=cpus)
 
 

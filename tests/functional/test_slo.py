@@ -1,6 +1,6 @@
 """An SLO through the API: admitted when it fits, handed to its host, acknowledged, kept."""
 
-from functional.conftest import Cloud, error, uuid
+from tests.functional.conftest import Cloud, error, uuid
 
 VM = uuid(1)
 
@@ -48,7 +48,9 @@ def test_what_does_not_fit_is_refused_with_a_counter_offer_that_is_accepted(clou
     assert offer["elsewhere"] and "hosts" not in offer, "a tenant is not told the names of hosts"
     assert error(cloud.admin.put_slo(uuid(3), {"cpu": {"floor": 0.7}}), 422)["counter_offer"]["hosts"] == ["host2"]
     assert cloud.member.put_slo(uuid(3), {"cpu": {"floor": offer["largest"]["cpu"]}}).status_code == 201
-    kinds = [d["kind"] for d in cloud.admin.get("/v1/decisions", query_string="kind=slo_does_not_fit").json["decisions"]]
+    kinds = [
+        d["kind"] for d in cloud.admin.get("/v1/decisions", query_string="kind=slo_does_not_fit").json["decisions"]
+    ]
     assert len(kinds) == 2
 
 
