@@ -63,7 +63,13 @@ def take(session: Session, host_id: int, report: Section, *, origin: Origin, sil
     named = [entry["uuid"].lower() for part in ("instances", "minutes", "violations") for entry in report.get(part, ())]
     work.known.update(instances.by_uuid(session, named))
     stream = reports.advance(
-        session, host, agent=report["agent"], epoch=report["epoch"], sequence=report["sequence"], now=origin.at
+        session,
+        host,
+        agent=report["agent"],
+        epoch=report["epoch"],
+        sequence=report["sequence"],
+        sent_at=report["sent_at"],
+        now=origin.at,
     )
     if stream.newest:
         _take_host(work, report)
@@ -187,6 +193,7 @@ def _take_minutes(work: _Work, found: Iterable[Section]) -> int:
             host_id=work.host.id,
             metric=section["metric"],
             start=section["start"],
+            span_seconds=section.get("span_seconds", 60),
             **{f"{name}_seconds": section["counts"].get(name, 0) for name in minutes.COUNTS},
             causes=json.dumps(section.get("causes", {})),
             usage_mean=usage.get("mean"),

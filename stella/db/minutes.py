@@ -1,7 +1,7 @@
 """Minute rows: what hosts counted, once each, and attainment over them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Row, func, select
 from sqlalchemy.orm import Session
@@ -11,6 +11,7 @@ from stella.db.models import Minute
 Key = tuple[int, str, int]
 """(instance id, metric, start in Unix seconds)."""
 
+MINUTE_SECONDS = 60
 COUNTS = ("met", "violated", "degraded", "no_demand", "self_limited", "unknown")
 
 
@@ -64,15 +65,28 @@ def _known(session: Session, rows: Mapping[Key, Minute]) -> Mapping[Key, Minute]
 
 
 def attainment(session: Session, instance_id: int, *, start: int, end: int) -> Sequence[Seconds]:
-    """For each objective that has minutes from ``start`` to before ``end`` (Unix seconds) its seconds, by metric."""
+    """For each objective that has minutes from ``start`` to before ``end`` (Unix seconds) its seconds, by metric.
+
+    A stretch of which nothing is known counts where it begins, less the minutes in it that have a row of their own.
+    """
     sums = [func.coalesce(func.sum(getattr(Minute, f"{name}_seconds")), 0) for name in COUNTS]
-    query = (
-        select(Minute.metric, *sums)
-        .where(Minute.instance_id == instance_id, Minute.start >= start, Minute.start < end)
-        .group_by(Minute.metric)
-        .order_by(Minute.metric)
+    own = (Minute.instance_id == instance_id, Minute.span_seconds == MINUTE_SECONDS)
+    within = (Minute.start >= start, Minute.start < end)
+    query = select(Minute.metric, *sums).where(*own, *within).group_by(Minute.metric)
+    found = {row[0]: _seconds(row) for row in session.execute(query)}
+    stretches = select(Minute).where(
+        Minute.instance_id == instance_id,
+        Minute.span_seconds > MINUTE_SECONDS,
+        Minute.start < end,
+        Minute.start >= start,
     )
-    return [_seconds(row) for row in session.execute(query)]
+    for row in session.scalars(stretches).all():
+        inside = (Minute.metric == row.metric, Minute.start >= row.start, Minute.start < row.start + row.span_seconds)
+        known = session.scalar(select(func.count()).where(*own, *inside)) or 0
+        before = found.get(row.metric, Seconds(metric=row.metric))
+        lost = max(0, row.unknown_seconds - MINUTE_SECONDS * known)
+        found[row.metric] = replace(before, unknown=before.unknown + lost)
+    return [found[metric] for metric in sorted(found)]
 
 
 def _seconds(row: Row[tuple[str, int]]) -> Seconds:

@@ -63,7 +63,7 @@ class Host(Table):
 
 
 class Stream(Table):
-    """The reports of one life of an agent (``epoch``): the largest sequence that came."""
+    """The reports of one life of an agent (``epoch``): sequence and time of the newest that came."""
 
     __tablename__ = "streams"
     __table_args__ = (UniqueConstraint("host_id", "agent", "epoch"), _MYSQL)
@@ -72,6 +72,7 @@ class Stream(Table):
     agent: Mapped[str] = mapped_column(String(LARGEST_NAME))
     epoch: Mapped[str] = mapped_column(String(64))
     sequence: Mapped[int] = mapped_column(BigInteger)
+    sent_at: Mapped[float] = mapped_column(Double)
     first_reported_at: Mapped[float] = mapped_column(Double)
 
 
@@ -134,7 +135,11 @@ class SloChange(Table):
 
 
 class Minute(Table):
-    """One minute of one objective: seconds by what became of them. Kept once; a row with more seconds replaces one with fewer."""
+    """One minute of one objective: seconds by what became of them. Kept once; a row with more seconds replaces one with fewer.
+
+    ``span_seconds`` above 60: a stretch of which the host knows nothing any more but how long it was. Such a row stands only for
+    minutes that have no row of their own.
+    """
 
     __tablename__ = "minutes"
     __table_args__ = (UniqueConstraint("instance_id", "metric", "start"), _MYSQL)
@@ -143,6 +148,7 @@ class Minute(Table):
     host_id: Mapped[int] = mapped_column(ForeignKey("hosts.id"))
     metric: Mapped[str] = mapped_column(String(32))
     start: Mapped[int] = mapped_column(BigInteger)
+    span_seconds: Mapped[int] = mapped_column(Integer, default=60)
     met_seconds: Mapped[int] = mapped_column(Integer)
     violated_seconds: Mapped[int] = mapped_column(Integer)
     degraded_seconds: Mapped[int] = mapped_column(Integer)

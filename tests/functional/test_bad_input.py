@@ -157,7 +157,10 @@ def test_microversions(cloud: Cloud, header: str, status: int) -> None:
         ({"instances": {}}, "instances"),
         ({"minutes": [{"uuid": VM, "metric": "gpu", "start": 0, "counts": {}}]}, "minutes[0].metric"),
         ({"minutes": [{"uuid": VM, "metric": "cpu", "start": 7, "counts": {}}]}, "minutes[0].start"),
-        ({"minutes": [{"uuid": VM, "metric": "cpu", "start": 0, "counts": {"met": 61}}]}, "minutes[0].counts.met"),
+        (
+            {"minutes": [{"uuid": VM, "metric": "cpu", "start": 0, "counts": {"met": 50, "violated": 11}}]},
+            "minutes[0].counts",
+        ),
         ({"states": {"x": {"revision": 1, "state": "enforced"}}}, "states"),
         ({"states": {VM: {"revision": 1, "state": "fine"}}}, f"states.{VM}.state"),
         ({"host": {"capacity": {}}}, "host.capacity"),

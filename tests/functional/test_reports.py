@@ -143,6 +143,21 @@ def test_violations_open_and_close(cloud: Cloud, host: Agent) -> None:
     assert cloud.stranger.get("/v1/violations").json["violations"] == []
 
 
+def test_a_stretch_of_which_nothing_is_known_stands_for_minutes_without_a_row(cloud: Cloud, host: Agent) -> None:
+    stretch = {**minute(start=MINUTE - 600, unknown=600), "span_seconds": 600, "usage": None, "demand_mean": None}
+    host.report(minutes=[minute(start=MINUTE - 300, met=60), stretch])
+    seconds = attainment(cloud)["cpu"]["seconds"]
+    assert (seconds["met"], seconds["unknown"]) == (60, 540)
+
+
+def test_of_two_reports_with_the_same_sequence_the_later_is_newer(cloud: Cloud, host: Agent) -> None:
+    first = host.body()
+    second = {**first, "sent_at": first["sent_at"] + 1, "instances": []}
+    for body in (first, second, first):
+        assert host.report(body).status_code == 200
+    assert cloud.reader.get(f"/v1/instances/{VM}").json["state"] == "gone"
+
+
 @pytest.mark.parametrize("offset", [-86_400.0, 86_400.0])
 def test_a_host_whose_clock_is_off_is_told_so(cloud: Cloud, host: Agent, offset: float) -> None:
     body = host.body(minutes=[minute(met=60)], sent_at=NOW + offset)

@@ -1,11 +1,23 @@
 """Reports of a host's agent, with the host's own credential."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from stella.api import ingestion
 from stella.api.errors import ApiError
 from stella.api.operation import Access, Answer, Call, operation
 from stella.api.schemas import report as schema
+from stella.db import minutes
 from stella.db.database import Session
 from stella.model.wire import Json
+
+
+def _check_seconds(number: int, minute: Mapping[str, Any]) -> None:
+    """Raises `ApiError` for a row with more seconds than it lasts: each second has one status."""
+    counted = sum(minute["counts"].get(name, 0) for name in minutes.COUNTS)
+    if counted > minute.get("span_seconds", minutes.MINUTE_SECONDS):
+        field = f"minutes[{number}].counts"
+        raise ApiError("stella.request.invalid", f"{field} has {counted} seconds, more than it lasts.", field=field)
 
 
 @operation(
@@ -30,6 +42,7 @@ def post(call: Call) -> Answer:
         )
     horizon = now + link.largest_clock_offset_seconds
     for number, minute in enumerate(report.get("minutes", ())):
+        _check_seconds(number, minute)
         if minute["start"] > horizon:
             field = f"minutes[{number}].start"
             raise ApiError("stella.report.clock_offset", f"{field} is in the future.", field=field)

@@ -91,7 +91,7 @@ MINUTE = mapping(
         "start": {"type": "integer", "minimum": 0, "maximum": 10**11, "multipleOf": 60, "description": "Unix seconds."},
         "counts": mapping(
             {
-                name: {"type": "integer", "minimum": 0, "maximum": 60}
+                name: {"type": "integer", "minimum": 0, "maximum": 10**8}
                 for name in ("met", "violated", "degraded", "no_demand", "self_limited", "unknown")
             },
             optional=("met", "violated", "degraded", "no_demand", "self_limited", "unknown"),
@@ -103,8 +103,14 @@ MINUTE = mapping(
             "type": ["object", "null"],
         },
         "demand_mean": nullable(AMOUNT),
+        "span_seconds": {
+            "type": "integer",
+            "minimum": 60,
+            "maximum": 10**8,
+            "description": "Above 60: nothing is known of that stretch but counts.unknown.",
+        },
     },
-    optional=("causes", "usage", "demand_mean"),
+    optional=("causes", "usage", "demand_mean", "span_seconds"),
     open_=True,
 )
 VIOLATION = mapping(
@@ -115,7 +121,7 @@ VIOLATION = mapping(
         "opened_at": UNIX,
         "closed_at": nullable(UNIX),
         "cause": nullable(CAUSE),
-        "offender": nullable(UUID),
+        "offender": {"type": ["string", "null"], "maxLength": 36, "description": "Uuid of an instance, or host."},
         "evidence": {"type": "object"},
     },
     optional=("closed_at", "cause", "offender", "evidence"),

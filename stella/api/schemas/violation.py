@@ -34,8 +34,8 @@ VIOLATION = mapping(
         "closed_at": nullable(TIME),
         "cause": nullable(CAUSE),
         "offender": {
-            **nullable(UUID),
-            "description": "The instance that took the most above its entitlement. For operators.",
+            **nullable(TEXT),
+            "description": "The instance that took the most above its entitlement, or host. For operators.",
         },
     }
 )
