@@ -193,7 +193,8 @@ def _take_minutes(work: _Work, found: Iterable[Section]) -> int:
             host_id=work.host.id,
             metric=section["metric"],
             start=section["start"],
-            span_seconds=section.get("span_seconds", 60),
+            is_stretch=section.get("span_seconds", minutes.MINUTE_SECONDS) > minutes.MINUTE_SECONDS,
+            span_seconds=section.get("span_seconds", minutes.MINUTE_SECONDS),
             **{f"{name}_seconds": section["counts"].get(name, 0) for name in minutes.COUNTS},
             causes=json.dumps(section.get("causes", {})),
             usage_mean=usage.get("mean"),
@@ -201,7 +202,7 @@ def _take_minutes(work: _Work, found: Iterable[Section]) -> int:
             usage_max=usage.get("max"),
             demand_mean=section.get("demand_mean"),
         )
-        key = (row.instance_id, row.metric, row.start)
+        key = minutes.key_of(row)
         if key not in rows or row.seconds > rows[key].seconds:
             rows[key] = row
     return minutes.keep(work.session, rows)

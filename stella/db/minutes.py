@@ -8,8 +8,8 @@ from sqlalchemy.orm import Session
 
 from stella.db.models import Minute
 
-Key = tuple[int, str, int]
-"""(instance id, metric, start in Unix seconds)."""
+Key = tuple[int, str, int, bool]
+"""(instance id, metric, start in Unix seconds, whether it is a stretch)."""
 
 MINUTE_SECONDS = 60
 COUNTS = ("met", "violated", "degraded", "no_demand", "self_limited", "unknown")
@@ -32,6 +32,11 @@ class Seconds:
         """Met seconds among those with demand; unknown ones are told apart, not counted."""
         demand = self.met + self.violated + self.degraded
         return self.met / demand if demand else None
+
+
+def key_of(row: Minute) -> Key:
+    """What a row is kept once by."""
+    return row.instance_id, row.metric, row.start, row.is_stretch
 
 
 def keep(session: Session, rows: Mapping[Key, Minute]) -> int:
@@ -61,7 +66,7 @@ def _known(session: Session, rows: Mapping[Key, Minute]) -> Mapping[Key, Minute]
         Minute.start <= max(starts, default=0),
     )
     found = session.scalars(query).all() if rows else ()
-    return {(m.instance_id, m.metric, m.start): m for m in found}
+    return {key_of(row): row for row in found}
 
 
 def attainment(session: Session, instance_id: int, *, start: int, end: int) -> Sequence[Seconds]:
@@ -70,13 +75,13 @@ def attainment(session: Session, instance_id: int, *, start: int, end: int) -> S
     A stretch of which nothing is known counts where it begins, less the minutes in it that have a row of their own.
     """
     sums = [func.coalesce(func.sum(getattr(Minute, f"{name}_seconds")), 0) for name in COUNTS]
-    own = (Minute.instance_id == instance_id, Minute.span_seconds == MINUTE_SECONDS)
+    own = (Minute.instance_id == instance_id, Minute.is_stretch.is_(False))
     within = (Minute.start >= start, Minute.start < end)
     query = select(Minute.metric, *sums).where(*own, *within).group_by(Minute.metric)
     found = {row[0]: _seconds(row) for row in session.execute(query)}
     stretches = select(Minute).where(
         Minute.instance_id == instance_id,
-        Minute.span_seconds > MINUTE_SECONDS,
+        Minute.is_stretch,
         Minute.start < end,
         Minute.start >= start,
     )

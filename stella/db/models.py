@@ -137,17 +137,18 @@ class SloChange(Table):
 class Minute(Table):
     """One minute of one objective: seconds by what became of them. Kept once; a row with more seconds replaces one with fewer.
 
-    ``span_seconds`` above 60: a stretch of which the host knows nothing any more but how long it was. Such a row stands only for
-    minutes that have no row of their own.
+    ``is_stretch``, with ``span_seconds`` above 60: a stretch of which the host knows nothing any more but how long it was. Such a row
+    stands only for minutes that have no row of their own.
     """
 
     __tablename__ = "minutes"
-    __table_args__ = (UniqueConstraint("instance_id", "metric", "start"), _MYSQL)
+    __table_args__ = (UniqueConstraint("instance_id", "metric", "start", "is_stretch"), _MYSQL)
     id: Mapped[int] = mapped_column(_Id, primary_key=True, autoincrement=True)
     instance_id: Mapped[int] = mapped_column(ForeignKey("instances.id"))
     host_id: Mapped[int] = mapped_column(ForeignKey("hosts.id"))
     metric: Mapped[str] = mapped_column(String(32))
     start: Mapped[int] = mapped_column(BigInteger)
+    is_stretch: Mapped[bool] = mapped_column(default=False)
     span_seconds: Mapped[int] = mapped_column(Integer, default=60)
     met_seconds: Mapped[int] = mapped_column(Integer)
     violated_seconds: Mapped[int] = mapped_column(Integer)

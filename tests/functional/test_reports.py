@@ -145,9 +145,9 @@ def test_violations_open_and_close(cloud: Cloud, host: Agent) -> None:
 
 def test_a_stretch_of_which_nothing_is_known_stands_for_minutes_without_a_row(cloud: Cloud, host: Agent) -> None:
     stretch = {**minute(start=MINUTE - 600, unknown=600), "span_seconds": 600, "usage": None, "demand_mean": None}
-    host.report(minutes=[minute(start=MINUTE - 300, met=60), stretch])
+    host.report(minutes=[minute(start=MINUTE - 600, met=60), minute(start=MINUTE - 300, met=60), stretch])
     seconds = attainment(cloud)["cpu"]["seconds"]
-    assert (seconds["met"], seconds["unknown"]) == (60, 540)
+    assert (seconds["met"], seconds["unknown"]) == (120, 480)
 
 
 def test_of_two_reports_with_the_same_sequence_the_later_is_newer(cloud: Cloud, host: Agent) -> None:

@@ -11,6 +11,7 @@ from stella.api.errors import CODES
 from stella.api.identity import InvalidTokenFile, TokenFile, new_token, read_tokens, with_implied
 from stella.api.operation import Access, Operation
 from stella.api.routes import ROUTES
+from stella.conf import sample
 
 DOCUMENT = Path(__file__).parents[3] / "docs/api/openapi.json"
 REFERENCE = DOCUMENT.with_name("reference.md")
@@ -58,6 +59,15 @@ def test_every_policy_is_used() -> None:
 def test_the_description_of_the_api_is_up_to_date(path: Path) -> None:
     document = openapi.generate(ROUTES)
     text = json.dumps(document, indent=1) + "\n" if path is DOCUMENT else reference.print_markdown(document)
+    if os.environ.get("STELLA_UPDATE_GOLDEN"):
+        path.write_text(text)
+    assert path.read_text() == text, "run STELLA_UPDATE_GOLDEN=1 python -m pytest tests/unit/api"
+
+
+@pytest.mark.parametrize("name", ["stella.conf", "stella.policy.yaml"])
+def test_the_samples_are_up_to_date(name: str) -> None:
+    path = DOCUMENT.parents[2] / "etc" / name
+    text = sample.print_config() if name == "stella.conf" else sample.print_policy(policies.list_rules())
     if os.environ.get("STELLA_UPDATE_GOLDEN"):
         path.write_text(text)
     assert path.read_text() == text, "run STELLA_UPDATE_GOLDEN=1 python -m pytest tests/unit/api"

@@ -104,6 +104,7 @@ def upgrade() -> None:
         sa.Column("host_id", _ID, nullable=False),
         sa.Column("metric", sa.String(length=32), nullable=False),
         sa.Column("start", sa.BigInteger(), nullable=False),
+        sa.Column("is_stretch", sa.Boolean(), nullable=False),
         sa.Column("span_seconds", sa.Integer(), nullable=False),
         sa.Column("met_seconds", sa.Integer(), nullable=False),
         sa.Column("violated_seconds", sa.Integer(), nullable=False),
@@ -119,7 +120,9 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["host_id"], ["hosts.id"], name=op.f("fk_minutes_host_id")),
         sa.ForeignKeyConstraint(["instance_id"], ["instances.id"], name=op.f("fk_minutes_instance_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_minutes")),
-        sa.UniqueConstraint("instance_id", "metric", "start", name=op.f("uq_minutes_instance_id_metric_start")),
+        sa.UniqueConstraint(
+            "instance_id", "metric", "start", "is_stretch", name=op.f("uq_minutes_instance_id_metric_start_is_stretch")
+        ),
         **_TABLE,
     )
     op.create_table(
