@@ -1,0 +1,94 @@
+"""The question to `stella.control.admission`, asked of what is in the database. Nothing else in the API knows its signature.
+
+The answer holds for the generation that the host was read with; `stella.api.handlers.slo` swaps on it.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from stella.control.admission import HostCapacity, admit
+from stella.control.cost import Prior, UnitCost, initial
+from stella.control.reservation import io_floors, reserve
+from stella.db.models import Host, Instance, SloRow
+from stella.model import wire
+from stella.model.slo import Metric, Objective, Slo
+
+Holding = tuple[Instance, SloRow]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """Accepted with a reservation, or refused: then ``field`` and ``message`` say why and ``largest`` what would fit."""
+
+    accepted: bool
+    reserved_cpu_cores: float
+    reserved_io_ratio: float
+    estimated: bool
+    field: str
+    message: str
+    largest: Mapping[str, float]
+
+
+def unsupported(slo: Slo, host: Host) -> tuple[str, str] | None:
+    """The first key of the SLO that the host says it cannot enforce, and its reason; None when there is none."""
+    capabilities = json.loads(host.reported).get("capabilities", {})
+    for objective in slo.objectives:
+        for kind in ("floor", "ceiling", "weight", "target"):
+            found = capabilities.get(f"{objective.metric.value}_{kind}", True)
+            if getattr(objective, kind) is not None and found is not True and found != "":
+                reason = found if isinstance(found, str) else "the host cannot enforce it"
+                return f"{objective.metric.value}.{kind}", reason
+    return None
+
+
+def ask(slo: Slo, *, host: Host, instance: Instance, holdings: Sequence[Holding], margin: float) -> Verdict:
+    """Whether ``slo`` fits on ``host``, which has reported, beside the SLOs that it holds (that of the instance itself left out).
+
+    ``margin`` is for hosts that report none.
+    """
+    costs = _costs(slo, instance)
+    margin = host.reservation_margin_ratio or margin
+    answer = admit(
+        slo,
+        costs,
+        vcpus=_vcpus(instance),
+        margin=margin,
+        room=HostCapacity(
+            capacity_cores=host.capacity_cpu_cores or 0.0,
+            cpus=max(1, len(json.loads(host.cpus))),
+            one_cpu_cores=host.one_cpu_capacity_cores or 0.0,
+            held=[(row.reserved_cpu_cores, _vcpus(other)) for other, row in holdings if other.id != instance.id],
+        ),
+    )
+    return Verdict(
+        accepted=answer.accepted,
+        reserved_cpu_cores=answer.reserved_cpu_cores,
+        reserved_io_ratio=reserve(slo, costs, vcpus=_vcpus(instance), margin=margin).io_ratio,
+        estimated=answer.estimated,
+        field=f"{answer.metric.value}.floor" if answer.metric else "objectives",
+        message=answer.message,
+        largest={metric.value: value for metric, value in answer.largest},
+    )
+
+
+def _vcpus(instance: Instance) -> int:
+    return int(json.loads(instance.shape).get("vcpus", 1))
+
+
+def _costs(slo: Slo, instance: Instance) -> dict[Metric, UnitCost]:
+    """What the host learned of the instance; the general prior for what it did not."""
+    known = json.loads(instance.costs)
+    priced = {o.metric: _cost(o, known.get(o.metric.value)) for o in io_floors(slo)}
+    return {**priced, Metric.CPU: _cost(Objective(metric=Metric.CPU), known.get(Metric.CPU.value))}
+
+
+def _cost(objective: Objective, reported: object) -> UnitCost:
+    if isinstance(reported, dict):
+        try:
+            cost = wire.decode(UnitCost, {**reported, "metric": objective.metric.value})
+        except wire.InvalidWire:
+            return initial(objective.metric, objective.unit_bytes, Prior())
+        if not cost.estimated:
+            return cost
+    return initial(objective.metric, objective.unit_bytes, Prior())

@@ -1,0 +1,259 @@
+"""The WSGI application: the routes behind Falcon, Falcon behind the middleware.
+
+One request: its id (oslo.middleware) -> the user's token (keystonemiddleware, where configured) -> version, identity, query and body
+checked here -> the handler -> its answer checked and sent. Whatever goes wrong leaves as an API-SIG error.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import falcon
+from falcon.routing.util import map_http_methods
+from keystonemiddleware.auth_token import AuthProtocol
+from oslo_config import cfg
+from oslo_middleware.request_id import ENV_REQUEST_ID, RequestId
+
+from stella.api import microversion, strict_json, validation
+from stella.api.errors import ApiError, not_found
+from stella.api.identity import Identity, Keystone, TokenFile, Users
+from stella.api.operation import Access, Answer, Call, Operation, Services
+from stella.api.policy import Policy
+from stella.api.routes import ROUTES
+from stella.db import hosts
+from stella.db.database import Conflict, Database, Unreachable
+from stella.model.wire import Json
+
+_LOG = logging.getLogger(__name__)
+Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+
+class _Server:
+    """What stands between Falcon and the handlers."""
+
+    def __init__(self, services: Services, users: Users) -> None:
+        self._services = services
+        self._users = users
+        self._response_validation = services.config.api.response_validation
+        self._largest_body_bytes = services.config.api.largest_body_bytes
+
+    def serve(
+        self, operation: Operation, request: falcon.Request, response: falcon.Response, path: Mapping[str, str]
+    ) -> None:
+        """Answer one request. Raises `ApiError`."""
+        response.set_header("Cache-Control", "no-cache")
+        if operation.access is not Access.PUBLIC:
+            version = microversion.negotiate(request.headers)
+            response.set_header(microversion.HEADER, f"{microversion.SERVICE_TYPE} {version}")
+            response.append_header("Vary", microversion.HEADER)
+        identity, host_id = self._authenticate(operation.access, request, path)
+        request.context.user_id = identity.user_id
+        call = Call(
+            services=self._services,
+            identity=identity,
+            path=path,
+            query=validation.read_query(operation.query, request.params),
+            body=None,
+            if_match=request.get_header("If-Match"),
+            if_none_match=request.get_header("If-None-Match"),
+            request_id=request_id_of(request),
+            remote_address=request.remote_addr,
+            url=self._url(request),
+            host_id=host_id,
+        )
+        if operation.body is not None:
+            body = self._read_body(request)
+            validation.check(operation.body, body, "body")
+            call = replace(call, body=body)
+        answer = operation.handler(call)
+        self._check(operation, answer)
+        response.status = answer.status
+        if answer.body is not None:
+            response.data = strict_json.dump(answer.body)
+            response.content_type = falcon.MEDIA_JSON
+        if answer.etag is not None:
+            response.set_header("ETag", answer.etag)
+
+    def _url(self, request: falcon.Request) -> str:
+        public = self._services.config.api.public_url
+        return f"{public.rstrip('/')}{request.path}" if public else request.uri.partition("?")[0]
+
+    def _authenticate(
+        self, access: Access, request: falcon.Request, path: Mapping[str, str]
+    ) -> tuple[Identity, int | None]:
+        if access is Access.PUBLIC:
+            return Identity(user_id=""), None
+        if access is Access.HOST:
+            return self._host(request, path["name"])
+        identity = self._users.identify(request.env)
+        if identity is None:
+            raise ApiError(
+                "stella.request.unauthenticated",
+                "The request needs a valid token in X-Auth-Token.",
+                headers={"WWW-Authenticate": 'Token realm="stella"'},
+            )
+        return identity, None
+
+    def _host(self, request: falcon.Request, name: str) -> tuple[Identity, int]:
+        scheme, _, credential = (request.get_header("Authorization") or "").partition(" ")
+        if scheme.lower() != "bearer" or not credential:
+            raise ApiError(
+                "stella.request.unauthenticated",
+                "This route is for the host's agent, with the host's credential: Authorization: Bearer CREDENTIAL.",
+                headers={"WWW-Authenticate": 'Bearer realm="stella"'},
+            )
+        with self._services.database.reader() as session:
+            host = hosts.authenticate(session, name, credential.strip())
+        if host is None:
+            raise not_found(f"Host {name[:64]}")
+        return Identity(user_id=f"host:{host.name}", host=host.name), host.id
+
+    def _read_body(self, request: falcon.Request) -> Json:
+        length = request.content_length
+        if length is None:
+            raise ApiError("stella.request.length_required", "Send the body with a Content-Length.")
+        if length > self._largest_body_bytes:
+            raise ApiError(
+                "stella.request.too_large",
+                f"The body has {length} bytes; at most {self._largest_body_bytes} are taken.",
+            )
+        kind = (request.content_type or "").partition(";")[0].strip().lower()
+        if kind != falcon.MEDIA_JSON:
+            raise ApiError("stella.request.not_json_type", "Send the body as Content-Type: application/json.")
+        try:
+            return strict_json.parse(request.bounded_stream.read(length))
+        except strict_json.NotJson as error:
+            raise ApiError("stella.request.not_json", f"The body {error}.", field="body") from None
+
+    def _check(self, operation: Operation, answer: Answer) -> None:
+        if self._response_validation == "none":
+            return
+        if answer.status not in operation.responses:
+            found: tuple[str, str] | None = ("status", f"{answer.status} is not one of the operation's responses")
+        else:
+            schema = operation.responses[answer.status]
+            if schema is None:
+                found = None if answer.body is None else ("body", "must be empty")
+            else:
+                found = validation.first_error(schema, answer.body)
+        if found is None:
+            return
+        message = f"{operation.name}: {found[0]} {found[1]}"
+        if self._response_validation == "error":
+            raise ApiError("stella.server.response_invalid", message)
+        _LOG.error("a response does not match its schema: %s", message)
+
+
+class _Endpoint:
+    """One path of the API, as Falcon wants it: a method ``on_get`` for each verb."""
+
+    def __init__(self, server: _Server, operations: Mapping[str, Operation]) -> None:
+        for method, operation in operations.items():
+            setattr(self, f"on_{method.lower()}", self._responder(server, operation))
+
+    @staticmethod
+    def _responder(server: _Server, operation: Operation) -> Callable[..., None]:
+        def respond(request: falcon.Request, response: falcon.Response, **path: str) -> None:
+            server.serve(operation, request, response, path)
+
+        return respond
+
+
+class _RequestLog:
+    """One line for each request, without its token or body."""
+
+    def process_request(self, request: falcon.Request, response: falcon.Response) -> None:
+        """Take the time."""
+        request.context.started = time.monotonic()
+
+    def process_response(
+        self, request: falcon.Request, response: falcon.Response, resource: object, succeeded: bool
+    ) -> None:
+        """Write the line."""
+        _LOG.info(
+            "%s %s %s %.1f ms user=%s %s",
+            request.method,
+            request.path,
+            response.status_code,
+            (time.monotonic() - request.context.started) * 1000,
+            getattr(request.context, "user_id", "") or "-",
+            request_id_of(request),
+        )
+
+
+def request_id_of(request: falcon.Request) -> str:
+    """The id that oslo.middleware gave the request."""
+    return str(request.env.get(ENV_REQUEST_ID, ""))
+
+
+def _send_error(request: falcon.Request, response: falcon.Response, error: Exception, params: object) -> None:
+    """Any exception as an API-SIG error; what nobody foresaw is logged and tells nothing."""
+    match error:
+        case ApiError():
+            known = error
+        case falcon.HTTPMethodNotAllowed():
+            known = ApiError(
+                "stella.request.method_not_allowed",
+                f"{request.path} does not have the method {request.method[:20]}.",
+                headers={k: str(v) for k, v in dict(error.headers or {}).items()},
+            )
+        case falcon.HTTPNotFound():
+            known = not_found(f"Path {request.path[:200]}")
+        case falcon.HTTPError() if error.status_code < 500:
+            known = ApiError("stella.request.invalid", f"{error.title or 'The request is not valid'}.")
+        case Unreachable():
+            _LOG.error("database: %s", error)
+            known = ApiError(
+                "stella.server.database_unreachable",
+                "The database cannot be reached; try again.",
+                headers={"Retry-After": "5"},
+            )
+        case Conflict():
+            known = ApiError("stella.request.conflict", f"This {error}.")
+        case _:
+            _LOG.exception("unforeseen error %s", request_id_of(request), exc_info=error)
+            known = ApiError("stella.server.failed", "The server failed; its log has the request id.")
+    response.status = known.status
+    response.data = strict_json.dump(known.body(request_id_of(request)))
+    response.content_type = falcon.MEDIA_JSON
+    for name, value in known.headers.items():
+        response.set_header(name, value)
+
+
+def _falcon(services: Services, users: Users) -> falcon.App[falcon.Request, falcon.Response]:
+    app = falcon.App(middleware=[_RequestLog()])
+    app.req_options.keep_blank_qs_values = True
+    app.req_options.auto_parse_qs_csv = False
+    app.req_options.strip_url_path_trailing_slash = True
+    app.add_error_handler(Exception, _send_error)
+    app.add_error_handler(falcon.HTTPError, _send_error)
+    server = _Server(services, users)
+    for path, operations in ROUTES.items():
+        endpoint = _Endpoint(server, operations)
+        assert set(map_http_methods(endpoint)) >= set(operations)
+        app.add_route(path, endpoint)
+    return app
+
+
+def build(config: cfg.ConfigOpts, database: Database, *, clock: Callable[[], float] = time.time) -> Wsgi:
+    """The application with its middleware, the outermost last."""
+    services = Services(database=database, policy=Policy(config), config=config, clock=clock)
+    with_keystone = config.auth.strategy == "keystone"
+    users: Users = Keystone() if with_keystone else TokenFile(Path(config.auth.token_file))
+    app: Any = _falcon(services, users)
+    middleware: tuple[Callable[[Any], Any] | None, ...] = (
+        (lambda inner: AuthProtocol(inner, {"oslo_config_config": config, "delay_auth_decision": True}))
+        if with_keystone
+        else None,
+        RequestId,
+    )
+    for layer in middleware:
+        app = layer(app) if layer is not None else app
+
+    def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        return cast(Iterable[bytes], app(environ, start_response))
+
+    return application

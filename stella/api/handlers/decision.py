@@ -1,0 +1,49 @@
+"""Decisions: what was decided, and why."""
+
+import json
+
+from stella.api import pages, times
+from stella.api.operation import Answer, Call, operation
+from stella.api.policies import decision as policies
+from stella.api.policies import instance as instance_policies
+from stella.api.projects import visible_project
+from stella.api.schemas import decision as schema
+from stella.db import decisions
+from stella.model.wire import Json
+
+
+def _show(listed: decisions.Listed, *, for_operator: bool) -> dict[str, Json]:
+    row, instance, host = listed
+    return {
+        "id": row.id,
+        "decided_at": times.show(row.decided_at),
+        "kind": row.kind,
+        "host": host if for_operator else None,
+        "uuid": instance.uuid if instance else None,
+        "project_id": instance.project_id if instance else None,
+        "user_id": row.user_id,
+        "request_id": row.request_id,
+        "reason": row.reason,
+        "detail": json.loads(row.detail),
+    }
+
+
+@operation(query=schema.LIST_QUERY, responses={200: schema.LIST}, rules=(policies.LIST, policies.LIST_ALL))
+def index(call: Call) -> Answer:
+    """List decisions, newest first.
+
+    Answers 200 with those about instances of the caller's project, or all for operators, who alone see hosts.
+    """
+    project = visible_project(call, list_rule=policies.LIST, all_rule=policies.LIST_ALL)
+    for_operator = call.allows(instance_policies.SHOW_HOST)
+    with call.services.database.reader() as session:
+        found = decisions.page(
+            session,
+            limit=pages.limit_of(call),
+            before_id=pages.number(call, "marker"),
+            host=pages.text(call, "host") if for_operator else None,
+            project_id=project,
+            kind=pages.text(call, "kind"),
+        )
+    shown: list[Json] = [_show(listed, for_operator=for_operator) for listed in found]
+    return Answer(body=pages.page(call, "decisions", shown, found[-1][0].id if found else None))

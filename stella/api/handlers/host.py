@@ -1,0 +1,108 @@
+"""Hosts: what they can hold, what they hold, what they are to do. For operators."""
+
+import json
+from functools import partial
+
+from stella.api import conditions, pages, times
+from stella.api.errors import ApiError, not_found
+from stella.api.operation import Answer, Call, operation
+from stella.api.policies import host as policies
+from stella.api.schemas import host as schema
+from stella.db import decisions, hosts, instances
+from stella.db.database import Session
+from stella.db.models import Host
+from stella.model.wire import Json
+
+_ATTEMPTS = 5
+
+
+def _show(call: Call, host: Host, count: int) -> dict[str, Json]:
+    reported = json.loads(host.reported)
+    silent_seconds = call.services.config.link.silent_seconds
+    return {
+        "name": host.name,
+        "generation": host.generation,
+        "mode": host.mode,
+        "enrolled": host.credential_sha256 is not None,
+        "silent": host.reported_at is None or call.services.clock() - host.reported_at > silent_seconds,
+        "capacity_cpu_cores": host.capacity_cpu_cores,
+        "reserved_cpu_cores": max(0.0, host.reserved_cpu_cores),
+        "cpus": len(json.loads(host.cpus)),
+        "instances": count,
+        "agent": host.agent,
+        "capabilities": reported.get("capabilities", {}),
+        "versions": reported.get("versions", {}),
+        "reported_at": times.show_known(host.reported_at),
+    }
+
+
+@operation(query=schema.LIST_QUERY, responses={200: schema.LIST}, rules=(policies.LIST,))
+def index(call: Call) -> Answer:
+    """List hosts by name.
+
+    Answers 200; 403 for those who are not operators.
+    """
+    call.require(policies.LIST)
+    with call.services.database.reader() as session:
+        found = hosts.page(session, limit=pages.limit_of(call), marker=pages.text(call, "marker"))
+        counts = instances.counts(session, [host.id for host in found])
+    shown: list[Json] = [_show(call, host, counts.get(host.id, 0)) for host in found]
+    return Answer(body=pages.page(call, "hosts", shown, found[-1].name if found else None))
+
+
+def _find(call: Call, session: Session) -> Host:
+    host = hosts.find(session, call.path["name"])
+    if host is None:
+        raise not_found(f"Host {call.path['name'][:64]}")
+    return host
+
+
+def _shown(call: Call) -> Answer:
+    with call.services.database.reader() as session:
+        host = _find(call, session)
+        count = instances.counts(session, [host.id]).get(host.id, 0)
+    return Answer(body=_show(call, host, count), etag=conditions.etag(host.generation))
+
+
+@operation(responses={200: schema.HOST}, rules=(policies.SHOW,), errors=("stella.request.not_found",))
+def show(call: Call) -> Answer:
+    """Show a host.
+
+    Answers 200 with its generation as `ETag`; 404 when there is no such host, 403 for those who are not operators.
+    """
+    call.require(policies.SHOW)
+    return _shown(call)
+
+
+@operation(
+    body=schema.PATCH,
+    responses={200: schema.HOST},
+    rules=(policies.UPDATE,),
+    errors=("stella.request.not_found", "stella.request.conflict", "stella.host.generation_conflict"),
+)
+def patch(call: Call) -> Answer:
+    """Change the mode of a host: `observe` changes nothing on it, `enforce` keeps SLOs, `maintenance` leaves it out.
+
+    Answers 200 with the host. Where `generation` or `If-Match` is given it must be the host's, else 409.
+    """
+    call.require(policies.UPDATE)
+    mode, given = str(call.mapping["mode"]), call.mapping.get("generation")
+    for _ in range(_ATTEMPTS):
+        with call.services.database.reader() as session:
+            host = _find(call, session)
+        if given is not None or call.if_match is not None:
+            conditions.check_generation(
+                call, given, host.generation, code="stella.host.generation_conflict", what=f"Host {host.name}"
+            )
+        if host.mode == mode or call.services.database.write(partial(_set_mode, call, host=host, mode=mode)):
+            return _shown(call)
+    raise ApiError("stella.request.conflict", "The host was changed by others each time this was tried; try again.")
+
+
+def _set_mode(call: Call, session: Session, *, host: Host, mode: str) -> bool:
+    if not hosts.swap(session, host, mode=mode, intent_revision=host.intent_revision + 1):
+        return False
+    decisions.record(
+        session, decisions.HOST_MODE, origin=call.origin, reason=f"mode {host.mode} -> {mode}", host_id=host.id
+    )
+    return True

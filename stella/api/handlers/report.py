@@ -1,0 +1,62 @@
+"""Reports of a host's agent, with the host's own credential."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from stella.api import ingestion
+from stella.api.errors import ApiError
+from stella.api.operation import Access, Answer, Call, operation
+from stella.api.schemas import report as schema
+from stella.db import minutes
+from stella.db.database import Session
+from stella.model.wire import Json
+
+
+def _check_seconds(number: int, minute: Mapping[str, Any]) -> None:
+    """Raises `ApiError` for a row with more seconds than it lasts: each second has one status."""
+    counted = sum(minute["counts"].get(name, 0) for name in minutes.COUNTS)
+    if counted > minute.get("span_seconds", minutes.MINUTE_SECONDS):
+        field = f"minutes[{number}].counts"
+        raise ApiError("stella.request.invalid", f"{field} has {counted} seconds, more than it lasts.", field=field)
+
+
+@operation(
+    access=Access.HOST,
+    body=schema.REPORT,
+    responses={200: schema.ACCEPTED},
+    errors=("stella.request.not_found", "stella.report.clock_offset"),
+)
+def post(call: Call) -> Answer:
+    """Take in what a host reports.
+
+    Answers 200. The same report may come twice, and reports in any order: a minute is kept once, an older report changes nothing
+    that a newer one said. 400 when the host's clock is off; 404 without this host's own credential.
+    """
+    report, now, link = call.mapping, call.services.clock(), call.services.config.link
+    offset = float(report["sent_at"]) - now
+    if abs(offset) > link.largest_clock_offset_seconds:
+        raise ApiError(
+            "stella.report.clock_offset",
+            f"sent_at is {offset:+.0f} s from this server's clock; synchronise the clocks.",
+            field="sent_at",
+        )
+    horizon = now + link.largest_clock_offset_seconds
+    for number, minute in enumerate(report.get("minutes", ())):
+        _check_seconds(number, minute)
+        if minute["start"] > horizon:
+            field = f"minutes[{number}].start"
+            raise ApiError("stella.report.clock_offset", f"{field} is in the future.", field=field)
+
+    def take(session: Session) -> ingestion.Taken:
+        return ingestion.take(
+            session,
+            call.host_id or 0,
+            report,
+            origin=call.origin,
+            silent_seconds=link.silent_seconds,
+        )
+
+    taken = call.services.database.write(take)
+    ignored: list[Json] = [{"uuid": uuid, "reason": reason} for uuid, reason in taken.ignored]
+    body: dict[str, Json] = {"accepted_sequence": taken.sequence, "stored_minutes": taken.stored_minutes}
+    return Answer(body={**body, "ignored": ignored})

@@ -1,0 +1,291 @@
+"""The SLO of an instance: accepted by compare-and-swap on its host's generation, so that nothing is promised twice."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from stella.api import admission, conditions, times
+from stella.api.admission import Holding, Verdict
+from stella.api.errors import ApiError, not_found
+from stella.api.operation import Answer, Call, operation
+from stella.api.policies import host as host_policies
+from stella.api.policies import slo as policies
+from stella.api.projects import visible_instance
+from stella.api.schemas import slo as schema
+from stella.db import decisions, hosts, slos
+from stella.db.database import Session
+from stella.db.models import Host, Instance, SloRow
+from stella.db.slos import Origin, Terms
+from stella.model.slo import InvalidSlo, Slo, parse_slo, show_slo
+from stella.model.wire import Json
+
+_ATTEMPTS = 20
+_LARGEST_SEARCH = 20
+
+
+class _Moved(Exception):
+    """The host or the SLO changed after it was read: read and decide again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Present:
+    """What an answer rests on; `host.generation` guards all of it."""
+
+    host: Host
+    instance: Instance
+    row: SloRow | None
+    holdings: tuple[Holding, ...]
+
+    @property
+    def in_force(self) -> SloRow | None:
+        return self.row if self.row is not None and self.row.objectives is not None else None
+
+    def reserved_without(self) -> float:
+        """What the host's other SLOs hold, in cores."""
+        return sum(row.reserved_cpu_cores for instance, row in self.holdings if instance.id != self.instance.id)
+
+
+def _read(call: Call, session: Session, rule: str) -> _Present:
+    instance, _, row = visible_instance(call, session, rule)
+    host = hosts.get(session, instance.host_id)
+    return _Present(host=host, instance=instance, row=row, holdings=tuple(slos.on_host(session, host.id)))
+
+
+def _show(uuid: str, row: SloRow) -> dict[str, Json]:
+    return {
+        "uuid": uuid,
+        "generation": row.generation,
+        "objectives": json.loads(row.objectives or "{}"),
+        "priority": row.priority,
+        "reserved_cpu_cores": row.reserved_cpu_cores,
+        "estimated": row.estimated,
+        "state": row.state,
+        "reason": row.reason,
+        "largest": json.loads(row.largest),
+        "changed_at": times.show(row.changed_at),
+    }
+
+
+def _shown(call: Call, status: int = 200) -> Answer:
+    with call.services.database.reader() as session:
+        instance, _, row = visible_instance(call, session, policies.SHOW)
+    if row is None or row.objectives is None:
+        raise not_found(f"An SLO of instance {instance.uuid}")
+    tag = conditions.etag(f"{row.generation}")
+    return Answer(status=status, body=_show(instance.uuid, row), etag=tag)
+
+
+@operation(responses={200: schema.SLO}, rules=(policies.SHOW,), errors=("stella.request.not_found",))
+def show(call: Call) -> Answer:
+    """Show the SLO of an instance.
+
+    Answers 200 with its generation as `ETag`, or 404 when there is no such instance or it has no SLO.
+    """
+    return _shown(call)
+
+
+def _asked(body: Mapping[str, Any]) -> Slo:
+    """The SLO in the body; its priority is that of each objective that names none. Raises `ApiError`."""
+    priority = body.get("priority", 0)
+    try:
+        asked = {name: {"priority": priority, **_given(keys)} for name, keys in body["objectives"].items()}
+        return parse_slo(asked)
+    except InvalidSlo as error:
+        field = f"objectives.{error.field}" if error.field != "slo" else "objectives"
+        raise ApiError("stella.slo.invalid", f"objectives.{error}.", field=field) from None
+
+
+def _given(keys: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {key: value for key, value in keys.items() if value is not None}
+
+
+def _require_able(present: _Present, slo: Slo) -> None:
+    """Raises `ApiError` for what no value of the objectives would cure."""
+    if present.instance.state == "gone":
+        raise ApiError("stella.slo.instance_not_running", "The instance is not on the host where it last ran.")
+    if present.host.capacity_cpu_cores is None:
+        raise ApiError(
+            "stella.slo.host_not_reported", "The instance's host has not reported its capacity yet; try again."
+        )
+    if present.host.mode != "enforce":
+        raise ApiError("stella.slo.host_not_enforcing", f"The instance's host is in mode {present.host.mode}.")
+    missing = admission.unsupported(slo, present.host)
+    if missing is not None:
+        field, reason = missing
+        raise ApiError("stella.slo.not_supported", f"objectives.{field}: {reason}.", field=f"objectives.{field}")
+
+
+def _does_not_fit(call: Call, present: _Present, slo: Slo, verdict: Verdict) -> ApiError:
+    """The refusal with its counter-offer: the largest that fits here, and where it would fit as asked."""
+    margin = call.services.config.link.reservation_margin_ratio
+    fitting: list[str] = []
+    with call.services.database.reader() as session:
+        for host in hosts.candidates(session, except_id=present.host.id, limit=_LARGEST_SEARCH):
+            if host.capacity_cpu_cores is None or admission.unsupported(slo, host) is not None:
+                continue
+            holdings = slos.on_host(session, host.id)
+            if admission.ask(slo, host=host, instance=present.instance, holdings=holdings, margin=margin).accepted:
+                fitting.append(host.name)
+    offer: dict[str, Json] = {"largest": dict(verdict.largest), "elsewhere": bool(fitting)}
+    if call.allows(host_policies.SHOW):
+        offer["hosts"] = list(fitting)
+    field = f"objectives.{verdict.field}" if verdict.field != "objectives" else verdict.field
+    return ApiError(
+        "stella.slo.does_not_fit", f"{field}: {verdict.message}.", field=field, extra={"counter_offer": offer}
+    )
+
+
+def _store(session: Session, present: _Present, terms: Terms | None, origin: Origin) -> None:
+    """Set the SLO to ``terms`` (None: withdraw it) and swap the host's generation. Raises `_Moved`."""
+    host, revision = present.host, present.host.intent_revision + 1
+    reserved = present.reserved_without() + (terms.reserved_cpu_cores if terms else 0.0)
+    swapped = hosts.swap(
+        session,
+        host,
+        intent_revision=revision,
+        reserved_cpu_cores=reserved,
+        free_cpu_cores=(host.capacity_cpu_cores or 0.0) - reserved,
+    )
+    if terms is not None:
+        stored = slos.put(session, present.instance, present.row, terms, revision=revision, origin=origin)
+    else:
+        stored = present.row is not None and slos.withdraw(
+            session, present.instance, present.row, revision=revision, origin=origin
+        )
+    if not (swapped and stored):
+        raise _Moved
+
+
+@operation(
+    query=schema.PUT_QUERY,
+    body=schema.PUT,
+    responses={200: schema.SLO_OR_DRY_RUN, 201: schema.SLO},
+    rules=(policies.SET,),
+    errors=(
+        "stella.slo.invalid",
+        "stella.request.not_found",
+        "stella.request.conflict",
+        "stella.slo.generation_conflict",
+        "stella.slo.instance_not_running",
+        "stella.slo.host_not_reported",
+        "stella.slo.host_not_enforcing",
+        "stella.slo.not_supported",
+        "stella.slo.does_not_fit",
+    ),
+)
+def put(call: Call) -> Answer:
+    """Set the SLO of an instance: all of it, what was there before is replaced.
+
+    Answers 201, or 200 where there was one, with the SLO as `pending` until its host acknowledges it. With `dry_run` it answers
+    200 with what would be reserved, and nothing is changed. Who replaces an SLO names its generation, as `generation` or in
+    `If-Match`; 409 says that it has another. 422 says that it does not fit, with the largest values that would as `counter_offer`.
+    """
+    slo = _asked(call.mapping)
+    database, margin = call.services.database, call.services.config.link.reservation_margin_ratio
+    for _ in range(_ATTEMPTS):
+        with database.reader() as session:
+            present = _read(call, session, policies.SET)
+        conditions.check_generation(
+            call,
+            call.mapping.get("generation"),
+            present.in_force.generation if present.in_force else None,
+            code="stella.slo.generation_conflict",
+            what="The SLO",
+        )
+        _require_able(present, slo)
+        verdict = admission.ask(
+            slo, host=present.host, instance=present.instance, holdings=present.holdings, margin=margin
+        )
+        if not verdict.accepted:
+            refusal = _does_not_fit(call, present, slo, verdict)
+            if not call.query.get("dry_run"):
+                _record(call, present, decisions.SLO_DOES_NOT_FIT, refusal.detail, slo)
+            raise refusal
+        if call.query.get("dry_run"):
+            return Answer(body=_dry_run(slo, verdict))
+        terms = Terms(
+            objectives=show_slo(slo),
+            priority=call.mapping.get("priority", 0),
+            reserved_cpu_cores=verdict.reserved_cpu_cores,
+            reserved_io_ratio=verdict.reserved_io_ratio,
+            estimated=verdict.estimated,
+        )
+        if _try(call, present, terms):
+            return _shown(call, status=200 if present.in_force else 201)
+    raise ApiError("stella.request.conflict", "The host was changed by others each time this was tried; try again.")
+
+
+def _try(call: Call, present: _Present, terms: Terms | None) -> bool:
+    def change(session: Session) -> None:
+        origin = call.origin
+        _store(session, present, terms, origin)
+        decisions.record(
+            session,
+            decisions.SLO_ACCEPTED if terms else decisions.SLO_WITHDRAWN,
+            origin=origin,
+            reason=f"{terms.reserved_cpu_cores:.3f} cores reserved" if terms else "withdrawn by its owner",
+            host_id=present.host.id,
+            instance_id=present.instance.id,
+            detail={"objectives": terms.objectives} if terms else None,
+        )
+
+    try:
+        call.services.database.write(change)
+    except _Moved:
+        return False
+    return True
+
+
+def _record(call: Call, present: _Present, kind: str, reason: str, slo: Slo) -> None:
+    call.services.database.write(
+        lambda session: decisions.record(
+            session,
+            kind,
+            origin=call.origin,
+            reason=reason,
+            host_id=present.host.id,
+            instance_id=present.instance.id,
+            detail={"objectives": show_slo(slo)},
+        )
+    )
+
+
+def _dry_run(slo: Slo, verdict: Verdict) -> dict[str, Json]:
+    objectives: Any = show_slo(slo)
+    return {
+        "accepted": True,
+        "reserved_cpu_cores": verdict.reserved_cpu_cores,
+        "estimated": verdict.estimated,
+        "objectives": objectives,
+    }
+
+
+@operation(
+    query=schema.DELETE_QUERY,
+    responses={204: None},
+    rules=(policies.DELETE,),
+    errors=("stella.request.not_found", "stella.request.conflict", "stella.slo.generation_conflict"),
+)
+def delete(call: Call) -> Answer:
+    """Withdraw the SLO of an instance.
+
+    Answers 204. The caller names its generation, as `generation` or in `If-Match`; 409 says that it has another. 404 when there is
+    none.
+    """
+    given = call.query.get("generation")
+    for _ in range(_ATTEMPTS):
+        with call.services.database.reader() as session:
+            present = _read(call, session, policies.DELETE)
+        if present.in_force is None:
+            raise not_found(f"An SLO of instance {present.instance.uuid}")
+        conditions.check_generation(
+            call,
+            given if isinstance(given, int) else None,
+            present.in_force.generation,
+            code="stella.slo.generation_conflict",
+            what="The SLO",
+        )
+        if _try(call, present, None):
+            return Answer(status=204)
+    raise ApiError("stella.request.conflict", "The host was changed by others each time this was tried; try again.")

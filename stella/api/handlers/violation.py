@@ -1,0 +1,46 @@
+"""Violations: episodes in which an objective was missed."""
+
+from stella.api import pages, times
+from stella.api.operation import Answer, Call, operation
+from stella.api.policies import instance as instance_policies
+from stella.api.policies import violation as policies
+from stella.api.projects import visible_project
+from stella.api.schemas import violation as schema
+from stella.db import violations
+from stella.model.wire import Json
+
+
+def _show(listed: violations.Listed, *, for_operator: bool) -> dict[str, Json]:
+    row, instance, host = listed
+    return {
+        "id": row.id,
+        "uuid": instance.uuid,
+        "project_id": instance.project_id,
+        "host": host if for_operator else None,
+        "metric": row.metric,
+        "opened_at": times.show(row.opened_at),
+        "closed_at": times.show_known(row.closed_at),
+        "cause": row.cause,
+        "offender": row.offender if for_operator else None,
+    }
+
+
+@operation(query=schema.LIST_QUERY, responses={200: schema.LIST}, rules=(policies.LIST, policies.LIST_ALL))
+def index(call: Call) -> Answer:
+    """List violations, newest first.
+
+    Answers 200 with those of the caller's project, or of all for operators, who alone see host and offender.
+    """
+    project = visible_project(call, list_rule=policies.LIST, all_rule=policies.LIST_ALL)
+    for_operator = call.allows(instance_policies.SHOW_HOST)
+    with call.services.database.reader() as session:
+        found = violations.page(
+            session,
+            limit=pages.limit_of(call),
+            before_id=pages.number(call, "marker"),
+            only_open=bool(call.query.get("open")),
+            host=pages.text(call, "host") if for_operator else None,
+            project_id=project,
+        )
+    shown: list[Json] = [_show(listed, for_operator=for_operator) for listed in found]
+    return Answer(body=pages.page(call, "violations", shown, found[-1][0].id if found else None))

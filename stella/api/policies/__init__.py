@@ -1,0 +1,11 @@
+"""Default access policies, one module for each resource. Roles: reader, member (own project), admin, service."""
+
+from oslo_policy import policy
+
+from stella.api.policies import attainment, decision, host, instance, roles, slo, violation
+
+
+def list_rules() -> list[policy.RuleDefault]:
+    """All of them, for the enforcer and for `oslopolicy-sample-generator`."""
+    modules = (roles, instance, slo, attainment, host, violation, decision)
+    return [rule for module in modules for rule in module.RULES]

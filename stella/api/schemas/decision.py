@@ -1,0 +1,23 @@
+"""Decisions."""
+
+from stella.api.schemas.violation import MARKER
+from stella.api.schemas.vocabulary import HOST_NAME, LIMIT, PROJECT, TEXT, TIME, UUID, mapping, nullable, page, query
+from stella.db.decisions import KINDS
+
+KIND = {"type": "string", "enum": list(KINDS)}
+DECISION = mapping(
+    {
+        "id": {"type": "integer"},
+        "decided_at": TIME,
+        "kind": KIND,
+        "host": nullable(HOST_NAME),
+        "uuid": nullable(UUID),
+        "project_id": nullable(TEXT),
+        "user_id": TEXT,
+        "request_id": TEXT,
+        "reason": TEXT,
+        "detail": {"type": "object"},
+    }
+)
+LIST = page("decisions", DECISION)
+LIST_QUERY = query({"kind": KIND, "host": HOST_NAME, "project": PROJECT, "limit": LIMIT, "marker": MARKER})

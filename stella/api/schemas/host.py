@@ -1,0 +1,44 @@
+"""Hosts."""
+
+from stella.api.schemas.vocabulary import (
+    COUNT,
+    GENERATION,
+    HOST_NAME,
+    LIMIT,
+    TEXT,
+    TIME,
+    Schema,
+    mapping,
+    nullable,
+    page,
+    query,
+)
+
+MODES = ("observe", "enforce", "maintenance")
+MODE: Schema = {"type": "string", "enum": list(MODES)}
+_CORES: Schema = {"type": ["number", "null"], "description": "In cores; null before the first report."}
+
+HOST = mapping(
+    {
+        "name": HOST_NAME,
+        "generation": GENERATION,
+        "mode": MODE,
+        "enrolled": {"type": "boolean", "description": "False once its credential is revoked."},
+        "silent": {"type": "boolean", "description": "It has not reported for longer than it may."},
+        "capacity_cpu_cores": {**_CORES, "description": "What instances can have, net of the host's own work."},
+        "reserved_cpu_cores": {"type": "number", "description": "Set aside for the floors of its instances."},
+        "cpus": COUNT,
+        "instances": COUNT,
+        "agent": nullable(TEXT),
+        "capabilities": {
+            "type": "object",
+            "additionalProperties": {"type": ["boolean", "string"]},
+            "description": "What it can enforce: true, or why it cannot.",
+        },
+        "versions": {"type": "object", "additionalProperties": TEXT},
+        "reported_at": nullable(TIME),
+    }
+)
+LIST = page("hosts", HOST)
+LIST_QUERY = query({"limit": LIMIT, "marker": HOST_NAME})
+PATCH = mapping({"mode": MODE, "generation": GENERATION}, optional=("generation",))

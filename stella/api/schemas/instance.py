@@ -1,0 +1,57 @@
+"""Instances."""
+
+from stella.api.schemas.vocabulary import (
+    AMOUNT,
+    COUNT,
+    HOST_NAME,
+    LIMIT,
+    METRIC,
+    PROJECT,
+    TEXT,
+    TIME,
+    UUID,
+    Schema,
+    listing,
+    mapping,
+    nullable,
+    page,
+    query,
+)
+from stella.db.slos import STATES
+
+STATUS: Schema = {
+    "type": "string",
+    "description": "MET, NO_DEMAND, SELF_LIMITED, DEGRADED, VIOLATED, UNKNOWN or PENDING.",
+}
+CURRENT = mapping(
+    {
+        "metric": METRIC,
+        "usage": nullable(AMOUNT),
+        "demand": nullable(AMOUNT),
+        "status": STATUS,
+        "cause": nullable(TEXT),
+    }
+)
+INSTANCE = mapping(
+    {
+        "uuid": UUID,
+        "name": TEXT,
+        "project_id": TEXT,
+        "host": nullable(HOST_NAME),
+        "state": TEXT,
+        "vcpus": COUNT,
+        "slo_state": {"type": ["string", "null"], "enum": [*STATES, None], "description": "None: it has no SLO."},
+        "objectives": listing(CURRENT, description="As the host last reported them."),
+        "reported_at": TIME,
+    }
+)
+LIST = page("instances", INSTANCE)
+LIST_QUERY = query(
+    {
+        "host": HOST_NAME,
+        "project": PROJECT,
+        "status": {"type": "string", "enum": list(STATES), "description": "State of the SLO."},
+        "limit": LIMIT,
+        "marker": UUID,
+    }
+)

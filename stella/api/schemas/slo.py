@@ -1,0 +1,69 @@
+"""The SLO of an instance."""
+
+from stella.api.schemas.vocabulary import (
+    BY_METRIC,
+    FLAG,
+    GENERATION,
+    OBJECTIVES,
+    OBJECTIVES_INPUT,
+    TEXT,
+    TIME,
+    UUID,
+    Schema,
+    mapping,
+    query,
+)
+from stella.db.slos import STATES
+from stella.model.slo import LARGEST_PRIORITY
+
+PRIORITY = {
+    "type": "integer",
+    "minimum": 0,
+    "maximum": LARGEST_PRIORITY,
+    "description": "Of floors that do not all fit, those of the higher priority are kept.",
+}
+PUT = mapping(
+    {"objectives": OBJECTIVES_INPUT, "priority": PRIORITY, "generation": GENERATION},
+    optional=("priority", "generation"),
+)
+PUT_QUERY = query({"dry_run": {**FLAG, "description": "Answer whether it would be accepted, and change nothing."}})
+DELETE_QUERY = query({"generation": GENERATION})
+SLO = mapping(
+    {
+        "uuid": UUID,
+        "generation": GENERATION,
+        "objectives": OBJECTIVES,
+        "priority": PRIORITY,
+        "reserved_cpu_cores": {"type": "number", "minimum": 0, "description": "CPU set aside for the floors."},
+        "estimated": {
+            "type": "boolean",
+            "description": "The CPU cost of I/O comes from the host's priors, not from history.",
+        },
+        "state": {"type": "string", "enum": list(STATES), "description": "pending until the host acknowledges it."},
+        "reason": TEXT,
+        "largest": {
+            **BY_METRIC,
+            "description": "Where the host refused it: for each floor the largest value that fits.",
+        },
+        "changed_at": TIME,
+    }
+)
+DRY_RUN = mapping(
+    {"accepted": FLAG, "reserved_cpu_cores": {"type": "number"}, "estimated": FLAG, "objectives": OBJECTIVES}
+)
+SLO_OR_DRY_RUN: Schema = {"oneOf": [SLO, DRY_RUN]}
+COUNTER_OFFER = mapping(
+    {
+        "largest": {
+            **BY_METRIC,
+            "description": "For each floor the largest value that fits here, the others as asked.",
+        },
+        "hosts": {
+            "type": "array",
+            "items": TEXT,
+            "description": "Hosts where it would fit as asked. Only for those who may see hosts.",
+        },
+        "elsewhere": {"type": "boolean", "description": "Whether it would fit on another host."},
+    },
+    optional=("hosts",),
+)

@@ -1,0 +1,51 @@
+"""Violations."""
+
+from stella.api.schemas.vocabulary import (
+    CAUSE,
+    FLAG,
+    HOST_NAME,
+    LIMIT,
+    METRIC,
+    PROJECT,
+    TEXT,
+    TIME,
+    UUID,
+    Schema,
+    mapping,
+    nullable,
+    page,
+    query,
+)
+
+MARKER: Schema = {
+    "type": "integer",
+    "minimum": 1,
+    "maximum": 2**53,
+    "description": "Id of the last one on the page before.",
+}
+VIOLATION = mapping(
+    {
+        "id": {"type": "integer"},
+        "uuid": UUID,
+        "project_id": TEXT,
+        "host": nullable(HOST_NAME),
+        "metric": METRIC,
+        "opened_at": TIME,
+        "closed_at": nullable(TIME),
+        "cause": nullable(CAUSE),
+        "offender": {
+            **nullable(TEXT),
+            "description": "The instance that took the most above its entitlement, or host. For operators.",
+        },
+    }
+)
+LIST = page("violations", VIOLATION)
+LIST_QUERY = query(
+    {
+        "open": {**FLAG, "description": "Only those that last."},
+        "host": HOST_NAME,
+        "project": PROJECT,
+        "limit": LIMIT,
+        "marker": MARKER,
+    }
+)

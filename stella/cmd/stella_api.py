@@ -1,0 +1,95 @@
+"""`stella-api`: the REST service under gunicorn.
+
+Exit codes: 0 stopped; 1 it failed; 2 wrong usage or configuration.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from gunicorn.app.base import BaseApplication
+from oslo_config import cfg
+
+import stella
+from stella import conf
+from stella.api import wsgi
+from stella.db import migrations
+from stella.db.database import Database, Unreachable
+
+USAGE = 2
+
+
+def settings(config: cfg.ConfigOpts) -> dict[str, Any]:
+    """What gunicorn is told."""
+    api = config.api
+    host = f"[{api.bind_host}]" if ":" in api.bind_host else api.bind_host
+    return {
+        "bind": f"{host}:{api.bind_port}",
+        "workers": api.workers,
+        "threads": api.threads,
+        "worker_class": "gthread",
+        "timeout": api.request_timeout_seconds,
+        "graceful_timeout": api.request_timeout_seconds,
+        "keepalive": 75,
+        "limit_request_line": 8190,
+        "limit_request_fields": 64,
+        "certfile": api.tls_certificate,
+        "keyfile": api.tls_key,
+        "proc_name": "stella-api",
+        "control_socket_disable": True,
+    }
+
+
+class _Service(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
+    """gunicorn with our configuration instead of its own. Each worker makes its own application, and so its own connections."""
+
+    def __init__(self, options: dict[str, Any], files: list[str] | None) -> None:
+        self._options = options
+        self._files = files
+        super().__init__()
+
+    def load_config(self) -> None:
+        """Hand over the settings that this gunicorn knows."""
+        for name, value in self._options.items():
+            if name in self.cfg.settings and value is not None:
+                self.cfg.set(name, value)
+
+    def load(self) -> Any:
+        """The application, in a worker."""
+        return wsgi.create(self._files)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until stopped."""
+    parser = argparse.ArgumentParser(prog="stella-api", description="Serve the REST API of Stella.")
+    parser.add_argument("--version", action="version", version=stella.__version__)
+    parser.add_argument(
+        "--config-file", action="append", metavar="FILE", help=f"default {conf.DEFAULT_PATH}, if there is one"
+    )
+    parser.add_argument(
+        "--sync", action="store_true", help="bring the database up to date first, as stella-manage db sync does"
+    )
+    given = parser.parse_args(arguments)
+    try:
+        config = conf.load(given.config_file, logging=False)
+        database = Database(config.database.connection, connect_retries=config.database.connect_retries)
+        if given.sync:
+            migrations.sync(database)
+        current, newest = migrations.current(database), migrations.newest(database)
+        database.close()
+    except conf.InvalidConfig as error:
+        print(f"stella-api: {error}", file=sys.stderr)
+        return USAGE
+    except Unreachable as error:
+        print(f"stella-api: the database cannot be reached: {error}", file=sys.stderr)
+        return 1
+    if current != newest:
+        print(f"stella-api: the database has version {current or 'none'}; run stella-manage db sync", file=sys.stderr)
+        return 1
+    _Service(settings(config), given.config_file).run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,71 @@
+"""Decisions: what was decided, when, and why."""
+
+from collections.abc import Mapping, Sequence
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from stella.db.models import DecisionRow, Host, Instance
+from stella.db.slos import Origin
+from stella.model import wire
+
+SLO_ACCEPTED, SLO_WITHDRAWN, SLO_DOES_NOT_FIT, SLO_REFUSED_BY_HOST, HOST_MODE = (
+    "slo_accepted",
+    "slo_withdrawn",
+    "slo_does_not_fit",
+    "slo_refused_by_host",
+    "host_mode",
+)
+KINDS = (SLO_ACCEPTED, SLO_WITHDRAWN, SLO_DOES_NOT_FIT, SLO_REFUSED_BY_HOST, HOST_MODE)
+
+Listed = tuple[DecisionRow, Instance | None, str | None]
+"""A decision, its instance and the name of its host, where it has one."""
+
+
+def record(
+    session: Session,
+    kind: str,
+    *,
+    origin: Origin,
+    reason: str,
+    host_id: int | None = None,
+    instance_id: int | None = None,
+    detail: Mapping[str, object] | None = None,
+) -> None:
+    """Keep one decision. ``kind`` is one of `KINDS`, ``reason`` one line for a person."""
+    session.add(
+        DecisionRow(
+            decided_at=origin.at,
+            kind=kind,
+            host_id=host_id,
+            instance_id=instance_id,
+            user_id=origin.user_id,
+            request_id=origin.request_id,
+            reason=reason,
+            detail=wire.dumps(detail or {}),
+        )
+    )
+
+
+def page(
+    session: Session,
+    *,
+    limit: int,
+    before_id: int | None,
+    host: str | None = None,
+    project_id: str | None = None,
+    kind: str | None = None,
+) -> Sequence[Listed]:
+    """Decisions, newest first, those with an id below ``before_id``; each filter that is given must match."""
+    query = (
+        select(DecisionRow, Instance, Host.name)
+        .join(Instance, Instance.id == DecisionRow.instance_id, isouter=True)
+        .join(Host, Host.id == DecisionRow.host_id, isouter=True)
+        .order_by(DecisionRow.id.desc())
+        .limit(limit)
+    )
+    query = query.where(DecisionRow.id < before_id) if before_id is not None else query
+    query = query.where(Host.name == host) if host is not None else query
+    query = query.where(Instance.project_id == project_id) if project_id is not None else query
+    query = query.where(DecisionRow.kind == kind) if kind is not None else query
+    return [(row[0], row[1], row[2]) for row in session.execute(query)]

@@ -1,0 +1,72 @@
+"""Instances: where they run and whose they are."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from stella.db.models import Host, Instance, SloRow
+
+GONE = "gone"
+"""The state of an instance that its host no longer reports."""
+
+Listed = tuple[Instance, str, SloRow | None]
+"""An instance, the name of its host, and its SLO (None: it never had one)."""
+
+
+def _query(uuid: str | None = None):  # type: ignore[no-untyped-def]  # SQLAlchemy's own type of a three-entity select
+    query = select(Instance, Host.name, SloRow).join(Host, Host.id == Instance.host_id)
+    query = query.join(SloRow, SloRow.instance_id == Instance.id, isouter=True)
+    return query.where(Instance.uuid == uuid) if uuid else query
+
+
+def find(session: Session, uuid: str) -> Listed | None:
+    """The instance of this uuid."""
+    row = session.execute(_query(uuid)).first()
+    return (row[0], row[1], row[2]) if row else None
+
+
+def page(
+    session: Session,
+    *,
+    limit: int,
+    marker: str | None,
+    host: str | None = None,
+    project_id: str | None = None,
+    state: str | None = None,
+) -> Sequence[Listed]:
+    """Instances by uuid, after ``marker``; each filter that is given must match. ``state`` is that of the SLO."""
+    query = _query().order_by(Instance.uuid).limit(limit)
+    for column, value in ((Host.name, host), (Instance.project_id, project_id), (SloRow.state, state)):
+        query = query.where(column == value) if value is not None else query
+    query = query.where(Instance.uuid > marker) if marker is not None else query
+    return [(row[0], row[1], row[2]) for row in session.execute(query)]
+
+
+def on_host(session: Session, host_id: int) -> Sequence[Instance]:
+    """The instances that this host was last known to run."""
+    return session.scalars(select(Instance).where(Instance.host_id == host_id)).all()
+
+
+def by_uuid(session: Session, uuids: Iterable[str]) -> Mapping[str, Instance]:
+    """These instances, by uuid; unknown ones are left out."""
+    wanted = sorted(set(uuids))
+    found = session.scalars(select(Instance).where(Instance.uuid.in_(wanted))).all() if wanted else ()
+    return {instance.uuid: instance for instance in found}
+
+
+def by_id(session: Session, ids: Iterable[int]) -> Mapping[int, Instance]:
+    """These instances, by id."""
+    wanted = sorted(set(ids))
+    found = session.scalars(select(Instance).where(Instance.id.in_(wanted))).all() if wanted else ()
+    return {instance.id: instance for instance in found}
+
+
+def counts(session: Session, host_ids: Sequence[int]) -> Mapping[int, int]:
+    """How many instances each of these hosts runs."""
+    query = (
+        select(Instance.host_id, func.count())
+        .where(Instance.host_id.in_(host_ids), Instance.state != GONE)
+        .group_by(Instance.host_id)
+    )
+    return {row[0]: row[1] for row in session.execute(query)} if host_ids else {}

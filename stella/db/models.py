@@ -1,0 +1,207 @@
+"""The tables. Quantities are in base units and name them; times are Unix seconds (UTC); JSON is text that `stella.model.wire` reads.
+
+A migration in `stella/db/migrations/versions` goes with every change here; a test compares the two.
+"""
+
+from typing import Any
+
+from sqlalchemy import BigInteger, ForeignKey, Index, Integer, MetaData, String, Text, UniqueConstraint
+from sqlalchemy.dialects import mysql
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import Double
+
+LARGEST_NAME = 255
+_Id = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up only what it calls INTEGER
+_LargeText = Text().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb")
+
+
+_MYSQL = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin"}
+
+
+class Table(DeclarativeBase):
+    """What all tables share: constraints have names, so that a migration can change them."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    __table_args__: Any = _MYSQL
+
+
+class Host(Table):
+    """A compute node. ``generation`` moves with every change of what is reserved or can be, ``intent_revision`` with every intent.
+
+    ``credential_sha256`` is None once it is revoked. ``capacity_cpu_cores`` is net of the host's own work, ``reserved_cpu_cores`` the
+    sum over its SLOs, ``free_cpu_cores`` the rest; ``cpus`` are the numbers of the CPUs that instances may use. ``reported`` is the
+    host's part of its last report; ``epoch`` and ``sequence`` tell which report that was.
+    """
+
+    __tablename__ = "hosts"
+    __table_args__ = (Index("ix_hosts_mode_free_cpu_cores", "mode", "free_cpu_cores"), _MYSQL)
+    id: Mapped[int] = mapped_column(_Id, primary_key=True, autoincrement=True)
+    name: Mapped[str] = mapped_column(String(LARGEST_NAME), unique=True)
+    credential_sha256: Mapped[str | None] = mapped_column(String(64))
+    generation: Mapped[int] = mapped_column(Integer, default=1)
+    intent_revision: Mapped[int] = mapped_column(Integer, default=1)
+    mode: Mapped[str] = mapped_column(String(16))
+    capacity_cpu_cores: Mapped[float | None] = mapped_column(Double)
+    one_cpu_capacity_cores: Mapped[float | None] = mapped_column(Double)
+    reserved_cpu_cores: Mapped[float] = mapped_column(Double, default=0.0)
+    free_cpu_cores: Mapped[float] = mapped_column(Double, default=0.0)
+    cpus: Mapped[str] = mapped_column(Text, default="[]")
+    reservation_margin_ratio: Mapped[float | None] = mapped_column(Double)
+    reported: Mapped[str] = mapped_column(_LargeText, default="{}")
+    reported_at: Mapped[float | None] = mapped_column(Double)
+    agent: Mapped[str | None] = mapped_column(String(LARGEST_NAME))
+    epoch: Mapped[str | None] = mapped_column(String(64))
+    sequence: Mapped[int | None] = mapped_column(BigInteger)
+    enrolled_at: Mapped[float] = mapped_column(Double)
+
+
+class Stream(Table):
+    """The reports of one life of an agent (``epoch``): sequence and time of the newest that came."""
+
+    __tablename__ = "streams"
+    __table_args__ = (UniqueConstraint("host_id", "agent", "epoch"), _MYSQL)
+    id: Mapped[int] = mapped_column(_Id, primary_key=True, autoincrement=True)
+    host_id: Mapped[int] = mapped_column(ForeignKey("hosts.id"))
+    agent: Mapped[str] = mapped_column(String(LARGEST_NAME))
+    epoch: Mapped[str] = mapped_column(String(64))
+    sequence: Mapped[int] = mapped_column(BigInteger)
+    sent_at: Mapped[float] = mapped_column(Double)
+    first_reported_at: Mapped[float] = mapped_column(Double)
+
+
+class Instance(Table):
+    """A virtual machine, where it runs, and what its host last said of it. ``previous_host_id``: where it ran before.
+
+    ``shape`` and ``costs`` are what admission needs: vCPUs and devices, and the CPU seconds per unit of each metric.
+    """
+
+    __tablename__ = "instances"
+    id: Mapped[int] = mapped_column(_Id, primary_key=True, autoincrement=True)
+    uuid: Mapped[str] = mapped_column(String(36), unique=True)
+    host_id: Mapped[int] = mapped_column(ForeignKey("hosts.id"), index=True)
+    previous_host_id: Mapped[int | None] = mapped_column(ForeignKey("hosts.id"))
+    project_id: Mapped[str] = mapped_column(String(LARGEST_NAME), index=True)
+    name: Mapped[str] = mapped_column(String(LARGEST_NAME))
+    state: Mapped[str] = mapped_column(String(16))
+    shape: Mapped[str] = mapped_column(Text, default="{}")
+    costs: Mapped[str] = mapped_column(Text, default="{}")
+    reported: Mapped[str] = mapped_column(_LargeText, default="{}")
+    reported_at: Mapped[float] = mapped_column(Double)
+
+
+class SloRow(Table):
+    """What an instance is guaranteed. A withdrawn one keeps its row (``objectives`` None): ``generation`` never runs backwards.
+
+    ``reserved_io_ratio`` is the part of the reservation for its I/O threads. ``revision`` is the host's intent revision in which it
+    was last changed: an acknowledgement of an older one does not count.
+    """
+
+    __tablename__ = "slos"
+    id: Mapped[int] = mapped_column(_Id, primary_key=True, autoincrement=True)
+    instance_id: Mapped[int] = mapped_column(ForeignKey("instances.id"), unique=True)
+    generation: Mapped[int] = mapped_column(Integer)
+    revision: Mapped[int] = mapped_column(Integer)
+    objectives: Mapped[str | None] = mapped_column(_LargeText)
+    priority: Mapped[int] = mapped_column(Integer, default=0)
+    reserved_cpu_cores: Mapped[float] = mapped_column(Double)
+    reserved_io_ratio: Mapped[float] = mapped_column(Double, default=0.0)
+    estimated: Mapped[bool] = mapped_column(default=True)
+    state: Mapped[str] = mapped_column(String(16))
+    reason: Mapped[str] = mapped_column(Text, default="")
+    largest: Mapped[str] = mapped_column(Text, default="{}")
+    changed_at: Mapped[float] = mapped_column(Double)
+
+
+class SloChange(Table):
+    """One change of an SLO: who, when, from where, before and after (None: there was, or is, none)."""
+
+    __tablename__ = "slo_history"
+    id: Mapped[int] = mapped_column(_Id, primary_key=True, autoincrement=True)
+    instance_id: Mapped[int] = mapped_column(ForeignKey("instances.id"), index=True)
+    generation: Mapped[int] = mapped_column(Integer)
+    changed_at: Mapped[float] = mapped_column(Double)
+    user_id: Mapped[str] = mapped_column(String(LARGEST_NAME))
+    request_id: Mapped[str] = mapped_column(String(64))
+    remote_address: Mapped[str] = mapped_column(String(64))
+    before: Mapped[str | None] = mapped_column(_LargeText)
+    after: Mapped[str | None] = mapped_column(_LargeText)
+
+
+class Minute(Table):
+    """One minute of one objective: seconds by what became of them. Kept once; a row with more seconds replaces one with fewer.
+
+    ``is_stretch``, with ``span_seconds`` above 60: a stretch of which the host knows nothing any more but how long it was. Such a row
+    stands only for minutes that have no row of their own.
+    """
+
+    __tablename__ = "minutes"
+    __table_args__ = (UniqueConstraint("instance_id", "metric", "start", "is_stretch"), _MYSQL)
+    id: Mapped[int] = mapped_column(_Id, primary_key=True, autoincrement=True)
+    instance_id: Mapped[int] = mapped_column(ForeignKey("instances.id"))
+    host_id: Mapped[int] = mapped_column(ForeignKey("hosts.id"))
+    metric: Mapped[str] = mapped_column(String(32))
+    start: Mapped[int] = mapped_column(BigInteger)
+    is_stretch: Mapped[bool] = mapped_column(default=False)
+    span_seconds: Mapped[int] = mapped_column(Integer, default=60)
+    met_seconds: Mapped[int] = mapped_column(Integer)
+    violated_seconds: Mapped[int] = mapped_column(Integer)
+    degraded_seconds: Mapped[int] = mapped_column(Integer)
+    no_demand_seconds: Mapped[int] = mapped_column(Integer)
+    self_limited_seconds: Mapped[int] = mapped_column(Integer)
+    unknown_seconds: Mapped[int] = mapped_column(Integer)
+    causes: Mapped[str] = mapped_column(Text, default="{}")
+    usage_mean: Mapped[float | None] = mapped_column(Double)
+    usage_min: Mapped[float | None] = mapped_column(Double)
+    usage_max: Mapped[float | None] = mapped_column(Double)
+    demand_mean: Mapped[float | None] = mapped_column(Double)
+
+    @property
+    def seconds(self) -> int:
+        """All seconds of the row."""
+        return (
+            self.met_seconds
+            + self.violated_seconds
+            + self.degraded_seconds
+            + self.no_demand_seconds
+            + self.self_limited_seconds
+            + self.unknown_seconds
+        )
+
+
+class ViolationRow(Table):
+    """An episode in which an objective was missed. ``reported_id`` is its host's name for it."""
+
+    __tablename__ = "violations"
+    __table_args__ = (UniqueConstraint("host_id", "reported_id"), _MYSQL)
+    id: Mapped[int] = mapped_column(_Id, primary_key=True, autoincrement=True)
+    host_id: Mapped[int] = mapped_column(ForeignKey("hosts.id"))
+    reported_id: Mapped[str] = mapped_column(String(128))
+    instance_id: Mapped[int] = mapped_column(ForeignKey("instances.id"), index=True)
+    metric: Mapped[str] = mapped_column(String(32))
+    opened_at: Mapped[float] = mapped_column(Double, index=True)
+    closed_at: Mapped[float | None] = mapped_column(Double, index=True)
+    cause: Mapped[str | None] = mapped_column(String(16))
+    offender: Mapped[str | None] = mapped_column(String(36))
+    evidence: Mapped[str] = mapped_column(_LargeText, default="{}")
+
+
+class DecisionRow(Table):
+    """Something that Stella or an operator decided, and why: an SLO accepted or refused, a host's mode, later a move."""
+
+    __tablename__ = "decisions"
+    id: Mapped[int] = mapped_column(_Id, primary_key=True, autoincrement=True)
+    decided_at: Mapped[float] = mapped_column(Double, index=True)
+    kind: Mapped[str] = mapped_column(String(32))
+    host_id: Mapped[int | None] = mapped_column(ForeignKey("hosts.id"), index=True)
+    instance_id: Mapped[int | None] = mapped_column(ForeignKey("instances.id"), index=True)
+    user_id: Mapped[str] = mapped_column(String(LARGEST_NAME))
+    request_id: Mapped[str] = mapped_column(String(64))
+    reason: Mapped[str] = mapped_column(Text)
+    detail: Mapped[str] = mapped_column(_LargeText, default="{}")

@@ -1,0 +1,145 @@
+"""SLOs and their history. `stella.api.admission` decides; this only keeps."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from stella.db.database import changed_rows
+from stella.db.models import Instance, SloChange, SloRow
+from stella.model import wire
+
+PENDING, ENFORCED, REFUSED, DEGRADED, WITHDRAWN = "pending", "enforced", "refused", "degraded", "withdrawn"
+STATES = (PENDING, ENFORCED, REFUSED, DEGRADED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Who asked for a change, in which request, from which address, when (Unix seconds)."""
+
+    user_id: str
+    request_id: str
+    remote_address: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What an SLO is set to: the mapping that `stella.model.slo.show_slo` prints, and what admission set aside for it."""
+
+    objectives: Mapping[str, Mapping[str, object]]
+    priority: int
+    reserved_cpu_cores: float
+    reserved_io_ratio: float
+    estimated: bool
+
+
+def find(session: Session, instance_id: int) -> SloRow | None:
+    """The SLO of an instance, also a withdrawn one."""
+    return session.scalar(select(SloRow).where(SloRow.instance_id == instance_id))
+
+
+def on_host(session: Session, host_id: int) -> Sequence[tuple[Instance, SloRow]]:
+    """The SLOs in force on a host, with their instances, by uuid."""
+    query = (
+        select(Instance, SloRow)
+        .join(SloRow, SloRow.instance_id == Instance.id)
+        .where(Instance.host_id == host_id, SloRow.objectives.is_not(None))
+        .order_by(Instance.uuid)
+    )
+    return [(row[0], row[1]) for row in session.execute(query)]
+
+
+def has_pending(session: Session, host_id: int) -> bool:
+    """Whether this host has an SLO to acknowledge."""
+    query = (
+        select(SloRow.id)
+        .join(Instance, Instance.id == SloRow.instance_id)
+        .where(Instance.host_id == host_id, SloRow.state == PENDING, SloRow.objectives.is_not(None))
+        .limit(1)
+    )
+    return session.scalar(query) is not None
+
+
+def put(
+    session: Session, instance: Instance, before: SloRow | None, terms: Terms, *, revision: int, origin: Origin
+) -> bool:
+    """Set the SLO as ``terms`` say, PENDING until its host acknowledges ``revision``.
+
+    False when another changed it since ``before`` was read; then the caller rolls back.
+    """
+    values: dict[str, object] = {
+        "objectives": wire.dumps(terms.objectives),
+        "priority": terms.priority,
+        "reserved_cpu_cores": terms.reserved_cpu_cores,
+        "reserved_io_ratio": terms.reserved_io_ratio,
+        "estimated": terms.estimated,
+        "state": PENDING,
+    }
+    return _change(session, instance, before, values, revision=revision, origin=origin)
+
+
+def withdraw(session: Session, instance: Instance, before: SloRow, *, revision: int, origin: Origin) -> bool:
+    """Take the SLO away. False when another changed it since ``before`` was read; then the caller rolls back."""
+    values: dict[str, object] = {
+        "objectives": None,
+        "reserved_cpu_cores": 0.0,
+        "reserved_io_ratio": 0.0,
+        "estimated": False,
+        "state": WITHDRAWN,
+    }
+    return _change(session, instance, before, values, revision=revision, origin=origin)
+
+
+def _change(
+    session: Session,
+    instance: Instance,
+    before: SloRow | None,
+    values: Mapping[str, object],
+    *,
+    revision: int,
+    origin: Origin,
+) -> bool:
+    generation = before.generation + 1 if before else 1
+    row = {
+        **values,
+        "generation": generation,
+        "revision": revision,
+        "reason": "",
+        "largest": "{}",
+        "changed_at": origin.at,
+    }
+    if before is None:
+        session.add(SloRow(instance_id=instance.id, **row))
+    else:
+        swap = update(SloRow).where(SloRow.id == before.id, SloRow.generation == before.generation).values(row)
+        if changed_rows(session.execute(swap.execution_options(synchronize_session=False))) != 1:
+            return False
+    session.add(
+        SloChange(
+            instance_id=instance.id,
+            generation=generation,
+            changed_at=origin.at,
+            user_id=origin.user_id,
+            request_id=origin.request_id,
+            remote_address=origin.remote_address,
+            before=before.objectives if before else None,
+            after=row["objectives"],
+        )
+    )
+    return True
+
+
+def acknowledge(session: Session, row: SloRow, *, state: str, reason: str, largest: str) -> bool:
+    """Keep what the host says of its SLO; True when that is news. ``largest`` is JSON."""
+    if (row.state, row.reason, row.largest) == (state, reason, largest):
+        return False
+    row.state, row.reason, row.largest = state, reason, largest
+    return True
+
+
+def history(session: Session, instance_id: int, *, limit: int) -> Sequence[SloChange]:
+    """The latest changes of an instance's SLO, newest first."""
+    query = select(SloChange).where(SloChange.instance_id == instance_id).order_by(SloChange.id.desc()).limit(limit)
+    return session.scalars(query).all()
