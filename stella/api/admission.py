@@ -7,7 +7,8 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from stella.control.admission import HostCapacity, admit
+from stella.control.admission import InstanceShape, admit
+from stella.control.capacity import Held, HostCapacity
 from stella.control.cost import Prior, UnitCost, initial
 from stella.control.reservation import io_floors, reserve
 from stella.db.models import Host, Instance, SloRow
@@ -49,31 +50,46 @@ def ask(slo: Slo, *, host: Host, instance: Instance, holdings: Sequence[Holding]
     """
     costs = _costs(slo, instance)
     margin = host.reservation_margin_ratio or margin
+    shape = _shape(instance)
     answer = admit(
         slo,
         costs,
-        vcpus=_vcpus(instance),
+        shape=shape,
         margin=margin,
-        room=HostCapacity(
+        capacity=HostCapacity(
             capacity_cores=host.capacity_cpu_cores or 0.0,
-            cpus=max(1, len(json.loads(host.cpus))),
+            cpus=json.loads(host.cpus),
             one_cpu_cores=host.one_cpu_capacity_cores or 0.0,
-            held=[(row.reserved_cpu_cores, _vcpus(other)) for other, row in holdings if other.id != instance.id],
+            held=tuple(_held(other, row) for other, row in holdings if other.id != instance.id),
         ),
     )
     return Verdict(
         accepted=answer.accepted,
         reserved_cpu_cores=answer.reserved_cpu_cores,
-        reserved_io_ratio=reserve(slo, costs, vcpus=_vcpus(instance), margin=margin).io_ratio,
+        reserved_io_ratio=reserve(slo, costs, vcpus=shape.vcpus, margin=margin).io_ratio,
         estimated=answer.estimated,
-        field=f"{answer.metric.value}.floor" if answer.metric else "objectives",
+        field=answer.field or "objectives",
         message=answer.message,
         largest={metric.value: value for metric, value in answer.largest},
     )
 
 
-def _vcpus(instance: Instance) -> int:
-    return int(json.loads(instance.shape).get("vcpus", 1))
+def _shape(instance: Instance) -> InstanceShape:
+    """What the host reported of the instance; one vCPU and unknown devices where it reported nothing."""
+    try:
+        return wire.decode(InstanceShape, {"vcpus": 1, **json.loads(instance.shape)})
+    except wire.InvalidWire:
+        return InstanceShape(vcpus=1)
+
+
+def _held(instance: Instance, row: SloRow) -> Held:
+    shape = _shape(instance)
+    return Held(
+        cores=row.reserved_cpu_cores,
+        vcpus=shape.vcpus,
+        io_ratio=row.reserved_io_ratio,
+        allowed_cpus=shape.allowed_cpus,
+    )
 
 
 def _costs(slo: Slo, instance: Instance) -> dict[Metric, UnitCost]:
