@@ -15,8 +15,10 @@ from stella.api.app import build
 from stella.api.identity import new_token
 from stella.db import hosts, migrations
 from stella.db.database import Database
+from tests.functional import mariadb
 
 NOW = 1_795_600_000.0
+BOTH_DATABASES = pytest.mark.parametrize("cloud", ["sqlite", "mariadb"], indirect=True)
 
 
 @dataclass
@@ -152,8 +154,20 @@ def error(result: testing.Result, status: int) -> dict[str, Any]:
     return found
 
 
+@pytest.fixture(scope="session")
+def mariadb_socket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """One server for all tests that want it."""
+    with mariadb.server(tmp_path_factory.mktemp("mariadb")) as socket:
+        yield socket
+
+
 @pytest.fixture
-def cloud(tmp_path: Path) -> Iterator[Cloud]:
-    made = Cloud(tmp_path, f"sqlite:///{tmp_path}/stella.sqlite")
+def cloud(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Cloud]:
+    """On SQLite, or on the database that the module is parametrized with."""
+    if getattr(request, "param", "sqlite") == "mariadb":
+        url = mariadb.fresh_database(request.getfixturevalue("mariadb_socket"))
+    else:
+        url = f"sqlite:///{tmp_path}/stella.sqlite"
+    made = Cloud(tmp_path, url)
     yield made
     made.database.close()

@@ -8,7 +8,9 @@ from falcon import testing
 from sqlalchemy import func, select
 
 from stella.db.models import SloChange, SloRow
-from tests.functional.conftest import Agent, Cloud, User, uuid
+from tests.functional.conftest import BOTH_DATABASES, Agent, Cloud, User, uuid
+
+pytestmark = BOTH_DATABASES
 
 _AT_ONCE = 8
 

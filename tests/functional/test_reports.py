@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 
 from stella.api import times
-from tests.functional.conftest import NOW, Agent, Cloud, error, uuid
+from tests.functional.conftest import BOTH_DATABASES, NOW, Agent, Cloud, error, uuid
+
+pytestmark = BOTH_DATABASES
 
 VM, OTHER = uuid(1), uuid(2)
 MINUTE = int(NOW) // 60 * 60

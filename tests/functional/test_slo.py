@@ -1,6 +1,8 @@
 """An SLO through the API: admitted when it fits, handed to its host, acknowledged, kept."""
 
-from tests.functional.conftest import Cloud, error, uuid
+from tests.functional.conftest import BOTH_DATABASES, Cloud, error, uuid
+
+pytestmark = BOTH_DATABASES
 
 VM = uuid(1)
 
