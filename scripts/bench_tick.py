@@ -28,6 +28,7 @@ from stella.xgos.actuation.audit import Audit
 from stella.xgos.actuation.host import HostActuation
 from stella.xgos.actuation.journal import Journal
 from stella.xgos.host_files import HostFiles
+from stella.xgos.process import garbage_collection
 from stella.xgos.sensing.sensors import open_sensors
 from tests.fixtures.many_instances import ManyInstances, uuid_of
 
@@ -58,6 +59,7 @@ def ticks(host: ManyInstances, count: int, profile: cProfile.Profile | None) -> 
     apply = Apply(HostFiles(str(host.root)), Journal(""), Audit("/dev/null"), dry_run=True)
     actuation = HostActuation(apply, None, observe=True)
     sensors = open_sensors(str(host.root), monotonic=lambda: clock[0], wall=lambda: clock[0])
+    garbage_collection.settle()
     memory, took = Memory(), {step: list[float]() for step in _STEPS}
     for number in range(_WARM_UP_TICKS + count):
         clock[0] += _TICK_SECONDS

@@ -124,8 +124,9 @@ class UnitCost:
     @property
     def usable(self) -> bool:
         """Whether every number is finite and none is negative: a damaged file may hold anything."""
-        numbers = (self.unit_bytes, self.vcpu, self.io, self.seconds, self.sum_x, self.sum_vcpu, self.sum_io)
-        return all(math.isfinite(n) and n >= 0 for n in (*numbers, self.sum_forward or 0.0))
+        first = (self.unit_bytes, self.vcpu, self.io, self.seconds)
+        numbers = (*first, self.sum_x, self.sum_vcpu, self.sum_io, self.sum_forward or 0.0)
+        return min(numbers) >= 0 and math.isfinite(sum(numbers))
 
     @property
     def estimated(self) -> bool:
@@ -177,10 +178,15 @@ def rate(cost: UnitCost, rates: InstanceRates, direction: Direction = Direction.
     return (own * count + sent) / _denominator(cost.metric, cost.unit_bytes)
 
 
-def _teaches(cost: UnitCost, rates: InstanceRates) -> bool:
-    """Whether there was enough I/O, both as it was counted and by what it cost."""
-    seen, x = usage(cost.metric, Direction.BOTH, rates, cost.unit_bytes), rate(cost, rates)
-    return seen is not None and x is not None and min(seen, x) >= _ALMOST_NO_IO[cost.metric]
+def _teaching_rate(cost: UnitCost, rates: InstanceRates) -> float | None:
+    """`rate` of both directions; None when there was hardly any I/O, as it was counted or by what it cost."""
+    x, least = rate(cost, rates), _ALMOST_NO_IO[cost.metric]
+    if x is None or not x >= least:
+        return None
+    if cost.metric in (Metric.CPU, Metric.NETWORK_PACKETS):
+        return x  # is what was counted
+    counted = usage(cost.metric, Direction.BOTH, rates, cost.unit_bytes)
+    return x if counted is not None and counted >= least else None
 
 
 def at_size(cost: UnitCost, unit_bytes: float) -> UnitCost:
@@ -227,8 +233,12 @@ def learn(cost: UnitCost, rates: InstanceRates, *, vcpu_share: float = 1.0, io_s
     ``vcpu_share`` and ``io_share`` (0 to 1) are the parts of the CPU seen that are charged to this metric when an instance does
     network and block I/O at once; the rest is charged to the other, in proportion to what each costs as known now.
     """
-    x = rate(cost, rates)
-    if rates.cpu is None or x is None or not _teaches(cost, rates):
+    x = _teaching_rate(cost, rates)
+    return cost if x is None else _learned(cost, rates, x, vcpu_share, io_share)
+
+
+def _learned(cost: UnitCost, rates: InstanceRates, x: float, vcpu_share: float, io_share: float) -> UnitCost:
+    if rates.cpu is None:
         return cost
     if cost.sum_forward is None:  # written by a release that did not know sizes and directions: learned anew
         cost = replace(cost, seconds=0.0, sum_x=0.0, sum_vcpu=0.0, sum_io=0.0, sum_forward=0.0)
@@ -263,23 +273,22 @@ def learn_all(costs: Mapping[Metric, UnitCost], rates: InstanceRates) -> Mapping
     """Every cost of an instance after one more tick, the CPU seen being divided between network and block I/O."""
     if rates.cpu is None:
         return costs
+    taught = {metric: _teaching_rate(cost, rates) for metric, cost in costs.items()}
     predicted: dict[str, tuple[float, float]] = {}
     for resource, metric in (("network", Metric.NETWORK_PACKETS), ("block", Metric.BLOCK_BYTES)):
-        x = rate(costs[metric], rates) or 0.0
+        x = taught[metric] or 0.0
         predicted[resource] = (x * costs[metric].vcpu, x * costs[metric].io)
     vcpu = sum(p[0] for p in predicted.values())
     io = sum(p[1] for p in predicted.values())
     learned: dict[Metric, UnitCost] = {}
-    doing_io = any(_teaches(c, rates) for m, c in costs.items() if m is not Metric.CPU)
+    doing_io = any(x is not None for metric, x in taught.items() if metric is not Metric.CPU)
     for metric, cost in costs.items():
-        if metric is Metric.CPU:
-            learned[metric] = cost if doing_io else learn(cost, rates)
+        seen = taught[metric]
+        if seen is None or (metric is Metric.CPU and doing_io):
+            learned[metric] = cost
             continue
-        mine = predicted[metric.resource]
-        learned[metric] = learn(
-            cost,
-            rates,
-            vcpu_share=mine[0] / vcpu if vcpu > 0 else 1.0,
-            io_share=mine[1] / io if io > 0 else 1.0,
-        )
+        mine = predicted.get(metric.resource, (0.0, 0.0))  # of the CPU alone all is charged
+        vcpu_share = mine[0] / vcpu if vcpu > 0 and metric is not Metric.CPU else 1.0
+        io_share = mine[1] / io if io > 0 and metric is not Metric.CPU else 1.0
+        learned[metric] = _learned(cost, rates, seen, vcpu_share, io_share)
     return learned

@@ -147,7 +147,8 @@ def instance_state(
     slo = intent.slo if intent else None
     known = memory.instances.get(reading.uuid) or InstanceMemory(costs=fresh_costs(settings.prior, slo))
     if slo:
-        known = replace(known, costs=priced(known.costs, settings.prior, slo))
+        costs = priced(known.costs, settings.prior, slo)
+        known = known if costs is known.costs else replace(known, costs=costs)
     if reading.state is RunState.MIGRATING:
         known = replace(known, settled_after_seconds=now.monotonic_seconds + SETTLING_SECONDS)
     known, rates = _observe(reading, old, before, now, known)

@@ -87,15 +87,17 @@ def carried_back(ticks: Sequence[InstanceRates]) -> list[InstanceRates]:
         if tick.cpu is None:
             done.append(tick)
             continue
-        stages = []
+        stages, changed = [], False
         for stage in tick.cpu.stages:
             key = (stage.role, stage.index)
-            room = max(0.0, 1.0 - stage.busy_ratio) * tick.seconds
-            paid = min(room, owed.get(key, 0.0))
-            owed[key] = owed.get(key, 0.0) - paid + stage.overhang_ratio * tick.seconds
+            debt = owed.get(key, 0.0)
+            paid = min(max(0.0, 1.0 - stage.busy_ratio) * tick.seconds, debt) if debt else 0.0
+            if debt or stage.overhang_ratio:
+                owed[key] = debt - paid + stage.overhang_ratio * tick.seconds
             more = paid / tick.seconds if tick.seconds > 0 else 0.0
+            changed = changed or more > 0
             stages.append(replace(stage, wait_ratio=stage.wait_ratio + more) if more else stage)
-        done.append(replace(tick, cpu=CpuRates(stages=tuple(stages))))
+        done.append(replace(tick, cpu=CpuRates(stages=tuple(stages))) if changed else tick)
     return done[::-1]
 
 

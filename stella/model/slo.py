@@ -25,7 +25,7 @@ class Metric(enum.StrEnum):
     @property
     def resource(self) -> str:
         """``cpu``, ``network`` or ``block``."""
-        return self.value.split("_", maxsplit=1)[0]
+        return _RESOURCES[self]
 
 
 _UNITS = {
@@ -36,6 +36,9 @@ _UNITS = {
     Metric.BLOCK_OPERATIONS: "operations/s",
     Metric.BLOCK_LATENCY: "seconds",
 }
+
+
+_RESOURCES = {metric: metric.value.split("_", maxsplit=1)[0] for metric in Metric}
 
 
 class Direction(enum.StrEnum):

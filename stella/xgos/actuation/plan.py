@@ -139,8 +139,9 @@ def plan(snapshot: Snapshot, decision: Decision, originals: Mapping[Target, str]
             )
     outer: list[Write] = []
     inner: list[Write] = []
+    readings = {reading.uuid: reading for reading in snapshot.instances}
     for each in decision.instances:
-        seen = snapshot.instance(each.uuid)
+        seen = readings.get(each.uuid)
         if seen is None:
             continue
         of_instance = replace(knobs, instance=each.uuid)
@@ -207,14 +208,16 @@ def _placed(knobs: _Knobs, seen: InstanceReading, each: InstanceDecision) -> Ite
     """Confine stages to CPUs, within what libvirt or an administrator allowed; without a placement as before."""
     wanted = {} if each.frozen else {(role, index): cpus for role, index, cpus in each.cpu.placement}
     for group in seen.groups or ():
-        if (group.role, group.index) not in wanted and group.allowed_cpus == group.cpus:
+        homes = wanted.get((group.role, group.index), ()) if group.role is not None else ()
+        may = group.allowed_cpus
+        if (homes == group.cpus and may and set(homes) <= set(may)) or (not homes and may == group.cpus):
             continue  # most groups of most hosts: nothing need be looked up
         target = cpuset_target(knobs.host, group, each.uuid)
         if target is None or group.role is None or group.cpus is None:
             continue
         original = knobs.originals.get(target)
         allowed = cpuset.parse_cpus(original) if original is not None else group.cpus
-        cpus = tuple(c for c in wanted.get((group.role, group.index), ()) if c in allowed or not allowed)
+        cpus = tuple(c for c in homes if c in allowed or not allowed)
         if cpus:
             value = cpuset.show_cpus(cpus)
             reason = f"{each.name}: {group.role} {group.index} on CPU {value} while the host is full"

@@ -23,7 +23,7 @@ from stella.xgos.actuation.restore import Restored
 from stella.xgos.host_files import Broken, HostFiles, Unavailable, Unsupported
 from stella.xgos.local_api.control_socket import ControlSocket
 from stella.xgos.local_api.exporter import MetricsServer
-from stella.xgos.process import own_group
+from stella.xgos.process import garbage_collection, own_group
 from stella.xgos.process.assembly import assemble, open_apply, paths_of
 from stella.xgos.process.config import Config, Options
 from stella.xgos.process.loop import Loop
@@ -152,6 +152,7 @@ def _serve(config: Config, options: Options) -> int:
         if guard is not None and config.tick_milliseconds >= SILENCE_SECONDS * 1000:
             _LOG.warning("tick_milliseconds %d: the guard lifts restraints between ticks", config.tick_milliseconds)
         _LOG.info("mode %s, %d ms a tick, %s", config.mode, config.tick_milliseconds, config.libvirt_uri)
+        garbage_collection.settle()
         notifier = ServiceNotifier()
         stack.callback(notifier.close)
         loop.run(stop, notifier.after_tick)
