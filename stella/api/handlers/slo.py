@@ -21,6 +21,7 @@ from stella.model.slo import InvalidSlo, Slo, parse_slo, show_slo
 from stella.model.wire import Json
 
 _LARGEST_SEARCH = 20
+_OFFERED_HOSTS = 3
 
 
 def _show(uuid: str, row: SloRow) -> dict[str, Json]:
@@ -124,7 +125,9 @@ def _does_not_fit(call: Call, present: Present, slo: Slo, verdict: Verdict) -> A
     fitting: list[str] = []
     with call.services.database.reader() as session:
         for host in hosts.candidates(session, except_id=present.host.id, limit=_LARGEST_SEARCH):
-            if host.capacity_cpu_cores is None or admission.unsupported(slo, host) is not None:
+            if len(fitting) == _OFFERED_HOSTS:
+                break
+            if not admission.may_fit(slo, host=host, instance=present.instance, margin=margin):
                 continue
             holdings = slos.on_host(session, host.id)
             if admission.ask(slo, host=host, instance=present.instance, holdings=holdings, margin=margin).accepted:
