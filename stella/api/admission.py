@@ -43,6 +43,14 @@ def unsupported(slo: Slo, host: Host) -> tuple[str, str] | None:
     return None
 
 
+def may_fit(slo: Slo, *, host: Host, instance: Instance, margin: float) -> bool:
+    """Whether ``host`` has as much CPU left as ``slo`` needs, and can enforce it: what is cheap to know before `ask`."""
+    if host.capacity_cpu_cores is None or unsupported(slo, host) is not None:
+        return False
+    margin = host.reservation_margin_ratio or margin
+    return reserve(slo, _costs(slo, instance), vcpus=_vcpus(instance), margin=margin).cores <= host.free_cpu_cores
+
+
 def ask(slo: Slo, *, host: Host, instance: Instance, holdings: Sequence[Holding], margin: float) -> Verdict:
     """Whether ``slo`` fits on ``host``, which has reported, beside the SLOs that it holds (that of the instance itself left out).
 

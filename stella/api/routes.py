@@ -12,6 +12,7 @@ ROUTES: Mapping[str, Mapping[str, Operation]] = {
     "/v1/instances": {"GET": instance.index},
     "/v1/instances/{uuid}": {"GET": instance.show},
     "/v1/instances/{uuid}/slo": {"GET": slo.show, "PUT": slo.put, "DELETE": slo.delete},
+    "/v1/instances/{uuid}/slo/history": {"GET": slo.history},
     "/v1/instances/{uuid}/attainment": {"GET": attainment.show},
     "/v1/hosts": {"GET": host.index},
     "/v1/hosts/{name}": {"GET": host.show, "PATCH": host.patch},

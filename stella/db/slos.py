@@ -139,7 +139,8 @@ def acknowledge(session: Session, row: SloRow, *, state: str, reason: str, large
     return True
 
 
-def history(session: Session, instance_id: int, *, limit: int) -> Sequence[SloChange]:
-    """The latest changes of an instance's SLO, newest first."""
-    query = select(SloChange).where(SloChange.instance_id == instance_id).order_by(SloChange.id.desc()).limit(limit)
-    return session.scalars(query).all()
+def history(session: Session, instance_id: int, *, limit: int, before_generation: int | None) -> Sequence[SloChange]:
+    """The changes of an instance's SLO, newest first, those with a generation below ``before_generation``."""
+    query = select(SloChange).where(SloChange.instance_id == instance_id)
+    query = query.where(SloChange.generation < before_generation) if before_generation is not None else query
+    return session.scalars(query.order_by(SloChange.generation.desc()).limit(limit)).all()

@@ -157,8 +157,8 @@ def error(result: testing.Result, status: int) -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def mariadb_socket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """One server for all tests that want it."""
-    with mariadb.server(tmp_path_factory.mktemp("mariadb")) as socket:
-        yield socket
+    with mariadb.server(tmp_path_factory.mktemp("mariadb")) as server:
+        yield server.socket
 
 
 @pytest.fixture

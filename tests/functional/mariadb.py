@@ -16,36 +16,54 @@ _SYSTEM_TABLES = (
 )
 
 
+class Server:
+    """A server with its data below a directory. `start` and `stop` as often as wanted."""
+
+    def __init__(self, directory: Path) -> None:
+        """Make the system tables, as mariadb-install-db does, which needs the client's package."""
+        program = shutil.which("mariadbd", path="/usr/sbin:/usr/bin")
+        if program is None:
+            pytest.skip("the package mariadb-server-core is not installed")
+        self.socket, self._log = directory / "socket", directory / "log"
+        data = directory / "data"
+        data.mkdir()
+        self._command = [program, "--no-defaults", f"--datadir={data}", "--user=root", "--innodb-buffer-pool-size=32M"]
+        tables = "CREATE DATABASE mysql;\nUSE mysql;\n" + "\n".join(path.read_text() for path in _SYSTEM_TABLES)
+        bootstrap = [*self._command, "--bootstrap"]
+        made = subprocess.run(bootstrap, input=tables, capture_output=True, text=True, check=False)
+        assert made.returncode == 0, made.stderr[-2000:]
+        self._command += [f"--socket={self.socket}", f"--pid-file={directory}/pid"]
+        self._command += ["--skip-networking", "--skip-grant-tables"]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
+        end = time.monotonic() + 60
+        while time.monotonic() < end and self._process.poll() is None:
+            with contextlib.suppress(pymysql.OperationalError):
+                pymysql.connect(unix_socket=str(self.socket), user="root").close()
+                return
+            time.sleep(0.1)
+        pytest.fail(f"MariaDB did not start: {self._log.read_text()[-2000:]}")
+
+    def stop(self) -> None:
+        """Stop it at once, as if its machine lost power."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+
 @contextlib.contextmanager
-def server(directory: Path) -> Iterator[Path]:
-    """Start a server that ends with the block; its socket is given."""
-    program = shutil.which("mariadbd", path="/usr/sbin:/usr/bin")
-    if program is None:
-        pytest.skip("the package mariadb-server-core is not installed")
-    data, socket = directory / "data", directory / "socket"
-    data.mkdir()
-    command = [program, "--no-defaults", f"--datadir={data}", "--user=root", "--innodb-buffer-pool-size=32M"]
-    # what mariadb-install-db does, which needs the client's package
-    tables = "CREATE DATABASE mysql;\nUSE mysql;\n" + "\n".join(path.read_text() for path in _SYSTEM_TABLES)
-    made = subprocess.run([*command, "--bootstrap"], input=tables, capture_output=True, text=True, check=False)
-    assert made.returncode == 0, made.stderr[-2000:]
-    command += [f"--socket={socket}", f"--pid-file={directory}/pid", "--skip-networking", "--skip-grant-tables"]
-    with (directory / "log").open("w") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
-        try:
-            _wait(process, socket, directory / "log")
-            yield socket
-        finally:
-            process.terminate()
-
-
-def _wait(process: subprocess.Popen[bytes], socket: Path, log: Path) -> None:
-    end = time.monotonic() + 60
-    while time.monotonic() < end and process.poll() is None:
-        with contextlib.suppress(pymysql.OperationalError):
-            pymysql.connect(unix_socket=str(socket), user="root").close()
-            return
-        time.sleep(0.1)
-    pytest.fail(f"MariaDB did not start: {log.read_text()[-2000:]}")
+def server(directory: Path) -> Iterator[Server]:
+    """A server that runs until the block ends."""
+    made = Server(directory)
+    made.start()
+    try:
+        yield made
+    finally:
+        made.stop()
 
 
 def fresh_database(socket: Path) -> str:

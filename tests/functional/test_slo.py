@@ -140,3 +140,41 @@ def test_the_mode_of_a_host_is_part_of_its_intent(cloud: Cloud) -> None:
     assert changed.json["mode"] == "enforce"
     assert host.intent(etag).json["mode"] == "enforce"
     assert cloud.admin.get("/v1/decisions").json["decisions"][0]["reason"] == "mode observe -> enforce"
+
+
+def test_the_history_tells_who_changed_what_when_and_from_where(cloud: Cloud) -> None:
+    host = cloud.host("host1")
+    host.add(VM)
+    host.report()
+    cloud.member.put_slo(VM, {"cpu": {"floor": 0.1}})
+    cloud.clock.now += 60
+    changed = cloud.admin.put_slo(VM, {"cpu": {"floor": 0.2}}, generation=1)
+    cloud.member.ask("DELETE", f"/v1/instances/{VM}/slo", query_string="generation=2")
+    path = f"/v1/instances/{VM}/slo/history"
+    changes = cloud.reader.get(path).json["changes"]
+    assert [c["generation"] for c in changes] == [3, 2, 1]
+    assert [(c["before"], c["after"]) for c in changes] == [
+        ({"cpu": {"floor": 0.2}}, None),
+        ({"cpu": {"floor": 0.1}}, {"cpu": {"floor": 0.2}}),
+        (None, {"cpu": {"floor": 0.1}}),
+    ]
+    assert [c["user_id"] for c in changes] == ["ann", "admin", "ann"]
+    assert changes[1]["request_id"] == changed.headers["x-openstack-request-id"]
+    assert changes[1]["remote_address"] == "127.0.0.1"
+    first = cloud.reader.get(path, query_string="limit=2").json
+    assert "marker=2" in first["links"][0]["href"]
+    assert [c["generation"] for c in cloud.reader.get(path, query_string="limit=2&marker=2").json["changes"]] == [1]
+
+
+def test_lists_go_on_where_the_page_before_ended(cloud: Cloud) -> None:
+    host = cloud.host("host1")
+    for number in range(5):
+        host.add(uuid(number))
+    host.report()
+    seen, path = [], "/v1/instances?limit=2"
+    while path:
+        page = cloud.member.get(path).json
+        seen += [instance["uuid"] for instance in page["instances"]]
+        path = page["links"][0]["href"].partition("//")[2].partition("/")[2] if page["links"] else ""
+        path = f"/{path}" if path else ""
+    assert seen == [uuid(number) for number in range(5)]

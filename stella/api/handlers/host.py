@@ -4,6 +4,7 @@ import json
 from functools import partial
 
 from stella.api import conditions, pages, times
+from stella.api.attempts import attempts
 from stella.api.errors import ApiError, not_found
 from stella.api.operation import Answer, Call, operation
 from stella.api.policies import host as policies
@@ -12,8 +13,6 @@ from stella.db import decisions, hosts, instances
 from stella.db.database import Session
 from stella.db.models import Host
 from stella.model.wire import Json
-
-_ATTEMPTS = 5
 
 
 def _show(call: Call, host: Host, count: int) -> dict[str, Json]:
@@ -87,7 +86,7 @@ def patch(call: Call) -> Answer:
     """
     call.require(policies.UPDATE)
     mode, given = str(call.mapping["mode"]), call.mapping.get("generation")
-    for _ in range(_ATTEMPTS):
+    for _ in attempts():
         with call.services.database.reader() as session:
             host = _find(call, session)
         if given is not None or call.if_match is not None:

@@ -2,54 +2,26 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from stella.api import admission, conditions, times
-from stella.api.admission import Holding, Verdict
+from stella.api import admission, conditions, pages, slo_changes, times
+from stella.api.admission import Verdict
+from stella.api.attempts import attempts
 from stella.api.errors import ApiError, not_found
 from stella.api.operation import Answer, Call, operation
 from stella.api.policies import host as host_policies
 from stella.api.policies import slo as policies
 from stella.api.projects import visible_instance
 from stella.api.schemas import slo as schema
+from stella.api.slo_changes import Present
 from stella.db import decisions, hosts, slos
-from stella.db.database import Session
-from stella.db.models import Host, Instance, SloRow
-from stella.db.slos import Origin, Terms
+from stella.db.models import SloRow
+from stella.db.slos import Terms
 from stella.model.slo import InvalidSlo, Slo, parse_slo, show_slo
 from stella.model.wire import Json
 
-_ATTEMPTS = 20
-_LARGEST_SEARCH = 20
-
-
-class _Moved(Exception):
-    """The host or the SLO changed after it was read: read and decide again."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Present:
-    """What an answer rests on; `host.generation` guards all of it."""
-
-    host: Host
-    instance: Instance
-    row: SloRow | None
-    holdings: tuple[Holding, ...]
-
-    @property
-    def in_force(self) -> SloRow | None:
-        return self.row if self.row is not None and self.row.objectives is not None else None
-
-    def reserved_without(self) -> float:
-        """What the host's other SLOs hold, in cores."""
-        return sum(row.reserved_cpu_cores for instance, row in self.holdings if instance.id != self.instance.id)
-
-
-def _read(call: Call, session: Session, rule: str) -> _Present:
-    instance, _, row = visible_instance(call, session, rule)
-    host = hosts.get(session, instance.host_id)
-    return _Present(host=host, instance=instance, row=row, holdings=tuple(slos.on_host(session, host.id)))
+_OFFERED_HOSTS = 4
+"""A refusal asks so many other hosts, those with the most free CPU: what fits on none of these hardly fits anywhere."""
 
 
 def _show(uuid: str, row: SloRow) -> dict[str, Json]:
@@ -85,6 +57,37 @@ def show(call: Call) -> Answer:
     return _shown(call)
 
 
+@operation(
+    query=schema.HISTORY_QUERY,
+    responses={200: schema.HISTORY},
+    rules=(policies.SHOW,),
+    errors=("stella.request.not_found",),
+)
+def history(call: Call) -> Answer:
+    """List the changes of an instance's SLO, newest first: who, when, from where, before and after.
+
+    Answers 200, also for an instance that has no SLO any more. 404 for an instance that is not there or belongs to another project.
+    """
+    with call.services.database.reader() as session:
+        instance, _, _ = visible_instance(call, session, policies.SHOW)
+        found = slos.history(
+            session, instance.id, limit=pages.limit_of(call), before_generation=pages.number(call, "marker")
+        )
+    shown: list[Json] = [
+        {
+            "generation": change.generation,
+            "changed_at": times.show(change.changed_at),
+            "user_id": change.user_id,
+            "request_id": change.request_id,
+            "remote_address": change.remote_address,
+            "before": json.loads(change.before) if change.before is not None else None,
+            "after": json.loads(change.after) if change.after is not None else None,
+        }
+        for change in found
+    ]
+    return Answer(body=pages.page(call, "changes", shown, found[-1].generation if found else None))
+
+
 def _asked(body: Mapping[str, Any]) -> Slo:
     """The SLO in the body; its priority is that of each objective that names none. Raises `ApiError`."""
     priority = body.get("priority", 0)
@@ -100,7 +103,7 @@ def _given(keys: Mapping[str, Any]) -> Mapping[str, Any]:
     return {key: value for key, value in keys.items() if value is not None}
 
 
-def _require_able(present: _Present, slo: Slo) -> None:
+def _require_able(present: Present, slo: Slo) -> None:
     """Raises `ApiError` for what no value of the objectives would cure."""
     if present.instance.state == "gone":
         raise ApiError("stella.slo.instance_not_running", "The instance is not on the host where it last ran.")
@@ -116,13 +119,13 @@ def _require_able(present: _Present, slo: Slo) -> None:
         raise ApiError("stella.slo.not_supported", f"objectives.{field}: {reason}.", field=f"objectives.{field}")
 
 
-def _does_not_fit(call: Call, present: _Present, slo: Slo, verdict: Verdict) -> ApiError:
+def _does_not_fit(call: Call, present: Present, slo: Slo, verdict: Verdict) -> ApiError:
     """The refusal with its counter-offer: the largest that fits here, and where it would fit as asked."""
     margin = call.services.config.link.reservation_margin_ratio
     fitting: list[str] = []
     with call.services.database.reader() as session:
-        for host in hosts.candidates(session, except_id=present.host.id, limit=_LARGEST_SEARCH):
-            if host.capacity_cpu_cores is None or admission.unsupported(slo, host) is not None:
+        for host in hosts.candidates(session, except_id=present.host.id, limit=_OFFERED_HOSTS):
+            if not admission.may_fit(slo, host=host, instance=present.instance, margin=margin):
                 continue
             holdings = slos.on_host(session, host.id)
             if admission.ask(slo, host=host, instance=present.instance, holdings=holdings, margin=margin).accepted:
@@ -134,27 +137,6 @@ def _does_not_fit(call: Call, present: _Present, slo: Slo, verdict: Verdict) -> 
     return ApiError(
         "stella.slo.does_not_fit", f"{field}: {verdict.message}.", field=field, extra={"counter_offer": offer}
     )
-
-
-def _store(session: Session, present: _Present, terms: Terms | None, origin: Origin) -> None:
-    """Set the SLO to ``terms`` (None: withdraw it) and swap the host's generation. Raises `_Moved`."""
-    host, revision = present.host, present.host.intent_revision + 1
-    reserved = present.reserved_without() + (terms.reserved_cpu_cores if terms else 0.0)
-    swapped = hosts.swap(
-        session,
-        host,
-        intent_revision=revision,
-        reserved_cpu_cores=reserved,
-        free_cpu_cores=(host.capacity_cpu_cores or 0.0) - reserved,
-    )
-    if terms is not None:
-        stored = slos.put(session, present.instance, present.row, terms, revision=revision, origin=origin)
-    else:
-        stored = present.row is not None and slos.withdraw(
-            session, present.instance, present.row, revision=revision, origin=origin
-        )
-    if not (swapped and stored):
-        raise _Moved
 
 
 @operation(
@@ -183,9 +165,9 @@ def put(call: Call) -> Answer:
     """
     slo = _asked(call.mapping)
     database, margin = call.services.database, call.services.config.link.reservation_margin_ratio
-    for _ in range(_ATTEMPTS):
+    for _ in attempts():
         with database.reader() as session:
-            present = _read(call, session, policies.SET)
+            present = slo_changes.read(call, session, policies.SET)
         conditions.check_generation(
             call,
             call.mapping.get("generation"),
@@ -200,7 +182,7 @@ def put(call: Call) -> Answer:
         if not verdict.accepted:
             refusal = _does_not_fit(call, present, slo, verdict)
             if not call.query.get("dry_run"):
-                _record(call, present, decisions.SLO_DOES_NOT_FIT, refusal.detail, slo)
+                slo_changes.record(call, present, decisions.SLO_DOES_NOT_FIT, refusal.detail, slo)
             raise refusal
         if call.query.get("dry_run"):
             return Answer(body=_dry_run(slo, verdict))
@@ -211,44 +193,9 @@ def put(call: Call) -> Answer:
             reserved_io_ratio=verdict.reserved_io_ratio,
             estimated=verdict.estimated,
         )
-        if _try(call, present, terms):
+        if slo_changes.change_slo(call, present, terms):
             return _shown(call, status=200 if present.in_force else 201)
     raise ApiError("stella.request.conflict", "The host was changed by others each time this was tried; try again.")
-
-
-def _try(call: Call, present: _Present, terms: Terms | None) -> bool:
-    def change(session: Session) -> None:
-        origin = call.origin
-        _store(session, present, terms, origin)
-        decisions.record(
-            session,
-            decisions.SLO_ACCEPTED if terms else decisions.SLO_WITHDRAWN,
-            origin=origin,
-            reason=f"{terms.reserved_cpu_cores:.3f} cores reserved" if terms else "withdrawn by its owner",
-            host_id=present.host.id,
-            instance_id=present.instance.id,
-            detail={"objectives": terms.objectives} if terms else None,
-        )
-
-    try:
-        call.services.database.write(change)
-    except _Moved:
-        return False
-    return True
-
-
-def _record(call: Call, present: _Present, kind: str, reason: str, slo: Slo) -> None:
-    call.services.database.write(
-        lambda session: decisions.record(
-            session,
-            kind,
-            origin=call.origin,
-            reason=reason,
-            host_id=present.host.id,
-            instance_id=present.instance.id,
-            detail={"objectives": show_slo(slo)},
-        )
-    )
 
 
 def _dry_run(slo: Slo, verdict: Verdict) -> dict[str, Json]:
@@ -274,9 +221,9 @@ def delete(call: Call) -> Answer:
     none.
     """
     given = call.query.get("generation")
-    for _ in range(_ATTEMPTS):
+    for _ in attempts():
         with call.services.database.reader() as session:
-            present = _read(call, session, policies.DELETE)
+            present = slo_changes.read(call, session, policies.DELETE)
         if present.in_force is None:
             raise not_found(f"An SLO of instance {present.instance.uuid}")
         conditions.check_generation(
@@ -286,6 +233,6 @@ def delete(call: Call) -> Answer:
             code="stella.slo.generation_conflict",
             what="The SLO",
         )
-        if _try(call, present, None):
+        if slo_changes.change_slo(call, present, None):
             return Answer(status=204)
     raise ApiError("stella.request.conflict", "The host was changed by others each time this was tried; try again.")

@@ -4,6 +4,7 @@ from stella.api.schemas.vocabulary import (
     BY_METRIC,
     FLAG,
     GENERATION,
+    LIMIT,
     OBJECTIVES,
     OBJECTIVES_INPUT,
     TEXT,
@@ -11,6 +12,7 @@ from stella.api.schemas.vocabulary import (
     UUID,
     Schema,
     mapping,
+    page,
     query,
 )
 from stella.db.slos import STATES
@@ -66,4 +68,19 @@ COUNTER_OFFER = mapping(
         "elsewhere": {"type": "boolean", "description": "Whether it would fit on another host."},
     },
     optional=("hosts",),
+)
+CHANGE = mapping(
+    {
+        "generation": GENERATION,
+        "changed_at": TIME,
+        "user_id": TEXT,
+        "request_id": TEXT,
+        "remote_address": {**TEXT, "description": "Where the request came from."},
+        "before": {"oneOf": [OBJECTIVES, {"type": "null"}], "description": "Null: there was none."},
+        "after": {"oneOf": [OBJECTIVES, {"type": "null"}], "description": "Null: it was withdrawn."},
+    }
+)
+HISTORY = page("changes", CHANGE)
+HISTORY_QUERY = query(
+    {"limit": LIMIT, "marker": {**GENERATION, "description": "Generation of the last one on the page before."}}
 )
