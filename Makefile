@@ -13,7 +13,7 @@ demo: setup
 	@$(PYTHON) -m stella.cmd.stella_bench demo --output results/demo
 
 test: check
-	@$(PYTHON) -m pytest tests/agent tests/vm -p no:cacheprovider --timeout 600
+	@$(PYTHON) -m pytest tests/functional tests/agent tests/vm -p no:cacheprovider --timeout 600
 
 check: setup
 	@ruff check stella tests scripts

@@ -11,6 +11,7 @@ PACKAGES=(
   fio sysbench sockperf nbdkit                    # the laboratory's loads and back ends
   iproute2 nftables util-linux kmod procps
   prometheus                                      # promtool checks the metrics
+  mariadb-server-core                             # stella-api is tested on SQLite and on MariaDB, which the tests start
   systemd                                         # systemd-analyze checks the unit; nothing of it is started
 )
 

@@ -48,7 +48,7 @@ def may_fit(slo: Slo, *, host: Host, instance: Instance, margin: float) -> bool:
     if host.capacity_cpu_cores is None or unsupported(slo, host) is not None:
         return False
     margin = host.reservation_margin_ratio or margin
-    return reserve(slo, _costs(slo, instance), vcpus=_vcpus(instance), margin=margin).cores <= host.free_cpu_cores
+    return reserve(slo, _costs(slo, instance), vcpus=_shape(instance).vcpus, margin=margin).cores <= host.free_cpu_cores
 
 
 def ask(slo: Slo, *, host: Host, instance: Instance, holdings: Sequence[Holding], margin: float) -> Verdict:
