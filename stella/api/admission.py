@@ -3,17 +3,19 @@
 The answer holds for the generation that the host was read with; `stella.api.handlers.slo` swaps on it.
 """
 
+import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from stella.control.admission import InstanceShape, admit
 from stella.control.capacity import Held, HostCapacity
-from stella.control.cost import Prior, UnitCost, initial
-from stella.control.reservation import io_floors, reserve
+from stella.control.cost import Prior, UnitCost
+from stella.control.memory import priced
+from stella.control.reservation import reserve
 from stella.db.models import Host, Instance, SloRow
 from stella.model import wire
-from stella.model.slo import Metric, Objective, Slo
+from stella.model.slo import Metric, Slo
 
 Holding = tuple[Instance, SloRow]
 
@@ -47,8 +49,8 @@ def may_fit(slo: Slo, *, host: Host, instance: Instance, margin: float) -> bool:
     """Whether ``host`` has as much CPU left as ``slo`` needs, and can enforce it: what is cheap to know before `ask`."""
     if host.capacity_cpu_cores is None or unsupported(slo, host) is not None:
         return False
-    margin = host.reservation_margin_ratio or margin
-    return reserve(slo, _costs(slo, instance), vcpus=_shape(instance).vcpus, margin=margin).cores <= host.free_cpu_cores
+    costs, margin = priced(_costs(instance), Prior(), slo), host.reservation_margin_ratio or margin
+    return reserve(slo, costs, vcpus=_shape(instance).vcpus, margin=margin).cores <= host.free_cpu_cores
 
 
 def ask(slo: Slo, *, host: Host, instance: Instance, holdings: Sequence[Holding], margin: float) -> Verdict:
@@ -56,9 +58,8 @@ def ask(slo: Slo, *, host: Host, instance: Instance, holdings: Sequence[Holding]
 
     ``margin`` is for hosts that report none.
     """
-    costs = _costs(slo, instance)
+    costs, shape = priced(_costs(instance), Prior(), slo), _shape(instance)
     margin = host.reservation_margin_ratio or margin
-    shape = _shape(instance)
     answer = admit(
         slo,
         costs,
@@ -66,10 +67,11 @@ def ask(slo: Slo, *, host: Host, instance: Instance, holdings: Sequence[Holding]
         margin=margin,
         capacity=HostCapacity(
             capacity_cores=host.capacity_cpu_cores or 0.0,
-            cpus=json.loads(host.cpus),
+            cpus=tuple(json.loads(host.cpus)),
             one_cpu_cores=host.one_cpu_capacity_cores or 0.0,
             held=tuple(_held(other, row) for other, row in holdings if other.id != instance.id),
         ),
+        held_before_cores=sum(row.reserved_cpu_cores for other, row in holdings if other.id == instance.id),
     )
     return Verdict(
         accepted=answer.accepted,
@@ -83,11 +85,8 @@ def ask(slo: Slo, *, host: Host, instance: Instance, holdings: Sequence[Holding]
 
 
 def _shape(instance: Instance) -> InstanceShape:
-    """What the host reported of the instance; one vCPU and unknown devices where it reported nothing."""
-    try:
-        return wire.decode(InstanceShape, {"vcpus": 1, **json.loads(instance.shape)})
-    except wire.InvalidWire:
-        return InstanceShape(vcpus=1)
+    """What the host told of the instance; keys that this release does not know are ignored."""
+    return wire.decode(InstanceShape, json.loads(instance.shape))
 
 
 def _held(instance: Instance, row: SloRow) -> Held:
@@ -100,19 +99,11 @@ def _held(instance: Instance, row: SloRow) -> Held:
     )
 
 
-def _costs(slo: Slo, instance: Instance) -> dict[Metric, UnitCost]:
-    """What the host learned of the instance; the general prior for what it did not."""
-    known = json.loads(instance.costs)
-    priced = {o.metric: _cost(o, known.get(o.metric.value)) for o in io_floors(slo)}
-    return {**priced, Metric.CPU: _cost(Objective(metric=Metric.CPU), known.get(Metric.CPU.value))}
-
-
-def _cost(objective: Objective, reported: object) -> UnitCost:
-    if isinstance(reported, dict):
-        try:
-            cost = wire.decode(UnitCost, {**reported, "metric": objective.metric.value})
-        except wire.InvalidWire:
-            return initial(objective.metric, objective.unit_bytes, Prior())
-        if not cost.estimated:
-            return cost
-    return initial(objective.metric, objective.unit_bytes, Prior())
+def _costs(instance: Instance) -> dict[Metric, UnitCost]:
+    """What the host learned of the instance; what cannot be read is left out, and then comes from the general prior."""
+    found: dict[Metric, UnitCost] = {}
+    for name, reported in json.loads(instance.costs).items():
+        with contextlib.suppress(wire.InvalidWire):
+            cost = wire.decode(UnitCost, {**reported, "metric": name})
+            found[cost.metric] = cost
+    return found
