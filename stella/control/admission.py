@@ -254,7 +254,8 @@ def _reason(request: _Request, floors: _Floors, largest: Mapping[Metric, float])
     helping = next((m for m in largest), next(iter(floors), None))
     cpu = floors.get(Metric.CPU, 0.0)
     if cpu > shape.vcpus + EPSILON_CORES:
-        return "cpu.floor", Metric.CPU, f"the instance has {shape.vcpus} vCPUs and cannot use more cores than that"
+        vcpus = "1 vCPU" if shape.vcpus == 1 else f"{shape.vcpus} vCPUs"
+        return "cpu.floor", Metric.CPU, f"the instance has {vcpus} and cannot use more cores than that"
     if guest > request.ceiling_cores + EPSILON_CORES:
         text = f"the ceiling is below the {_cores(guest)} of guest CPU that the floors need"
         return "cpu.ceiling", Metric.CPU, text

@@ -26,7 +26,7 @@ class Intent:
     generation: int
     reserved_cpu_cores: float
     estimated: bool
-    source: str = "hand"
+    source: str = "manual"
     revision: int = 0
     state: IntentState = IntentState.ENFORCED
     reason: str = ""

@@ -11,7 +11,7 @@ from stella.model.slo import InvalidSlo, Slo, parse_slo
 
 CLOUD = "cloud"
 FILE = "file"
-MANUAL = "hand"
+MANUAL = "manual"
 PRECEDENCE = (CLOUD, FILE, MANUAL)
 """The first of these that asks for an instance governs it."""
 

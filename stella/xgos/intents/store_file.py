@@ -18,6 +18,8 @@ from stella.xgos.intents.source import MANUAL
 VERSION = 2
 _READ_VERSIONS = (1, 2)
 
+_MANUAL_IN_VERSION_1 = "hand"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreState:
@@ -131,7 +133,7 @@ def _intent(stored: _Stored, slo: Slo) -> Intent:
         generation=stored.generation,
         reserved_cpu_cores=stored.reserved_cpu_cores,
         estimated=stored.estimated,
-        source=stored.source,
+        source=MANUAL if stored.source == _MANUAL_IN_VERSION_1 else stored.source,
         revision=stored.revision,
         state=stored.state,
         reason=stored.reason,

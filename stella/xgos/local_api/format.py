@@ -45,7 +45,7 @@ def show_cpu_time(seconds: float | None) -> str:
     """CPU time for one unit of I/O: microseconds, milliseconds from 10 ms on."""
     if not isinstance(seconds, int | float):
         return NOTHING
-    return f"{seconds * 1e3:.3g} ms" if seconds >= 0.01 else f"{seconds * 1e6:.3g} us"
+    return f"{seconds * 1e3:.3g} ms" if seconds >= 0.001 else f"{seconds * 1e6:.3g} us"
 
 
 def show_ratio(ratio: float | None) -> str:

@@ -22,7 +22,7 @@ _SETS = st.none() | st.dictionaries(
 )
 _STEPS = st.lists(
     st.one_of(
-        st.tuples(st.just("hand"), st.sampled_from(_UUIDS), st.none() | _FLOORS),
+        st.tuples(st.just("manual"), st.sampled_from(_UUIDS), st.none() | _FLOORS),
         st.tuples(st.sampled_from((CLOUD, FILE)), st.just(""), _SETS),
         st.tuples(st.sampled_from(("start", "stop", "delete")), st.sampled_from(_UUIDS), st.none()),
         st.tuples(st.just("hypervisor"), st.just(""), st.booleans()),
@@ -37,7 +37,7 @@ def do(host: Host, kind: str, uuid: str, value: Any, revision: int) -> None:
     """Let one thing happen."""
     off = set(host.shut_off or ())
     match kind:
-        case "hand":
+        case "manual":
             with contextlib.suppress(Refused):
                 host.by_hand(uuid, value)
         case "cloud" | "file":

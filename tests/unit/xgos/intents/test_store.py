@@ -150,7 +150,7 @@ def _entry(uuid: str, source: str, metric: str = "cpu") -> dict[str, object]:
 
 def test_a_file_of_version_1_is_read_and_written_as_version_2(tmp_path: Path) -> None:
     path = tmp_path / "i"
-    path.write_text(_version_1(_entry(VM1, MANUAL), _entry(VM2, FILE)))
+    path.write_text(_version_1(_entry(VM1, "hand"), _entry(VM2, FILE)))
     store = IntentStore(path)
     assert (store.intents[VM1].generation, store.intents[VM1].reserved_cpu_cores) == (3, 0.55)
     assert set(store.manual) == {VM1} and store.source(VM2) == FILE and store.generation("old") == 4
@@ -163,7 +163,7 @@ def test_a_file_of_version_1_is_read_and_written_as_version_2(tmp_path: Path) ->
 
 def test_a_metric_of_a_later_release_costs_only_its_own_slo(tmp_path: Path) -> None:
     path = tmp_path / "i"
-    path.write_text(_version_1(_entry(VM1, MANUAL), _entry(VM2, MANUAL, "smell")))
+    path.write_text(_version_1(_entry(VM1, "hand"), _entry(VM2, "hand", "smell")))
     store = IntentStore(path)
     assert set(store.intents) == {VM1} and store.unread == {VM2: store.unread[VM2]} and "smell" in store.unread[VM2]
     assert store.generation(VM2) == 3

@@ -111,7 +111,7 @@ def test_what_became_of_an_intent_is_published(watched: Watched) -> None:
     watched.ticks(0.25)
     published = watched.loop.published()
     assert published is not None
-    assert published.standings[VM1].state is IntentState.ENFORCED and published.standings[VM1].source == "hand"
+    assert published.standings[VM1].state is IntentState.ENFORCED and published.standings[VM1].source == "manual"
     assert published.capabilities["cpu_floor"] == "" and "latency" in published.capabilities["block_latency_target"]
 
 
