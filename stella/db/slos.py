@@ -139,7 +139,11 @@ def acknowledge(session: Session, row: SloRow, *, state: str, reason: str, large
     return True
 
 
-def history(session: Session, instance_id: int, *, limit: int) -> Sequence[SloChange]:
-    """The latest changes of an instance's SLO, newest first."""
-    query = select(SloChange).where(SloChange.instance_id == instance_id).order_by(SloChange.id.desc()).limit(limit)
+def history(
+    session: Session, instance_id: int, *, limit: int, before_generation: int | None = None
+) -> Sequence[SloChange]:
+    """The latest changes of an instance's SLO, newest first; those before a generation where one is given."""
+    query = select(SloChange).where(SloChange.instance_id == instance_id).order_by(SloChange.generation.desc())
+    query = query.where(SloChange.generation < before_generation) if before_generation is not None else query
+    query = query.limit(limit)
     return session.scalars(query).all()

@@ -140,3 +140,26 @@ def test_the_mode_of_a_host_is_part_of_its_intent(cloud: Cloud) -> None:
     assert changed.json["mode"] == "enforce"
     assert host.intent(etag).json["mode"] == "enforce"
     assert cloud.admin.get("/v1/decisions").json["decisions"][0]["reason"] == "mode observe -> enforce"
+
+
+def test_history_says_who_when_and_from_where(cloud: Cloud) -> None:
+    host = cloud.host("historic")
+    host.add(uuid(71))
+    host.report()
+    path = f"/v1/instances/{uuid(71)}/slo/history"
+    assert cloud.reader.get(path).json == {"changes": [], "links": []}
+    cloud.member.put_slo(uuid(71), {"cpu": {"floor": "20%"}})
+    cloud.clock.now += 60
+    cloud.admin.put_slo(uuid(71), {"cpu": {"floor": "30%"}}, generation=1)
+    newest, oldest = cloud.reader.get(path).json["changes"]
+    assert (newest["generation"], newest["user_id"], newest["before"]) == (2, "admin", {"cpu": {"floor": 0.2}})
+    assert (oldest["user_id"], oldest["before"], oldest["after"]) == ("ann", None, {"cpu": {"floor": 0.2}})
+    assert oldest["changed_at"] < newest["changed_at"]
+    assert oldest["remote_address"] and oldest["request_id"]
+    first = cloud.reader.get(path, params={"limit": 1}).json
+    assert [c["generation"] for c in first["changes"]] == [2]
+    assert f"marker={first['changes'][0]['generation']}" in first["links"][0]["href"]
+    (last,) = cloud.reader.get(path, params={"limit": 1, "marker": 2}).json["changes"]
+    assert last["generation"] == 1
+    assert cloud.stranger.get(path).status_code == 404
+    assert cloud.client.simulate_get(path).status_code == 401
