@@ -97,6 +97,15 @@ def show(value: float, unit: str) -> str:
     return f"{value / size:.4g}{prefix}{ending}"
 
 
+def round_down(value: float) -> float:
+    """The largest number of four digits that is not above ``value`` (0 or more)."""
+    if value <= 0:
+        return 0.0
+    exponent = math.floor(math.log10(value)) - 3
+    digits = math.floor(Decimal(repr(value)).scaleb(-exponent))
+    return float(Decimal(digits).scaleb(exponent))
+
+
 def show_metric(metric: str, value: float | None) -> str:
     """The quantity of a metric for a person; ``-`` for none, the bare number for a metric of a later release."""
     if value is None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from client_shell import Shell, connect
+from client_shell import Shell, connect, connect_with_keystone
 from osc_lib.exceptions import CommandError
 from stellaclient.osc import apply, hosts, instances, plugin, records, slo, watch
 from stellaclient.sdk import proxy
@@ -192,6 +192,9 @@ def test_apply_is_idempotent_and_prunes(shell: Shell, tmp_path: Path) -> None:
         ("instances: {web-1: {objectives: {cpu: {floor: 20x}}}}", "instances.web-1.objectives.cpu.floor: '20x'"),
         ("instances: {web-1: {objectives: {gpu: {floor: 1}}}}", "no such metric"),
         ("instances: {web-1: {objectives: {cpu: {flor: 1}}}}", "cpu.flor: unknown key"),
+        ("instances: {web-1: {objectives: {cpu: {weight: heavy}}}}", "cpu.weight: must be a number"),
+        ("instances: {web-1: {objectives: {cpu: {floor: 1, direction: up}}}}", "cpu.direction: must be one of"),
+        ("instances: {web-1: {objectives: {cpu: {floor: .nan}}}}", "cpu.floor: 'nan'"),
         ("instances: {web-1: {priority: high, objectives: {cpu: {floor: 1}}}}", "instances.web-1.priority: must be"),
         (
             f"instances: {{web-1: {{objectives: {{cpu: {{floor: 1}}}}}}, {A}: {{objectives: {{cpu: {{floor: 1}}}}}}}}",
@@ -228,6 +231,13 @@ def test_versions() -> None:
     assert proxy.common_version("1.0", "1.7") == "1.0"
     with pytest.raises(proxy.NoCommonVersion, match=r"this client speaks 1\.0 to 1\.0"):
         proxy.common_version("2.0", "2.1")
+
+
+def test_with_keystone_the_endpoint_comes_from_the_catalogue(cloud: Cloud) -> None:
+    found = list(connect_with_keystone(cloud.member, service_type="stella").instances())
+    assert {i.id for i in found} == {A, B, C}
+    with pytest.raises(CommandError, match="the service catalogue has no service of type stella"):
+        Shell(connect_with_keystone(cloud.member, service_type="compute")).run(instances.List)
 
 
 def test_a_wrong_token_is_one_line(cloud: Cloud) -> None:

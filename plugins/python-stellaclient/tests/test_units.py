@@ -41,3 +41,12 @@ def test_what_the_agent_refuses_is_refused(text: str, unit: str) -> None:
 @pytest.mark.parametrize(("text", "unit", "value"), EXAMPLES)
 def test_what_is_shown_is_read(text: str, unit: str, value: float) -> None:
     assert agent.parse(units.show(value, unit), unit) == pytest.approx(value, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("value", "rounded"),
+    [(37564.9, 37560), (1.19999, 1.199), (0.2, 0.2), (0, 0), (1000, 1000), (62.5e6, 62.5e6), (0.000123456, 0.0001234)],
+)
+def test_an_offer_is_rounded_down(value: float, rounded: float) -> None:
+    assert units.round_down(value) == pytest.approx(rounded, rel=1e-12)
+    assert units.round_down(value) <= value

@@ -19,6 +19,14 @@ from stellaclient.sdk.proxy import Proxy
 from stellaclient.sdk.resources import Instance, Slo
 
 _QUANTITIES = ("floor", "ceiling", "target")
+_LARGEST_WEIGHT = 10_000
+_DIRECTIONS = ("tx", "rx", "read", "write", "both")
+_DEFAULT_UNIT_BYTES = {
+    "network_packets": 64.0,
+    "network_bytes": 64.0,
+    "block_bytes": 65536.0,
+    "block_operations": 16384.0,
+}
 _KEYS = (*_QUANTITIES, "weight", "priority", "direction", "unit")
 Objectives = dict[str, dict[str, Any]]
 
@@ -60,6 +68,13 @@ def _objective(where: str, metric: str, value: object) -> dict[str, Any]:
                 keys[key] = units.parse(given, "bytes" if key == "unit" else units.UNIT_OF[metric])
             except units.InvalidQuantity as error:
                 raise CommandError(f"{where}.{key}: {error}") from None
+    if "priority" in keys:
+        _priority(f"{where}.priority", keys["priority"])
+    weight = keys.get("weight", 1)
+    if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight <= _LARGEST_WEIGHT:
+        raise CommandError(f"{where}.weight: must be a number above 0, at most {_LARGEST_WEIGHT}")
+    if keys.get("direction", "both") not in _DIRECTIONS:
+        raise CommandError(f"{where}.direction: must be one of {', '.join(_DIRECTIONS)}")
     return keys
 
 
@@ -98,6 +113,8 @@ def _canonical(objectives: Mapping[str, Mapping[str, Any]], priority: int) -> Ob
         keys = {"priority": priority, **{key: value for key, value in given.items() if value is not None}}
         if keys.get("direction") == "both":
             del keys["direction"]
+        if keys.get("unit") == _DEFAULT_UNIT_BYTES.get(metric):
+            keys.pop("unit", None)
         if not keys["priority"]:
             del keys["priority"]
         found[metric] = keys
@@ -155,7 +172,7 @@ def carry_out(stella: Proxy, step: Step, *, dry_run: bool) -> str:
     generation = step.before.generation if step.before else None
     with one_line():
         if step.action == "keep":
-            return "unchanged"
+            return f"unchanged ({step.before.state})" if step.before else "unchanged"
         if step.wanted is None:
             if not dry_run and generation is not None:
                 stella.delete_slo(step.instance.id, generation)

@@ -20,10 +20,11 @@ _HINTS = {
 
 
 def show_largest(largest: Mapping[str, float]) -> str:
-    """``14kpps``, or with the metrics' names where there are more than one."""
-    if len(largest) == 1:
-        return units.show_metric(*next(iter(largest.items())))
-    return ", ".join(f"{metric} {units.show_metric(metric, value)}" for metric, value in largest.items())
+    """``14kpps``, or with the metrics' names where there are more than one. Rounded down, so that it can be asked for."""
+    shown = {metric: units.show_metric(metric, units.round_down(value)) for metric, value in largest.items()}
+    if len(shown) == 1:
+        return next(iter(shown.values()))
+    return ", ".join(f"{metric} {text}" for metric, text in shown.items())
 
 
 def describe(error: Mapping[str, Any]) -> str:

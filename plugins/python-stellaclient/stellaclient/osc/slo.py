@@ -142,6 +142,8 @@ class Set(command.ShowOne):
             or (parsed_args.priority is None and not any(getattr(parsed_args, o) for o in DIRECTIONS))
         ):
             raise CommandError("name at least one objective, such as --cpu 20%")
+        if not parsed_args.timeout >= 0:
+            raise CommandError("--timeout: must be 0 s or more")
         if parsed_args.priority is not None and not 0 <= parsed_args.priority <= LARGEST_PRIORITY:
             raise CommandError(f"--priority: must be from 0 to {LARGEST_PRIORITY}")
         stella = service(self)
