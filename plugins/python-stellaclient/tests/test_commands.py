@@ -1,8 +1,10 @@
 """The commands against the real API."""
 
+import re
 from pathlib import Path
 
 import pytest
+import requests
 from client_shell import Shell, connect, connect_with_keystone
 from osc_lib.exceptions import CommandError
 from stellaclient.osc import apply, hosts, instances, plugin, records, slo, watch
@@ -265,3 +267,24 @@ def test_every_command_has_an_example() -> None:
     ):
         assert "Example: openstack slo " in (command.__doc__ or "")
     assert plugin.DEFAULT_API_VERSION in plugin.API_VERSIONS
+
+
+def test_the_client_knows_stella_through_its_api_alone() -> None:
+    package = Path(plugin.__file__).parents[1]
+    imports = [line for file in package.rglob("*.py") for line in file.read_text().splitlines()]
+    assert not [line for line in imports if re.match(r"\s*(from|import) stella\b", line)]
+
+
+@pytest.mark.parametrize("output", ["table", "json", "yaml", "csv", "value"])
+def test_every_format(shell: Shell, output: str) -> None:
+    shell.run(slo.Set, "--server", "web-1", "--cpu", "20%", "--net-pps", "20k")
+    printed = shell.run(instances.Explain, "--server", "web-1", "--format", output)
+    assert ("20kpps" in printed) is (output == "table")
+    assert ("20000.0" in printed) is (output != "table")
+
+
+def test_a_server_that_is_not_there_is_one_line(cloud: Cloud) -> None:
+    stella = connect(cloud.member)
+    stella.session.session.mount("http://stella.test", requests.adapters.HTTPAdapter())
+    with pytest.raises(CommandError, match=r"^Unable to establish connection to http://stella\.test/$"):
+        Shell(stella).run(instances.List)

@@ -68,5 +68,7 @@ def one_line() -> Iterator[None]:
             "no endpoint: the service catalogue has no service of type stella; or set OS_AUTH_TYPE=admin_token, "
             "OS_ENDPOINT and OS_TOKEN"
         ) from None
+    except keystone.ConnectFailure as error:
+        raise CommandError(str(error).partition(": HTTP")[0][:300]) from None
     except (keystone.ClientException, exceptions.SDKException, NoCommonVersion) as error:
         raise CommandError(" ".join(str(error).split())[:300]) from None
