@@ -16,17 +16,18 @@ test: check
 	@$(PYTHON) -m pytest tests/functional tests/agent tests/vm -p no:cacheprovider --timeout 600
 
 check: setup
-	@ruff check stella tests scripts
-	@ruff format --check -q stella tests scripts
+	@ruff check stella tests scripts plugins
+	@ruff format --check -q stella tests scripts plugins
 	@mypy
+	@mypy --strict -p stellaclient
 	@lint-imports --no-cache | tail -n 4
-	@$(PYTHON) -m pytest tests/unit tests/property
+	@$(PYTHON) -m pytest tests/unit tests/property plugins/python-stellaclient/tests
 
 figures: setup
 	@$(PYTHON) -m stella.cmd.stella_bench figures --output results/figures --document docs/benchmarks.md
 
 format:
-	@ruff format stella tests scripts; ruff check --fix -q stella tests scripts
+	@ruff format stella tests scripts plugins; ruff check --fix -q stella tests scripts plugins
 
 clean:
 	@rm -rf .run results

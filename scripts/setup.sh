@@ -36,11 +36,11 @@ if [ "${#missing[@]}" -gt 0 ]; then
 fi
 
 stamp=.venv/.stella-setup
-wanted=$(sha256sum pyproject.toml | cut -d' ' -f1)
+wanted=$(cat pyproject.toml plugins/*/pyproject.toml | sha256sum | cut -d' ' -f1)
 if [ ! -f "$stamp" ] || [ "$(cat "$stamp")" != "$wanted" ]; then
   echo "setup: virtual environment in .venv"
   [ -x .venv/bin/python ] || /usr/bin/python3 -m venv --system-site-packages .venv
-  .venv/bin/pip install -q --disable-pip-version-check -e '.[test]' 2> .pip.log || { tail -n 30 .pip.log >&2; exit 1; }
+  .venv/bin/pip install -q --disable-pip-version-check -e '.[test]' -e plugins/python-stellaclient 2> .pip.log || { tail -n 30 .pip.log >&2; exit 1; }
   rm -f .pip.log
   echo "$wanted" > "$stamp"
 fi

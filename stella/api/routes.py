@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from stella.api.handlers import attainment, decision, host, instance, intent, report, root, slo, violation
+from stella.api.handlers import attainment, decision, host, instance, intent, report, root, slo, slo_history, violation
 from stella.api.operation import Operation
 
 ROUTES: Mapping[str, Mapping[str, Operation]] = {
@@ -12,7 +12,7 @@ ROUTES: Mapping[str, Mapping[str, Operation]] = {
     "/v1/instances": {"GET": instance.index},
     "/v1/instances/{uuid}": {"GET": instance.show},
     "/v1/instances/{uuid}/slo": {"GET": slo.show, "PUT": slo.put, "DELETE": slo.delete},
-    "/v1/instances/{uuid}/slo/history": {"GET": slo.history},
+    "/v1/instances/{uuid}/slo/history": {"GET": slo_history.index},
     "/v1/instances/{uuid}/attainment": {"GET": attainment.show},
     "/v1/hosts": {"GET": host.index},
     "/v1/hosts/{name}": {"GET": host.show, "PATCH": host.patch},

@@ -57,37 +57,6 @@ def show(call: Call) -> Answer:
     return _shown(call)
 
 
-@operation(
-    query=schema.HISTORY_QUERY,
-    responses={200: schema.HISTORY},
-    rules=(policies.SHOW,),
-    errors=("stella.request.not_found",),
-)
-def history(call: Call) -> Answer:
-    """List the changes of an instance's SLO, newest first: who, when, from where, before and after.
-
-    Answers 200, also for an instance that has no SLO any more. 404 for an instance that is not there or belongs to another project.
-    """
-    with call.services.database.reader() as session:
-        instance, _, _ = visible_instance(call, session, policies.SHOW)
-        found = slos.history(
-            session, instance.id, limit=pages.limit_of(call), before_generation=pages.number(call, "marker")
-        )
-    shown: list[Json] = [
-        {
-            "generation": change.generation,
-            "changed_at": times.show(change.changed_at),
-            "user_id": change.user_id,
-            "request_id": change.request_id,
-            "remote_address": change.remote_address,
-            "before": json.loads(change.before) if change.before is not None else None,
-            "after": json.loads(change.after) if change.after is not None else None,
-        }
-        for change in found
-    ]
-    return Answer(body=pages.page(call, "changes", shown, found[-1].generation if found else None))
-
-
 def _asked(body: Mapping[str, Any]) -> Slo:
     """The SLO in the body; its priority is that of each objective that names none. Raises `ApiError`."""
     priority = body.get("priority", 0)

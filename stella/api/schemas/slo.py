@@ -69,18 +69,3 @@ COUNTER_OFFER = mapping(
     },
     optional=("hosts",),
 )
-CHANGE = mapping(
-    {
-        "generation": GENERATION,
-        "changed_at": TIME,
-        "user_id": TEXT,
-        "request_id": TEXT,
-        "remote_address": {**TEXT, "description": "Where the request came from."},
-        "before": {"oneOf": [OBJECTIVES, {"type": "null"}], "description": "Null: there was none."},
-        "after": {"oneOf": [OBJECTIVES, {"type": "null"}], "description": "Null: it was withdrawn."},
-    }
-)
-HISTORY = page("changes", CHANGE)
-HISTORY_QUERY = query(
-    {"limit": LIMIT, "marker": {**GENERATION, "description": "Generation of the last one on the page before."}}
-)

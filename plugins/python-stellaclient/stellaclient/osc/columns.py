@@ -1,0 +1,85 @@
+"""Values that are human in tables and exact everywhere else."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from cliff.columns import FormattableColumn
+
+from stellaclient import units
+
+_QUANTITIES = ("floor", "ceiling", "target")
+
+
+def show_objective(metric: str, objective: Mapping[str, Any]) -> str:
+    """``floor 20kpps tx, priority 5``."""
+    parts = [f"{key} {units.show_metric(metric, objective[key])}" for key in _QUANTITIES if key in objective]
+    if "direction" in objective:
+        parts[-1:] = [f"{parts[-1]} {objective['direction']}"] if parts else [str(objective["direction"])]
+    parts += [f"{key} {objective[key]:g}" for key in ("weight", "priority") if key in objective]
+    if "unit" in objective:
+        parts.append(f"unit {units.show(objective['unit'], 'bytes')}")
+    return ", ".join(parts)
+
+
+class Objectives(FormattableColumn[Mapping[str, Any]]):
+    """Objectives of an SLO, one a line."""
+
+    def human_readable(self) -> str:
+        """For a table."""
+        return "\n".join(f"{metric}: {show_objective(metric, keys)}" for metric, keys in (self._value or {}).items())
+
+
+class Statuses(FormattableColumn[Sequence[Mapping[str, Any]]]):
+    """Statuses of objectives, one a line."""
+
+    def human_readable(self) -> str:
+        """For a table."""
+        return "\n".join(
+            f"{o['metric']} {o['status']}" + (f" ({o['cause']})" if o.get("cause") else "") for o in self._value or ()
+        )
+
+
+class ByMetric(FormattableColumn[Mapping[str, float]]):
+    """Quantities by metric, one a line."""
+
+    def human_readable(self) -> str:
+        """For a table."""
+        return "\n".join(
+            f"{metric} {units.show_metric(metric, value)}" for metric, value in (self._value or {}).items()
+        )
+
+
+class Cores(FormattableColumn[float]):
+    """CPU in cores."""
+
+    def human_readable(self) -> str:
+        """For a table."""
+        return units.show_metric("cpu", self._value)
+
+
+class Ratio(FormattableColumn[float | None]):
+    """A share, as percent for people."""
+
+    def human_readable(self) -> str:
+        """For a table."""
+        return "-" if self._value is None else f"{self._value * 100:.2f}%"
+
+
+class Amount(FormattableColumn[Any]):
+    """A quantity of a metric; the value is the pair of both."""
+
+    def human_readable(self) -> str:
+        """For a table."""
+        return units.show_metric(*self._value)
+
+    def machine_readable(self) -> Any:
+        """The number in its base unit, or None."""
+        return self._value[1]
+
+
+class Keys(FormattableColumn[Mapping[str, Any]]):
+    """A mapping, one key a line."""
+
+    def human_readable(self) -> str:
+        """For a table."""
+        return "\n".join(f"{key}: {value}" for key, value in (self._value or {}).items())

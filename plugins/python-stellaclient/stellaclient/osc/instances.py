@@ -1,0 +1,148 @@
+"""`openstack slo list`, `explain` and `history`."""
+
+import argparse
+from collections.abc import Mapping
+from itertools import islice
+from typing import Any
+
+from osc_lib.command import command
+
+from stellaclient.osc.columns import Amount, Objectives, Ratio, Statuses
+from stellaclient.osc.errors import one_line
+from stellaclient.osc.service import add_server, service, uuid_of
+
+STATES = ("pending", "enforced", "refused", "degraded")
+_WHY = {
+    "MET": "it gets what is guaranteed",
+    "NO_DEMAND": "it does not ask for its floor",
+    "SELF_LIMITED": "its own vCPUs or queue depth are the limit",
+    "DEGRADED": "its host cannot hold all floors; those of higher priority are kept",
+    "VIOLATED": "it asked for its floor and did not get it",
+    "UNKNOWN": "its host has not measured it lately",
+    "PENDING": "its host has not confirmed it yet",
+}
+_CAUSES = {
+    "cpu": "it waits for CPU",
+    "network": "packets are dropped or queued on the host's network",
+    "block": "the disk back end is slow",
+    "host": "a thread of QEMU on the host is full",
+    "capacity": "the host has too little capacity",
+    "sensor": "the host could not measure it",
+}
+
+
+def why(status: str, cause: str | None) -> str:
+    """The status as a sentence."""
+    text = _WHY.get(status, status)
+    return f"{text}: {_CAUSES.get(cause, cause)}" if cause else text
+
+
+class List(command.Lister):
+    """List instances that have an SLO, and how their objectives do.
+
+    Example: openstack slo list --state enforced -f csv
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """The options."""
+        parser: argparse.ArgumentParser = super().get_parser(prog_name)
+        parser.add_argument("--all", action="store_true", help="Also instances without SLO")
+        parser.add_argument("--state", choices=STATES, help="Only SLOs in this state")
+        parser.add_argument("--host", metavar="<host>", help="Only instances on this host (for operators)")
+        parser.add_argument("--project", metavar="<id>", help="Only instances of this project (for operators)")
+        parser.add_argument("--long", action="store_true", help="Also project, host and time of the last report")
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> tuple[Any, Any]:
+        """List them."""
+        stella = service(self)
+        query = {"status": parsed_args.state, "host": parsed_args.host, "project": parsed_args.project}
+        with one_line():
+            found = list(stella.instances(**{key: value for key, value in query.items() if value}))
+        columns = ["uuid", "name", "instance_state", "slo_state", "status"]
+        columns += ["project_id", "host", "reported_at"] if parsed_args.long else []
+        rows = [
+            (i.id, i.name, i.state, i.slo_state, Statuses(i.objectives), i.project_id, i.host, i.reported_at)[
+                : len(columns)
+            ]
+            for i in found
+            if parsed_args.all or i.slo_state is not None
+        ]
+        return columns, rows
+
+
+class Explain(command.Lister):
+    """Explain for each objective of an instance whether it is met now, why not, and how often it was this month.
+
+    Example: openstack slo explain --server web-1
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """The options."""
+        parser: argparse.ArgumentParser = super().get_parser(prog_name)
+        add_server(parser)
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> tuple[Any, Any]:
+        """Explain it."""
+        stella = service(self)
+        uuid = uuid_of(stella, parsed_args.server)
+        with one_line():
+            instance = stella.get_instance(uuid)
+            slo = stella.get_slo(uuid)
+            attained = {o["metric"]: o["attainment_ratio"] for o in stella.get_attainment(uuid).objectives or ()}
+        now = {o["metric"]: o for o in instance.objectives or ()}
+        wanted: Mapping[str, Mapping[str, Any]] = slo.objectives if slo is not None else {}
+        waiting = slo is not None and slo.state in ("pending", "refused")
+        rows = []
+        for metric in dict.fromkeys([*wanted, *now]):
+            current = now.get(metric, {})
+            status = "PENDING" if waiting or not current else current["status"]
+            reason = f"its host says: {slo.reason}" if slo is not None and waiting and slo.reason else None
+            asked = wanted.get(metric, {})
+            rows.append(
+                (
+                    metric,
+                    Amount((metric, asked.get("floor", asked.get("target")))),
+                    Amount((metric, current.get("usage"))),
+                    Amount((metric, current.get("demand"))),
+                    status,
+                    reason or why(status, current.get("cause")),
+                    Ratio(attained.get(metric)),
+                )
+            )
+        return ("metric", "objective", "usage", "demand", "status", "why", "attainment_this_month"), rows
+
+
+class History(command.Lister):
+    """List the changes of an instance's SLO, newest first: who, when, from where.
+
+    Example: openstack slo history --server web-1 --limit 5
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """The options."""
+        parser: argparse.ArgumentParser = super().get_parser(prog_name)
+        add_server(parser)
+        parser.add_argument("--limit", type=int, default=100, metavar="<number>", help="The most to list (100)")
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> tuple[Any, Any]:
+        """List them."""
+        stella = service(self)
+        uuid = uuid_of(stella, parsed_args.server)
+        with one_line():
+            found = list(islice(stella.slo_history(uuid), max(0, parsed_args.limit)))
+        rows = [
+            (
+                c.generation,
+                c.changed_at,
+                c.user_id,
+                c.remote_address,
+                Objectives(c.before),
+                Objectives(c.after),
+                c.request_id,
+            )
+            for c in found
+        ]
+        return ("generation", "changed_at", "user_id", "remote_address", "before", "after", "request_id"), rows

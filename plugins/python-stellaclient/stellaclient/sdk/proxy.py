@@ -1,0 +1,114 @@
+"""The service, for programs and for the commands."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from openstack import exceptions, proxy
+
+from stellaclient.sdk.resources import Attainment, Decision, Host, Instance, Slo, SloChange, Violation
+
+CLIENT_VERSIONS = ((1, 0), (1, 0))
+"""Oldest and newest microversion that this client speaks."""
+
+
+class NoCommonVersion(Exception):
+    """Client and server have no microversion in common."""
+
+
+def _number(text: str) -> tuple[int, int]:
+    major, _, minor = text.partition(".")
+    return int(major), int(minor or 0)
+
+
+def common_version(server_oldest: str, server_newest: str) -> str:
+    """The newest microversion that both speak. Raises `NoCommonVersion`."""
+    newest = min(CLIENT_VERSIONS[1], _number(server_newest))
+    if newest < max(CLIENT_VERSIONS[0], _number(server_oldest)):
+        ours = " to ".join(f"{major}.{minor}" for major, minor in CLIENT_VERSIONS)
+        raise NoCommonVersion(
+            f"The server offers versions {server_oldest} to {server_newest}, this client speaks {ours}"
+        )
+    return f"{newest[0]}.{newest[1]}"
+
+
+class Proxy(proxy.Proxy):
+    """Stella. Every method raises `openstack.exceptions.HttpException` for what the API refuses."""
+
+    def negotiate(self) -> None:
+        """Settle on the newest microversion that both speak; done once. Raises `NoCommonVersion`."""
+        if self.default_microversion is not None:
+            return
+        response = self.get("/")
+        exceptions.raise_from_response(response)
+        try:
+            found = response.json()["versions"][0]
+            versions = found["min_version"], found["max_version"]
+        except (ValueError, LookupError, TypeError):
+            raise NoCommonVersion(
+                "The endpoint does not answer as stella-api does; it must be the API's root"
+            ) from None
+        self.default_microversion = common_version(*versions)
+
+    def instances(self, **query: Any) -> Iterator[Instance]:
+        """Instances by uuid; ``host``, ``project`` and ``status`` (state of the SLO) filter."""
+        return self._list(Instance, **query)
+
+    def get_instance(self, uuid: str) -> Instance:
+        """The instance of this uuid."""
+        return self._get(Instance, uuid)
+
+    def get_slo(self, uuid: str) -> Slo | None:
+        """The SLO of an instance; None when it has none, or when there is no such instance."""
+        try:
+            return Slo.new(instance_id=uuid).fetch(self, requires_id=False)
+        except exceptions.NotFoundException:
+            return None
+
+    def put_slo(
+        self,
+        uuid: str,
+        objectives: Mapping[str, Mapping[str, Any]],
+        *,
+        priority: int = 0,
+        generation: int | None = None,
+        dry_run: bool = False,
+    ) -> Slo:
+        """Set the whole SLO of an instance; ``generation`` is that of the one that it replaces."""
+        body: dict[str, Any] = {"objectives": objectives, "priority": priority}
+        if generation is not None:
+            body["generation"] = generation
+        return Slo.new(instance_id=uuid).put(self, body, dry_run=dry_run)
+
+    def delete_slo(self, uuid: str, generation: int) -> None:
+        """Withdraw the SLO that has this generation."""
+        Slo.new(instance_id=uuid).withdraw(self, generation)
+
+    def slo_history(self, uuid: str, **query: Any) -> Iterator[SloChange]:
+        """Changes of an instance's SLO, newest first."""
+        return self._list(SloChange, instance_id=uuid, **query)
+
+    def get_attainment(self, uuid: str) -> Attainment:
+        """Attainment of this month."""
+        return Attainment.new(instance_id=uuid).fetch(self, requires_id=False)
+
+    def hosts(self) -> Iterator[Host]:
+        """Hosts by name."""
+        return self._list(Host)
+
+    def get_host(self, name: str) -> Host:
+        """The host of this name."""
+        return self._get(Host, name)
+
+    def set_host_mode(self, name: str, mode: str) -> Host:
+        """Set the mode of a host: observe, enforce or maintenance."""
+        response = self.patch(f"/v1/hosts/{name}", json={"mode": mode})
+        exceptions.raise_from_response(response)
+        return self.get_host(name)
+
+    def violations(self, **query: Any) -> Iterator[Violation]:
+        """Violations, newest first; ``open``, ``host`` and ``project`` filter."""
+        return self._list(Violation, **query)
+
+    def decisions(self, **query: Any) -> Iterator[Decision]:
+        """Decisions, newest first; ``kind``, ``host`` and ``project`` filter."""
+        return self._list(Decision, **query)

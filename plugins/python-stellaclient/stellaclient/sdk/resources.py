@@ -1,0 +1,163 @@
+"""What the API has, as openstacksdk resources."""
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+from keystoneauth1 import adapter
+from openstack import exceptions, resource
+
+
+class Instance(resource.Resource):
+    """An instance, where it runs and how its objectives do."""
+
+    resources_key = "instances"
+    pagination_key = "links"
+    base_path = "/v1/instances"
+    allow_fetch = True
+    allow_list = True
+    _query_mapping = resource.QueryParameters("host", "project", "status")
+
+    uuid = resource.Body("uuid", alternate_id=True)
+    name = resource.Body("name")
+    project_id = resource.Body("project_id")
+    host = resource.Body("host")
+    state = resource.Body("state")
+    vcpus = resource.Body("vcpus", type=int)
+    slo_state = resource.Body("slo_state")
+    objectives = resource.Body("objectives", type=list)
+    reported_at = resource.Body("reported_at")
+
+
+class Slo(resource.Resource):
+    """The SLO of an instance. Objectives are in base units."""
+
+    base_path = "/v1/instances/%(instance_id)s/slo"
+    allow_fetch = True
+
+    instance_id = resource.URI("instance_id")
+    uuid = resource.Body("uuid")
+    generation = resource.Body("generation", type=int)
+    objectives = resource.Body("objectives", type=dict)
+    priority = resource.Body("priority", type=int)
+    reserved_cpu_cores = resource.Body("reserved_cpu_cores", type=float)
+    estimated = resource.Body("estimated", type=bool)
+    state = resource.Body("state")
+    reason = resource.Body("reason")
+    largest = resource.Body("largest", type=dict)
+    changed_at = resource.Body("changed_at")
+    accepted = resource.Body("accepted", type=bool)
+
+    @property
+    def path(self) -> str:
+        """Its path below the endpoint."""
+        return str(self.base_path % {"instance_id": self.instance_id})
+
+    def put(self, session: adapter.Adapter, body: Mapping[str, Any], *, dry_run: bool) -> Self:
+        """Set the SLO. Raises `openstack.exceptions.HttpException`."""
+        response = session.put(
+            self.path, json=dict(body), params={"dry_run": "true"} if dry_run else {}, **self._version(session)
+        )
+        exceptions.raise_from_response(response)
+        self._translate_response(response)
+        return self
+
+    def withdraw(self, session: adapter.Adapter, generation: int) -> None:
+        """Take the SLO of this generation away. Raises `openstack.exceptions.HttpException`."""
+        response = session.delete(self.path, params={"generation": generation}, **self._version(session))
+        exceptions.raise_from_response(response)
+
+    def _version(self, session: adapter.Adapter) -> dict[str, Any]:
+        return {"microversion": self._get_microversion(session)}
+
+
+class SloChange(resource.Resource):
+    """One change of an SLO: who, when, from where."""
+
+    resources_key = "changes"
+    base_path = "/v1/instances/%(instance_id)s/slo/history"
+    pagination_key = "links"
+    allow_list = True
+
+    instance_id = resource.URI("instance_id")
+    generation = resource.Body("generation", type=int)
+    changed_at = resource.Body("changed_at")
+    user_id = resource.Body("user_id")
+    request_id = resource.Body("request_id")
+    remote_address = resource.Body("remote_address")
+    before = resource.Body("before", type=dict)
+    after = resource.Body("after", type=dict)
+
+
+class Attainment(resource.Resource):
+    """Seconds by status of each objective over a span, by default this month."""
+
+    base_path = "/v1/instances/%(instance_id)s/attainment"
+    allow_fetch = True
+
+    instance_id = resource.URI("instance_id")
+    start = resource.Body("from")
+    end = resource.Body("to")
+    objectives = resource.Body("objectives", type=list)
+
+
+class Host(resource.Resource):
+    """A host: what it can hold, what it holds, its mode."""
+
+    resources_key = "hosts"
+    pagination_key = "links"
+    base_path = "/v1/hosts"
+    allow_fetch = True
+    allow_list = True
+
+    name = resource.Body("name", alternate_id=True)
+    generation = resource.Body("generation", type=int)
+    mode = resource.Body("mode")
+    enrolled = resource.Body("enrolled", type=bool)
+    silent = resource.Body("silent", type=bool)
+    capacity_cpu_cores = resource.Body("capacity_cpu_cores", type=float)
+    reserved_cpu_cores = resource.Body("reserved_cpu_cores", type=float)
+    cpus = resource.Body("cpus", type=int)
+    instances = resource.Body("instances", type=int)
+    agent = resource.Body("agent")
+    capabilities = resource.Body("capabilities", type=dict)
+    versions = resource.Body("versions", type=dict)
+    reported_at = resource.Body("reported_at")
+
+
+class Violation(resource.Resource):
+    """An episode in which an objective was missed."""
+
+    resources_key = "violations"
+    pagination_key = "links"
+    base_path = "/v1/violations"
+    allow_list = True
+    _query_mapping = resource.QueryParameters("open", "host", "project")
+
+    uuid = resource.Body("uuid")
+    project_id = resource.Body("project_id")
+    host = resource.Body("host")
+    metric = resource.Body("metric")
+    opened_at = resource.Body("opened_at")
+    closed_at = resource.Body("closed_at")
+    cause = resource.Body("cause")
+    offender = resource.Body("offender")
+
+
+class Decision(resource.Resource):
+    """What was decided, by whom and why."""
+
+    resources_key = "decisions"
+    pagination_key = "links"
+    base_path = "/v1/decisions"
+    allow_list = True
+    _query_mapping = resource.QueryParameters("kind", "host", "project")
+
+    decided_at = resource.Body("decided_at")
+    kind = resource.Body("kind")
+    host = resource.Body("host")
+    uuid = resource.Body("uuid")
+    project_id = resource.Body("project_id")
+    user_id = resource.Body("user_id")
+    request_id = resource.Body("request_id")
+    reason = resource.Body("reason")
+    detail = resource.Body("detail", type=dict)
