@@ -84,7 +84,7 @@ def _amount(value: float | None) -> float | None:
     return None if value is None or not math.isfinite(value) else min(max(value, 0.0), _LARGEST_AMOUNT)
 
 
-def _costs(known: Json | None) -> dict[str, Json]:
+def _costs(known: Json) -> dict[str, Json]:
     """The learned costs by metric; an estimate is no news to the API, which has the same priors."""
     found: dict[str, Json] = {}
     for metric, cost in known.items() if isinstance(known, dict) else ():

@@ -146,6 +146,7 @@ def _read(answer: http.client.HTTPResponse) -> bytes:
             raise OSError(f"the answer has more than {LARGEST_ANSWER_BYTES} bytes")
         if time.monotonic() > deadline:
             raise TimeoutError(f"the answer took more than {_ANSWER_SECONDS:g} s")
+    answer.read()  # nothing is left; raises where the body was cut, and frees the connection for the next request
     return b"".join(parts)
 
 

@@ -100,6 +100,11 @@ class Loop:
         return self._stores.violations
 
     @property
+    def sources(self) -> tuple[IntentSource, ...]:
+        """Who may ask for SLOs beside the control socket."""
+        return self._stores.sources
+
+    @property
     def outbox(self) -> Outbox | None:
         """What waits to be reported."""
         return self._stores.outbox
