@@ -108,7 +108,7 @@ class Reporter:
             "host": host_section(published),
             "minutes": [wire.encode(row) for row in batch.minutes] if batch else [],
             "violations": [wire.encode(row) for row in batch.violations] if batch else [],
-            "states": dict(state_section(uuid, row) for uuid, row in rows.items()),
+            "states": {uuid: state_section(row, published.mode) for uuid, row in rows.items()},
         }
         instances = instances_section(published)
         return {**body, "instances": instances} if instances is not None else body

@@ -7,6 +7,7 @@ import stella
 from stella.control.admission import shape_of
 from stella.model import wire
 from stella.model.allocation import InstanceDecision, ObjectiveReport
+from stella.model.intent import IntentState, Mode
 from stella.model.report import StateRow
 from stella.model.snapshot import InstanceReading
 from stella.model.wire import Json
@@ -17,6 +18,7 @@ _LARGEST_REASON = 1000
 _LARGEST_AMOUNT = 1e15
 _LARGEST_CAUSE_TEXT = 255
 SHUT_OFF = "shut_off"
+OBSERVES = "the host observes and enforces nothing; set mode = \"enforce\" in its configuration"
 
 
 def host_section(published: Published) -> dict[str, Json]:
@@ -98,16 +100,16 @@ def _costs(known: Json) -> dict[str, Json]:
     return found
 
 
-def state_section(uuid: str, row: StateRow) -> tuple[str, Json]:
-    """One acknowledgement."""
+def state_section(row: StateRow, mode: Mode) -> Json:
+    """One acknowledgement. A host that observes enforces nothing: what it has admitted is pending."""
     largest: dict[str, Json] = {metric.value: _amount(value) for metric, value in row.largest.items()}
-    shown: Json = {
+    observed = mode is Mode.OBSERVE and row.state is IntentState.ENFORCED
+    return {
         "revision": row.revision,
-        "state": row.state.value,
-        "reason": row.reason[:_LARGEST_REASON],
+        "state": (IntentState.PENDING if observed else row.state).value,
+        "reason": OBSERVES if observed else row.reason[:_LARGEST_REASON],
         "largest": largest,
     }
-    return uuid, shown
 
 
 def standing_states(published: Published) -> dict[str, StateRow]:

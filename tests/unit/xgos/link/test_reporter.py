@@ -7,10 +7,11 @@ import pytest
 
 from stella.control.windows import InstanceWindow, Window
 from stella.model.attainment import Status
-from stella.model.intent import IntentState
+from stella.model.intent import IntentState, Mode
+from stella.model.report import StateRow
 from stella.model.slo import Metric
 from stella.xgos.link.reporter import REPORT_SECONDS
-from stella.xgos.link.sections import instances_section
+from stella.xgos.link.sections import OBSERVES, instances_section, state_section
 from stella.xgos.link.transport import Answer, Unreachable
 from tests.unit.xgos.conftest import NOW, VM1, make_published, replace, report
 from tests.unit.xgos.link.conftest import Rig, error, ok
@@ -154,3 +155,9 @@ def test_an_instance_that_is_shut_off_is_not_gone() -> None:
     off = "00000000-0000-4000-8000-0000000000aa"
     found = instances_section(replace(published, snapshot=replace(published.snapshot, shut_off=(off,))))
     assert found is not None and found[-1] == {"uuid": off, "state": "shut_off"}
+
+
+def test_a_host_that_observes_does_not_claim_to_enforce() -> None:
+    row = StateRow(revision=4, state=IntentState.ENFORCED)
+    assert state_section(row, Mode.ENFORCE) == {"revision": 4, "state": "enforced", "reason": "", "largest": {}}
+    assert state_section(row, Mode.OBSERVE) == {"revision": 4, "state": "pending", "reason": OBSERVES, "largest": {}}

@@ -1,5 +1,7 @@
 """The HTTP exchange, against a small server on loopback, and the credential's file."""
 
+import ssl
+import subprocess
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -78,6 +80,53 @@ def test_an_answer_has_a_limit(url: str, credential: Path, monkeypatch: pytest.M
     monkeypatch.setattr(transport, "LARGEST_ANSWER_BYTES", 1000)
     with pytest.raises(Unreachable, match="more than 1000 bytes"):
         made(url, credential, "big").get_intent("")
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A certificate for 127.0.0.1, signed by itself, with its key in the same file."""
+    path, key = tmp_path / "api.pem", tmp_path / "api.key"
+    argv = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        "-days",
+        "2",
+    ]
+    argv += ["-subj", "/CN=api", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(path)]
+    subprocess.run(argv, check=True, capture_output=True)
+    path.write_text(path.read_text() + key.read_text())
+    return path
+
+
+def test_only_a_trusted_certificate_is_spoken_to(certificate: Path, credential: Path) -> None:
+    SEEN.clear()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    server = HTTPServer(("127.0.0.1", 0), _Handler)
+    server.handle_error = lambda *_: None  # type: ignore[method-assign]  # a refused handshake is no news
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    try:
+        url = f"https://127.0.0.1:{server.server_port}"
+        with pytest.raises(Unreachable, match="certificate is not trusted"):
+            made(url, credential).get_intent("")
+        assert SEEN == [], "the credential is not sent to a stranger"
+        trusting = HttpTransport(
+            Endpoint(url=url, host_name="host1", credential_file=credential, ca_file=str(certificate))
+        )
+        assert trusting.get_intent("").status == 200
+        trusting.close()
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
 
 def test_nobody_there(credential: Path) -> None:
