@@ -18,7 +18,7 @@ _LARGEST_REASON = 1000
 _LARGEST_AMOUNT = 1e15
 _LARGEST_CAUSE_TEXT = 255
 SHUT_OFF = "shut_off"
-OBSERVES = "the host observes and enforces nothing; set mode = \"enforce\" in its configuration"
+OBSERVES = 'the host observes and enforces nothing; set mode = "enforce" in its configuration'
 
 
 def host_section(published: Published) -> dict[str, Json]:

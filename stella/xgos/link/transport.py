@@ -113,7 +113,7 @@ class HttpTransport:
                 if not kept:
                     raise
                 return self._exchange(method, what, body, sent)  # the server had closed the idle connection
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, http.client.HTTPException, UnicodeError) as error:
             self.close()
             raise Unreachable(_describe(error)) from None
 
