@@ -26,6 +26,7 @@ MOST_ROWS = 500
 _ALL_STATES_SECONDS = 60.0
 _OK, _BAD_REQUEST, _TOO_LARGE = 200, 400, 413
 _ROW_FIELDS = ("minutes", "violations", "states")
+_NOW_FIELDS = ("host", "instances")
 _CLOCK_OFFSET = "stella.report.clock_offset"
 _LARGEST_STEP_BACK_SECONDS = 60.0
 
@@ -53,6 +54,7 @@ class Reporter:
         self._most_rows = MOST_ROWS
         self._sent_at = 0.0
         self._states_told_at = float("-inf")
+        self._rows_alone = False  # the last report was refused for what it told of host or instances
 
     def wake(self) -> None:
         """Report at once: a state changed."""
@@ -105,13 +107,15 @@ class Reporter:
             "epoch": self._outbox.epoch,
             "sequence": batch.sequence if batch else self._outbox.acknowledged,
             "sent_at": self._sent_at,
-            "host": host_section(published),
             "minutes": [wire.encode(row) for row in batch.minutes] if batch else [],
             "violations": [wire.encode(row) for row in batch.violations] if batch else [],
             "states": {uuid: state_section(row, published.mode) for uuid, row in rows.items()},
         }
+        rows_alone, self._rows_alone = self._rows_alone, False
+        if rows_alone:
+            return body
         instances = instances_section(published)
-        return {**body, "instances": instances} if instances is not None else body
+        return {**body, "host": host_section(published), **({"instances": instances} if instances is not None else {})}
 
     def _taken(self, answer: Answer, batch: Batch | None) -> bool:
         """Acknowledge in the outbox what the API has; False when its answer tells nothing."""
@@ -142,6 +146,7 @@ class Reporter:
             self._board.rejected(1)
             self._most_rows = MOST_ROWS
             return self._back_off.succeeded(0.0)
+        self._rows_alone = answer.status == _BAD_REQUEST and field.startswith(_NOW_FIELDS)
         return self._failed(": ".join(text for text in (refusal(answer.status), detail) if text))
 
     def _failed(self, error: str) -> float:

@@ -127,6 +127,15 @@ def test_a_row_that_is_never_taken_is_told_and_holds_up_nothing(rig: Rig) -> Non
     assert len(rig.api.minutes) == 7 and rig.board.status.rejected_rows == 1
 
 
+def test_rows_go_alone_when_the_host_section_is_refused(rig: Rig) -> None:
+    add_minutes(rig, 2)
+    rig.api.refuse = lambda body: error(400, "", "instances[0].shape", "Wrong.") if "instances" in body else None
+    assert [rig.reporter.step(), rig.reporter.step()] == [1.0, REPORT_SECONDS]
+    assert len(rig.api.minutes) == 2 and rig.outbox.depth == 0
+    rig.reporter.step()
+    assert "instances" in rig.api.bodies[-1] and "Wrong" in rig.board.status.report_error
+
+
 @pytest.mark.parametrize("field", ["sent_at", "minutes[0].start"])
 def test_a_clock_that_is_off_waits_and_loses_nothing(rig: Rig, field: str) -> None:
     add_minutes(rig, 2)
