@@ -9,7 +9,7 @@ PACKAGES=(
   libvirt-daemon libvirt-daemon-driver-qemu libvirt-daemon-system libvirt-clients
   qemu-system-x86 qemu-utils linux-image-cloud-amd64 busybox-static cpio
   fio sysbench sockperf nbdkit                    # the laboratory's loads and back ends
-  iproute2 nftables util-linux kmod procps
+  iproute2 nftables util-linux kmod procps openssl
   prometheus                                      # promtool checks the metrics
   mariadb-server-core                             # stella-api is tested on SQLite and on MariaDB, which the tests start
   systemd                                         # systemd-analyze checks the unit; nothing of it is started

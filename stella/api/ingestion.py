@@ -129,8 +129,9 @@ def _take_instances(work: _Work, found: Iterable[Section]) -> None:
 def _refresh(instance: Instance, section: Section, now: float) -> None:
     instance.name = section.get("name") or instance.name
     instance.state = section["state"]
-    instance.shape = wire.dumps(section["shape"])
-    instance.costs = wire.dumps(section.get("costs", {}))
+    if "shape" in section:  # a host cannot tell it of an instance that is shut off: what was known stays
+        instance.shape = wire.dumps(section["shape"])
+        instance.costs = wire.dumps(section.get("costs", {}))
     instance.reported = wire.dumps({"objectives": section.get("objectives", [])})
     instance.reported_at = now
 

@@ -38,6 +38,7 @@ def show(call: Call) -> Answer:
         for instance, row in holdings
     }
     body: dict[str, Json] = {
+        "host": host.name,
         "revision": host.intent_revision,
         "poll_seconds": poll_seconds,
         "watch_until": None,

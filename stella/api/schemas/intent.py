@@ -2,10 +2,11 @@
 
 from stella.api.schemas.host import MODE
 from stella.api.schemas.slo import PRIORITY
-from stella.api.schemas.vocabulary import GENERATION, OBJECTIVES, mapping
+from stella.api.schemas.vocabulary import GENERATION, HOST_NAME, OBJECTIVES, mapping
 
 INTENT = mapping(
     {
+        "host": HOST_NAME,
         "revision": GENERATION,
         "poll_seconds": {
             "type": "number",

@@ -81,7 +81,7 @@ INSTANCE = mapping(
         "costs": {"type": "object", "additionalProperties": COST, "maxProperties": 20},
         "objectives": listing(OBJECTIVE, maxItems=20),
     },
-    optional=("project", "name", "costs", "objectives"),
+    optional=("project", "name", "shape", "costs", "objectives"),
     open_=True,
 )
 MINUTE = mapping(

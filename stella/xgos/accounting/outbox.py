@@ -10,7 +10,7 @@ counted in `Outbox.dropped`.
 import logging
 import threading
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from stella.control.windows import Window
@@ -49,6 +49,7 @@ class Outbox:
         self._elapsed_seconds = 0
         self._failing = False
         self._recent: Recent | None = recent
+        self.state_stored: Callable[[], None] | None = None  # called when a state is ready to be sent; must not block
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._thread = supervision.start(self._run, name="outbox", stop=self._stop) if background else None
@@ -62,6 +63,16 @@ class Outbox:
     def epoch(self) -> str:
         """New whenever the agent lost its state."""
         return self._segments.state.epoch
+
+    @property
+    def acknowledged(self) -> int:
+        """The number of the last row of this epoch that was acknowledged; 0 when none was."""
+        return self._segments.state.acknowledged
+
+    @property
+    def stored(self) -> int:
+        """The number of the last row on the disk."""
+        return self._segments.last
 
     @property
     def depth(self) -> int:
@@ -159,6 +170,8 @@ class Outbox:
             try:
                 if rows:
                     self._segments.append(rows, self._elapsed_seconds)
+                if self.state_stored is not None and any(isinstance(row, tuple) for row in rows):
+                    self.state_stored()
                 self._drop_oldest()
                 self._failing = False
             except OSError as error:

@@ -64,6 +64,11 @@ class HostView:
         """CPU that instances can have, in cores: without what the host's own work takes."""
         return capacity_for_floors(self.memory, self.snapshot.host.cores, self.settings)
 
+    @property
+    def one_cpu_capacity_cores(self) -> float:
+        """The part of any one CPU that instances can have, 0 to 1."""
+        return capacity_of_one_cpu(self.memory, self.snapshot.host.cores, self.settings)
+
     def unsupported(self, uuid: str, slo: Slo) -> Verdict | None:
         """The refusal of an SLO that this host cannot enforce, whatever is free; None when it can."""
         lacking = missing(slo, self.capabilities)
@@ -99,7 +104,7 @@ class HostView:
             capacity=HostCapacity(
                 capacity_cores=self.capacity_cpu_cores,
                 cpus=self.snapshot.host.cpus or tuple(range(cores)),
-                one_cpu_cores=capacity_of_one_cpu(self.memory, cores, self.settings),
+                one_cpu_cores=self.one_cpu_capacity_cores,
                 held=tuple(self._held(u, intent) for u, intent in others.items() if u != uuid),
             ),
             held_before_cores=held_before_cpu_cores,

@@ -71,10 +71,38 @@ class AgentCounters:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LinkStatus:
+    """The link to stella-api. Times are Unix seconds, None: never yet. An error is empty where the last exchange went well.
+
+    ``mode`` is what the API has this host in; the agent's own mode decides what is written. ``rejected_rows`` were reported and will
+    never be taken. ``failures`` and ``reports`` count since the process started.
+    """
+
+    url: str
+    host_name: str
+    mode: str = ""
+    revision: int = 0
+    last_intent_seconds: float | None = None
+    intent_error: str = ""
+    last_report_seconds: float | None = None
+    report_error: str = ""
+    backlog_rows: int = 0
+    reports: int = 0
+    failures: int = 0
+    rejected_rows: int = 0
+
+    @property
+    def connected(self) -> bool:
+        """Whether the last exchanges went well."""
+        return self.last_intent_seconds is not None and not self.intent_error and not self.report_error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
     """All that a tick left behind for readers. Never changed after it was published.
 
-    ``capacity_cpu_cores`` is what may be promised: the host's reservation is taken off already.
+    ``capacity_cpu_cores`` is what may be promised: the host's reservation is taken off already; ``one_cpu_capacity_cores`` is the same
+    of any one CPU (0 to 1). ``reservation_margin_ratio`` multiplies every reservation.
     ``costs`` is, for each uuid, whatever the cost model tells of the CPU its I/O takes, as JSON.
     ``persisted`` is False while state cannot be written to disk. ``pending`` are the uuids of intents that were accepted and of
     which no window has closed yet that began after that, or that wait. ``intents`` is what is in force or waits for its instance;
@@ -90,6 +118,8 @@ class Published:
     counters: AgentCounters
     capacity_cpu_cores: float
     host_reserved_cpu_cores: float
+    one_cpu_capacity_cores: float = 1.0
+    reservation_margin_ratio: float = 1.0
     costs: Mapping[str, Json] = field(default_factory=dict)
     persisted: bool = True
     started_wall_seconds: float = 0.0
@@ -121,6 +151,9 @@ class AgentApi(Protocol):
     @property
     def outbox(self) -> Outbox | None:
         """What waits to be reported; None where it cannot be kept."""
+
+    def link_status(self) -> LinkStatus | None:
+        """The link to stella-api; None where none is configured. Must not block."""
 
     def change_slo(self, uuid: str, change: SloChange, *, dry_run: bool) -> Accepted:
         """Apply ``change`` to the instance's SLO in the loop's thread, admit it, and keep it on disk before returning.

@@ -249,8 +249,15 @@ def _status(_request: Request, port: AgentApi, _now: float) -> dict[str, Json]:
         "intent_states": _counted(tuple(published.standings.values())),
         "intent_events": wire.encode(published.events),
         "capabilities": cast(Json, dict(published.capabilities)),
+        "link": _link(port),
         "thread_restarts": cast(Json, dict(supervision.restarts())),
     }
+
+
+def _link(port: AgentApi) -> Json:
+    """The link to stella-api; null where none is configured."""
+    status = port.link_status()
+    return {**cast(dict[str, Json], wire.encode(status)), "connected": status.connected} if status is not None else None
 
 
 def _counted(standings: Sequence[Standing]) -> Json:

@@ -17,7 +17,7 @@ import stella
 from stella.model.allocation import InstanceDecision, WriteResult
 from stella.model.attainment import Status
 from stella.model.snapshot import Role, Snapshot
-from stella.xgos.local_api.agent_api import TICK_BUCKETS_SECONDS, AgentApi, Published
+from stella.xgos.local_api.agent_api import TICK_BUCKETS_SECONDS, AgentApi, LinkStatus, Published
 from stella.xgos.local_api.metric_catalogue import CATALOGUE, Kind, MetricFamily
 
 _LOG = logging.getLogger(__name__)
@@ -126,6 +126,9 @@ class Exporter(Collector):
         if outbox is not None:
             families.add("stella_agent_outbox_rows", outbox.depth)
             families.add("stella_agent_outbox_dropped_rows_total", outbox.dropped)
+        link = self._port.link_status()
+        if link is not None:
+            _add_link(families, link)
         return iter(families)
 
     def _add_account(self, families: _Families, labels: Mapping[str, Labels]) -> None:
@@ -202,6 +205,18 @@ def _add_agent(families: _Families, published: Published) -> None:
         families.add("stella_sensor_duration_seconds", sensor.duration_seconds, (sensor.name,))
     for name, count in counters.sensor_failures.items():
         families.add("stella_sensor_failures_total", count, (name,))
+
+
+def _add_link(families: _Families, link: LinkStatus) -> None:
+    families.add("stella_agent_link_connected", link.connected)
+    families.add("stella_agent_link_intent_revision", link.revision)
+    if link.last_intent_seconds is not None:
+        families.add("stella_agent_link_last_intent_timestamp_seconds", link.last_intent_seconds)
+    if link.last_report_seconds is not None:
+        families.add("stella_agent_link_last_report_timestamp_seconds", link.last_report_seconds)
+    families.add("stella_agent_link_reports_total", link.reports)
+    families.add("stella_agent_link_failures_total", link.failures)
+    families.add("stella_agent_link_rejected_rows_total", link.rejected_rows)
 
 
 class MetricsServer:

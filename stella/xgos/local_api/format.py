@@ -237,6 +237,9 @@ def violations_text(violations: Sequence[Mapping[str, Any]]) -> str:
     return table(headings, rows) if rows else "no violations"
 
 
+_LINK_ERRORS = (("intent", "intent_error"), ("report", "report_error"))
+
+
 def status_text(status: Mapping[str, Any]) -> str:
     """The agent's own state."""
     host = status["host"]
@@ -251,6 +254,7 @@ def status_text(status: Mapping[str, Any]) -> str:
         f"instances {status['instances']}, with SLO {status['instances_with_slo']}, open violations {status['open_violations']}",
         f"sensors {len(status['sensors'])}, failing: {', '.join(failing) or 'none'}",
     ]
+    lines += _link_lines(status)
     lines += _intent_lines(status)
     lines += _capability_lines(status.get("capabilities") or {})
     restarts = status.get("thread_restarts") or {}
@@ -260,6 +264,30 @@ def status_text(status: Mapping[str, Any]) -> str:
     if not status["persisted"]:
         lines.append("ALARM: state cannot be written to disk and is kept in memory only")
     return "\n".join(lines)
+
+
+def _link_lines(status: Mapping[str, Any]) -> list[str]:
+    """The link to stella-api. Nothing where none is configured."""
+    link = status.get("link")
+    if not link:
+        return []
+    lines = [
+        f"API {plain(link['url'])} as host {plain(link['host_name'])}: {'connected' if link['connected'] else 'NOT CONNECTED'}, "
+        f"revision {link['revision']}, last intent {_when(link['last_intent_seconds'])}, "
+        f"last report {_when(link['last_report_seconds'])}, {link['backlog_rows']} rows wait"
+    ]
+    lines += [f"API {what}: {plain(link[key])}" for what, key in _LINK_ERRORS if link[key]]
+    if link["rejected_rows"]:
+        lines.append(f"API: {link['rejected_rows']} rows will never be taken (see the log)")
+    if link["mode"] and link["mode"] != status["mode"]:
+        lines.append(
+            f"the API has this host in mode {plain(link['mode'])}; the agent's own mode {status['mode']} decides"
+        )
+    return lines
+
+
+def _when(seconds: float | None) -> str:
+    return "never" if seconds is None else show_time(seconds)
 
 
 def _intent_lines(status: Mapping[str, Any]) -> list[str]:

@@ -183,6 +183,27 @@ CATALOGUE: tuple[MetricFamily, ...] = (
         (), "Outbox.dropped",
     ),
     MetricFamily(
+        "stella_agent_link_connected", _G, "", "Whether the last exchanges with stella-api went well. Absent without a link.", (),
+        "LinkStatus.connected",
+    ),
+    MetricFamily(
+        "stella_agent_link_last_intent_timestamp_seconds", _G, "seconds", "When the intent was last had, in Unix time.", (),
+        "LinkStatus.last_intent_seconds",
+    ),
+    MetricFamily(
+        "stella_agent_link_last_report_timestamp_seconds", _G, "seconds", "When a report was last taken, in Unix time.", (),
+        "LinkStatus.last_report_seconds",
+    ),
+    MetricFamily(
+        "stella_agent_link_intent_revision", _G, "", "Revision of the intent that this host keeps.", (), "LinkStatus.revision"
+    ),
+    MetricFamily("stella_agent_link_reports_total", _C, "", "Reports that were taken.", (), "LinkStatus.reports"),
+    MetricFamily("stella_agent_link_failures_total", _C, "", "Exchanges that failed.", (), "LinkStatus.failures"),
+    MetricFamily(
+        "stella_agent_link_rejected_rows_total", _C, "", "Rows that stella-api will never take; each is in the log.", (),
+        "LinkStatus.rejected_rows",
+    ),
+    MetricFamily(
         "stella_agent_state_persisted", _G, "", "0 while state cannot be written to disk and is kept in memory only.", (),
         "Published.persisted",
     ),

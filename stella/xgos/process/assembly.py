@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import socket
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -25,6 +26,8 @@ from stella.xgos.intents.slo_file import SloFile
 from stella.xgos.intents.source import IntentSource
 from stella.xgos.intents.store import IntentStore
 from stella.xgos.line_log import LineWriter
+from stella.xgos.link.link import Link
+from stella.xgos.link.transport import Endpoint
 from stella.xgos.process import learned_costs, own_group
 from stella.xgos.process.config import Config, Options
 from stella.xgos.process.loop import Loop, Stores
@@ -158,6 +161,26 @@ def _sources(config: Config, stack: contextlib.ExitStack) -> Iterator[IntentSour
         file.watch()
         stack.callback(file.close)
         yield file
+
+
+def connect(config: Config, loop: Loop, stack: contextlib.ExitStack) -> None:
+    """Start the link to stella-api, if one is configured. Floors are kept without it."""
+    cloud = next((source for source in loop.sources if isinstance(source, CloudSource)), None)
+    if not config.api_url or cloud is None:
+        return
+    endpoint = Endpoint(
+        url=config.api_url,
+        host_name=config.api_host_name or socket.gethostname(),
+        credential_file=config.api_credential_file,
+        ca_file=config.api_ca_file,
+    )
+    try:
+        link = Link(endpoint, cloud, loop.outbox, loop.published)
+    except OSError as error:
+        raise OSError(f"api_ca_file: {config.api_ca_file}: {error.strerror or error}") from None
+    stack.callback(link.close)
+    loop.link = lambda: link.status
+    _LOG.info("linked to %s as host %s", config.api_url, endpoint.host_name)
 
 
 def _open_outbox(directory: Path, history: History, stack: contextlib.ExitStack) -> Outbox | None:

@@ -2,15 +2,21 @@
 
 import difflib
 import enum
+import ipaddress
 import math
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from stella.model.intent import Mode
 
 DEFAULT_PATH = Path("/etc/stella/xgos.toml")
+
+
+_HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,253}[A-Za-z0-9])?")
 
 
 class InvalidConfig(ValueError):
@@ -35,7 +41,8 @@ class Config:
     """What the agent is told by its operator; `etc/xgos.toml` explains each key.
 
     ``capacity_cpu_cores`` 0 means all cores of the host. ``reservation_margin_ratio`` multiplies every reservation.
-    ``metrics_listen`` and ``slo_file`` are off when empty. ``run_directory`` holds the journal, which is stored within a tick.
+    ``metrics_listen``, ``slo_file`` and ``api_url`` are off when empty. ``run_directory`` holds the journal, which is stored within a
+    tick.
     """
 
     mode: Mode = Mode.OBSERVE
@@ -47,6 +54,10 @@ class Config:
     socket_group: str = "stella"
     metrics_listen: str = "127.0.0.1:9817"
     slo_file: str = ""
+    api_url: str = ""
+    api_host_name: str = ""
+    api_credential_file: Path = Path("/etc/stella/xgos.credential")
+    api_ca_file: str = ""
     host_reserved_cpu_cores: float = 0.1
     capacity_cpu_cores: float = 0.0
     reservation_margin_ratio: float = 1.1
@@ -102,6 +113,40 @@ def _optional_path(field: str, value: object) -> str:
     return str(_path(field, text)) if text else ""
 
 
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _api_url(field: str, value: object) -> str:
+    text = _text(field, value)
+    if not text:
+        return text
+    wrong = InvalidConfig(field, "must be the API's address, such as https://stella.example.org:9800")
+    try:
+        parts = urlsplit(text)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        raise wrong from None
+    plain = parts.scheme in ("http", "https") and " " not in text
+    if not plain or not host or parts.query or parts.fragment or parts.username is not None:
+        raise wrong
+    if parts.scheme == "http" and not _is_loopback(host):
+        raise InvalidConfig(field, "must begin with https://; http:// is for an API on this host (127.0.0.1, ::1)")
+    return text
+
+
+def _host_name(field: str, value: object) -> str:
+    text = _text(field, value)
+    if text and not _HOST_NAME.fullmatch(text):
+        raise InvalidConfig(
+            field, "must be the name that the host was enrolled with: letters, digits, dot, dash, underscore"
+        )
+    return text
+
+
 def _between(low: float, high: float) -> Callable[[str, object], float]:
     def read(field: str, value: object) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
@@ -141,6 +186,10 @@ _READERS: Mapping[str, Callable[[str, object], object]] = {
     "socket_group": _text,
     "metrics_listen": _listen,
     "slo_file": _optional_path,
+    "api_url": _api_url,
+    "api_host_name": _host_name,
+    "api_credential_file": _path,
+    "api_ca_file": _optional_path,
     "host_reserved_cpu_cores": _between(0.0, 1024.0),
     "capacity_cpu_cores": _between(0.0, 4096.0),
     "reservation_margin_ratio": _between(1.0, 2.0),

@@ -115,6 +115,8 @@ class CostsView(Mapping[str, Json]):
             cost.metric.value: {
                 "vcpu_seconds_per_unit": cost.vcpu,
                 "io_seconds_per_unit": cost.io,
+                "unit_bytes": cost.unit_bytes,
+                "history_seconds": cost.seconds,
                 "estimated": cost.estimated,
             }
             for cost in self._memory.instances[uuid].costs.values()

@@ -26,7 +26,7 @@ from stella.xgos.intents.changes import Accepted, Refused, SloChange
 from stella.xgos.intents.reconcile import Reconciler
 from stella.xgos.intents.source import IntentSource
 from stella.xgos.intents.store import IntentStore
-from stella.xgos.local_api.agent_api import AgentCounters, Mailbox, Published
+from stella.xgos.local_api.agent_api import AgentCounters, LinkStatus, Mailbox, Published
 from stella.xgos.process import learned_costs
 from stella.xgos.process.config import Config
 
@@ -75,6 +75,7 @@ class Loop:
         self.settings = settings
         self.memory = memory
         self.calibrated = settings.prior != Prior()
+        self.link: Callable[[], LinkStatus] | None = None
         self._config = config
         self._sensors = sensors
         self._actuation = actuation
@@ -99,9 +100,18 @@ class Loop:
         return self._stores.violations
 
     @property
+    def sources(self) -> tuple[IntentSource, ...]:
+        """Who may ask for SLOs beside the control socket."""
+        return self._stores.sources
+
+    @property
     def outbox(self) -> Outbox | None:
         """What waits to be reported."""
         return self._stores.outbox
+
+    def link_status(self) -> LinkStatus | None:
+        """The link to stella-api; None without one."""
+        return self.link() if self.link is not None else None
 
     def published(self) -> Published | None:
         """The last tick; None before the first one has ended."""
@@ -164,6 +174,8 @@ class Loop:
             counters=replace(self._counters, admission_refusals=self._reconciler.refusals),
             capacity_cpu_cores=view.capacity_cpu_cores,
             host_reserved_cpu_cores=self.settings.host_reserved_cores,
+            one_cpu_capacity_cores=view.one_cpu_capacity_cores,
+            reservation_margin_ratio=self.settings.margin,
             costs=learned_costs.CostsView(memory),
             persisted=self._stores.intents.persisted,
             started_wall_seconds=self._started,

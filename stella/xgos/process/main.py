@@ -24,7 +24,7 @@ from stella.xgos.host_files import Broken, HostFiles, Unavailable, Unsupported
 from stella.xgos.local_api.control_socket import ControlSocket
 from stella.xgos.local_api.exporter import MetricsServer
 from stella.xgos.process import garbage_collection, own_group
-from stella.xgos.process.assembly import assemble, open_apply, paths_of
+from stella.xgos.process.assembly import assemble, connect, open_apply, paths_of
 from stella.xgos.process.config import Config, Options
 from stella.xgos.process.loop import Loop
 from stella.xgos.process.service_notify import ServiceNotifier
@@ -198,12 +198,13 @@ def _log_failed(results: tuple[Restored, ...]) -> None:
 
 @contextlib.contextmanager
 def _serving(loop: Loop, config: Config) -> Iterator[None]:
-    """The control socket and the metrics server, while the loop runs."""
+    """The control socket, the metrics server and the link to stella-api, while the loop runs."""
     with contextlib.ExitStack() as stack:
         stack.callback(ControlSocket(config.socket, loop, group=config.socket_group).close)
         address = config.metrics_address
         if address is not None:
             stack.callback(MetricsServer(loop, address).close)
+        connect(config, loop, stack)
         yield
 
 

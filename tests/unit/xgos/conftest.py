@@ -40,7 +40,7 @@ from stella.xgos.accounting.violations import ViolationLog
 from stella.xgos.intents.changes import Accepted, Refused, SloChange
 from stella.xgos.intents.store import IntentStore
 from stella.xgos.line_log import LineWriter
-from stella.xgos.local_api.agent_api import AgentCounters, Published
+from stella.xgos.local_api.agent_api import AgentCounters, LinkStatus, Published
 
 NOW = 1_790_000_000
 VM1, VM2, TWIN = (f"00000000-0000-4000-8000-00000000000{n}" for n in "123")
@@ -155,9 +155,20 @@ class FakePort:
         self.violations = ViolationLog(directory / "violations.jsonl", self.writer)
         self.outbox = Outbox(directory / "outbox", background=False)
         self.ready = True
+        self.link = LinkStatus(
+            url="https://stella.example.org",
+            host_name="host1",
+            mode="enforce",
+            revision=417,
+            last_intent_seconds=NOW,
+            last_report_seconds=NOW,
+        )
 
     def published(self) -> Published | None:
         return make_published(self.store.intents) if self.ready else None
+
+    def link_status(self) -> LinkStatus | None:
+        return self.link
 
     def change_slo(self, uuid: str, change: SloChange, *, dry_run: bool) -> Accepted:
         slo = change(self.store.slo(uuid))

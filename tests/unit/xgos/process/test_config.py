@@ -20,6 +20,14 @@ def test_values_are_taken() -> None:
     found = parse_config('mode = "enforce"\nsocket = "/tmp/s"\nmetrics_listen = "[::1]:0"\ncapacity_cpu_cores = 3')
     assert found.mode is Mode.ENFORCE and found.socket == Path("/tmp/s")
     assert found.metrics_address == ("::1", 0) and found.capacity_cpu_cores == 3.0
+    for url in (
+        "https://stella.example.org:9800/prefix",
+        "http://127.0.0.1:9800",
+        "http://[::1]:9800",
+        "http://localhost",
+        "",
+    ):
+        assert parse_config(f'api_url = "{url}"').api_url == url
     assert parse_config('metrics_listen = ""').metrics_address is None
 
 
@@ -36,6 +44,14 @@ def test_values_are_taken() -> None:
         ("reservation_margin_ratio = 2.5", "reservation_margin_ratio"),
         ("host_reserved_cpu_cores = inf", "host_reserved_cpu_cores"),
         ('socket = "relative"', "socket"),
+        ('api_url = "stella.example.org"', "api_url"),
+        ('api_url = "http://stella.example.org:9800"', "api_url"),
+        ('api_url = "ftp://127.0.0.1"', "api_url"),
+        ('api_url = "https://user:word@stella.example.org"', "api_url"),
+        ('api_url = "https://stella.example.org:port"', "api_url"),
+        ('api_url = "https://[::1"', "api_url"),
+        ('api_host_name = "../host2"', "api_host_name"),
+        ('api_credential_file = "credential"', "api_credential_file"),
         ("socket = 3", "socket"),
         ('metrics_listen = "9817"', "metrics_listen"),
         ('metrics_listen = "127.0.0.1:99999"', "metrics_listen"),

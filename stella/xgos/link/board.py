@@ -1,0 +1,58 @@
+"""What is known of the link, for those who ask: written by its two threads, read by any."""
+
+import threading
+from dataclasses import replace
+
+from stella.xgos.local_api.agent_api import LinkStatus
+
+
+class Board:
+    """The newest `LinkStatus`."""
+
+    def __init__(self, url: str, host_name: str) -> None:
+        self._lock = threading.Lock()
+        self._status = LinkStatus(url=url, host_name=host_name)
+
+    @property
+    def status(self) -> LinkStatus:
+        """What is known now; a value that never changes."""
+        return self._status
+
+    def fetched(self, now: float, *, revision: int, mode: str) -> None:
+        """The intent was asked for and is known."""
+        with self._lock:
+            self._status = replace(
+                self._status,
+                last_intent_seconds=now,
+                intent_error="",
+                revision=revision,
+                mode=mode or self._status.mode,
+            )
+
+    def not_fetched(self, error: str) -> bool:
+        """The intent could not be had; returns whether that is news."""
+        with self._lock:
+            news = self._status.intent_error != error
+            failures = self._status.failures + 1
+            self._status = replace(self._status, intent_error=error, failures=failures)
+            return news
+
+    def reported(self, now: float) -> None:
+        """A report was taken."""
+        with self._lock:
+            self._status = replace(
+                self._status, last_report_seconds=now, report_error="", reports=self._status.reports + 1
+            )
+
+    def not_reported(self, error: str) -> bool:
+        """A report was not taken; returns whether that is news."""
+        with self._lock:
+            news = self._status.report_error != error
+            failures = self._status.failures + 1
+            self._status = replace(self._status, report_error=error, failures=failures)
+            return news
+
+    def rejected(self, rows: int) -> None:
+        """The API will never take these rows."""
+        with self._lock:
+            self._status = replace(self._status, rejected_rows=self._status.rejected_rows + rows)

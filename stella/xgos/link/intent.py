@@ -1,0 +1,75 @@
+"""The API's answer to a host that asks for its intent, checked before anything of it is used."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from stella.model import wire
+from stella.xgos.intents.instance_names import canonical
+from stella.xgos.intents.source import IntentSet, Wanted, wanted
+
+MODES = ("observe", "enforce", "maintenance")
+LEAST_POLL_SECONDS = 0.1
+MOST_POLL_SECONDS = 60.0
+
+
+class InvalidIntent(ValueError):
+    """The answer as a whole cannot be used; nothing changes. One line for a person."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostIntent:
+    """What the API asks of this host. ``mode`` is empty where the API names none that this release knows."""
+
+    revision: int
+    poll_seconds: float
+    mode: str
+    slos: Mapping[str, Wanted]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Slo:
+    revision: int
+    objectives: object = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Intent:
+    revision: int
+    slos: Mapping[str, _Slo]
+    poll_seconds: float = 1.0
+    mode: str | None = None
+    host: str | None = None
+
+
+def parse_intent(body: bytes, host_name: str) -> HostIntent:
+    """Read the answer; unknown keys are ignored. An SLO that cannot be read is kept with its error, to be refused by itself.
+
+    Raises `InvalidIntent` where the whole cannot be used or is for another host.
+    """
+    try:
+        found = wire.decode(_Intent, wire.parse(body))
+    except wire.InvalidWire as error:
+        raise InvalidIntent(str(error)) from None
+    if found.host is not None and found.host != host_name:
+        raise InvalidIntent(f"it is the intent of host {found.host[:64]!r}")
+    if found.revision < 0 or any(slo.revision < 0 for slo in found.slos.values()):
+        raise InvalidIntent("revision: is negative")
+    return HostIntent(
+        revision=found.revision,
+        poll_seconds=min(MOST_POLL_SECONDS, max(LEAST_POLL_SECONDS, found.poll_seconds)),
+        mode=found.mode if found.mode in MODES else "",
+        slos={canonical(uuid): wanted(slo.objectives, slo.revision) for uuid, slo in found.slos.items()},
+    )
+
+
+def doubt(intent: HostIntent, known: IntentSet | None) -> str:
+    """Why the intent may come from a database that was wiped or is older than what this host was told; empty: it does not."""
+    if known is None:
+        return ""
+    if intent.revision < known.revision:
+        return f"revision {intent.revision} is before {known.revision}, which this host keeps; is the API's database older?"
+    if intent.revision == known.revision:
+        before = {uuid: slo.revision for uuid, slo in known.wanted.items()}
+        if before != {uuid: slo.revision for uuid, slo in intent.slos.items()}:
+            return f"revision {intent.revision} has other SLOs than before; is the API's database another one?"
+    return ""

@@ -1,0 +1,173 @@
+"""Posts reports: the rows of the outbox until they are acknowledged, and what the host is now.
+
+A row is acknowledged in the outbox only when the API has answered that it was taken. A report that was taken while its answer got lost
+is sent again; the API keeps its rows by their own keys. Rows that the API will never take are found by halving, logged and counted.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from stella.model import wire
+from stella.model.report import Batch
+from stella.model.wire import Json
+from stella.xgos.accounting.outbox import Outbox
+from stella.xgos.link.backoff import BackOff
+from stella.xgos.link.board import Board
+from stella.xgos.link.fetcher import refusal
+from stella.xgos.link.sections import host_section, instances_section, standing_states, state_section
+from stella.xgos.link.transport import Answer, NoCredential, Transport, Unreachable
+from stella.xgos.local_api.agent_api import Published
+
+_LOG = logging.getLogger(__name__)
+REPORT_SECONDS = 3.0
+MOST_ROWS = 500
+_ALL_STATES_SECONDS = 60.0
+_OK, _BAD_REQUEST, _TOO_LARGE = 200, 400, 413
+_ROW_FIELDS = ("minutes", "violations", "states")
+_NOW_FIELDS = ("host", "instances")
+_CLOCK_OFFSET = "stella.report.clock_offset"
+_LARGEST_STEP_BACK_SECONDS = 60.0
+
+
+class Reporter:
+    """`step` is for the reporter's thread alone; `wake` may be called from any."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        outbox: Outbox,
+        board: Board,
+        published: Callable[[], Published | None],
+        *,
+        wall: Callable[[], float] = time.time,
+        back_off: BackOff | None = None,
+    ) -> None:
+        self._transport = transport
+        self._outbox = outbox
+        self._board = board
+        self._published = published
+        self._wall = wall
+        self._back_off = back_off or BackOff()
+        self._wake = threading.Event()
+        self._most_rows = MOST_ROWS
+        self._sent_at = 0.0
+        self._states_told_at = float("-inf")
+        self._rows_alone = False  # the last report was refused for what it told of host or instances
+
+    def wake(self) -> None:
+        """Report at once: a state changed."""
+        self._wake.set()
+
+    def run(self, stop: threading.Event) -> None:
+        """Until ``stop``."""
+        while not stop.is_set():
+            self._wake.clear()
+            seconds = self.step()
+            if self._back_off.failures:
+                stop.wait(seconds)
+            else:
+                self._wake.wait(seconds)
+
+    def step(self) -> float:
+        """Report once; returns the seconds to wait before the next time (0: there is more)."""
+        batch = self._outbox.batch(self._most_rows)
+        published = self._published()
+        if published is None:
+            return REPORT_SECONDS / 10
+        now = self._wall()
+        all_states = now - self._states_told_at >= _ALL_STATES_SECONDS or now < self._states_told_at
+        drained = batch is None or batch.sequence >= self._outbox.stored
+        body = self._body(batch, published, states=all_states and drained)
+        try:
+            answer = self._transport.post_report(wire.dumps(body).encode())
+        except (Unreachable, NoCredential) as error:
+            return self._failed(str(error))
+        if answer.status != _OK:
+            return self._refused(answer, batch)
+        if not self._taken(answer, batch):
+            return self._failed("the API's answer to a report cannot be used")
+        if all_states and drained:
+            self._states_told_at = now
+        self._most_rows = MOST_ROWS if drained else self._most_rows
+        return self._back_off.succeeded(REPORT_SECONDS if drained else 0.0)
+
+    def _body(self, batch: Batch | None, published: Published, *, states: bool) -> dict[str, Json]:
+        """The report. One without rows repeats the last sequence; its later ``sent_at`` makes it newer."""
+        now = self._wall()
+        if now > self._sent_at or self._sent_at - now > _LARGEST_STEP_BACK_SECONDS:
+            self._sent_at = now
+        else:
+            self._sent_at += 0.001
+        rows = standing_states(published) if states else {}
+        rows.update(batch.states if batch else {})
+        body: dict[str, Json] = {
+            "agent": self._outbox.agent,
+            "epoch": self._outbox.epoch,
+            "sequence": batch.sequence if batch else self._outbox.acknowledged,
+            "sent_at": self._sent_at,
+            "minutes": [wire.encode(row) for row in batch.minutes] if batch else [],
+            "violations": [wire.encode(row) for row in batch.violations] if batch else [],
+            "states": {uuid: state_section(row, published.mode) for uuid, row in rows.items()},
+        }
+        rows_alone, self._rows_alone = self._rows_alone, False
+        if rows_alone:
+            return body
+        instances = instances_section(published)
+        return {**body, "host": host_section(published), **({"instances": instances} if instances is not None else {})}
+
+    def _taken(self, answer: Answer, batch: Batch | None) -> bool:
+        """Acknowledge in the outbox what the API has; False when its answer tells nothing."""
+        try:
+            found = wire.parse(answer.body)
+            accepted = wire.decode(int, found.get("accepted_sequence") if isinstance(found, dict) else None)
+        except wire.InvalidWire:
+            return False
+        ignored = found.get("ignored") if isinstance(found, dict) else None
+        if ignored:
+            _LOG.warning("the API ignored parts of a report: %s", wire.dumps(ignored)[:300])
+        if batch is not None:
+            self._outbox.acknowledge(batch.epoch, min(accepted, batch.sequence))
+        self._board.reported(self._wall())
+        return True
+
+    def _refused(self, answer: Answer, batch: Batch | None) -> float:
+        """Find what the API does not take, by sending fewer rows; one that it will never take is let go, logged and counted."""
+        code, field, detail = _error_of(answer.body)
+        rows = _rows(batch)
+        about_rows = field.startswith(_ROW_FIELDS) and code != _CLOCK_OFFSET
+        if rows > 1 and (answer.status == _TOO_LARGE or (answer.status == _BAD_REQUEST and about_rows)):
+            self._most_rows = max(1, rows // 2)
+            return self._back_off.succeeded(0.0)
+        if batch is not None and rows == 1 and answer.status == _BAD_REQUEST and about_rows:
+            _LOG.error("the API will never take a row: %s: %s", detail, wire.dumps(batch)[:1000])
+            self._outbox.acknowledge(batch.epoch, batch.sequence)
+            self._board.rejected(1)
+            self._most_rows = MOST_ROWS
+            return self._back_off.succeeded(0.0)
+        self._rows_alone = answer.status == _BAD_REQUEST and field.startswith(_NOW_FIELDS)
+        return self._failed(": ".join(text for text in (refusal(answer.status), detail) if text))
+
+    def _failed(self, error: str) -> float:
+        if self._board.not_reported(error):
+            _LOG.warning("report: %s; %d rows wait", error, self._outbox.depth)
+        self._states_told_at = float("-inf")
+        return self._back_off.failed()
+
+
+def _rows(batch: Batch | None) -> int:
+    return len(batch.minutes) + len(batch.violations) + len(batch.states) if batch else 0
+
+
+def _error_of(body: bytes) -> tuple[str, str, str]:
+    """Code, field and text of the API's first error; empty where it tells none."""
+    try:
+        found = wire.parse(body)
+    except wire.InvalidWire:
+        return "", "", ""
+    errors = found.get("errors") if isinstance(found, dict) else None
+    first = errors[0] if isinstance(errors, list) and errors else None
+    if not isinstance(first, dict):
+        return "", "", ""
+    return str(first.get("code") or ""), str(first.get("field") or ""), str(first.get("detail") or "")[:300]

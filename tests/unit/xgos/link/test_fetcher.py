@@ -1,0 +1,90 @@
+"""Intent is followed when it is whole, for this host and not older; whatever else is answered changes nothing."""
+
+from typing import Any
+
+import pytest
+
+from stella.model.slo import Metric
+from stella.xgos.intents.cloud import CloudSource
+from stella.xgos.link.transport import Answer, NoCredential, Unreachable
+from tests.unit.xgos.conftest import VM1, VM2
+from tests.unit.xgos.link.conftest import Rig, error, intent_body, ok
+
+
+def test_it_publishes_and_asks_with_the_etag_at_the_servers_interval(rig: Rig) -> None:
+    rig.api.intents = [ok(intent_body(3), '"3"'), Answer(status=304), ok(intent_body(4, poll_seconds=9e9), '"4"')]
+    assert [rig.fetcher.step() for _ in range(3)] == [2.0, 2.0, 60.0]
+    assert rig.api.etags == ["", '"3"', '"3"']
+    found = rig.cloud.poll()
+    assert found is not None and found.revision == 4
+    slo = found.wanted[VM1].slo
+    assert slo is not None and slo.floor(Metric.CPU) == 0.2
+    assert (rig.board.status.mode, rig.board.status.revision, rig.board.status.intent_error) == ("enforce", 4, "")
+
+
+def test_unknown_keys_are_ignored_and_an_unknown_metric_is_refused_for_that_slo_only(rig: Rig) -> None:
+    body = intent_body(3, later={"a": [1]}, mode="sleep")
+    body["slos"][VM1]["later"] = 1
+    body["slos"][VM2] = {"revision": 2, "objectives": {"gpu": {"floor": 1}}}
+    rig.api.intents = [ok(body)]
+    rig.fetcher.step()
+    found = rig.cloud.poll()
+    assert found is not None and found.wanted[VM1].slo is not None
+    assert found.wanted[VM2].slo is None and "gpu" in found.wanted[VM2].error and found.wanted[VM2].revision == 2
+    assert rig.board.status.mode == ""
+
+
+WRONG: list[Any] = [
+    Answer(status=200, body=b"<html>"),
+    Answer(status=200, body=b""),
+    ok([]),
+    ok({}),
+    ok({"revision": 9}),
+    ok(intent_body(9, slos=None)),
+    ok(intent_body(9, slos={VM1: None})),
+    ok(intent_body(9, host="host2")),
+    ok(intent_body(-1)),
+    ok(intent_body(2, slos={})),
+    ok(intent_body(3, slos={})),
+    Answer(status=302),
+    Answer(status=304),
+    *(error(status) for status in (400, 401, 404, 413, 429, 500, 503)),
+    Unreachable("away"),
+    NoCredential("no file"),
+]
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_what_looks_wrong_changes_nothing_and_is_told(rig: Rig, wrong: Any) -> None:
+    rig.api.intents = [ok(intent_body(3)), wrong, ok(intent_body(3))]
+    rig.fetcher.step()
+    before = rig.cloud.poll()
+    assert rig.fetcher.step() == 1.0
+    assert rig.cloud.poll() is before
+    assert rig.board.status.intent_error and not rig.board.status.connected
+    assert rig.fetcher.step() == 2.0
+    assert rig.board.status.intent_error == ""
+
+
+def test_an_older_database_is_doubted_also_after_a_restart_of_the_agent(rig: Rig) -> None:
+    rig.api.intents = [ok(intent_body(417))]
+    rig.fetcher.step()
+    rig.cloud.__init__(rig.cloud._path)  # type: ignore[misc]  # as a new process would
+    assert isinstance(rig.cloud, CloudSource)
+    rig.api.intents = [ok(intent_body(416, slos={})), ok(intent_body(418, slos={}))]
+    rig.fetcher.step()
+    assert rig.cloud.revision == 417 and "417" in rig.board.status.intent_error
+    rig.fetcher.step()
+    assert rig.cloud.revision == 418
+
+
+def test_it_backs_off_while_the_api_is_away_for_five_minutes(rig: Rig) -> None:
+    rig.api.intents = [ok(intent_body(3), '"3"')]
+    rig.fetcher.step()
+    waited: list[float] = []
+    while sum(waited) < 300:
+        waited.append(rig.fetcher.step())
+    assert waited[:6] == [1.0, 2.0, 4.0, 8.0, 16.0, 30.0] and max(waited) == 30.0
+    rig.api.intents = [ok(intent_body(3), '"3"'), Answer(status=304)]
+    assert [rig.fetcher.step(), rig.fetcher.step()] == [2.0, 2.0]
+    assert rig.api.etags[-2:] == ["", '"3"'], "after a failure the whole is asked for"

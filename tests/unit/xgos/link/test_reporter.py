@@ -1,0 +1,172 @@
+"""Every row reaches the API once, whatever happens to reports and their answers."""
+
+import random
+from typing import Any
+
+import pytest
+
+from stella.control.windows import InstanceWindow, Window
+from stella.model.attainment import Status
+from stella.model.intent import IntentState, Mode
+from stella.model.report import StateRow
+from stella.model.slo import Metric
+from stella.xgos.link.reporter import REPORT_SECONDS
+from stella.xgos.link.sections import OBSERVES, instances_section, state_section
+from stella.xgos.link.transport import Answer, Unreachable
+from tests.unit.xgos.conftest import NOW, VM1, make_published, replace, report
+from tests.unit.xgos.link.conftest import Rig, error, ok
+
+MINUTE = NOW // 60 * 60
+
+
+def add_minutes(rig: Rig, count: int, first: int = 0) -> None:
+    """Whole minutes; the second after the last one closes it."""
+    for number in range(first * 60 + (first > 0), (first + count) * 60 + 1):
+        rig.outbox.record_window(
+            Window(
+                start_unix_seconds=MINUTE + number,
+                end_monotonic_seconds=number + 1.0,
+                seconds=1,
+                instances=(InstanceWindow(uuid=VM1, objectives=(report(Status.MET),)),),
+            )
+        )
+    rig.outbox.flush()
+
+
+def drain(rig: Rig, most: int = 100) -> None:
+    for _ in range(most):
+        if rig.reporter.step() > 0 and not rig.board.status.report_error and rig.outbox.depth == 0:
+            return
+    pytest.fail(rig.board.status.report_error)
+
+
+def test_a_report_tells_rows_host_and_instances(rig: Rig) -> None:
+    add_minutes(rig, 2)
+    rig.outbox.record_state(VM1, 7, IntentState.REFUSED, "cpu.floor: too large", {Metric.CPU: 0.5})
+    rig.outbox.flush()
+    assert rig.reporter.step() == REPORT_SECONDS
+    (body,) = rig.api.bodies
+    assert len(body["minutes"]) == 2 and body["minutes"][0]["counts"]["met"] == 60
+    assert body["states"][VM1] == {
+        "revision": 7,
+        "state": "refused",
+        "reason": "cpu.floor: too large",
+        "largest": {"cpu": 0.5},
+    }
+    assert body["host"]["capacity"]["cpu_cores"] == 1.8 and body["host"]["capacity"]["cpus"] == [0, 1]
+    assert {i["uuid"] for i in body["instances"]} > {VM1}
+    first = body["instances"][0]
+    assert first["shape"]["vcpus"] == 2 and first["objectives"][1]["status"] == "VIOLATED"
+    assert rig.outbox.depth == 0 and rig.outbox.acknowledged == body["sequence"] == 3
+
+
+def test_without_rows_the_same_sequence_is_sent_with_a_later_time(rig: Rig) -> None:
+    add_minutes(rig, 1)
+    for _ in range(3):
+        rig.reporter.step()
+    rig.clock.now -= 5.0  # the clock is set back a little
+    rig.reporter.step()
+    assert [body["sequence"] for body in rig.api.bodies] == [1, 1, 1, 1]
+    times = [body["sent_at"] for body in rig.api.bodies]
+    assert times == sorted(set(times))
+
+
+def test_a_lost_answer_makes_a_repeat_and_each_minute_counts_once(rig: Rig) -> None:
+    add_minutes(rig, 3)
+    rig.api.reports = [Unreachable("the answer got lost"), Unreachable("away")]
+    assert [rig.reporter.step(), rig.reporter.step()] == [1.0, 2.0]
+    assert rig.outbox.depth == 3
+    add_minutes(rig, 2, first=3)
+    drain(rig)
+    assert sorted(start for _, _, start in rig.api.minutes) == [MINUTE + 60 * n for n in range(5)]
+
+
+def test_five_minutes_away_and_nothing_is_lost(rig: Rig) -> None:
+    rig.api.refuse = lambda body: error(503)
+    waited = 0.0
+    for minute in range(5):
+        add_minutes(rig, 1, first=minute)
+        while waited < 60.0 * (minute + 1):
+            waited += rig.reporter.step()
+    assert rig.api.minutes == {} and "503" in rig.board.status.report_error
+    rig.api.refuse = lambda body: None
+    drain(rig)
+    assert len(rig.api.minutes) == 5
+
+
+def test_any_faults_in_any_order_lose_and_double_nothing(rig: Rig) -> None:
+    chance = random.Random(15)
+    faults: list[Any] = [Unreachable("the answer got lost"), Unreachable("away"), error(500), error(404), error(401)]
+    faults += [Answer(status=200, body=b"cut"), ok({"accepted_sequence": 0})]
+    for minute in range(20):
+        add_minutes(rig, 1, first=minute)
+        rig.api.reports = [chance.choice(faults) for _ in range(chance.randrange(3))]
+        rig.reporter.step()
+    rig.api.reports = []
+    drain(rig)
+    assert len(rig.api.minutes) == 20 and all(counts["met"] == 60 for counts in rig.api.minutes.values())
+
+
+def test_too_large_a_report_is_halved(rig: Rig) -> None:
+    add_minutes(rig, 10)
+    rig.api.refuse = lambda body: error(413) if len(body["minutes"]) > 3 else None
+    drain(rig)
+    assert len(rig.api.minutes) == 10
+
+
+def test_a_row_that_is_never_taken_is_told_and_holds_up_nothing(rig: Rig) -> None:
+    add_minutes(rig, 8)
+    bad = MINUTE + 60 * 5
+
+    def refuse(body: dict[str, Any]) -> Answer | None:
+        found = [n for n, minute in enumerate(body["minutes"]) if minute["start"] == bad]
+        return error(400, "stella.request.invalid", f"minutes[{found[0]}].start", "Wrong.") if found else None
+
+    rig.api.refuse = refuse
+    drain(rig)
+    assert len(rig.api.minutes) == 7 and rig.board.status.rejected_rows == 1
+
+
+def test_rows_go_alone_when_the_host_section_is_refused(rig: Rig) -> None:
+    add_minutes(rig, 2)
+    rig.api.refuse = lambda body: error(400, "", "instances[0].shape", "Wrong.") if "instances" in body else None
+    assert [rig.reporter.step(), rig.reporter.step()] == [1.0, REPORT_SECONDS]
+    assert len(rig.api.minutes) == 2 and rig.outbox.depth == 0
+    rig.reporter.step()
+    assert "instances" in rig.api.bodies[-1] and "Wrong" in rig.board.status.report_error
+
+
+@pytest.mark.parametrize("field", ["sent_at", "minutes[0].start"])
+def test_a_clock_that_is_off_waits_and_loses_nothing(rig: Rig, field: str) -> None:
+    add_minutes(rig, 2)
+    rig.api.refuse = lambda body: error(400, "stella.report.clock_offset", field, "The clock is off.")
+    for _ in range(5):
+        rig.reporter.step()
+    assert rig.outbox.depth == 2 and "clock is off" in rig.board.status.report_error
+    rig.api.refuse = lambda body: None
+    drain(rig)
+    assert len(rig.api.minutes) == 2
+
+
+def test_nothing_is_reported_before_the_first_tick(rig: Rig) -> None:
+    rig.port.ready = False
+    assert 0 < rig.reporter.step() < 1 and rig.api.bodies == []
+
+
+def test_instances_are_left_out_while_the_hypervisor_does_not_answer() -> None:
+    published = make_published({})
+    blind = replace(published.snapshot.sensors[0], name="hypervisor", ok=False, error="no answer")
+    assert instances_section(replace(published, snapshot=replace(published.snapshot, sensors=(blind,)))) is None
+
+
+def test_an_instance_that_is_shut_off_is_not_gone() -> None:
+    published = make_published({})
+    off = "00000000-0000-4000-8000-0000000000aa"
+    found = instances_section(replace(published, snapshot=replace(published.snapshot, shut_off=(off,))))
+    assert found is not None and found[-1] == {"uuid": off, "state": "shut_off"}
+
+
+def test_a_host_that_observes_does_not_claim_to_enforce() -> None:
+    row = StateRow(revision=4, state=IntentState.ENFORCED)
+    assert state_section(row, Mode.ENFORCE) == {"revision": 4, "state": "enforced", "reason": "", "largest": {}}
+    assert state_section(row, Mode.OBSERVE) == {"revision": 4, "state": "pending", "reason": OBSERVES, "largest": {}}
