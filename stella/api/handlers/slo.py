@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from stella.api import admission, conditions, pages, slo_changes, times
+from stella.api import admission, conditions, slo_changes, times
 from stella.api.admission import Verdict
 from stella.api.attempts import attempts
 from stella.api.errors import ApiError, not_found

@@ -4,7 +4,6 @@ from stella.api.schemas.vocabulary import (
     BY_METRIC,
     FLAG,
     GENERATION,
-    LIMIT,
     OBJECTIVES,
     OBJECTIVES_INPUT,
     TEXT,
@@ -12,7 +11,6 @@ from stella.api.schemas.vocabulary import (
     UUID,
     Schema,
     mapping,
-    page,
     query,
 )
 from stella.db.slos import STATES
