@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from stella.control.admission import InstanceShape, admit
+from stella.control.capabilities import missing
 from stella.control.capacity import Held, HostCapacity
 from stella.control.cost import Prior, UnitCost
 from stella.control.memory import priced
@@ -34,15 +35,13 @@ class Verdict:
 
 
 def unsupported(slo: Slo, host: Host) -> tuple[str, str] | None:
-    """The first key of the SLO that the host says it cannot enforce, and its reason; None when there is none."""
-    capabilities = json.loads(host.reported).get("capabilities", {})
-    for objective in slo.objectives:
-        for kind in ("floor", "ceiling", "weight", "target"):
-            found = capabilities.get(f"{objective.metric.value}_{kind}", True)
-            if getattr(objective, kind) is not None and found is not True and found != "":
-                reason = found if isinstance(found, str) else "the host cannot enforce it"
-                return f"{objective.metric.value}.{kind}", reason
-    return None
+    """The first key of the SLO that the host cannot enforce, and the reason; None when there is none.
+
+    What a host does not report, it is not taken to enforce.
+    """
+    reported = json.loads(host.reported).get("capabilities", {})
+    lacking = missing(slo, {name: "" if found is True else str(found) for name, found in reported.items()})
+    return (lacking[0], lacking[2]) if lacking else None
 
 
 def may_fit(slo: Slo, *, host: Host, instance: Instance, margin: float) -> bool:

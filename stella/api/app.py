@@ -190,7 +190,7 @@ def request_id_of(request: falcon.Request) -> str:
 
 
 def _send_error(request: falcon.Request, response: falcon.Response, error: Exception, params: object) -> None:
-    """Any exception as an API-SIG error; what nobody foresaw is logged and tells nothing."""
+    """Any exception as an API-SIG error; an unexpected one is logged, and its answer tells nothing of it."""
     match error:
         case ApiError():
             known = error

@@ -69,5 +69,5 @@ class ApiError(Exception):
 
 
 def not_found(what: str) -> ApiError:
-    """The answer for what is not there, and for what is not yours: the two cannot be told apart."""
+    """The answer for what does not exist, and the same for what belongs to another project."""
     return ApiError("stella.request.not_found", f"{what} was not found.")

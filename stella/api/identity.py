@@ -41,7 +41,7 @@ class Users(Protocol):
     """How users prove who they are."""
 
     def identify(self, environ: Mapping[str, Any]) -> Identity | None:
-        """The user of this WSGI request; None when nobody proved anything."""
+        """The user of this WSGI request; None when the request is not authenticated."""
 
 
 def with_implied(roles: tuple[str, ...]) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from stella.db.instances import GONE
 from stella.db.models import Host, Instance, Minute, SloRow, ViolationRow
 from stella.db.slos import Origin
 from stella.model import wire
+from stella.model.report import MINUTE_SECONDS
 from stella.model.slo import Metric
 
 Section = Mapping[str, Any]
@@ -194,8 +195,8 @@ def _take_minutes(work: _Work, found: Iterable[Section]) -> int:
             host_id=work.host.id,
             metric=section["metric"],
             start=section["start"],
-            is_stretch=section.get("span_seconds", minutes.MINUTE_SECONDS) > minutes.MINUTE_SECONDS,
-            span_seconds=section.get("span_seconds", minutes.MINUTE_SECONDS),
+            is_stretch=section.get("span_seconds", MINUTE_SECONDS) > MINUTE_SECONDS,
+            span_seconds=section.get("span_seconds", MINUTE_SECONDS),
             **{f"{name}_seconds": section["counts"].get(name, 0) for name in minutes.COUNTS},
             causes=json.dumps(section.get("causes", {})),
             usage_mean=usage.get("mean"),

@@ -16,7 +16,7 @@ meaning. Lists take `limit` and `marker` and link to the next page.
 
 def _access(operation: Mapping[str, Any]) -> str:
     if not operation["security"]:
-        return "everybody"
+        return "anyone, without authentication"
     if "host" in operation["security"][0]:
         return "the host's agent"
     return ", ".join(f"`{rule}`" for rule in operation.get("x-stella-policies", ()))

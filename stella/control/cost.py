@@ -283,12 +283,10 @@ def learn_all(costs: Mapping[Metric, UnitCost], rates: InstanceRates) -> Mapping
     learned: dict[Metric, UnitCost] = {}
     doing_io = any(x is not None for metric, x in taught.items() if metric is not Metric.CPU)
     for metric, cost in costs.items():
-        seen = taught[metric]
-        if seen is None or (metric is Metric.CPU and doing_io):
-            learned[metric] = cost
+        if metric is Metric.CPU:
+            learned[metric] = cost if doing_io else learn(cost, rates)
             continue
-        mine = predicted.get(metric.resource, (0.0, 0.0))  # of the CPU alone all is charged
-        vcpu_share = mine[0] / vcpu if vcpu > 0 and metric is not Metric.CPU else 1.0
-        io_share = mine[1] / io if io > 0 and metric is not Metric.CPU else 1.0
-        learned[metric] = _learned(cost, rates, seen, vcpu_share, io_share)
+        mine, seen = predicted[metric.resource], taught[metric]
+        shares = (mine[0] / vcpu if vcpu > 0 else 1.0, mine[1] / io if io > 0 else 1.0)
+        learned[metric] = cost if seen is None else _learned(cost, rates, seen, *shares)
     return learned

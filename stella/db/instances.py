@@ -55,13 +55,6 @@ def by_uuid(session: Session, uuids: Iterable[str]) -> Mapping[str, Instance]:
     return {instance.uuid: instance for instance in found}
 
 
-def by_id(session: Session, ids: Iterable[int]) -> Mapping[int, Instance]:
-    """These instances, by id."""
-    wanted = sorted(set(ids))
-    found = session.scalars(select(Instance).where(Instance.id.in_(wanted))).all() if wanted else ()
-    return {instance.id: instance for instance in found}
-
-
 def counts(session: Session, host_ids: Sequence[int]) -> Mapping[int, int]:
     """How many instances each of these hosts runs."""
     query = (

@@ -1,37 +1,18 @@
 """Minute rows: what hosts counted, once each, and attainment over them."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 
 from sqlalchemy import Row, func, select
 from sqlalchemy.orm import Session
 
 from stella.db.models import Minute
+from stella.model.report import MINUTE_SECONDS, StatusCounts
 
 Key = tuple[int, str, int, bool]
 """(instance id, metric, start in Unix seconds, whether it is a stretch)."""
 
-MINUTE_SECONDS = 60
 COUNTS = ("met", "violated", "degraded", "no_demand", "self_limited", "unknown")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Seconds:
-    """Seconds of one objective by what became of them. ``attainment_ratio`` is None where there was no demand."""
-
-    metric: str
-    met: int = 0
-    violated: int = 0
-    degraded: int = 0
-    no_demand: int = 0
-    self_limited: int = 0
-    unknown: int = 0
-
-    @property
-    def attainment_ratio(self) -> float | None:
-        """Met seconds among those with demand; unknown ones are told apart, not counted."""
-        demand = self.met + self.violated + self.degraded
-        return self.met / demand if demand else None
 
 
 def key_of(row: Minute) -> Key:
@@ -69,8 +50,8 @@ def _known(session: Session, rows: Mapping[Key, Minute]) -> Mapping[Key, Minute]
     return {key_of(row): row for row in found}
 
 
-def attainment(session: Session, instance_id: int, *, start: int, end: int) -> Sequence[Seconds]:
-    """For each objective that has minutes from ``start`` to before ``end`` (Unix seconds) its seconds, by metric.
+def attainment(session: Session, instance_id: int, *, start: int, end: int) -> Mapping[str, StatusCounts]:
+    """For each objective that has minutes from ``start`` to before ``end`` (Unix seconds) its seconds by status, by metric.
 
     A stretch of which nothing is known counts where it begins, less the minutes in it that have a row of their own.
     """
@@ -78,7 +59,7 @@ def attainment(session: Session, instance_id: int, *, start: int, end: int) -> S
     own = (Minute.instance_id == instance_id, Minute.is_stretch.is_(False))
     within = (Minute.start >= start, Minute.start < end)
     query = select(Minute.metric, *sums).where(*own, *within).group_by(Minute.metric)
-    found = {row[0]: _seconds(row) for row in session.execute(query)}
+    found = {row[0]: _counts(row) for row in session.execute(query)}
     stretches = select(Minute).where(
         Minute.instance_id == instance_id,
         Minute.is_stretch,
@@ -88,12 +69,12 @@ def attainment(session: Session, instance_id: int, *, start: int, end: int) -> S
     for row in session.scalars(stretches).all():
         inside = (Minute.metric == row.metric, Minute.start >= row.start, Minute.start < row.start + row.span_seconds)
         known = session.scalar(select(func.count()).where(*own, *inside)) or 0
-        before = found.get(row.metric, Seconds(metric=row.metric))
+        before = found.get(row.metric, StatusCounts())
         lost = max(0, row.unknown_seconds - MINUTE_SECONDS * known)
         found[row.metric] = replace(before, unknown=before.unknown + lost)
-    return [found[metric] for metric in sorted(found)]
+    return {metric: found[metric] for metric in sorted(found)}
 
 
-def _seconds(row: Row[tuple[str, int]]) -> Seconds:
-    metric, *counts = row
-    return Seconds(metric=metric, **dict(zip(COUNTS, (int(count) for count in counts), strict=True)))
+def _counts(row: Row[tuple[str, int]]) -> StatusCounts:
+    _, *counts = row
+    return StatusCounts(**dict(zip(COUNTS, (int(count) for count in counts), strict=True)))

@@ -18,7 +18,7 @@ MINUTE_SECONDS = 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusCounts:
-    """Seconds of a minute by what became of an objective. ``pending`` seconds are told, and counted nowhere."""
+    """Seconds by what became of an objective. ``pending`` seconds are reported, and counted nowhere."""
 
     met: int = 0
     violated: int = 0
@@ -32,6 +32,12 @@ class StatusCounts:
     def seconds(self) -> int:
         """All seconds that count."""
         return self.met + self.violated + self.degraded + self.no_demand + self.self_limited + self.unknown
+
+    @property
+    def attainment_ratio(self) -> float | None:
+        """Met seconds among those with demand; None when there was no demand. Unknown seconds are reported separately, not counted."""
+        demand = self.met + self.violated + self.degraded
+        return self.met / demand if demand else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ from falcon import testing
 from stella import conf
 from stella.api.app import build
 from stella.api.identity import new_token
+from stella.control.capabilities import Capability
 from stella.db import hosts, migrations
 from stella.db.database import Database
 from tests.functional import mariadb
@@ -67,7 +68,7 @@ class Agent:
             "sent_at": self.clock.now,
             "host": {
                 "capacity": {"cpu_cores": self.cpus * 0.9, "one_cpu_cores": 0.9, "cpus": list(range(self.cpus))},
-                "capabilities": {"block_latency_target": "not in this release", "cpu_floor": True},
+                "capabilities": {c.value: True for c in Capability} | {"block_latency_target": "not in this release"},
                 "versions": {"xgos": "0.1"},
             },
             "instances": list(self.instances.values()),

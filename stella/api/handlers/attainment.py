@@ -41,11 +41,11 @@ def show(call: Call) -> Answer:
         found = minutes.attainment(session, instance.id, start=int(start), end=int(end))
     objectives: list[Json] = [
         {
-            "metric": row.metric,
-            "seconds": {name: getattr(row, name) for name in minutes.COUNTS},
-            "attainment_ratio": row.attainment_ratio,
+            "metric": metric,
+            "seconds": {name: getattr(counts, name) for name in minutes.COUNTS},
+            "attainment_ratio": counts.attainment_ratio,
         }
-        for row in found
+        for metric, counts in found.items()
     ]
     body: dict[str, Json] = {"uuid": instance.uuid, "from": times.show(start), "to": times.show(end)}
     return Answer(body={**body, "objectives": objectives})

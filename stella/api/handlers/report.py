@@ -9,13 +9,14 @@ from stella.api.operation import Access, Answer, Call, operation
 from stella.api.schemas import report as schema
 from stella.db import minutes
 from stella.db.database import Session
+from stella.model.report import MINUTE_SECONDS
 from stella.model.wire import Json
 
 
 def _check_seconds(number: int, minute: Mapping[str, Any]) -> None:
     """Raises `ApiError` for a row with more seconds than it lasts: each second has one status."""
     counted = sum(minute["counts"].get(name, 0) for name in minutes.COUNTS)
-    if counted > minute.get("span_seconds", minutes.MINUTE_SECONDS):
+    if counted > minute.get("span_seconds", MINUTE_SECONDS):
         field = f"minutes[{number}].counts"
         raise ApiError("stella.request.invalid", f"{field} has {counted} seconds, more than it lasts.", field=field)
 

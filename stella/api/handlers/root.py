@@ -1,4 +1,4 @@
-"""Versions, health and the description of the API: for everybody, without authentication."""
+"""Versions, health and the description of the API: for anyone, without authentication."""
 
 from stella.api import microversion, openapi
 from stella.api.errors import ApiError

@@ -1,4 +1,4 @@
-"""The SLO of an instance: accepted by compare-and-swap on its host's generation, so that nothing is promised twice."""
+"""The SLO of an instance: accepted by compare-and-swap on its host's generation, so that no capacity is guaranteed twice."""
 
 import json
 from collections.abc import Mapping

@@ -96,7 +96,7 @@ OBJECTIVE_INPUT = mapping(
         "weight": {"type": ["number", "null"], "exclusiveMinimum": 0, "maximum": LARGEST_WEIGHT},
         "priority": {"type": ["integer", "null"], "minimum": 0, "maximum": LARGEST_PRIORITY},
         "direction": {"type": ["string", "null"], "enum": ["tx", "rx", "read", "write", "both", None]},
-        "unit": {**_quantity("64KiB"), "title": "The smallest packet or request that the floor promises."},
+        "unit": {**_quantity("64KiB"), "title": "The smallest packet or request that the floor guarantees."},
     },
     optional=("floor", "ceiling", "target", "weight", "priority", "direction", "unit"),
 )

@@ -1,4 +1,4 @@
-"""Fetches the host's intent and publishes it. What looks wrong changes nothing: promises stand until the API takes them back."""
+"""Fetches the host's intent and publishes it. What looks wrong changes nothing: SLOs stay in force until the API withdraws them."""
 
 import logging
 import threading

@@ -86,8 +86,9 @@ class Loop:
         self._started = time.time()
         self._reconciler = Reconciler(stores.intents, stores.sources, stores.acknowledge)
         self._seen_at: dict[str, float] = {}
-        self._accepted: dict[str, tuple[int, float]] = {}  # generation, and when it was first decided upon
-        self._evaluated: dict[str, float] = {}  # when a window was last closed for it that is not PENDING
+        self._evaluated: dict[
+            str, int
+        ] = {}  # the generation of which a window was last evaluated, PENDING ones left out
 
     @property
     def history(self) -> History:
@@ -179,7 +180,7 @@ class Loop:
             costs=learned_costs.CostsView(memory),
             persisted=self._stores.intents.persisted,
             started_wall_seconds=self._started,
-            pending=self._pending(intents, snapshot.wall_seconds),
+            pending=self._pending(intents),
             standings=self._reconciler.standings,
             capabilities=view.capabilities,
             events=self._reconciler.events,
@@ -210,22 +211,18 @@ class Loop:
             self._stores.outbox.record_window(window)
             for episode in changed:
                 self._stores.outbox.record_violation(episode)
-        judged = [i.uuid for i in window.instances if any(r.status is not Status.PENDING for r in i.objectives)]
-        self._evaluated.update(dict.fromkeys(judged, snapshot.wall_seconds))
+        intents = self._stores.intents.intents
+        for instance in window.instances:
+            intent = intents.get(instance.uuid)
+            if intent is not None and any(r.status is not Status.PENDING for r in instance.objectives):
+                self._evaluated[instance.uuid] = intent.generation
 
-    def _pending(self, intents: Mapping[str, Intent], wall_seconds: float) -> frozenset[str]:
-        """Which intents wait, or were accepted after the last window that closed had begun."""
-        before = self._accepted
-        self._accepted = {
-            uuid: known
-            if (known := before.get(uuid)) and known[0] == intent.generation
-            else (intent.generation, wall_seconds)
-            for uuid, intent in intents.items()
-        }
+    def _pending(self, intents: Mapping[str, Intent]) -> frozenset[str]:
+        """Which intents wait, or have a generation of which no window was evaluated yet."""
         return frozenset(
             uuid
-            for uuid, (_, at) in self._accepted.items()
-            if self._evaluated.get(uuid, 0) < at or intents[uuid].state is IntentState.PENDING
+            for uuid, intent in intents.items()
+            if intent.state is IntentState.PENDING or self._evaluated.get(uuid) != intent.generation
         )
 
     def _forget(self, snapshot: Snapshot) -> None:
