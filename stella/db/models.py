@@ -37,7 +37,8 @@ class Host(Table):
 
     ``credential_sha256`` is None once it is revoked. ``capacity_cpu_cores`` is net of the host's own work, ``reserved_cpu_cores`` the
     sum over its SLOs, ``free_cpu_cores`` the rest; ``cpus`` are the numbers of the CPUs that instances may use. ``reported`` is the
-    host's part of its last report; ``epoch`` and ``sequence`` tell which report that was.
+    host's part of its last report; ``epoch`` and ``sequence`` tell which report that was. ``silent_since`` is the time of its last
+    report, noted by stella-engine once the host is overdue; None while it reports.
     """
 
     __tablename__ = "hosts"
@@ -60,6 +61,7 @@ class Host(Table):
     epoch: Mapped[str | None] = mapped_column(String(64))
     sequence: Mapped[int | None] = mapped_column(BigInteger)
     enrolled_at: Mapped[float] = mapped_column(Double)
+    silent_since: Mapped[float | None] = mapped_column(Double)
 
 
 class Stream(Table):
@@ -80,9 +82,11 @@ class Instance(Table):
     """A virtual machine, where it runs, and what its host last said of it. ``previous_host_id``: where it ran before.
 
     ``shape`` and ``costs`` are what admission needs: vCPUs and devices, and the CPU seconds per unit of each metric.
+    ``gone_at``: since when its host no longer reports it. ``watched_until``: until then its host sends a point each second.
     """
 
     __tablename__ = "instances"
+    __table_args__ = (Index("ix_instances_host_id_watched_until", "host_id", "watched_until"), _MYSQL)
     id: Mapped[int] = mapped_column(_Id, primary_key=True, autoincrement=True)
     uuid: Mapped[str] = mapped_column(String(36), unique=True)
     host_id: Mapped[int] = mapped_column(ForeignKey("hosts.id"), index=True)
@@ -94,6 +98,8 @@ class Instance(Table):
     costs: Mapped[str] = mapped_column(Text, default="{}")
     reported: Mapped[str] = mapped_column(_LargeText, default="{}")
     reported_at: Mapped[float] = mapped_column(Double)
+    gone_at: Mapped[float | None] = mapped_column(Double, index=True)
+    watched_until: Mapped[float | None] = mapped_column(Double)
 
 
 class SloRow(Table):
@@ -119,6 +125,28 @@ class SloRow(Table):
     changed_at: Mapped[float] = mapped_column(Double)
 
 
+class SloFloor(Table):
+    """One floor of an SLO in force, in the metric's base unit: what a project's quota is counted from."""
+
+    __tablename__ = "slo_floors"
+    slo_id: Mapped[int] = mapped_column(ForeignKey("slos.id"), primary_key=True)
+    metric: Mapped[str] = mapped_column(String(32), primary_key=True)
+    value: Mapped[float] = mapped_column(Double)
+
+
+class Project(Table):
+    """A tenant whose SLOs are counted. ``generation`` moves with every change of them, so that no two exceed a quota together.
+
+    ``limits`` is its own quota by resource (JSON); what it does not name is as configured.
+    """
+
+    __tablename__ = "projects"
+    id: Mapped[int] = mapped_column(_Id, primary_key=True, autoincrement=True)
+    project_id: Mapped[str] = mapped_column(String(LARGEST_NAME), unique=True)
+    generation: Mapped[int] = mapped_column(Integer, default=1)
+    limits: Mapped[str] = mapped_column(Text, default="{}")
+
+
 class SloChange(Table):
     """One change of an SLO: who, when, from where, before and after (None: there was, or is, none)."""
 
@@ -138,11 +166,16 @@ class Minute(Table):
     """One minute of one objective: seconds by what became of them. Kept once; a row with more seconds replaces one with fewer.
 
     ``is_stretch``, with ``span_seconds`` above 60: a stretch of which the host knows nothing any more but how long it was. Such a row
-    stands only for minutes that have no row of their own.
+    stands only for minutes that have no row of their own. ``is_rolled_up``: the roll-up of its hour holds it as it is.
     """
 
     __tablename__ = "minutes"
-    __table_args__ = (UniqueConstraint("instance_id", "metric", "start", "is_stretch"), _MYSQL)
+    __table_args__ = (
+        UniqueConstraint("instance_id", "metric", "start", "is_stretch"),
+        Index("ix_minutes_is_rolled_up", "is_rolled_up", "start"),
+        Index("ix_minutes_start", "start"),
+        _MYSQL,
+    )
     id: Mapped[int] = mapped_column(_Id, primary_key=True, autoincrement=True)
     instance_id: Mapped[int] = mapped_column(ForeignKey("instances.id"))
     host_id: Mapped[int] = mapped_column(ForeignKey("hosts.id"))
@@ -161,6 +194,7 @@ class Minute(Table):
     usage_min: Mapped[float | None] = mapped_column(Double)
     usage_max: Mapped[float | None] = mapped_column(Double)
     demand_mean: Mapped[float | None] = mapped_column(Double)
+    is_rolled_up: Mapped[bool] = mapped_column(default=False)
 
     @property
     def seconds(self) -> int:
@@ -175,8 +209,67 @@ class Minute(Table):
         )
 
 
+class RollUp(Table):
+    """An hour or a day of one objective (``span_seconds`` 3600 or 86400, ``start`` a multiple of it): the sum of its minutes or hours.
+
+    It is computed anew from all of them whenever one changed, so that each counts once. Means are over the seconds in
+    ``usage_seconds`` and ``demand_seconds``, in which they were known. ``is_rolled_up``: the roll-up of its day holds it as it is.
+    """
+
+    __tablename__ = "rollups"
+    __table_args__ = (
+        UniqueConstraint("instance_id", "metric", "span_seconds", "start"),
+        Index("ix_rollups_span_seconds_is_rolled_up", "span_seconds", "is_rolled_up", "start"),
+        _MYSQL,
+    )
+    id: Mapped[int] = mapped_column(_Id, primary_key=True, autoincrement=True)
+    instance_id: Mapped[int] = mapped_column(ForeignKey("instances.id"))
+    metric: Mapped[str] = mapped_column(String(32))
+    span_seconds: Mapped[int] = mapped_column(Integer)
+    start: Mapped[int] = mapped_column(BigInteger)
+    met_seconds: Mapped[int] = mapped_column(Integer)
+    violated_seconds: Mapped[int] = mapped_column(Integer)
+    degraded_seconds: Mapped[int] = mapped_column(Integer)
+    no_demand_seconds: Mapped[int] = mapped_column(Integer)
+    self_limited_seconds: Mapped[int] = mapped_column(Integer)
+    unknown_seconds: Mapped[int] = mapped_column(Integer)
+    causes: Mapped[str] = mapped_column(Text, default="{}")
+    usage_seconds: Mapped[int] = mapped_column(Integer, default=0)
+    usage_mean: Mapped[float | None] = mapped_column(Double)
+    usage_min: Mapped[float | None] = mapped_column(Double)
+    usage_max: Mapped[float | None] = mapped_column(Double)
+    demand_seconds: Mapped[int] = mapped_column(Integer, default=0)
+    demand_mean: Mapped[float | None] = mapped_column(Double)
+    is_rolled_up: Mapped[bool] = mapped_column(default=False)
+
+
+class Point(Table):
+    """One second of a watched instance: its objectives as its host saw them (JSON). Kept for minutes only."""
+
+    __tablename__ = "points"
+    __table_args__ = (UniqueConstraint("instance_id", "at"), Index("ix_points_at", "at"), _MYSQL)
+    id: Mapped[int] = mapped_column(_Id, primary_key=True, autoincrement=True)
+    instance_id: Mapped[int] = mapped_column(ForeignKey("instances.id"))
+    at: Mapped[int] = mapped_column(BigInteger)
+    objectives: Mapped[str] = mapped_column(Text)
+
+
+class Lease(Table):
+    """Who leads. ``token`` moves with every new holder and fences the one before; ``renewal`` with every sign of life."""
+
+    __tablename__ = "leases"
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    holder: Mapped[str | None] = mapped_column(String(LARGEST_NAME))
+    token: Mapped[int] = mapped_column(BigInteger, default=0)
+    renewal: Mapped[int] = mapped_column(BigInteger, default=0)
+    renewed_at: Mapped[float] = mapped_column(Double, default=0.0)
+
+
 class ViolationRow(Table):
-    """An episode in which an objective was missed. ``reported_id`` is its host's name for it."""
+    """An episode in which an objective was missed. ``reported_id`` is its host's name for it.
+
+    ``merged_into_id``: it goes on an earlier one of the same objective after a gap too short to count, and is shown as part of it.
+    """
 
     __tablename__ = "violations"
     __table_args__ = (UniqueConstraint("host_id", "reported_id"), _MYSQL)
@@ -190,6 +283,7 @@ class ViolationRow(Table):
     cause: Mapped[str | None] = mapped_column(String(16))
     offender: Mapped[str | None] = mapped_column(String(36))
     evidence: Mapped[str] = mapped_column(_LargeText, default="{}")
+    merged_into_id: Mapped[int | None] = mapped_column(ForeignKey("violations.id"))
 
 
 class DecisionRow(Table):

@@ -34,6 +34,15 @@ def wait_until(true: Callable[[], bool], seconds: float) -> bool:
     return True
 
 
+def read_knob(path: Path) -> str:
+    """The value of a knob. A copied tree is of ordinary files, so a reader can meet one between truncation and write."""
+    for _ in range(100):
+        if value := path.read_text():
+            return value
+        time.sleep(0.01)
+    raise AssertionError(f"{path} stays empty")
+
+
 def texts(root: Path) -> dict[str, bytes]:
     """Every file of the host's tree, bit for bit; directories too."""
     return {str(p.relative_to(root)): p.read_bytes() if p.is_file() else b"" for p in root.rglob("*")}
@@ -53,14 +62,14 @@ class Killed:
         self.process = subprocess.Popen(argv, stderr=self.log, cwd=REPOSITORY)
 
     def restrained(self) -> list[str]:
-        return [str(p) for p in self.root.glob(VCPUS) if p.read_text() != "-1\n"]
+        return [str(p) for p in self.root.glob(VCPUS) if read_knob(p) != "-1\n"]
 
     def wait_for_restraints(self) -> None:
         set_ = wait_until(lambda: len(self.restrained()) == 4 and self.weight() != "1024\n", 10.0)
         assert set_, Path(self.log.name).read_text()
 
     def weight(self) -> str:
-        return (self.root / WEIGHT).read_text()
+        return read_knob(self.root / WEIGHT)
 
     def kill(self) -> None:
         self.process.send_signal(signal.SIGKILL)
@@ -164,7 +173,7 @@ def test_a_single_run_sets_no_restraint(tmp_path: Path, configured: Callable[...
     config = configured(slo_file=str(tmp_path / "slo.yaml"))
     done = xgos("--root", root, "--once", "--config", config)
     assert done.returncode == 0, done.stderr
-    assert [p for p in root.glob(VCPUS) if p.read_text() != "-1\n"] == []
+    assert [p for p in root.glob(VCPUS) if read_knob(p) != "-1\n"] == []
     assert (root / WEIGHT).read_text() != "1024\n"
     assert "no guard runs: restraints are not set" in done.stdout
     assert xgos("release", "--root", root, "--config", config).returncode == 0

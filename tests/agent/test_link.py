@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from .conftest import HOSTS, REPOSITORY
-from .test_kill import HOST, WEIGHT, wait_until
+from .test_kill import HOST, WEIGHT, read_knob, wait_until
 
 pytest.importorskip("falcon", reason="stella-api's dependencies are not installed")
 
@@ -126,7 +126,7 @@ def test_an_slo_is_enforced_acknowledged_and_outlives_the_api(api: Api, agent: P
         return (tmp_path / "log").read_text() + api.log.read_text()[-3000:]
 
     def weight() -> int:
-        return int((agent / WEIGHT).read_text())
+        return int(read_knob(agent / WEIGHT))
 
     def state() -> str:
         status, shown = api.ask("GET", path)
