@@ -31,3 +31,5 @@ format:
 
 clean:
 	@rm -rf .run results
+
+include deploy/openstack.mk

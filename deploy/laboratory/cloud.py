@@ -32,15 +32,18 @@ class Cloud:
 
     def admin(self) -> Any:
         """openstacksdk as the administrator, with the catalogue as it is now: each caller has a connection of its own."""
+        return self._connect("admin", "admin")
+
+    def _connect(self, user: str, project: str) -> Any:
         return openstack.connect(
             load_envvars=False,
             load_yaml_config=False,
             region_name=REGION,
             auth={
                 "auth_url": self._settings.keystone,
-                "username": "admin",
-                "password": self._settings.passwords["admin"],
-                "project_name": "admin",
+                "username": user,
+                "password": self._settings.passwords[user],
+                "project_name": project,
                 "user_domain_name": "Default",
                 "project_domain_name": "Default",
             },
@@ -144,8 +147,7 @@ class Cloud:
 
     def network(self) -> None:
         """One shared network on the laboratory's outer bridge, and leave for pings and the guests' agent in `default`."""
-        connection = self.admin()
-        found = connection.network
+        found = self.admin().network
         network = found.find_network(NETWORK) or found.create_network(
             name=NETWORK, shared=True, provider_network_type="flat", provider_physical_network="physical"
         )
@@ -158,18 +160,22 @@ class Cloud:
                 gateway_ip="10.77.0.1",
                 allocation_pools=[{"start": "10.77.0.10", "end": "10.77.0.200"}],
             )
-        for name in (PROJECT, OTHER_PROJECT):
-            project = connection.identity.find_project(name)
-            list(found.networks(project_id=project.id))
-            groups = list(found.security_groups(project_id=project.id, name="default"))
-            for group in groups:
-                for protocol, port in (("icmp", None), ("tcp", GuestImage.port)):
-                    rule = {"direction": "ingress", "ether_type": "IPv4", "protocol": protocol}
-                    rule |= {"port_range_min": port, "port_range_max": port} if port else {}
-                    rule["remote_ip_prefix"] = "10.77.0.1/32"
-                    there = found.security_group_rules(security_group_id=group.id, protocol=protocol)
-                    if not list(there):
-                        found.create_security_group_rule(security_group_id=group.id, **rule)
+        for user, project in ((MEMBER, PROJECT), (OTHER, OTHER_PROJECT)):
+            # As the member: Neutron makes a project's security group when its own user first asks.
+            mine = self._connect(user, project)
+            group = mine.network.find_security_group("default", ignore_missing=False, project_id=mine.current_project_id)
+            there = {rule.protocol for rule in mine.network.security_group_rules(security_group_id=group.id)}
+            for protocol, port in (("icmp", None), ("tcp", GuestImage.port)):
+                if protocol not in there:
+                    mine.network.create_security_group_rule(
+                        security_group_id=group.id,
+                        direction="ingress",
+                        ether_type="IPv4",
+                        protocol=protocol,
+                        port_range_min=port,
+                        port_range_max=port,
+                        remote_ip_prefix="10.77.0.1/32",
+                    )
         self._stamp("network")
 
     def hosts_ready(self) -> bool:

@@ -275,6 +275,7 @@ class ControlPlane:
                     "interface_driver": "openvswitch",
                     "dhcp_driver": "neutron.agent.linux.dhcp.Dnsmasq",
                     "enable_isolated_metadata": "false",
+                    "dhcp_confs": "/run/neutron-dhcp",  # dnsmasq reads it as nobody, who may not enter the laboratory's files
                 },
                 "ovs": switch,
             },

@@ -20,7 +20,11 @@ mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev
 mount -t tmpfs tmp /tmp
 mount -t cgroup2 cgroup /sys/fs/cgroup
-for m in $(cat /modules/order); do insmod /modules/$m.ko; done
+# Whole checksums: the virtual switch's userspace datapath hands frames on as they are.
+for m in $(cat /modules/order); do
+  case $m in virtio_net) options="csum=0 gso=0" ;; *) options= ;; esac
+  insmod /modules/$m.ko $options
+done
 ip link set lo up
 ip link set eth0 up
 ulimit -n 4096

@@ -162,6 +162,8 @@ class Infrastructure:
         self._enclosure.run(command)
         self._enclosure.run(["/usr/sbin/ip", "address", "replace", GATEWAY, "dev", "br-ex"])
         self._enclosure.run(["/usr/sbin/ip", "link", "set", "br-ex", "up"])
+        # The userspace datapath reads frames before the kernel would fill their checksums in.
+        self._enclosure.run(["/usr/sbin/ethtool", "--offload", "br-ex", "tx", "off"])
         (self._settings.stamps / "bridges").touch()
 
     def _libvirt(self) -> tuple[Service, Service]:

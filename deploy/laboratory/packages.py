@@ -12,7 +12,7 @@ DISTRIBUTION = (
     *("mariadb-server", "rabbitmq-server", "memcached", "openvswitch-switch"),
     *("libvirt-daemon", "libvirt-daemon-driver-qemu", "libvirt-daemon-system", "libvirt-clients", "python3-libvirt"),
     *("qemu-system-x86", "qemu-utils", "python3-venv"),
-    *("iproute2", "iptables", "ipset", "ebtables", "conntrack", "dnsmasq-base", "iputils-arping", "util-linux"),
+    *("iproute2", "iptables", "ipset", "ebtables", "conntrack", "dnsmasq-base", "iputils-arping", "util-linux", "ethtool"),
 )
 HERE = Path(__file__).parent
 PYTHON = "/usr/bin/python3"  # the distribution's, which its libvirt binding is for
@@ -68,7 +68,7 @@ class Environments:
         return HERE / f"requirements-{name}.txt"
 
     def _digest(self, name: str) -> str:
-        return hashlib.sha256(self._requirements(name).read_bytes() + Path(__file__).read_bytes()).hexdigest()
+        return hashlib.sha256(self._requirements(name).read_bytes()).hexdigest()
 
     def done(self, name: str) -> bool:
         """Whether it was made from the requirements as they are now."""
