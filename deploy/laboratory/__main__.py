@@ -23,12 +23,16 @@ def _up() -> int:
     settings.logs.mkdir(parents=True, exist_ok=True)
     steps.say(f"OpenStack 2026.2 with Stella, below {settings.state} (1-minute load {os.getloadavg()[0]:.1f})")
     if not steps.run(plan.steps(settings)):
-        steps.say(f"not up after {time.monotonic() - started:.0f} s; logs are in {settings.logs}. `make openstack` goes on from here")
+        steps.say(
+            f"not up after {time.monotonic() - started:.0f} s; logs are in {settings.logs}. `make openstack` goes on from here"
+        )
         return 1
     steps.say(f"up after {time.monotonic() - started:.0f} s (1-minute load {os.getloadavg()[0]:.1f})")
     for name, port in settings.ports.items():
         steps.say(f"  {name:<10} http://127.0.0.1:{port}")
-    steps.say("  . .run/member.env     a plain member; .run/openstack.env the administrator; make openstack-down removes all")
+    steps.say(
+        "  . .run/member.env     a plain member; .run/openstack.env the administrator; make openstack-down removes all"
+    )
     return 0
 
 
@@ -41,7 +45,9 @@ def _down() -> int:
     for path in environment.paths(settings):
         path.unlink(missing_ok=True)
     shutil.rmtree(settings.state)
-    steps.say("removed: processes, namespaces, control groups, database, files. The installed packages stay (.venv-openstack)")
+    steps.say(
+        "removed: processes, namespaces, control groups, database, files. The installed packages stay (.venv-openstack)"
+    )
     return 0
 
 
@@ -75,7 +81,9 @@ def _service(verb: str, name: str) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command."""
-    parser = argparse.ArgumentParser(prog="laboratory", description="A real OpenStack on this machine, with Stella in it.")
+    parser = argparse.ArgumentParser(
+        prog="laboratory", description="A real OpenStack on this machine, with Stella in it."
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("up", help="bring it up; what is done already is not done again")
     commands.add_parser("down", help="remove it")

@@ -93,7 +93,12 @@ class Cloud:
         ids = []
         for name, kind, path in ((f"{IMAGE}-kernel", "aki", kernel), (f"{IMAGE}-ramdisk", "ari", initramfs)):
             made = images.create_image(
-                name, filename=str(path), container_format=kind, disk_format=kind, visibility="public", validate_checksum=False
+                name,
+                filename=str(path),
+                container_format=kind,
+                disk_format=kind,
+                visibility="public",
+                validate_checksum=False,
             )
             ids.append(made.id)
         images.create_image(
@@ -163,7 +168,9 @@ class Cloud:
         for user, project in ((MEMBER, PROJECT), (OTHER, OTHER_PROJECT)):
             # As the member: Neutron makes a project's security group when its own user first asks.
             mine = self._connect(user, project)
-            group = mine.network.find_security_group("default", ignore_missing=False, project_id=mine.current_project_id)
+            group = mine.network.find_security_group(
+                "default", ignore_missing=False, project_id=mine.current_project_id
+            )
             there = {rule.protocol for rule in mine.network.security_group_rules(security_group_id=group.id)}
             for protocol, port in (("icmp", None), ("tcp", GuestImage.port)):
                 if protocol not in there:

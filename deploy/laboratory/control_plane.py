@@ -2,7 +2,7 @@
 
 import http.client
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from laboratory import files
@@ -30,7 +30,7 @@ class ControlPlane:
         self._settings, self._enclosure, self._services = settings, enclosure, services
 
     def _path(self, name: str) -> Path:
-        service = name.split("-")[0].split(".")[0]
+        service = name.split("-", maxsplit=1)[0].split(".", maxsplit=1)[0]
         return self._settings.etc / service / name
 
     def configure(self) -> None:
@@ -166,7 +166,7 @@ class ControlPlane:
 
     def _nova_files(self) -> None:
         settings = self._settings
-        common = {
+        common: dict[str, Mapping[str, object]] = {
             "DEFAULT": {
                 "concurrency_backend": "threading",
                 "transport_url": settings.queue,
@@ -196,7 +196,7 @@ class ControlPlane:
             "workarounds": {"disable_rootwrap": "true"},
             **files.token_checks(settings, "nova"),
         }
-        stores = {
+        stores: dict[str, Mapping[str, object]] = {
             "api_database": {"connection": settings.database("nova_api")},
             "database": {"connection": settings.database("nova")},
         }
@@ -219,7 +219,9 @@ class ControlPlane:
 
     def _with_shims(self) -> dict[str, str]:
         programs = self._settings.environments / "services" / "bin"
-        return {"PATH": f"{self._settings.data / 'shims'}:{programs}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+        return {
+            "PATH": f"{self._settings.data / 'shims'}:{programs}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+        }
 
     # --- Neutron
 
@@ -292,7 +294,9 @@ class ControlPlane:
 
     # --- services
 
-    def _wsgi(self, service: str, module: str, environment: dict[str, str], *, workers: int = 1, threads: int = 4) -> Service:
+    def _wsgi(
+        self, service: str, module: str, environment: dict[str, str], *, workers: int = 1, threads: int = 4
+    ) -> Service:
         """A service under gunicorn. These services parse sys.argv themselves, so gunicorn is told all by the environment."""
         port = self._settings.ports[service]
         path = files.write(

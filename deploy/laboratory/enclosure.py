@@ -23,7 +23,9 @@ SHARES = {1: ("cpu.shares", "4096"), 2: ("cpu.weight", "400")}
 """The laboratory as a whole competes with each process of the machine's top group."""
 SYSTEM = "system"
 """The group of all services, beside libvirt's ``machine``, as systemd's system.slice is."""
-_JOIN = 'n=$1; shift; while [ "$n" -gt 0 ]; do echo 0 > "$1/cgroup.procs" || exit 126; shift; n=$((n-1)); done; exec "$@"'
+_JOIN = (
+    'n=$1; shift; while [ "$n" -gt 0 ]; do echo 0 > "$1/cgroup.procs" || exit 126; shift; n=$((n-1)); done; exec "$@"'
+)
 _V2_CONTROLLERS = ("cpu", "cpuset", "io", "memory", "pids")
 
 
@@ -169,9 +171,7 @@ class Enclosure:
         spaces = ["/usr/bin/nsenter", f"--target={holder}", "--mount", "--net", "--uts", "--cgroup", "--"]
         return self.outside([*spaces, *argv])
 
-    def run(
-        self, argv: Sequence[str], *, environment: Mapping[str, str] | None = None, text: str | None = None
-    ) -> str:
+    def run(self, argv: Sequence[str], *, environment: Mapping[str, str] | None = None, text: str | None = None) -> str:
         """Run a program in the laboratory to its end; its output. Raises `LaboratoryError` with its last words."""
         done = subprocess.run(
             self.inside(argv),

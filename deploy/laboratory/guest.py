@@ -9,9 +9,8 @@ import stat
 import subprocess
 from pathlib import Path
 
-from stella.bench.lab import image as bench
-
 from laboratory.settings import LaboratoryError, Settings
+from stella.bench.lab import image as bench
 
 _INIT = """#!/bin/sh
 export PATH=/usr/bin:/usr/sbin HOME=/root
@@ -94,8 +93,12 @@ class GuestImage:
         kernel, initramfs, disk = self.files()
         kernel.write_bytes(built.kernel.read_bytes())
         extra = self._directory / "extra"
-        archive = bench._Archive(extra)  # noqa: SLF001 - the same format, the same writer
-        for name, text in (("init", _INIT.replace("PORT", str(self.port))), ("udhcpc.sh", _UDHCPC), ("session", _SESSION)):
+        archive = bench._Archive(extra)
+        for name, text in (
+            ("init", _INIT.replace("PORT", str(self.port))),
+            ("udhcpc.sh", _UDHCPC),
+            ("session", _SESSION),
+        ):
             archive.add(name, stat.S_IFREG | 0o755, text.encode())
         archive.close()
         with initramfs.open("wb") as file:

@@ -71,7 +71,10 @@ class Horizon:
         static = self._directory / "static"
         static.mkdir(parents=True, exist_ok=True)
         text = _SETTINGS.format(
-            secret=self._settings.passwords["horizon"], keystone=self._settings.keystone, static=static, cache=CACHE_PORT
+            secret=self._settings.passwords["horizon"],
+            keystone=self._settings.keystone,
+            static=static,
+            cache=CACHE_PORT,
         )
         port = self._settings.ports["horizon"]
         gunicorn = (

@@ -136,7 +136,7 @@ class Infrastructure:
                 *("/usr/sbin/ovsdb-server", str(database), "--remote=punix:/run/openvswitch/db.sock"),
                 *(f"--remote=ptcp:{SWITCH_PORT}:127.0.0.1", "--unixctl=/run/openvswitch/ovsdb-server.ctl"),
             ],
-            ready=lambda: (self._settings.volatile / "run" / "openvswitch" / "db.sock").exists(),
+            ready=(self._settings.volatile / "run" / "openvswitch" / "db.sock").exists,
         )
         argv = ["/usr/sbin/ovs-vswitchd", "unix:/run/openvswitch/db.sock", "--unixctl=/run/openvswitch/vswitchd.ctl"]
         return store, Service(name="ovs-vswitchd", argv=argv)

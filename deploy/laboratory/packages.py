@@ -12,7 +12,17 @@ DISTRIBUTION = (
     *("mariadb-server", "rabbitmq-server", "memcached", "openvswitch-switch"),
     *("libvirt-daemon", "libvirt-daemon-driver-qemu", "libvirt-daemon-system", "libvirt-clients", "python3-libvirt"),
     *("qemu-system-x86", "qemu-utils", "python3-venv"),
-    *("iproute2", "iptables", "ipset", "ebtables", "conntrack", "dnsmasq-base", "iputils-arping", "util-linux", "ethtool"),
+    *(
+        "iproute2",
+        "iptables",
+        "ipset",
+        "ebtables",
+        "conntrack",
+        "dnsmasq-base",
+        "iputils-arping",
+        "util-linux",
+        "ethtool",
+    ),
 )
 HERE = Path(__file__).parent
 PYTHON = "/usr/bin/python3"  # the distribution's, which its libvirt binding is for

@@ -83,13 +83,14 @@ def steps(settings: Settings) -> list[Step]:
         Step(name="libvirt", run=under.libvirt, done=under.libvirt_done, after=machine),
         *(schema(name) for name in ("keystone", "nova", "neutron", "placement", "glance")),
         running("keystone", control.keystone_api, after=("keystone schema", "memcached", "portal")),
-        Step(
-            name="service users", run=cloud.service_users, done=cloud.service_users_done, after=("keystone",)
-        ),
+        Step(name="service users", run=cloud.service_users, done=cloud.service_users_done, after=("keystone",)),
         running("placement", control.placement_api, after=("service users", "placement schema")),
         running("glance", control.glance_api, after=("service users", "glance schema")),
         running(
-            "nova", control.nova_api, control.nova_workers, after=("service users", "nova schema", "rabbitmq", "placement")
+            "nova",
+            control.nova_api,
+            control.nova_workers,
+            after=("service users", "nova schema", "rabbitmq", "placement"),
         ),
         running(
             "neutron", control.neutron_api, control.neutron_rpc, after=("service users", "neutron schema", "rabbitmq")
@@ -100,9 +101,7 @@ def steps(settings: Settings) -> list[Step]:
         Step(name="tenants", run=cloud.tenants, done=cloud.tenants_done, after=("service users",)),
         Step(name="flavors", run=cloud.flavors, done=cloud.flavors_done, after=("nova",)),
         Step(name="network", run=cloud.network, done=cloud.network_done, after=("neutron", "tenants")),
-        Step(
-            name="stella packages", run=stella.install, done=stella.install_done, after=("environment tools",)
-        ),
+        Step(name="stella packages", run=stella.install, done=stella.install_done, after=("environment tools",)),
         Step(
             name="stella",
             run=stella.deploy,
@@ -116,8 +115,6 @@ def steps(settings: Settings) -> list[Step]:
             after=("environment horizon", "memcached"),
         ),
         Step(name="horizon", run=horizon.run, done=horizon.done, after=("horizon files", "keystone", "memcached")),
-        Step(
-            name="hosts", run=cloud.wait_for_hosts, done=cloud.hosts_ready, after=("nova-compute", "neutron agents")
-        ),
+        Step(name="hosts", run=cloud.wait_for_hosts, done=cloud.hosts_ready, after=("nova-compute", "neutron agents")),
         Step(name="credentials", run=partial(environment.write, settings), after=("tenants",)),
     ]

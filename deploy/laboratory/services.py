@@ -21,7 +21,10 @@ START_SECONDS = 120.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
-    """``files`` are what it reads at its start: when one changed, `ensure` starts it again. ``outside``: in the machine's own network."""
+    """``files`` are what it reads at its start: when one changed, `ensure` starts it again.
+
+    ``outside``: in the machine's own network.
+    """
 
     name: str
     argv: Sequence[str]
@@ -85,7 +88,9 @@ class Services:
         limit = time.monotonic() + START_SECONDS
         while not service.ready():
             if time.monotonic() > limit:
-                raise LaboratoryError(f"{service.name} does not answer after {START_SECONDS:.0f} s: {self.last_words(service.name)}")
+                raise LaboratoryError(
+                    f"{service.name} does not answer after {START_SECONDS:.0f} s: {self.last_words(service.name)}"
+                )
             time.sleep(0.2)
 
     def start(self, name: str) -> None:

@@ -80,7 +80,7 @@ class Settings:
 
     def database(self, name: str) -> str:
         """SQLAlchemy's URL of one service's database."""
-        user = name.split("_")[0]
+        user = name.split("_", maxsplit=1)[0]
         return f"mysql+pymysql://{user}:{self.passwords['database']}@127.0.0.1:{DATABASE_PORT}/{name}?charset=utf8mb4"
 
     @property

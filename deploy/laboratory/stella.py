@@ -39,7 +39,9 @@ class Stella:
         return digest.hexdigest()
 
     def _stamp(self, name: str) -> Path:
-        return (self._settings.environments / "stella" if name == "install" else self._settings.stamps) / f"{name}.digest"
+        return (
+            self._settings.environments / "stella" if name == "install" else self._settings.stamps
+        ) / f"{name}.digest"
 
     def _is_current(self, name: str) -> bool:
         stamp = self._stamp(name)
@@ -130,7 +132,14 @@ class Stella:
     def install(self) -> None:
         """The roles' installation, where packages can be had: on the machine itself."""
         self._settings.etc.joinpath("ansible").mkdir(parents=True, exist_ok=True)
-        build = [self._settings.program("uv", "tools"), "build", "--quiet", "--wheel", "--out-dir", str(self._wheel().parent)]
+        build = [
+            self._settings.program("uv", "tools"),
+            "build",
+            "--quiet",
+            "--wheel",
+            "--out-dir",
+            str(self._wheel().parent),
+        ]
         cache = {"UV_CACHE_DIR": str(self._settings.environments / "cache")}
         done = subprocess.run(
             [*build, str(REPOSITORY)], capture_output=True, text=True, check=False, env={**os.environ, **cache}

@@ -14,8 +14,8 @@ _NOVA = "{http://openstack.org/xmlns/libvirt/nova/"  # 1.0 and 1.1 are in use
 class DomainXml:
     """``links`` are host-side device names (taps), ``disks`` target names as block statistics have them.
 
-    ``project`` is the id of the tenant, ``flavor`` and ``title`` are names, from Nova's metadata; empty without it. ``title`` is what its
-    owner calls the instance, which libvirt calls by another name. ``emulator`` is the path of
+    ``project`` is the id of the tenant, ``flavor`` and ``title`` are names, from Nova's metadata; empty without it. ``title`` is
+    what its owner calls the instance, which libvirt calls by another name. ``emulator`` is the path of
     the program, ``uid`` the user that libvirt runs it as; None where libvirt does not say.
     """
 
