@@ -1,10 +1,11 @@
 """Requests and responses against their JSON Schemas."""
 
 import functools
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
-from jsonschema import Draft202012Validator, ValidationError
+from jsonschema import Draft202012Validator, ValidationError, validators
 from jsonschema.exceptions import best_match
 
 from stella.api.errors import ApiError
@@ -14,14 +15,26 @@ Schema = Mapping[str, Any]
 _LARGEST_MESSAGE = 200
 
 
-_READY: dict[int, tuple[Schema, Draft202012Validator]] = {}
+def _matches(validator: Any, pattern: str, instance: object, schema: Schema) -> Iterator[ValidationError]:
+    """``pattern`` as JSON Schema has it: Python's ``$`` would also match before a line feed at the end."""
+    if validator.is_type(instance, "string") and not _compiled(pattern).search(cast(str, instance)):
+        yield ValidationError(f"{instance!r} does not match {pattern!r}")
+
+
+@functools.cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(f"{pattern[:-1]}\\Z" if pattern.endswith("$") else pattern, re.ASCII)
+
+
+_Validator = validators.extend(Draft202012Validator, {"pattern": _matches})  # type: ignore[no-untyped-call]  # no types there
+_READY: dict[int, tuple[Schema, Any]] = {}
 """Schemas made ready once, by identity: they are module constants. Each is held, so that its id is not given to another."""
 
 
-def _validator(schema: Schema) -> Draft202012Validator:
+def _validator(schema: Schema) -> Any:
     found = _READY.get(id(schema))
     if found is None:
-        found = _READY[id(schema)] = (schema, Draft202012Validator(dict(schema)))
+        found = _READY[id(schema)] = (schema, _Validator(dict(schema)))
     return found[1]
 
 

@@ -17,7 +17,8 @@ from stella.model.wire import Json
 def show(call: Call) -> Answer:
     """Show what the host is to keep, and when to ask again.
 
-    Answers 200 with an `ETag`, or 304 when `If-None-Match` has it. 404 without this host's own credential.
+    Answers 200 with an `ETag`, or 304 when `If-None-Match` has it. 401 without a host's
+    credential, 404 with that of another host.
     """
     link = call.services.config.link
     with call.services.database.reader() as session:

@@ -31,7 +31,8 @@ def post(call: Call) -> Answer:
     """Take in what a host reports.
 
     Answers 200. The same report may come twice, and reports in any order: a minute is kept once, an older report changes nothing
-    that a newer one said. 400 when the host's clock is off; 404 without this host's own credential.
+    that a newer one said. 400 when the host's clock is off; 401 without a host's credential, 404 with that of
+    another host.
     """
     report, now, link = call.mapping, call.services.clock(), call.services.config.link
     offset = float(report["sent_at"]) - now
