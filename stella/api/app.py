@@ -106,14 +106,15 @@ class _Server:
                 headers={"WWW-Authenticate": 'Bearer realm="stella"'},
             )
         with self._services.database.reader() as session:
-            host = hosts.by_credential(session, credential.strip())
-        if host is None:
+            host = hosts.authenticate(session, name, credential.strip())
+            known = host is not None or hosts.knows_credential(session, credential.strip())
+        if host is None and not known:
             raise ApiError(
                 "stella.request.unauthenticated",
                 "No host has this credential; enroll the host and give its agent the new one.",
                 headers={"WWW-Authenticate": 'Bearer realm="stella"'},
             )
-        if host.name != name:
+        if host is None:
             raise not_found(f"Host {name[:64]}")
         return Identity(user_id=f"host:{host.name}", host=host.name), host.id
 

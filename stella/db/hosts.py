@@ -1,6 +1,7 @@
 """Hosts: enrolment, credentials, capacity, the generation that admission swaps on."""
 
 import hashlib
+import hmac
 import secrets
 from collections.abc import Sequence
 
@@ -68,9 +69,16 @@ def revoke(session: Session, name: str) -> None:
     host.credential_sha256 = None
 
 
-def by_credential(session: Session, credential: str) -> Host | None:
-    """The host whose credential this is. Only its hash is compared, so that the time of the answer tells nothing of it."""
-    return session.scalar(select(Host).where(Host.credential_sha256 == _digest(credential)))
+def authenticate(session: Session, name: str, credential: str) -> Host | None:
+    """The host, if ``credential`` is its own."""
+    host = find(session, name)
+    expected = (host.credential_sha256 if host else None) or ""
+    return host if hmac.compare_digest(expected, _digest(credential)) else None
+
+
+def knows_credential(session: Session, credential: str) -> bool:
+    """Whether any host has this credential. It is found by its hash, so that the time of the answer tells nothing of it."""
+    return session.scalar(select(Host.id).where(Host.credential_sha256 == _digest(credential))) is not None
 
 
 def lock(session: Session, host_id: int) -> Host:

@@ -55,16 +55,17 @@ def test_a_host_is_enrolled_once_and_its_credential_is_not_kept(
     credential = capsys.readouterr().out.strip()
     database = Database(f"sqlite:///{tmp_path}/stella.sqlite")
     with database.reader() as session:
-        assert hosts.by_credential(session, "") is None
-        assert hosts.by_credential(session, credential[:-1]) is None
-        found = hosts.by_credential(session, credential)
-        assert found is not None and (found.name, found.mode) == ("host1", "observe")
+        assert hosts.authenticate(session, "host1", credential) is not None
+        assert hosts.authenticate(session, "host1", "") is None
+        assert hosts.authenticate(session, "host2", credential) is None
+        found = hosts.find(session, "host1")
+        assert found is not None and found.mode == "observe"
     assert credential.encode() not in (tmp_path / "stella.sqlite").read_bytes()
     assert manage(config, "host", "enroll", "host1") == 1
     assert "revoke its credential first" in capsys.readouterr().err
     assert manage(config, "host", "revoke", "host1") == 0
     with database.reader() as session:
-        assert hosts.by_credential(session, credential) is None
+        assert hosts.authenticate(session, "host1", credential) is None
     assert manage(config, "host", "revoke", "host1") == 1
     assert manage(config, "host", "enroll", "a; reboot") == 1
     assert manage(config, "host", "enroll", "host1") == 0
