@@ -3,7 +3,7 @@
 gunicorn gives a thread to a connection for as long as its request takes to arrive, and closes connections on its main thread, waiting
 up to 2 s for each: a few clients that send a byte now and then stop the service. Here
 
-- a connection gets a thread when its first byte is there, and each connection can have one: a thread that waits costs little;
+- a connection gets a thread when its first byte is there, and 2048 connections can have one: a thread that waits costs little;
 - a request is *served* when all of it has arrived, and at most `[api] threads` are served at once;
 - a connection whose request has not arrived within `[api] request_read_seconds`, or whose answer is not taken within as long, is shut
   down by the main thread, whatever its own thread waits for: TLS, headers, body or answer.
@@ -34,6 +34,7 @@ from stella.api.errors import ApiError
 Environ = dict[str, Any]
 _CHUNK_BYTES = 65536
 _STOPPING_SECONDS = 0.5
+_MOST_THREADS = 2048
 _LARGEST_BODY_IN_MEMORY_BYTES = 65536
 _NO_CONNECTION = (errno.EAGAIN, errno.EWOULDBLOCK, errno.ECONNABORTED, errno.EMFILE, errno.ENFILE)
 
@@ -85,8 +86,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         self.wsgi = partial(self._serve, application)
 
     def get_thread_pool(self) -> futures.ThreadPoolExecutor:
-        """A thread for each connection; they are made when they are needed."""
-        return futures.ThreadPoolExecutor(max_workers=self.cfg.worker_connections)
+        """A thread for each connection that is not idle; they are made when they are needed."""
+        return futures.ThreadPoolExecutor(max_workers=min(self.cfg.worker_connections, _MOST_THREADS))
 
     def accept(self, listener: socket) -> None:
         """Take a connection and wait for its first byte on the main thread."""
