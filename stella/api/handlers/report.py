@@ -52,7 +52,7 @@ def post(call: Call) -> Answer:
     def take(session: Session) -> ingestion.Taken:
         return ingestion.take(
             session,
-            call.host_id or 0,
+            call.linked_host.id,
             report,
             origin=call.origin,
             silent_seconds=link.silent_seconds,
