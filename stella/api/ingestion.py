@@ -123,13 +123,14 @@ def _take_instances(work: _Work, found: Iterable[Section]) -> None:
         _refresh(instance, section, work.origin.at)
     for instance in instances.on_host(work.session, work.host.id):
         if instance.uuid not in present and instance.state != GONE:
-            instance.state = GONE
+            instance.state, instance.gone_at = GONE, work.origin.at
     work.session.flush()
 
 
 def _refresh(instance: Instance, section: Section, now: float) -> None:
     instance.name = section.get("name") or instance.name
     instance.state = section["state"]
+    instance.gone_at = None if instance.state != GONE else instance.gone_at or now
     if "shape" in section:  # a host cannot tell it of an instance that is shut off: what was known stays
         instance.shape = wire.dumps(section["shape"])
         instance.costs = wire.dumps(section.get("costs", {}))
