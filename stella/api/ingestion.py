@@ -24,6 +24,7 @@ from stella.model.report import MINUTE_SECONDS
 from stella.model.slo import Metric
 
 Section = Mapping[str, Any]
+_LARGEST_FUTURE_SECONDS = 3600
 DEFAULT_PROJECT = "default"
 """The project of an instance whose host knows none, as under stand-alone libvirt."""
 
@@ -45,6 +46,7 @@ class _Work:
     host: Host
     origin: Origin
     silent_seconds: float
+    minute_retention_seconds: int
     ignored: list[tuple[str, str]] = field(default_factory=list)
     known: dict[str, Instance] = field(default_factory=dict)
 
@@ -57,10 +59,24 @@ class _Work:
         return instance
 
 
-def take(session: Session, host_id: int, report: Section, *, origin: Origin, silent_seconds: float) -> Taken:
+def take(
+    session: Session,
+    host_id: int,
+    report: Section,
+    *,
+    origin: Origin,
+    silent_seconds: float,
+    minute_retention_seconds: int,
+) -> Taken:
     """Take in one report, which matches its schema."""
     host = hosts.lock(session, host_id)
-    work = _Work(session=session, host=host, origin=origin, silent_seconds=silent_seconds)
+    work = _Work(
+        session=session,
+        host=host,
+        origin=origin,
+        silent_seconds=silent_seconds,
+        minute_retention_seconds=minute_retention_seconds,
+    )
     named = [entry["uuid"].lower() for part in ("instances", "minutes", "violations") for entry in report.get(part, ())]
     work.known.update(instances.by_uuid(session, named))
     stream = reports.advance(
@@ -208,7 +224,13 @@ def _take_minutes(work: _Work, found: Iterable[Section]) -> int:
         key = minutes.key_of(row)
         if key not in rows or row.seconds > rows[key].seconds:
             rows[key] = row
-    return minutes.keep(work.session, rows)
+    now = int(work.origin.at)
+    kept = minutes.keep(
+        work.session, rows, oldest=now - work.minute_retention_seconds, newest=now + _LARGEST_FUTURE_SECONDS
+    )
+    uuids = {instance.id: instance.uuid for instance in work.known.values()}
+    work.ignored += [(uuids[key[0]], reason) for key, reason in kept.ignored]
+    return kept.stored
 
 
 def _take_violations(work: _Work, found: Iterable[Section]) -> None:
