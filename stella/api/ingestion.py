@@ -21,6 +21,8 @@ from stella.db.slos import Origin
 from stella.model.report import MINUTE_SECONDS
 from stella.model.slo import Metric
 
+_LARGEST_FUTURE_SECONDS = 3600
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Taken:
@@ -31,10 +33,24 @@ class Taken:
     ignored: tuple[tuple[str, str], ...]
 
 
-def take(session: Session, host_id: int, report: Section, *, origin: Origin, silent_seconds: float) -> Taken:
+def take(
+    session: Session,
+    host_id: int,
+    report: Section,
+    *,
+    origin: Origin,
+    silent_seconds: float,
+    minute_retention_seconds: int,
+) -> Taken:
     """Take in one report, which matches its schema."""
     host, streams = reports.lock(session, host_id)
-    work = Work(session=session, host=host, origin=origin, silent_seconds=silent_seconds)
+    work = Work(
+        session=session,
+        host=host,
+        origin=origin,
+        silent_seconds=silent_seconds,
+        minute_retention_seconds=minute_retention_seconds,
+    )
     _look_up(work, report)
     stream = reports.advance(
         session,
@@ -138,7 +154,13 @@ def _take_minutes(work: Work, found: Iterable[Section]) -> int:
         key = minutes.key_of(row)
         if key not in rows or row.seconds > rows[key].seconds:
             rows[key] = row
-    return minutes.keep(work.session, rows)
+    now = int(work.origin.at)
+    kept = minutes.keep(
+        work.session, rows, oldest=now - work.minute_retention_seconds, newest=now + _LARGEST_FUTURE_SECONDS
+    )
+    uuids = {instance.id: instance.uuid for instance in work.known.values()}
+    work.ignored += [(uuids[key[0]], reason) for key, reason in kept.ignored]
+    return kept.stored
 
 
 def _take_violations(work: Work, found: Iterable[Section]) -> None:

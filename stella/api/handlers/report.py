@@ -7,6 +7,7 @@ from stella.api import ingestion
 from stella.api.errors import ApiError
 from stella.api.operation import Access, Answer, Call, operation
 from stella.api.schemas import report as schema
+from stella.conf.retention import Retention
 from stella.db import minutes
 from stella.db.database import Session
 from stella.model.report import MINUTE_SECONDS
@@ -56,6 +57,7 @@ def post(call: Call) -> Answer:
             report,
             origin=call.origin,
             silent_seconds=link.silent_seconds,
+            minute_retention_seconds=Retention.of(call.services.config).minute_seconds,
         )
 
     taken = call.services.database.write(take)
