@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,16 @@ _RETRY_SECONDS = 0.2
 _SET_PATIENCE_SECONDS = 10.0
 
 
-def config_text(*, mode: str, directory: Path, home: Path, socket: Path, uri: str) -> str:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiLink:
+    """Where the agent finds stella-api, and as which host it asks."""
+
+    url: str
+    host_name: str
+    credential_file: Path
+
+
+def config_text(*, mode: str, directory: Path, home: Path, socket: Path, uri: str, link: ApiLink | None = None) -> str:
     """The agent's configuration file (TOML): state in ``directory`` (absolute), the journal in the lab's own ``home``."""
     keys: dict[str, object] = {
         "mode": mode,
@@ -36,6 +46,12 @@ def config_text(*, mode: str, directory: Path, home: Path, socket: Path, uri: st
         "socket": str(socket),
         "metrics_listen": "",
     }
+    if link is not None:
+        keys |= {
+            "api_url": link.url,
+            "api_host_name": link.host_name,
+            "api_credential_file": str(link.credential_file),
+        }
     return "".join(f"{key} = {json.dumps(value)}\n" for key, value in keys.items())
 
 
@@ -174,6 +190,9 @@ class StellaPolicy:
             return
         for window in read_windows(answer, self._names):
             self._windows[window.start, window.instance, window.metric] = window
+
+    def measured(self, start: float, end: float) -> None:
+        """Its windows are collected already."""
 
     def report(self) -> PolicyReport:
         """What the agent said. To be asked after `end`."""
