@@ -36,6 +36,7 @@ class LabPort(Protocol):
         self,
         argv: Sequence[str],
         *,
+        environment: Mapping[str, str] | None = None,
         stdout: int | IO[bytes] = subprocess.DEVNULL,
         stderr: int | IO[bytes] = subprocess.DEVNULL,
         outside: bool = False,

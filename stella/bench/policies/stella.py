@@ -56,10 +56,14 @@ def config_text(*, mode: str, directory: Path, home: Path, socket: Path, uri: st
 
 
 class StellaPolicy:
-    """Runs the agent in the lab. ``mode`` is ``enforce`` or ``observe`` (judge and report, change nothing)."""
+    """Runs the agent in the lab. ``mode`` is ``enforce`` or ``observe`` (judge and report, change nothing).
+
+    ``link`` may be set before it begins: the agent is then linked to stella-api.
+    """
 
     def __init__(self, directory: Path, *, mode: str) -> None:
         self.name = "stella" if mode == "enforce" else f"stella-{mode}"
+        self.link: ApiLink | None = None
         self._mode = mode
         self._directory = directory.absolute() / "agent"
         self._process: subprocess.Popen[bytes] | None = None
@@ -87,7 +91,14 @@ class StellaPolicy:
         self._lab = lab
         self._names = {Guest(name=i.name).uuid: i.name for i in scenario.instances}
         (self._directory / "state").mkdir(parents=True, exist_ok=True)
-        text = config_text(mode=self._mode, directory=self._directory, home=lab.home, socket=self._socket, uri=lab.uri)
+        text = config_text(
+            mode=self._mode,
+            directory=self._directory,
+            home=lab.home,
+            socket=self._socket,
+            uri=lab.uri,
+            link=self.link,
+        )
         (self._directory / "xgos.toml").write_text(text, encoding="utf-8")
         self._start()
         limit = time.monotonic() + START_PATIENCE_SECONDS
