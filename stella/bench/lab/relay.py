@@ -23,7 +23,6 @@ def listen_inside(namespace: Path, port: int) -> socket.socket:
 
     def listen() -> None:
         libc = ctypes.CDLL(None, use_errno=True)
-        descriptor = os.open(namespace, os.O_RDONLY | os.O_CLOEXEC)
         try:
             if libc.setns(descriptor, _CLONE_NEWNET):
                 number = ctypes.get_errno()
@@ -31,12 +30,14 @@ def listen_inside(namespace: Path, port: int) -> socket.socket:
             made.append(socket.create_server(("127.0.0.1", port)))
         except OSError as error:
             problems.append(error)
-        finally:
-            os.close(descriptor)
 
-    thread = threading.Thread(target=listen, name="namespace")
-    thread.start()
-    thread.join()
+    descriptor = os.open(namespace, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        thread = threading.Thread(target=listen, name="namespace")
+        thread.start()
+        thread.join()
+    finally:
+        os.close(descriptor)
     if problems:
         raise problems[0]
     return made[0]
