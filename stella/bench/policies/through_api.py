@@ -146,8 +146,7 @@ class ApiPolicy:
 
     def _all_reported(self) -> bool:
         assert self._plane is not None
-        found = control_plane.reported(self._plane)
-        return found is not None and set(self._uuids) <= set(found[1])
+        return set(self._uuids) <= {instance.name for instance in control_plane.reported(self._plane)}
 
     def _wait(self, what: str, is_done: Callable[[], bool]) -> None:
         limit = time.monotonic() + START_SECONDS

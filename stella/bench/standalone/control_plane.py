@@ -7,6 +7,7 @@ import os
 import socket
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -20,8 +21,6 @@ from stella.db import migrations
 from stella.db.database import Database, Unreachable
 from stella.model.wire import Json
 
-PROJECT = "default"
-"""Where stella-api puts instances of hosts that know no projects."""
 _ANSWER_SECONDS = 10.0
 
 
@@ -31,8 +30,8 @@ class ControlPlane:
 
     config: Path
     port: int
+    tokens: Path
     admin_token: str
-    member_token: str
     credentials: Mapping[str, Path]
 
     @property
@@ -78,7 +77,7 @@ def private_files() -> Iterator[None]:
 
 
 def prepare(directory: Path, hosts: Sequence[str]) -> ControlPlane:
-    """Make the configuration, the database with these hosts (mode enforce), an administrator's and a member's token.
+    """Make the configuration, the database with these hosts (mode enforce) and an administrator's token.
 
     ``directory`` must exist and be empty of an earlier one. Raises `StandaloneError`.
     """
@@ -90,12 +89,19 @@ def prepare(directory: Path, hosts: Sequence[str]) -> ControlPlane:
     with private_files():
         config.write_text(config_text(directory=directory, port=port), encoding="utf-8")
         admin = new_token(tokens, user_id="admin", project_id="operators", roles=("admin",))
-        member = new_token(tokens, user_id="member", project_id=PROJECT, roles=("member",))
         try:
             credentials = _enroll(directory, hosts)
         except Unreachable as error:
             raise StandaloneError(f"the database cannot be made: {error}") from None
-    return ControlPlane(config=config, port=port, admin_token=admin, member_token=member, credentials=credentials)
+    return ControlPlane(config=config, port=port, tokens=tokens, admin_token=admin, credentials=credentials)
+
+
+def add_member(plane: ControlPlane, project: str) -> str:
+    """A token of a member of this project. Raises `StandaloneError`."""
+    try:
+        return new_token(plane.tokens, user_id="member", project_id=project, roles=("member",))
+    except ValueError as error:
+        raise StandaloneError(f"no token for project {project}: {error}") from None
 
 
 def _enroll(directory: Path, hosts: Sequence[str]) -> dict[str, Path]:
@@ -151,11 +157,28 @@ def listed(plane: ControlPlane, what: str) -> list[dict[str, Any]]:
     return [dict(one) for one in found if isinstance(one, dict)]
 
 
-def reported(plane: ControlPlane) -> tuple[int, list[str]] | None:
-    """How many hosts have reported, and the names of their instances once all that they have are known; else None."""
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """An instance that a host has reported."""
+
+    name: str
+    project: str
+
+
+def reported(plane: ControlPlane) -> list[Reported]:
+    """The instances, once every host has reported and all that they have are known; empty before. Raises `StandaloneError`."""
     hosts = listed(plane, "hosts")
     instances = listed(plane, "instances")
-    waiting = [host for host in hosts if host["reported_at"] is None]
-    if waiting or not instances or len(instances) < sum(int(host["instances"]) for host in hosts):
-        return None
-    return len(hosts), [str(instance["name"]) for instance in instances]
+    if any(host["reported_at"] is None for host in hosts):
+        return []
+    if len(instances) < sum(int(host["instances"]) for host in hosts):
+        return []
+    return [Reported(str(one["name"]), str(one["project_id"])) for one in instances]
+
+
+def most_used_project(instances: Sequence[Reported]) -> tuple[str, str]:
+    """The project with the most instances, and the first of its instances whose name no other has (else its first)."""
+    projects = Counter(instance.project for instance in instances)
+    project = min(projects, key=lambda name: (-projects[name], name))
+    names = Counter(instance.name for instance in instances)
+    return project, min((i.name for i in instances if i.project == project), key=lambda name: (names[name] > 1, name))

@@ -14,7 +14,7 @@ from types import FrameType
 
 from stella.bench.lab.leftovers import sweep
 from stella.bench.standalone import control_plane, processes
-from stella.bench.standalone.control_plane import ControlPlane
+from stella.bench.standalone.control_plane import ControlPlane, Reported
 from stella.bench.standalone.environment import env_text
 from stella.bench.standalone.errors import StandaloneError, WrongRequest
 from stella.bench.standalone.paths import LABORATORY_GUESTS, LABORATORY_HOST, Hosts, Paths
@@ -103,17 +103,18 @@ def _start(started: _Started, hosts: Hosts, say: Say) -> State:
     started.wait_for("stella-api", "it does not answer", lambda: control_plane.is_healthy(plane), API_SECONDS, say)
     started.start(HOSTS_PROCESS, hosts_command(paths, hosts, plane))
     found = _wait_for_instances(started, hosts, plane, say)
+    project, server = control_plane.most_used_project(found)
     text = env_text(
         programs=Path(sys.executable).parent,
         endpoint=plane.endpoint,
         admin_token=plane.admin_token,
-        member_token=plane.member_token,
+        member_token=control_plane.add_member(plane, project),
     )
     write_private(paths.env, text)
     state = replace(
         state,
         endpoint=plane.endpoint,
-        server=min(found),
+        server=server,
         instances=len(found),
         is_ready=True,
         processes=tuple(started.running),
@@ -136,17 +137,16 @@ def hosts_command(paths: Paths, hosts: Hosts, plane: ControlPlane) -> list[str]:
     ]
 
 
-def _wait_for_instances(started: _Started, hosts: Hosts, plane: ControlPlane, say: Say) -> list[str]:
-    names: list[str] = []
+def _wait_for_instances(started: _Started, hosts: Hosts, plane: ControlPlane, say: Say) -> list[Reported]:
+    found: list[Reported] = []
 
     def visible() -> bool:
-        found = control_plane.reported(plane)
-        names[:] = found[1] if found else []
-        return bool(names) and (bool(hosts.simulated) or set(LABORATORY_GUESTS) <= set(names))
+        found[:] = control_plane.reported(plane)
+        return bool(found) and (bool(hosts.simulated) or set(LABORATORY_GUESTS) <= {one.name for one in found})
 
     seconds = SIMULATED_SECONDS if hosts.simulated else LABORATORY_SECONDS
     started.wait_for(HOSTS_PROCESS, "the hosts' instances are not reported", visible, seconds, say)
-    return names
+    return found
 
 
 def down(paths: Paths, say: Say) -> bool:

@@ -13,10 +13,19 @@ from pathlib import Path
 import pytest
 
 from stella import conf
+from stella.api.identity import read_tokens, token_digest
 from stella.bench.lab.process import start_ticks
 from stella.bench.standalone import processes
 from stella.bench.standalone.command import started_text
-from stella.bench.standalone.control_plane import config_text, get, is_healthy, prepare
+from stella.bench.standalone.control_plane import (
+    Reported,
+    add_member,
+    config_text,
+    get,
+    is_healthy,
+    most_used_project,
+    prepare,
+)
 from stella.bench.standalone.environment import env_text, next_commands, shown_path
 from stella.bench.standalone.errors import StandaloneError, WrongRequest
 from stella.bench.standalone.lifecycle import down
@@ -251,7 +260,13 @@ def test_the_prepared_control_plane_can_be_used_by_its_services(tmp_path: Path) 
     config = conf.load([str(plane.config)])
     assert config.database.connection == f"sqlite:///{directory}/stella.sqlite"
     assert (config.api.bind_host, config.api.bind_port) == ("127.0.0.1", plane.port)
-    assert {plane.admin_token, plane.member_token}.isdisjoint(Path(config.auth.token_file).read_text().split('"'))
+    member = add_member(plane, "demo")
+    identities = read_tokens(Path(config.auth.token_file))
+    assert identities[token_digest(plane.admin_token)].roles[0] == "admin"
+    assert identities[token_digest(member)].project_id == "demo"
+    assert {plane.admin_token, member}.isdisjoint(plane.tokens.read_text().split('"'))
+    with pytest.raises(StandaloneError, match="no token for project"):
+        add_member(plane, "a b")
     for path in (plane.config, *plane.credentials.values(), directory / "tokens.toml", directory / "stella.sqlite"):
         assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
     assert len({path.read_text() for path in plane.credentials.values()}) == 2
@@ -262,6 +277,15 @@ def test_the_prepared_control_plane_can_be_used_by_its_services(tmp_path: Path) 
     assert "tokens.toml" in config_text(directory=directory, port=1)
     with pytest.raises(StandaloneError, match="must not contain"):
         prepare(tmp_path / "100%", ("sim1",))
+
+
+def test_the_member_and_the_commands_are_of_the_largest_project() -> None:
+    def of(*names: str) -> list[Reported]:
+        return [Reported(*name.split("@")) for name in names]
+
+    assert most_used_project(of("vm2@default", "vm1@default")) == ("default", "vm1")
+    assert most_used_project(of("a@acme", "web@demo", "db@demo", "db@demo")) == ("demo", "web")
+    assert most_used_project(of("db@demo", "db@demo")) == ("demo", "db")
 
 
 def test_requests_for_load_name_what_is_wrong(paths: Paths) -> None:
