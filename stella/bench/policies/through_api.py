@@ -28,6 +28,8 @@ MINUTE_SECONDS = 60
 START_SECONDS = 60.0
 CLIENT_SECONDS = 90.0
 REPORT_SECONDS = 30.0
+SET_ATTEMPTS = 3
+SETTLE_SECONDS = 8.0
 _END_SECONDS = 15.0
 _POLL_SECONDS = 0.5
 _OPTIONS = {
@@ -142,7 +144,20 @@ class ApiPolicy:
         except (StandaloneError, OSError) as error:
             raise PolicyError(str(error)) from None
         self._began = time.monotonic(), self._cpu_seconds()
-        return [refusal for name, slo in slos.items() for refusal in self.slo_changed(name, slo, 0.0)]
+        return [refusal for name, slo in slos.items() for refusal in self._set_at_start(name, slo)]
+
+    def _set_at_start(self, name: str, slo: Slo) -> Sequence[Refusal]:
+        """Set an SLO, again after a pause where it is refused.
+
+        A client that starts is a core of work for a second or two, and this machine's admission counts it as the host's own.
+        """
+        for attempt in range(1, SET_ATTEMPTS + 1):
+            refused = self.slo_changed(name, slo, 0.0)
+            if not refused or attempt == SET_ATTEMPTS:
+                return refused
+            self._notes.append(f"{name}: tried again: {self._refused.pop().message}")
+            time.sleep(SETTLE_SECONDS)
+        return ()
 
     def _all_reported(self) -> bool:
         assert self._plane is not None
