@@ -28,6 +28,7 @@ def settings(config: cfg.ConfigOpts) -> dict[str, Any]:
         "bind": f"{host}:{api.bind_port}",
         "workers": api.workers,
         "threads": api.threads,
+        "worker_connections": api.connections,
         "worker_class": "gthread",
         "timeout": api.request_timeout_seconds,
         "graceful_timeout": api.request_timeout_seconds,

@@ -8,6 +8,12 @@ OPTIONS = [
     cfg.PortOpt("bind_port", default=8791, help="Port to listen on."),
     cfg.IntOpt("workers", default=1, min=1, help="Processes that serve. With SQLite one is enough."),
     cfg.IntOpt("threads", default=8, min=1, help="Threads of each process."),
+    cfg.IntOpt(
+        "connections",
+        default=10_000,
+        min=10,
+        help="Connections that each process keeps open; a host keeps two. The process's limit of open files must be above it.",
+    ),
     cfg.IntOpt("request_timeout_seconds", default=30, min=1, help="A worker that is silent for longer is replaced."),
     cfg.StrOpt("tls_certificate", help="File of the TLS certificate with its chain. Not set: plain HTTP."),
     cfg.StrOpt("tls_key", help="File of the certificate's key."),
