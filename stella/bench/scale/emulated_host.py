@@ -49,8 +49,14 @@ class Agent:
         self._wake = asyncio.Event()
         self._epoch = f"{chance.getrandbits(128):032x}"
         self._agent = f"{chance.getrandbits(128):032x}"
+        self._answered: set[str] = set()
         self.poll_seconds = 1.0
         self.report_seconds = REPORT_SECONDS
+
+    @property
+    def connected(self) -> bool:
+        """Whether it has polled and reported."""
+        return len(self._answered) == 2
 
     async def poll(self, start_after_seconds: float) -> None:
         """Ask for the intent until cancelled."""
@@ -72,6 +78,7 @@ class Agent:
                 self._timings.answered(kind, answer.status, time.monotonic() - due, sent - due)
                 if answer.status == 200:
                     etag = answer.etag
+                    self._answered.add(POLL)
                     self._follow(json.loads(answer.body))
                 elif answer.status != 304:
                     wait, etag = back_off.failed(), ""
@@ -114,6 +121,7 @@ class Agent:
                 if answer.status != 200:
                     wait = await self._after_failure(back_off)
                     continue
+                self._answered.add(REPORT)
                 del self._minutes[:rows]
                 self._states = {u: row for u, row in self._states.items() if states.get(u) != row}
                 wait = back_off.succeeded(self.report_seconds)
