@@ -16,7 +16,17 @@ SLO_ACCEPTED, SLO_WITHDRAWN, SLO_DOES_NOT_FIT, SLO_REFUSED_BY_HOST, HOST_MODE = 
     "slo_refused_by_host",
     "host_mode",
 )
-KINDS = (SLO_ACCEPTED, SLO_WITHDRAWN, SLO_DOES_NOT_FIT, SLO_REFUSED_BY_HOST, HOST_MODE)
+HOST_SILENT, HOST_BACK, INSTANCE_GONE = "host_silent", "host_back", "instance_gone"
+KINDS = (
+    SLO_ACCEPTED,
+    SLO_WITHDRAWN,
+    SLO_DOES_NOT_FIT,
+    SLO_REFUSED_BY_HOST,
+    HOST_MODE,
+    HOST_SILENT,
+    HOST_BACK,
+    INSTANCE_GONE,
+)
 
 Listed = tuple[DecisionRow, Instance | None, str | None]
 """A decision, its instance and the name of its host, where it has one."""
