@@ -6,10 +6,11 @@ were.
 
 from dataclasses import dataclass
 
+from stella.api import quotas
 from stella.api.admission import Holding
 from stella.api.operation import Call
 from stella.api.projects import visible_instance
-from stella.db import decisions, hosts, slos
+from stella.db import decisions, hosts, projects, slos
 from stella.db.database import Session
 from stella.db.models import Host, Instance, SloRow
 from stella.db.slos import Origin, Terms
@@ -17,17 +18,21 @@ from stella.model.slo import Slo, show_slo
 
 
 class _Moved(Exception):
-    """The host or the SLO changed after it was read: read and decide again."""
+    """The host, the project or the SLO changed after it was read: read and decide again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Present:
-    """What an answer rests on; `host.generation` guards all of it."""
+    """What an answer rests on; `host.generation` guards all of it but ``quota``, which its own generation guards.
+
+    ``quota`` None: nothing is to be counted.
+    """
 
     host: Host
     instance: Instance
     row: SloRow | None
     holdings: tuple[Holding, ...]
+    quota: quotas.Quota | None = None
 
     @property
     def in_force(self) -> SloRow | None:
@@ -39,11 +44,12 @@ class Present:
         return sum(row.reserved_cpu_cores for instance, row in self.holdings if instance.id != self.instance.id)
 
 
-def read(call: Call, session: Session, rule: str) -> Present:
+def read(call: Call, session: Session, rule: str, *, with_quota: bool = False) -> Present:
     """What an answer about the instance in the path rests on. Raises `ApiError` (404, 403) as `rule` has it."""
     instance, _, row = visible_instance(call, session, rule)
     host = hosts.get(session, instance.host_id)
-    return Present(host=host, instance=instance, row=row, holdings=tuple(slos.on_host(session, host.id)))
+    quota = quotas.read(call.services.config, session, instance, row) if with_quota else None
+    return Present(host=host, instance=instance, row=row, holdings=tuple(slos.on_host(session, host.id)), quota=quota)
 
 
 def _store(session: Session, present: Present, terms: Terms | None, origin: Origin) -> None:
@@ -57,13 +63,18 @@ def _store(session: Session, present: Present, terms: Terms | None, origin: Orig
         reserved_cpu_cores=reserved,
         free_cpu_cores=(host.capacity_cpu_cores or 0.0) - reserved,
     )
+    quota = present.quota
+    if swapped and quota is not None:
+        swapped = projects.hold(session, quota.account, is_counted=quota.is_limited)
+    if not swapped:
+        raise _Moved
     if terms is not None:
         stored = slos.put(session, present.instance, present.row, terms, revision=revision, origin=origin)
     else:
         stored = present.row is not None and slos.withdraw(
             session, present.instance, present.row, revision=revision, origin=origin
         )
-    if not (swapped and stored):
+    if not stored:
         raise _Moved
 
 

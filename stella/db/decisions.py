@@ -9,14 +9,16 @@ from stella.db.models import DecisionRow, Host, Instance
 from stella.db.slos import Origin
 from stella.model import wire
 
-SLO_ACCEPTED, SLO_WITHDRAWN, SLO_DOES_NOT_FIT, SLO_REFUSED_BY_HOST, HOST_MODE = (
+SLO_ACCEPTED, SLO_WITHDRAWN, SLO_DOES_NOT_FIT, SLO_REFUSED_BY_HOST, HOST_MODE, SLO_OVER_QUOTA, QUOTA = (
     "slo_accepted",
     "slo_withdrawn",
     "slo_does_not_fit",
     "slo_refused_by_host",
     "host_mode",
+    "slo_over_quota",
+    "quota",
 )
-KINDS = (SLO_ACCEPTED, SLO_WITHDRAWN, SLO_DOES_NOT_FIT, SLO_REFUSED_BY_HOST, HOST_MODE)
+KINDS = (SLO_ACCEPTED, SLO_WITHDRAWN, SLO_DOES_NOT_FIT, SLO_OVER_QUOTA, SLO_REFUSED_BY_HOST, HOST_MODE, QUOTA)
 
 Listed = tuple[DecisionRow, Instance | None, str | None]
 """A decision, its instance and the name of its host, where it has one."""

@@ -1,13 +1,14 @@
 """SLOs and their history. `stella.api.admission` decides; this only keeps."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import select, update
+from sqlalchemy import delete, insert, select, update
 from sqlalchemy.orm import Session
 
 from stella.db.database import changed_rows
-from stella.db.models import Instance, SloChange, SloRow
+from stella.db.models import Instance, SloChange, SloFloor, SloRow
 from stella.model import wire
 
 PENDING, ENFORCED, REFUSED, DEGRADED, WITHDRAWN = "pending", "enforced", "refused", "degraded", "withdrawn"
@@ -111,11 +112,18 @@ def _change(
         "changed_at": origin.at,
     }
     if before is None:
-        session.add(SloRow(instance_id=instance.id, **row))
+        made = SloRow(instance_id=instance.id, **row)
+        session.add(made)
+        session.flush()
+        slo_id = made.id
     else:
+        slo_id = before.id
         swap = update(SloRow).where(SloRow.id == before.id, SloRow.generation == before.generation).values(row)
         if changed_rows(session.execute(swap.execution_options(synchronize_session=False))) != 1:
             return False
+    _keep_floors(
+        session, slo_id, before=_floors(before.objectives if before else None), after=_floors(row["objectives"])
+    )
     session.add(
         SloChange(
             instance_id=instance.id,
@@ -129,6 +137,23 @@ def _change(
         )
     )
     return True
+
+
+def _floors(objectives: object) -> dict[str, float]:
+    """The floors in the JSON of an SLO's objectives, by metric; none where it is None."""
+    found = json.loads(objectives) if isinstance(objectives, str) else {}
+    return {metric: float(keys["floor"]) for metric, keys in found.items() if keys.get("floor") is not None}
+
+
+def _keep_floors(session: Session, slo_id: int, *, before: Mapping[str, float], after: Mapping[str, float]) -> None:
+    """The rows that a project's quota is counted from (`stella.db.projects`)."""
+    if after == before:
+        return
+    if before:
+        session.execute(delete(SloFloor).where(SloFloor.slo_id == slo_id))
+    if after:
+        rows = [{"slo_id": slo_id, "metric": metric, "value": value} for metric, value in sorted(after.items())]
+        session.execute(insert(SloFloor), rows)
 
 
 def acknowledge(session: Session, row: SloRow, *, state: str, reason: str, largest: str) -> bool:
