@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, select
 from sqlalchemy.orm import Session
 
 from stella.db.models import Host, Instance, SloRow
@@ -24,6 +24,20 @@ def find(session: Session, uuid: str) -> Listed | None:
     """The instance of this uuid."""
     row = session.execute(_query(uuid)).first()
     return (row[0], row[1], row[2]) if row else None
+
+
+def find_placed(session: Session, uuid: str) -> tuple[Instance, Host, SloRow | None] | None:
+    """The instance of this uuid, its host and its SLO (None: it never had one)."""
+    row = session.execute(_PLACED, {"uuid": uuid}).first()
+    return (row[0], row[1], row[2]) if row else None
+
+
+_PLACED = (
+    select(Instance, Host, SloRow)
+    .join(Host, Host.id == Instance.host_id)
+    .join(SloRow, SloRow.instance_id == Instance.id, isouter=True)
+    .where(Instance.uuid == bindparam("uuid"))
+)
 
 
 def page(

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import bindparam, delete, insert, select, update
 from sqlalchemy.orm import Session
 
 from stella.db.database import changed_rows
@@ -41,6 +41,32 @@ def find(session: Session, instance_id: int) -> SloRow | None:
     return session.scalar(select(SloRow).where(SloRow.instance_id == instance_id))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holding:
+    """What an SLO in force holds of its host. ``shape`` is that of its instance, as text."""
+
+    instance_id: int
+    shape: str
+    reserved_cpu_cores: float
+    reserved_io_ratio: float
+
+
+_HOLDINGS = (
+    select(Instance.id, Instance.shape, SloRow.reserved_cpu_cores, SloRow.reserved_io_ratio)
+    .join(SloRow, SloRow.instance_id == Instance.id)
+    .where(Instance.host_id == bindparam("host_id"), SloRow.objectives.is_not(None))
+    .order_by(Instance.uuid)
+)
+
+
+def holdings(session: Session, host_id: int) -> tuple[Holding, ...]:
+    """What the SLOs in force on a host hold, by uuid of the instance."""
+    return tuple(
+        Holding(instance_id=row[0], shape=row[1], reserved_cpu_cores=row[2], reserved_io_ratio=row[3])
+        for row in session.execute(_HOLDINGS, {"host_id": host_id})
+    )
+
+
 def on_host(session: Session, host_id: int) -> Sequence[tuple[Instance, SloRow]]:
     """The SLOs in force on a host, with their instances, by uuid."""
     query = (
@@ -65,10 +91,10 @@ def has_pending(session: Session, host_id: int) -> bool:
 
 def put(
     session: Session, instance: Instance, before: SloRow | None, terms: Terms, *, revision: int, origin: Origin
-) -> bool:
-    """Set the SLO as ``terms`` say, PENDING until its host acknowledges ``revision``.
+) -> SloRow | None:
+    """Set the SLO as ``terms`` say, PENDING until its host acknowledges ``revision``; the SLO as it is then.
 
-    False when another changed it since ``before`` was read; then the caller rolls back.
+    None when another changed it since ``before`` was read; then the caller rolls back.
     """
     values: dict[str, object] = {
         "objectives": wire.dumps(terms.objectives),
@@ -81,8 +107,8 @@ def put(
     return _change(session, instance, before, values, revision=revision, origin=origin)
 
 
-def withdraw(session: Session, instance: Instance, before: SloRow, *, revision: int, origin: Origin) -> bool:
-    """Take the SLO away. False when another changed it since ``before`` was read; then the caller rolls back."""
+def withdraw(session: Session, instance: Instance, before: SloRow, *, revision: int, origin: Origin) -> SloRow | None:
+    """Take the SLO away. None when another changed it since ``before`` was read; then the caller rolls back."""
     values: dict[str, object] = {
         "objectives": None,
         "reserved_cpu_cores": 0.0,
@@ -101,7 +127,7 @@ def _change(
     *,
     revision: int,
     origin: Origin,
-) -> bool:
+) -> SloRow | None:
     generation = before.generation + 1 if before else 1
     row = {
         **values,
@@ -111,18 +137,17 @@ def _change(
         "largest": "{}",
         "changed_at": origin.at,
     }
+    changed = SloRow(instance_id=instance.id, **row)
     if before is None:
-        made = SloRow(instance_id=instance.id, **row)
-        session.add(made)
+        session.add(changed)
         session.flush()
-        slo_id = made.id
     else:
-        slo_id = before.id
+        changed.id = before.id
         swap = update(SloRow).where(SloRow.id == before.id, SloRow.generation == before.generation).values(row)
         if changed_rows(session.execute(swap.execution_options(synchronize_session=False))) != 1:
-            return False
+            return None
     _keep_floors(
-        session, slo_id, before=_floors(before.objectives if before else None), after=_floors(row["objectives"])
+        session, changed.id, before=_floors(before.objectives if before else None), after=_floors(row["objectives"])
     )
     session.add(
         SloChange(
@@ -136,7 +161,7 @@ def _change(
             after=row["objectives"],
         )
     )
-    return True
+    return changed
 
 
 def _floors(objectives: object) -> dict[str, float]:

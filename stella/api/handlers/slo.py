@@ -39,13 +39,8 @@ def _show(uuid: str, row: SloRow) -> dict[str, Json]:
     }
 
 
-def _shown(call: Call, status: int = 200) -> Answer:
-    with call.services.database.reader() as session:
-        instance, _, row = visible_instance(call, session, policies.SHOW)
-    if row is None or row.objectives is None:
-        raise not_found(f"An SLO of instance {instance.uuid}")
-    tag = conditions.etag(f"{row.generation}")
-    return Answer(status=status, body=_show(instance.uuid, row), etag=tag)
+def _shown(uuid: str, row: SloRow, status: int = 200) -> Answer:
+    return Answer(status=status, body=_show(uuid, row), etag=conditions.etag(row.generation))
 
 
 @operation(responses={200: schema.SLO}, rules=(policies.SHOW,), errors=("stella.request.not_found",))
@@ -54,7 +49,11 @@ def show(call: Call) -> Answer:
 
     Answers 200 with its generation as `ETag`, or 404 when there is no such instance or it has no SLO.
     """
-    return _shown(call)
+    with call.services.database.reader() as session:
+        instance, _, row = visible_instance(call, session, policies.SHOW)
+    if row is None or row.objectives is None:
+        raise not_found(f"An SLO of instance {instance.uuid}")
+    return _shown(instance.uuid, row)
 
 
 def _asked(body: Mapping[str, Any]) -> Slo:
@@ -110,8 +109,8 @@ def _does_not_fit(call: Call, present: Present, slo: Slo, verdict: Verdict) -> A
         for host in hosts.candidates(session, except_id=present.host.id, limit=_OFFERED_HOSTS):
             if not admission.may_fit(slo, host=host, instance=present.instance, margin=margin):
                 continue
-            holdings = slos.on_host(session, host.id)
-            if admission.ask(slo, host=host, instance=present.instance, holdings=holdings, margin=margin).accepted:
+            holdings = slos.holdings(session, host.id)
+            if admission.would_fit(slo, host=host, instance=present.instance, holdings=holdings, margin=margin):
                 fitting.append(host.name)
     offer: dict[str, Json] = {"largest": dict(verdict.largest), "elsewhere": bool(fitting)}
     if call.allows(host_policies.SHOW):
@@ -177,8 +176,9 @@ def put(call: Call) -> Answer:
             reserved_io_ratio=verdict.reserved_io_ratio,
             estimated=verdict.estimated,
         )
-        if slo_changes.change_slo(call, present, terms):
-            return _shown(call, status=200 if present.in_force else 201)
+        stored = slo_changes.change_slo(call, present, terms)
+        if stored is not None:
+            return _shown(present.instance.uuid, stored, status=200 if present.in_force else 201)
     raise ApiError("stella.request.conflict", "The host was changed by others each time this was tried; try again.")
 
 
@@ -217,6 +217,6 @@ def delete(call: Call) -> Answer:
             code="stella.slo.generation_conflict",
             what="The SLO",
         )
-        if slo_changes.change_slo(call, present, None):
+        if slo_changes.change_slo(call, present, None) is not None:
             return Answer(status=204)
     raise ApiError("stella.request.conflict", "The host was changed by others each time this was tried; try again.")
