@@ -15,6 +15,8 @@ CODES: Mapping[str, tuple[int, str]] = {
     "stella.request.microversion_unsupported": (406, "This version of the API is not offered"),
     "stella.request.length_required": (411, "The body needs a Content-Length"),
     "stella.request.too_large": (413, "The body is too large"),
+    "stella.request.uri_too_long": (414, "The path and query are too long"),
+    "stella.request.headers_too_large": (431, "The headers are too large"),
     "stella.request.not_json_type": (415, "The body must be application/json"),
     "stella.request.conflict": (409, "Others changed this at the same time"),
     "stella.slo.generation_conflict": (409, "The SLO has another generation"),

@@ -25,7 +25,14 @@ _SECURITY: dict[Access, list[dict[str, list[str]]]] = {
     Access.PUBLIC: [],
 }
 _TEXTS = {200: "OK", 201: "Created", 204: "No content", 304: "Not modified"}
-_ALWAYS = {Access.USER: ("stella.request.unauthenticated", "stella.request.forbidden")}
+_ALWAYS = {
+    Access.USER: (
+        "stella.request.unauthenticated",
+        "stella.request.forbidden",
+        "stella.server.database_unreachable",
+    ),
+    Access.HOST: ("stella.request.unauthenticated", "stella.server.database_unreachable"),
+}
 
 ERRORS = mapping(
     {

@@ -28,6 +28,9 @@ _EXAMPLES = {
     "demo": "stella-bench demo --seconds 60",
     "figures": "stella-bench figures --only demonstration,kill --repeat 1",
     "report": "stella-bench report results/demo",
+    "up": "stella-bench up --hosts sim:5",
+    "down": "stella-bench down",
+    "load": "stella-bench load vm1 packets",
 }
 
 
@@ -107,6 +110,7 @@ def parser() -> argparse.ArgumentParser:
         help="left for instances after overhead (default: cores less 10 %%)",
     )
     _add_figures(commands)
+    _add_standalone(commands)
     report = _command(commands, "report", "make the report of a finished run again")
     report.add_argument("directory", type=Path, metavar="DIR")
     return top
@@ -132,6 +136,24 @@ def _add_figures(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         command.add_argument("--cache", type=Path, default=DEFAULT_CACHE, metavar="DIR", help="keeps the guest image")
 
 
+def _add_standalone(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    up = _command(commands, "up", "start a stand-alone Stella to try, and leave it running")
+    up.add_argument(
+        "--hosts",
+        default="lab",
+        metavar="lab|sim:N",
+        help="lab: three idle guests on one host (needs root); sim:N: N simulated hosts (default: %(default)s)",
+    )
+    down = _command(commands, "down", "stop what up started and remove its files")
+    load = _command(commands, "load", "start or stop load in a guest of up --hosts lab")
+    load.add_argument("instance", metavar="INSTANCE", help="vm1, vm2 or vm3")
+    load.add_argument("load", choices=("packets", "disk", "cpu", "stop"))
+    for command in (up, down, load):
+        command.add_argument(
+            "--directory", type=Path, default=Path(".run"), metavar="DIR", help="its files (default: %(default)s)"
+        )
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The program. Returns the exit status."""
     options = parser().parse_args(arguments)
@@ -153,6 +175,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return _demo(options, progress)
             case "figures":
                 return _figures(options, progress)
+            case "up" | "down" | "load":
+                from stella.bench.standalone import command  # noqa: PLC0415
+
+                return command.run(options, progress)
             case _:
                 return _report(options.directory)
     except InvalidScenario as error:

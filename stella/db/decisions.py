@@ -18,7 +18,19 @@ SLO_ACCEPTED, SLO_WITHDRAWN, SLO_DOES_NOT_FIT, SLO_REFUSED_BY_HOST, HOST_MODE, S
     "slo_over_quota",
     "quota",
 )
-KINDS = (SLO_ACCEPTED, SLO_WITHDRAWN, SLO_DOES_NOT_FIT, SLO_OVER_QUOTA, SLO_REFUSED_BY_HOST, HOST_MODE, QUOTA)
+HOST_SILENT, HOST_BACK, INSTANCE_GONE = "host_silent", "host_back", "instance_gone"
+KINDS = (
+    SLO_ACCEPTED,
+    SLO_WITHDRAWN,
+    SLO_DOES_NOT_FIT,
+    SLO_OVER_QUOTA,
+    SLO_REFUSED_BY_HOST,
+    HOST_MODE,
+    HOST_SILENT,
+    HOST_BACK,
+    INSTANCE_GONE,
+    QUOTA,
+)
 
 Listed = tuple[DecisionRow, Instance | None, str | None]
 """A decision, its instance and the name of its host, where it has one."""

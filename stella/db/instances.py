@@ -1,6 +1,6 @@
 """Instances: where they run and whose they are."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import bindparam, func, select
 from sqlalchemy.orm import Session
@@ -55,18 +55,6 @@ def page(
         query = query.where(column == value) if value is not None else query
     query = query.where(Instance.uuid > marker) if marker is not None else query
     return [(row[0], row[1], row[2]) for row in session.execute(query)]
-
-
-def on_host(session: Session, host_id: int) -> Sequence[Instance]:
-    """The instances that this host was last known to run."""
-    return session.scalars(select(Instance).where(Instance.host_id == host_id)).all()
-
-
-def by_uuid(session: Session, uuids: Iterable[str]) -> Mapping[str, Instance]:
-    """These instances, by uuid; unknown ones are left out."""
-    wanted = sorted(set(uuids))
-    found = session.scalars(select(Instance).where(Instance.uuid.in_(wanted))).all() if wanted else ()
-    return {instance.uuid: instance for instance in found}
 
 
 def counts(session: Session, host_ids: Sequence[int]) -> Mapping[int, int]:

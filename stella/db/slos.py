@@ -25,6 +25,15 @@ class Origin:
     at: float
 
 
+SYSTEM_USER = "system"
+"""The user of what stella-engine changes by itself; such a change has no address."""
+
+
+def system_origin(now: float) -> Origin:
+    """The origin of what stella-engine does by itself."""
+    return Origin(user_id=SYSTEM_USER, request_id="stella-engine", remote_address="", at=now)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
     """What an SLO is set to: the mapping that `stella.model.slo.show_slo` prints, and what admission set aside for it."""
