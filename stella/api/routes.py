@@ -2,7 +2,19 @@
 
 from collections.abc import Mapping
 
-from stella.api.handlers import attainment, decision, host, instance, intent, report, root, slo, slo_history, violation
+from stella.api.handlers import (
+    attainment,
+    decision,
+    host,
+    instance,
+    intent,
+    quota,
+    report,
+    root,
+    slo,
+    slo_history,
+    violation,
+)
 from stella.api.operation import Operation
 
 ROUTES: Mapping[str, Mapping[str, Operation]] = {
@@ -19,5 +31,7 @@ ROUTES: Mapping[str, Mapping[str, Operation]] = {
     "/v1/hosts/{name}/intent": {"GET": intent.show},
     "/v1/hosts/{name}/reports": {"POST": report.post},
     "/v1/violations": {"GET": violation.index},
+    "/v1/quotas": {"GET": quota.index},
+    "/v1/quotas/{project_id}": {"GET": quota.show, "PUT": quota.put, "DELETE": quota.delete},
     "/v1/decisions": {"GET": decision.index},
 }
