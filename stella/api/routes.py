@@ -2,7 +2,19 @@
 
 from collections.abc import Mapping
 
-from stella.api.handlers import attainment, decision, host, instance, intent, report, root, slo, slo_history, violation
+from stella.api.handlers import (
+    attainment,
+    decision,
+    host,
+    instance,
+    intent,
+    report,
+    root,
+    slo,
+    slo_history,
+    usage,
+    violation,
+)
 from stella.api.operation import Operation
 
 ROUTES: Mapping[str, Mapping[str, Operation]] = {
@@ -14,6 +26,7 @@ ROUTES: Mapping[str, Mapping[str, Operation]] = {
     "/v1/instances/{uuid}/slo": {"GET": slo.show, "PUT": slo.put, "DELETE": slo.delete},
     "/v1/instances/{uuid}/slo/history": {"GET": slo_history.index},
     "/v1/instances/{uuid}/attainment": {"GET": attainment.show},
+    "/v1/instances/{uuid}/usage": {"GET": usage.show},
     "/v1/hosts": {"GET": host.index},
     "/v1/hosts/{name}": {"GET": host.show, "PATCH": host.patch},
     "/v1/hosts/{name}/intent": {"GET": intent.show},

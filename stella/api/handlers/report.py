@@ -55,6 +55,7 @@ def post(call: Call) -> Answer:
             report,
             origin=call.origin,
             silent_seconds=link.silent_seconds,
+            clock_offset_seconds=link.largest_clock_offset_seconds,
         )
 
     taken = call.services.database.write(take)
