@@ -140,11 +140,14 @@ def assemble(
     stack.callback(writer.close)
     history = History(state / "history", writer, now_seconds=time.time())
     outbox = _open_outbox(state / "outbox", history, stack)
+    sources = tuple(_sources(config, stack))
+    cloud = next(source for source in sources if isinstance(source, CloudSource))
     stores = Stores(
         intents=intents,
         history=history,
         violations=ViolationLog(state / "violations.jsonl", writer, epoch=outbox.epoch if outbox else ""),
-        sources=tuple(_sources(config, stack)),
+        sources=sources,
+        api_mode=lambda: cloud.mode,
         acknowledge=outbox.record_state if outbox else None,
         outbox=outbox,
     )
@@ -155,7 +158,7 @@ def assemble(
 
 def _sources(config: Config, stack: contextlib.ExitStack) -> Iterator[IntentSource]:
     """Who may ask for SLOs beside the control socket. The SLO file is read in a thread of its own."""
-    yield CloudSource(paths_of(config).cloud)
+    yield CloudSource(paths_of(config).cloud, keep_mode=bool(config.api_url))
     if config.slo_file:
         file = SloFile(Path(config.slo_file))
         file.watch()
