@@ -88,6 +88,7 @@ class Enclosure:
         settings = self.settings
         version, own = _own_groups()
         groups = list(own.values())
+        self._refuse_another(groups)
         self._note.write_text(json.dumps({"groups": [str(group) for group in groups]}))
         if version == 2:
             self._enable(MOUNT)
@@ -117,6 +118,15 @@ class Enclosure:
         self._settle(groups, version)
         note = {"groups": [str(group) for group in groups], "holder": holder.pid}
         self._note.write_text(json.dumps(note))
+
+    def _refuse_another(self, groups: list[Path]) -> None:
+        """One laboratory for each machine: the groups of another checkout's are not taken over."""
+        if any(_processes(group) for group in groups):
+            try:
+                owner = (self.settings.volatile / "owner").read_text()
+            except OSError:
+                owner = "another checkout"
+            raise LaboratoryError(f"a laboratory of {owner} runs on this machine: run make openstack-down there")
 
     def _make(self, group: Path, version: int) -> None:
         for each in (group, group / SYSTEM):
@@ -150,6 +160,7 @@ class Enclosure:
         ):
             path.mkdir(parents=True, exist_ok=True)
         settings.volatile.chmod(0o700)
+        (settings.volatile / "owner").write_text(str(settings.run.parent))
         link = settings.state / "sockets"
         link.unlink(missing_ok=True)
         link.symlink_to(settings.volatile / "run")
