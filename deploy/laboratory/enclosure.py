@@ -21,6 +21,8 @@ HERE = Path(__file__).parent
 MOUNT = Path("/sys/fs/cgroup")
 SHARES = {1: ("cpu.shares", "4096"), 2: ("cpu.weight", "400")}
 """The laboratory as a whole competes with each process of the machine's top group."""
+KEPT_DATA = ("image", "horizon")
+"""What is made from packages alone."""
 SYSTEM = "system"
 """The group of all services, beside libvirt's ``machine``, as systemd's system.slice is."""
 _JOIN = (
@@ -96,6 +98,7 @@ class Enclosure:
             self._make(group, version)
         knob, value = SHARES[version]
         (own["cpu" if version == 1 else "unified"] / knob).write_text(value)
+        self._forget()
         self._directories()
         (settings.volatile / "ready").unlink(missing_ok=True)
         script = ["/bin/bash", str(HERE / "enclosure.sh"), str(settings.state), str(settings.volatile), HOST]
@@ -150,6 +153,12 @@ class Enclosure:
                         (group / SYSTEM / "cgroup.procs").write_text(pid)
             if version == 2:
                 self._enable(group)
+
+    def _forget(self) -> None:
+        """Remove what belongs to a database that is gone, as after a reboot: domains, instances, images, credentials, keys."""
+        for path in (self.settings.etc, *self.settings.data.glob("*")):
+            if path.name not in KEPT_DATA:
+                shutil.rmtree(path, ignore_errors=True)
 
     def _directories(self) -> None:
         settings = self.settings
