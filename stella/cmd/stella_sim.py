@@ -77,6 +77,7 @@ def build_parser() -> argparse.ArgumentParser:
     one.add_argument(
         "--tick-milliseconds", type=_whole(100, 5000), default=250, metavar="MS", help="of the agents (default: 250)"
     )
+    one.add_argument("--verbose", action="store_true", help="also log what the agents do, not only what fails")
     return parser
 
 
@@ -84,8 +85,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """See the module."""
     options = build_parser().parse_args(arguments)
     logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s stella-sim %(levelname)s %(message)s", stream=sys.stderr
+        level=logging.INFO,
+        format="%(asctime)s stella-sim %(levelname)s %(threadName)s: %(message)s",
+        stream=sys.stderr,
     )
+    if not options.verbose:
+        logging.getLogger("stella.xgos").setLevel(logging.WARNING)
     os.umask(0o027)
     raise_descriptor_limit()
     stop = threading.Event()
