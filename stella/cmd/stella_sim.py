@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -30,7 +30,7 @@ class _Parser(argparse.ArgumentParser):
         self.exit(USAGE, f"stella-sim: {' '.join(message.split())}\n")
 
 
-def _whole(low: int, high: int) -> "type[int]":
+def _whole(low: int, high: int) -> Callable[[str], int]:
     def read(text: str) -> int:
         try:
             found = int(text)
@@ -40,7 +40,7 @@ def _whole(low: int, high: int) -> "type[int]":
             raise argparse.ArgumentTypeError(f"must be a whole number from {low} to {high}, not {text!r}")
         return found
 
-    return read  # type: ignore[return-value]  # argparse takes any callable
+    return read
 
 
 def build_parser() -> argparse.ArgumentParser:
