@@ -51,7 +51,9 @@ def run(given: argparse.Namespace, progress: Progress) -> int:
                 ask_for_load(paths, given.instance, given.load)
     except StandaloneError as error:
         progress.close()
-        logs = f" (logs: {shown_path(paths.logs, Path.cwd())})" if paths.logs.is_dir() and given.command == "up" else ""
+        wrong = isinstance(error, WrongRequest)
+        has_logs = given.command == "up" and not wrong and paths.logs.is_dir()
+        logs = f" (logs: {shown_path(paths.logs, Path.cwd())})" if has_logs else ""
         print(f"stella-bench: {given.command}: {error}{logs}", file=sys.stderr)
-        return WRONG_REQUEST if isinstance(error, WrongRequest) else FAILED
+        return WRONG_REQUEST if wrong else FAILED
     return OK
