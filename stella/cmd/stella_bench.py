@@ -13,6 +13,7 @@ from stella.bench.generate import generate
 from stella.bench.keys import InvalidScenario
 from stella.bench.policies import NAMES
 from stella.bench.progress import Progress
+from stella.bench.scale import arguments as scale
 from stella.bench.scenario import check_machine
 from stella.bench.scenario_file import load_scenario
 from stella.bench.standalone.arguments import add_commands
@@ -112,6 +113,7 @@ def parser() -> argparse.ArgumentParser:
     )
     _add_figures(commands)
     add_commands(lambda name, text: _command(commands, name, text))
+    scale.add_to(commands)
     report = _command(commands, "report", "make the report of a finished run again")
     report.add_argument("directory", type=Path, metavar="DIR")
     return top
@@ -162,6 +164,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 from stella.bench.standalone import command  # noqa: PLC0415
 
                 return command.run(options, progress)
+            case "scale":
+                return _scale(options, progress)
             case _:
                 return _report(options.directory)
     except InvalidScenario as error:
@@ -261,6 +265,12 @@ def _figures(options: argparse.Namespace, progress: Progress) -> int:
         return INVALID_SCENARIO
     print(f"\nwritten: {options.document}, {options.output / 'figures.json'}")
     return INVALID_RUN if any(row.status == "INVALID" for row in rows) else OK
+
+
+def _scale(options: argparse.Namespace, progress: Progress) -> int:
+    from stella.bench.scale import command  # noqa: PLC0415 (the other commands need no database or API)
+
+    return command.run(options, progress)
 
 
 def _generate(options: argparse.Namespace) -> int:
