@@ -16,7 +16,7 @@ from falcon.routing.util import map_http_methods
 from oslo_config import cfg
 from oslo_middleware.request_id import ENV_REQUEST_ID, RequestId
 
-from stella.api import microversion, strict_json, validation
+from stella.api import intervals, microversion, strict_json, validation
 from stella.api.errors import ApiError, not_found
 from stella.api.identity import HOST_USER, Identity, Keystone, TokenFile, Users
 from stella.api.keystone import AuthToken
@@ -25,6 +25,7 @@ from stella.api.policy import Policy
 from stella.api.routes import ROUTES
 from stella.db import hosts
 from stella.db.database import Conflict, Database, Unreachable
+from stella.db.hosts import LinkedHost
 from stella.model.wire import Json
 
 _LOG = logging.getLogger(__name__)
@@ -49,7 +50,7 @@ class _Server:
             version = microversion.negotiate(request.headers)
             response.set_header(microversion.HEADER, f"{microversion.SERVICE_TYPE} {version}")
             response.append_header("Vary", microversion.HEADER)
-        identity, host_id = self._authenticate(operation.access, request, path)
+        identity, host = self._authenticate(operation.access, request, path)
         request.context.user_id = identity.user_id
         call = Call(
             services=self._services,
@@ -62,7 +63,7 @@ class _Server:
             request_id=request_id_of(request),
             remote_address=request.remote_addr,
             url=self._url(request),
-            host_id=host_id,
+            host=host,
         )
         if operation.body is not None:
             body = self._read_body(request)
@@ -83,7 +84,7 @@ class _Server:
 
     def _authenticate(
         self, access: Access, request: falcon.Request, path: Mapping[str, str]
-    ) -> tuple[Identity, int | None]:
+    ) -> tuple[Identity, LinkedHost | None]:
         if access is Access.PUBLIC:
             return Identity(user_id=""), None
         if access is Access.HOST:
@@ -97,7 +98,7 @@ class _Server:
             )
         return identity, None
 
-    def _host(self, request: falcon.Request, name: str) -> tuple[Identity, int]:
+    def _host(self, request: falcon.Request, name: str) -> tuple[Identity, LinkedHost]:
         scheme, _, credential = (request.get_header("Authorization") or "").partition(" ")
         if scheme.lower() != "bearer" or not credential:
             raise ApiError(
@@ -105,8 +106,11 @@ class _Server:
                 "This route is for the host's agent, with the host's credential: Authorization: Bearer CREDENTIAL.",
                 headers={"WWW-Authenticate": 'Bearer realm="stella"'},
             )
+        now = self._services.clock()
         with self._services.database.reader() as session:
-            host = hosts.authenticate(session, name, credential.strip())
+            host = hosts.authenticate(
+                session, name, credential.strip(), now=now, changed_since=now - intervals.PENDING_SECONDS
+            )
             known = host is not None or hosts.knows_credential(session, credential.strip())
         if host is None and not known:
             raise ApiError(
@@ -116,7 +120,7 @@ class _Server:
             )
         if host is None:
             raise not_found(f"Host {name[:64]}")
-        return Identity(user_id=f"{HOST_USER}{host.name}", host=host.name), host.id
+        return Identity(user_id=f"{HOST_USER}{host.name}", host=host.name), host
 
     def _read_body(self, request: falcon.Request) -> Json:
         length = request.content_length
@@ -247,7 +251,13 @@ def _falcon(services: Services, users: Users) -> falcon.App[falcon.Request, falc
 
 def build(config: cfg.ConfigOpts, database: Database, *, clock: Callable[[], float] = time.time) -> Wsgi:
     """The application with its middleware, the outermost last."""
-    services = Services(database=database, policy=Policy(config), config=config, clock=clock)
+
+    def count_hosts() -> int:
+        with database.reader() as session:
+            return hosts.count_enrolled(session)
+
+    host_count = intervals.HostCount(count_hosts, clock)
+    services = Services(database=database, policy=Policy(config), config=config, clock=clock, host_count=host_count)
     with_keystone = config.auth.strategy == "keystone"
     users: Users = Keystone() if with_keystone else TokenFile(Path(config.auth.token_file))
     app: Any = _falcon(services, users)

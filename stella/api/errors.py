@@ -26,6 +26,7 @@ CODES: Mapping[str, tuple[int, str]] = {
     "stella.slo.invalid": (400, "The SLO is not valid"),
     "stella.slo.does_not_fit": (422, "The SLO does not fit on this host"),
     "stella.slo.not_supported": (422, "The host cannot enforce this objective"),
+    "stella.quota.exceeded": (403, "The project's quota does not allow this"),
     "stella.host.generation_conflict": (409, "The host has another generation"),
     "stella.report.clock_offset": (400, "The host's clock is off"),
     "stella.server.database_unreachable": (503, "The database cannot be reached"),

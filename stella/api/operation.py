@@ -12,9 +12,11 @@ from oslo_config import cfg
 
 from stella.api.errors import ApiError
 from stella.api.identity import Identity
+from stella.api.intervals import HostCount
 from stella.api.policy import Policy
 from stella.api.validation import Schema, empty_query
 from stella.db.database import Database
+from stella.db.hosts import LinkedHost
 from stella.db.slos import Origin
 from stella.model.wire import Json
 
@@ -29,17 +31,18 @@ class Access(enum.Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
-    """What handlers work with. ``clock`` gives Unix seconds."""
+    """What handlers work with. ``clock`` gives Unix seconds, ``host_count`` how many hosts are enrolled."""
 
     database: Database
     policy: Policy
     config: cfg.ConfigOpts
     clock: Callable[[], float]
+    host_count: HostCount
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One request, validated. ``host_id`` is that of the host that asks, on the routes of agents."""
+    """One request, validated. ``host`` is the host that asks, on the routes of agents."""
 
     services: Services
     identity: Identity
@@ -51,7 +54,13 @@ class Call:
     request_id: str
     remote_address: str
     url: str
-    host_id: int | None = None
+    host: LinkedHost | None = None
+
+    @property
+    def linked_host(self) -> LinkedHost:
+        """The host that asks, on the routes of agents."""
+        assert self.host is not None
+        return self.host
 
     @property
     def mapping(self) -> Mapping[str, Any]:

@@ -2,7 +2,20 @@
 
 from collections.abc import Mapping
 
-from stella.api.handlers import attainment, decision, host, instance, intent, report, root, slo, slo_history, violation
+from stella.api.handlers import (
+    attainment,
+    decision,
+    host,
+    instance,
+    intent,
+    quota,
+    report,
+    root,
+    slo,
+    slo_history,
+    usage,
+    violation,
+)
 from stella.api.operation import Operation
 
 ROUTES: Mapping[str, Mapping[str, Operation]] = {
@@ -14,10 +27,13 @@ ROUTES: Mapping[str, Mapping[str, Operation]] = {
     "/v1/instances/{uuid}/slo": {"GET": slo.show, "PUT": slo.put, "DELETE": slo.delete},
     "/v1/instances/{uuid}/slo/history": {"GET": slo_history.index},
     "/v1/instances/{uuid}/attainment": {"GET": attainment.show},
+    "/v1/instances/{uuid}/usage": {"GET": usage.show},
     "/v1/hosts": {"GET": host.index},
     "/v1/hosts/{name}": {"GET": host.show, "PATCH": host.patch},
     "/v1/hosts/{name}/intent": {"GET": intent.show},
     "/v1/hosts/{name}/reports": {"POST": report.post},
     "/v1/violations": {"GET": violation.index},
+    "/v1/quotas": {"GET": quota.index},
+    "/v1/quotas/{project_id}": {"GET": quota.show, "PUT": quota.put, "DELETE": quota.delete},
     "/v1/decisions": {"GET": decision.index},
 }

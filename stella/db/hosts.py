@@ -3,13 +3,16 @@
 import hashlib
 import hmac
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
-from sqlalchemy import select, update
+from sqlalchemy import and_, bindparam, exists, func, select, update
 from sqlalchemy.orm import Session
 
 from stella.db.database import changed_rows
-from stella.db.models import Host
+from stella.db.models import Host, Instance, SloRow
+from stella.db.paging import Page, SortKeys, paged
+from stella.db.slos import PENDING
 
 
 class AlreadyEnrolled(Exception):
@@ -18,6 +21,21 @@ class AlreadyEnrolled(Exception):
 
 class NotEnrolled(Exception):
     """There is no such host, or its credential is revoked already."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkedHost:
+    """A host that proved who it is. ``has_pending``: it has an SLO to acknowledge that changed lately.
+
+    ``watched``: until when (Unix seconds) somebody watches each of its instances, by uuid.
+    """
+
+    id: int
+    name: str
+    mode: str
+    intent_revision: int
+    has_pending: bool
+    watched: Mapping[str, float] = field(default_factory=dict)
 
 
 def _digest(credential: str) -> str:
@@ -35,10 +53,18 @@ def get(session: Session, host_id: int) -> Host:
     return session.get_one(Host, host_id)
 
 
-def page(session: Session, *, limit: int, marker: str | None) -> Sequence[Host]:
-    """Hosts by name, after ``marker``."""
-    query = select(Host).order_by(Host.name).limit(limit)
-    return session.scalars(query.where(Host.name > marker) if marker is not None else query).all()
+SORT_KEYS: SortKeys = {
+    "name": Host.name,
+    "mode": Host.mode,
+    "capacity_cpu_cores": func.coalesce(Host.capacity_cpu_cores, 0.0),
+    "reserved_cpu_cores": Host.reserved_cpu_cores,
+}
+
+
+def page(session: Session, at: Page, *, mode: str | None = None) -> Sequence[Host]:
+    """Hosts, of one mode where it is given. Raises `stella.db.paging.UnknownMarker`."""
+    query = select(Host).where(Host.mode == mode) if mode is not None else select(Host)
+    return session.scalars(paged(session, query, at, keys=SORT_KEYS, unique=Host.name)).all()
 
 
 def names(session: Session, ids: set[int]) -> dict[int, str]:
@@ -69,11 +95,55 @@ def revoke(session: Session, name: str) -> None:
     host.credential_sha256 = None
 
 
-def authenticate(session: Session, name: str, credential: str) -> Host | None:
-    """The host, if ``credential`` is its own."""
-    host = find(session, name)
-    expected = (host.credential_sha256 if host else None) or ""
-    return host if hmac.compare_digest(expected, _digest(credential)) else None
+_LINKED = (
+    select(
+        Host.id,
+        Host.name,
+        Host.credential_sha256,
+        Host.mode,
+        Host.intent_revision,
+        exists(
+            select(SloRow.id)
+            .join(Instance, Instance.id == SloRow.instance_id)
+            .where(
+                Instance.host_id == Host.id,
+                SloRow.state == PENDING,
+                SloRow.objectives.is_not(None),
+                SloRow.changed_at > bindparam("changed_since"),
+            )
+            .correlate(Host)
+        ),
+        Instance.uuid,
+        Instance.watched_until,
+    )
+    .join(Instance, and_(Instance.host_id == Host.id, Instance.watched_until > bindparam("now")), isouter=True)
+    .where(Host.name == bindparam("name"))
+)
+"""All that a host's poll needs, in one query: a row for each of its watched instances, one where there is none."""
+
+
+def authenticate(
+    session: Session, name: str, credential: str, *, now: float, changed_since: float
+) -> LinkedHost | None:
+    """The host, if ``credential`` is its own. SLOs that changed before ``changed_since`` do not count as pending."""
+    rows = session.execute(_LINKED, {"name": name, "now": now, "changed_since": changed_since}).all()
+    expected = (rows[0][2] if rows else None) or ""
+    if not hmac.compare_digest(expected, _digest(credential)):
+        return None
+    first = rows[0]
+    return LinkedHost(
+        id=first[0],
+        name=first[1],
+        mode=first[3],
+        intent_revision=first[4],
+        has_pending=bool(first[5]),
+        watched={row[6]: row[7] for row in rows if row[6] is not None},
+    )
+
+
+def count_enrolled(session: Session) -> int:
+    """How many hosts have a credential."""
+    return session.scalar(select(func.count()).where(Host.credential_sha256.is_not(None))) or 0
 
 
 def knows_credential(session: Session, credential: str) -> bool:

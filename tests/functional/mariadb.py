@@ -27,7 +27,10 @@ class Server:
         self.socket, self._log = directory / "socket", directory / "log"
         data = directory / "data"
         data.mkdir()
-        self._command = [program, "--no-defaults", f"--datadir={data}", "--user=root", "--innodb-buffer-pool-size=32M"]
+        temporary = directory / "temporary"  # of its own: a server that starts removes what others have in a shared one
+        temporary.mkdir()
+        self._command = [program, "--no-defaults", f"--datadir={data}", f"--tmpdir={temporary}", "--user=root"]
+        self._command += ["--innodb-buffer-pool-size=32M"]
         tables = "CREATE DATABASE mysql;\nUSE mysql;\n" + "\n".join(path.read_text() for path in _SYSTEM_TABLES)
         bootstrap = [*self._command, "--bootstrap"]
         made = subprocess.run(bootstrap, input=tables, capture_output=True, text=True, check=False)

@@ -31,20 +31,23 @@ def _show(listed: decisions.Listed, *, for_operator: bool) -> dict[str, Json]:
 
 @operation(query=schema.LIST_QUERY, responses={200: schema.LIST}, rules=(policies.LIST, policies.LIST_ALL))
 def index(call: Call) -> Answer:
-    """List decisions, newest first.
+    """List decisions, newest first or as `sort` has it.
 
     Answers 200 with those about instances of the caller's project, or all for operators, who alone see hosts.
     """
     project = visible_project(call, list_rule=policies.LIST, all_rule=policies.LIST_ALL)
     for_operator = call.allows(instance_policies.SHOW_HOST)
-    with call.services.database.reader() as session:
+    start, end = pages.span(call)
+    with call.services.database.reader() as session, pages.marked():
         found = decisions.page(
             session,
-            limit=pages.limit_of(call),
-            before_id=pages.number(call, "marker"),
+            pages.at(call, default="id:desc", marker=pages.number(call, "marker")),
             host=pages.text(call, "host") if for_operator else None,
             project_id=project,
+            uuid=(pages.text(call, "uuid") or "").lower() or None,
             kind=pages.text(call, "kind"),
+            start=start,
+            end=end,
         )
     shown: list[Json] = [_show(listed, for_operator=for_operator) for listed in found]
     return Answer(body=pages.page(call, "decisions", shown, found[-1][0].id if found else None))

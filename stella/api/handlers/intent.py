@@ -1,12 +1,21 @@
-"""The intent of a host: what it is to keep. For its agent, with the host's own credential."""
+"""The intent of a host: what it is to keep, and how often to ask and report. For its agent, with the host's own credential."""
 
+import hashlib
 import json
 
-from stella.api import conditions
+from stella.api import conditions, intervals
+from stella.api.intervals import Intervals
 from stella.api.operation import Access, Answer, Call, operation
 from stella.api.schemas import intent as schema
 from stella.db import hosts, slos
+from stella.db.hosts import LinkedHost
 from stella.model.wire import Json
+
+
+def _tag(revision: int, host: LinkedHost, chosen: Intervals) -> str:
+    """The entity tag: it changes with whatever of the body does."""
+    watched = hashlib.sha256(repr(sorted(host.watched.items())).encode()).hexdigest()[:12] if host.watched else "0"
+    return conditions.etag(f"{revision}-{chosen.poll_seconds:g}-{chosen.report_seconds:g}-{watched}")
 
 
 @operation(
@@ -20,13 +29,13 @@ def show(call: Call) -> Answer:
     Answers 200 with an `ETag`, or 304 when `If-None-Match` has it. 401 without a host's
     credential, 404 with that of another host.
     """
-    link = call.services.config.link
-    with call.services.database.reader() as session:
-        host = hosts.get(session, call.host_id or 0)
-        poll_seconds = link.pending_poll_seconds if slos.has_pending(session, host.id) else link.poll_seconds
-        tag = conditions.etag(f"{host.intent_revision}-{poll_seconds:g}")
-        if conditions.not_modified(call, tag):
-            return Answer(status=304, etag=tag)
+    linked, services = call.linked_host, call.services
+    chosen = intervals.choose(services.config.link, hosts=services.host_count(), has_pending=linked.has_pending)
+    tag = _tag(linked.intent_revision, linked, chosen)
+    if conditions.not_modified(call, tag):
+        return Answer(status=304, etag=tag)
+    with services.database.reader() as session:
+        host = hosts.get(session, linked.id)
         holdings = slos.on_host(session, host.id)
     wanted: dict[str, Json] = {
         instance.uuid: {
@@ -41,9 +50,11 @@ def show(call: Call) -> Answer:
     body: dict[str, Json] = {
         "host": host.name,
         "revision": host.intent_revision,
-        "poll_seconds": poll_seconds,
-        "watch_until": None,
+        "poll_seconds": chosen.poll_seconds,
+        "report_seconds": chosen.report_seconds,
+        "watch_until": max(linked.watched.values(), default=None),
+        "watched": dict(linked.watched),
         "mode": host.mode,
         "slos": wanted,
     }
-    return Answer(body=body, etag=tag)
+    return Answer(body=body, etag=_tag(host.intent_revision, linked, chosen))

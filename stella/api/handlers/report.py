@@ -7,6 +7,7 @@ from stella.api import ingestion
 from stella.api.errors import ApiError
 from stella.api.operation import Access, Answer, Call, operation
 from stella.api.schemas import report as schema
+from stella.conf.retention import Retention
 from stella.db import minutes
 from stella.db.database import Session
 from stella.model.report import MINUTE_SECONDS
@@ -52,10 +53,12 @@ def post(call: Call) -> Answer:
     def take(session: Session) -> ingestion.Taken:
         return ingestion.take(
             session,
-            call.host_id or 0,
+            call.linked_host.id,
             report,
             origin=call.origin,
             silent_seconds=link.silent_seconds,
+            minute_retention_seconds=Retention.of(call.services.config).minute_seconds,
+            clock_offset_seconds=link.largest_clock_offset_seconds,
         )
 
     taken = call.services.database.write(take)

@@ -2,7 +2,7 @@
 
 from stella.api.schemas.host import MODE
 from stella.api.schemas.slo import PRIORITY
-from stella.api.schemas.vocabulary import GENERATION, HOST_NAME, OBJECTIVES, mapping
+from stella.api.schemas.vocabulary import GENERATION, HOST_NAME, OBJECTIVES, UNIX, UUID, mapping
 
 INTENT = mapping(
     {
@@ -13,7 +13,18 @@ INTENT = mapping(
             "exclusiveMinimum": 0,
             "description": "How long to wait before asking again.",
         },
-        "watch_until": {"type": ["number", "null"], "description": "Report 1 s points until then (Unix seconds)."},
+        "report_seconds": {
+            "type": "number",
+            "exclusiveMinimum": 0,
+            "description": "How long to wait before reporting again.",
+        },
+        "watch_until": {"type": ["number", "null"], "description": "The latest of `watched`; null: there is none."},
+        "watched": {
+            "type": "object",
+            "propertyNames": UUID,
+            "additionalProperties": UNIX,
+            "description": "Report 1 s points of these instances, until then (Unix seconds).",
+        },
         "mode": MODE,
         "slos": {
             "type": "object",

@@ -78,6 +78,16 @@ def page(name: str, items: Mapping[str, Any]) -> Schema:
     return mapping({name: listing(items), "links": listing(link)})
 
 
+def sort(*keys: str) -> Schema:
+    """In which order a list comes."""
+    orders = [f"{key}{direction}" for key in keys for direction in ("", ":asc", ":desc")]
+    return {"type": "string", "enum": orders, "description": "A key and a direction, which is asc where none is given."}
+
+
+SPAN: Schema = {
+    "from": {**TIME_INPUT, "title": "Not before this time."},
+    "to": {**TIME_INPUT, "title": "Before this time."},
+}
 LIMIT: Schema = {"type": "integer", "minimum": 1, "maximum": 2**31 - 1, "description": "The most to return."}
 
 

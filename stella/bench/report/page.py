@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from stella.bench.report.charts import Chart, colour, objective_chart, work_chart, write_png
 from stella.bench.report.series import Table, read_table
-from stella.bench.report.table import metric_name, objective_of, quantity, share, verdict, work_rate
+from stella.bench.report.table import api_rows, metric_name, objective_of, quantity, share, verdict, work_rate
 
 PAGE_NAME = "report.html"
 
@@ -76,6 +76,7 @@ def render(document: Mapping[str, Any], tables: Mapping[str, Table]) -> tuple[st
             promised=[(chart, Markup(chart.svg)) for chart in promised],  # noqa: S704 (drawn by us, texts escaped by matplotlib)
             works=[(chart, Markup(chart.svg)) for chart in works],  # noqa: S704
             events=_events(document),
+            api_tables={name: rows for name, policy in document["policies"].items() if (rows := api_rows(policy))},
         )
     )
     return text, [*promised, *works]

@@ -45,6 +45,28 @@ def verdict(ratio: float | None) -> str:
     return "mostly kept" if ratio >= MOSTLY_RATIO else "broken"
 
 
+def api_rows(policy: Mapping[str, Any]) -> list[list[str]]:
+    """The API's attainment beside the outside measurement: instance, metric, both with the seconds they are over, the difference.
+
+    Empty for a policy without an API.
+    """
+    rows = []
+    for row in policy.get("api", ()):
+        seconds = row["seconds"]
+        demand = seconds["met"] + seconds["violated"] + seconds["degraded"]
+        apart = row["difference_ratio"]
+        rows.append(
+            [
+                row["instance"],
+                metric_name(row["metric"]),
+                f"{share(row['attainment_ratio'])} ({seconds['met']} of {demand} s)",
+                f"{share(row['outside_ratio'])} ({row['outside_windows_met']} of {row['outside_windows_with_demand']} s)",
+                "-" if apart is None else f"{apart * 100:+.2f} %",
+            ]
+        )
+    return rows
+
+
 def objective_of(policy: Mapping[str, Any], like: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """The same promise under another policy."""
     keys = ("instance", "metric", "kind")
@@ -96,6 +118,10 @@ def text_table(document: Mapping[str, Any]) -> str:
     right = {i for i in range(2, 2 + 2 * len(names))}
     lines = _grid(rows, right)
     for name in names:
+        rows = api_rows(policies[name])
+        if rows:
+            title = ["attainment", "", "stella-api", "measured outside", "difference"]
+            lines += ["", *_grid([title, *rows], {2, 3, 4})]
         lines += [f"{name}: refused {r['instance']}: {r['message']}" for r in policies[name].get("refused", [])]
         lines += [f"{name}: INVALID RUN: {reason}" for reason in policies[name].get("invalid", [])]
     return "\n".join(lines)
