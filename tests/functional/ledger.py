@@ -8,8 +8,8 @@ from sqlalchemy import select
 
 from stella.control import rollup
 from stella.control.rollup import COUNTS, DAY_SECONDS
-from stella.db import attainment, minutes
-from stella.db.database import Database
+from stella.db import attainment, hosts, minutes
+from stella.db.database import Database, Session
 from stella.db.models import Host, Instance, Minute
 from stella.model.report import StatusCounts
 from tests.functional.conftest import NOW, Cloud, uuid
@@ -58,7 +58,12 @@ class Ledger:
 
     def _store(self, rows: list[Minute], *, oldest: int = 0) -> minutes.Kept:
         keyed = {minutes.key_of(row): row for row in rows}
-        return self.database.write(lambda session: minutes.keep(session, keyed, oldest=oldest, newest=10**11))
+
+        def store(session: Session) -> minutes.Kept:
+            hosts.lock(session, self.host_id)  # as every report does
+            return minutes.keep(session, keyed, oldest=oldest, newest=10**11)
+
+        return self.database.write(store)
 
     def plain(self, start: int, end: int) -> StatusCounts:
         counts = [counts for begin, counts in self.rows.items() if start <= begin < end]
