@@ -5,17 +5,20 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
+from stella.clouds.standalone import Standalone
 from stella.db import leases
 from stella.db.database import Database
 from stella.db.leases import Sighting
+from stella.engine.duty import Duty, Work, limits_of
 from stella.engine.leader import NAME
+from tests.functional.conftest import Cloud
 
 LONGEST_SECONDS = 30.0
 
@@ -89,3 +92,14 @@ def freeze(process: Process, database: Database) -> None:
             finally:
                 connection.exec_driver_sql("PRAGMA busy_timeout = 10000")
     pytest.fail("it always holds the lock")
+
+
+def run_duties(cloud: Cloud, duties: Sequence[Duty]) -> None:
+    """Run each until it has no more to do, at the time of the test's clock, without a lease."""
+    work = Work(store=cloud.database, cloud=Standalone(), limits=limits_of(cloud.config), clock=cloud.clock)
+    for duty in duties:
+        for _ in range(50):
+            if not duty.run(work).more:
+                break
+        else:
+            pytest.fail(f"{duty.name} has always more to do")
