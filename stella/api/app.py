@@ -19,7 +19,7 @@ from oslo_middleware.request_id import ENV_REQUEST_ID, RequestId
 
 from stella.api import intervals, microversion, strict_json, validation
 from stella.api.errors import ApiError, not_found
-from stella.api.identity import Identity, Keystone, TokenFile, Users
+from stella.api.identity import HOST_USER, Identity, Keystone, TokenFile, Users
 from stella.api.operation import Access, Answer, Call, Operation, Services
 from stella.api.policy import Policy
 from stella.api.routes import ROUTES
@@ -120,7 +120,7 @@ class _Server:
             )
         if host is None:
             raise not_found(f"Host {name[:64]}")
-        return Identity(user_id=f"host:{host.name}", host=host.name), host
+        return Identity(user_id=f"{HOST_USER}{host.name}", host=host.name), host
 
     def _read_body(self, request: falcon.Request) -> Json:
         length = request.content_length

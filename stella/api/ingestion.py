@@ -1,10 +1,11 @@
 """A host's report into the database. Whatever comes twice or late changes nothing that is newer.
 
-Three rules make a report idempotent without a list of all that ever came (`docs/decisions/0027`):
+Four rules make a report idempotent without a list of all that ever came (`docs/decisions/0027`):
 
 - What the host *is now* (capacity, instances, acknowledgements) is taken only from a report that is newer than all before it.
 - A minute is kept once by instance, metric and start; a row with more seconds replaces one with fewer.
 - A violation is kept by the host's own id for it; a closed one is not opened again.
+- A live point is kept once by instance and second, while it is young and its instance is watched.
 
 A host speaks of its own instances only: what it says of others is ignored, and it is told so.
 """
@@ -14,13 +15,16 @@ from dataclasses import dataclass
 
 from stella.api import reported_instances, strict_json
 from stella.api.report_work import Section, Work
-from stella.db import decisions, minutes, reports, slos, violations
+from stella.db import decisions, minutes, points, reports, slos, violations
 from stella.db.database import Session
 from stella.db.models import Host, Instance, Minute, SloRow, ViolationRow
 from stella.db.slos import Origin
 from stella.model.report import MINUTE_SECONDS
 from stella.model.slo import Metric
+from stella.model.wire import Json
 
+_KEYS_OF_A_POINT = ("metric", "usage", "demand", "status", "cause")
+_WATCH_GRACE_SECONDS = 60
 _LARGEST_FUTURE_SECONDS = 3600
 
 
@@ -41,6 +45,7 @@ def take(
     origin: Origin,
     silent_seconds: float,
     minute_retention_seconds: int,
+    clock_offset_seconds: float,
 ) -> Taken:
     """Take in one report, which matches its schema."""
     host, streams = reports.lock(session, host_id)
@@ -69,6 +74,7 @@ def take(
         _take_states(work, report.get("states", {}))
     stored = _take_minutes(work, report.get("minutes", ()))
     _take_violations(work, report.get("violations", ()))
+    _take_points(work, report.get("points", ()), latest=origin.at + clock_offset_seconds)
     return Taken(sequence=stream.sequence, stored_minutes=stored, ignored=tuple(work.ignored))
 
 
@@ -76,7 +82,7 @@ def _look_up(work: Work, report: Section) -> None:
     """What is known of the instances that the report names, and of all of the host where the report tells all that it has."""
     if "instances" in report:
         work.known.update(reports.on_host(work.session, work.host.id))
-    parts = ("instances", "minutes", "violations")
+    parts = ("instances", "minutes", "violations", "points")
     uuids = {entry["uuid"].lower() for part in parts for entry in report.get(part, ())}
     work.known.update(reports.named(work.session, uuids - work.known.keys()))
 
@@ -182,3 +188,25 @@ def _take_violations(work: Work, found: Iterable[Section]) -> None:
                 evidence=strict_json.text(section.get("evidence", {})),
             ),
         )
+
+
+def _take_points(work: Work, found: Iterable[Section], *, latest: float) -> None:
+    """Points that are wrong are told once for each instance and reason, and never hold up the rest of a report."""
+    oldest = work.origin.at - points.KEPT_SECONDS
+    rows: list[tuple[int, int, str]] = []
+    refused: dict[tuple[str, str], None] = {}
+    for section in found:
+        uuid, at = section["uuid"].lower(), section["at"]
+        instance = work.known.get(uuid)
+        if instance is None or instance.host_id != work.host.id:
+            refused[uuid, "points: not an instance of this host"] = None
+            continue
+        if not oldest <= at <= latest:
+            refused[uuid, "points: not within the last 15 minutes"] = None
+        elif (instance.watched_until or 0.0) < work.origin.at - _WATCH_GRACE_SECONDS:
+            refused[uuid, "points: it is not watched"] = None
+        else:
+            objectives: list[Json] = [{key: one.get(key) for key in _KEYS_OF_A_POINT} for one in section["objectives"]]
+            rows.append((instance.id, at, strict_json.text(objectives)))
+    work.ignored.extend(refused)
+    points.keep(work.session, rows, work.origin.at)

@@ -13,6 +13,7 @@ from stella.api.handlers import (
     root,
     slo,
     slo_history,
+    usage,
     violation,
 )
 from stella.api.operation import Operation
@@ -26,6 +27,7 @@ ROUTES: Mapping[str, Mapping[str, Operation]] = {
     "/v1/instances/{uuid}/slo": {"GET": slo.show, "PUT": slo.put, "DELETE": slo.delete},
     "/v1/instances/{uuid}/slo/history": {"GET": slo_history.index},
     "/v1/instances/{uuid}/attainment": {"GET": attainment.show},
+    "/v1/instances/{uuid}/usage": {"GET": usage.show},
     "/v1/hosts": {"GET": host.index},
     "/v1/hosts/{name}": {"GET": host.show, "PATCH": host.patch},
     "/v1/hosts/{name}/intent": {"GET": intent.show},

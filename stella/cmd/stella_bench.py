@@ -13,8 +13,10 @@ from stella.bench.generate import generate
 from stella.bench.keys import InvalidScenario
 from stella.bench.policies import NAMES
 from stella.bench.progress import Progress
+from stella.bench.scale import arguments as scale
 from stella.bench.scenario import check_machine
 from stella.bench.scenario_file import load_scenario
+from stella.bench.standalone.arguments import add_commands
 from stella.control.memory import Settings
 
 OK, INVALID_SCENARIO, INVALID_RUN, INTERRUPTED = 0, 2, 3, 130
@@ -110,7 +112,8 @@ def parser() -> argparse.ArgumentParser:
         help="left for instances after overhead (default: cores less 10 %%)",
     )
     _add_figures(commands)
-    _add_standalone(commands)
+    add_commands(lambda name, text: _command(commands, name, text))
+    scale.add_to(commands)
     report = _command(commands, "report", "make the report of a finished run again")
     report.add_argument("directory", type=Path, metavar="DIR")
     return top
@@ -134,24 +137,6 @@ def _add_figures(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     for command, where in ((demo, "results/demo"), (figures, "results/figures")):
         command.add_argument("--output", type=Path, default=Path(where), metavar="DIR", help="default: %(default)s")
         command.add_argument("--cache", type=Path, default=DEFAULT_CACHE, metavar="DIR", help="keeps the guest image")
-
-
-def _add_standalone(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    up = _command(commands, "up", "start a stand-alone Stella to try, and leave it running")
-    up.add_argument(
-        "--hosts",
-        default="lab",
-        metavar="lab|sim:N",
-        help="lab: three idle guests on one host (needs root); sim:N: N simulated hosts (default: %(default)s)",
-    )
-    down = _command(commands, "down", "stop what up started and remove its files")
-    load = _command(commands, "load", "start or stop load in a guest of up --hosts lab")
-    load.add_argument("instance", metavar="INSTANCE", help="vm1, vm2 or vm3")
-    load.add_argument("load", choices=("packets", "disk", "cpu", "stop"))
-    for command in (up, down, load):
-        command.add_argument(
-            "--directory", type=Path, default=Path(".run"), metavar="DIR", help="its files (default: %(default)s)"
-        )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -179,6 +164,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 from stella.bench.standalone import command  # noqa: PLC0415
 
                 return command.run(options, progress)
+            case "scale":
+                return _scale(options, progress)
             case _:
                 return _report(options.directory)
     except InvalidScenario as error:
@@ -278,6 +265,12 @@ def _figures(options: argparse.Namespace, progress: Progress) -> int:
         return INVALID_SCENARIO
     print(f"\nwritten: {options.document}, {options.output / 'figures.json'}")
     return INVALID_RUN if any(row.status == "INVALID" for row in rows) else OK
+
+
+def _scale(options: argparse.Namespace, progress: Progress) -> int:
+    from stella.bench.scale import command  # noqa: PLC0415 (the other commands need no database or API)
+
+    return command.run(options, progress)
 
 
 def _generate(options: argparse.Namespace) -> int:

@@ -78,7 +78,7 @@ def _by_minute(stretch: Stretch) -> Mapping[int, int]:
 
 
 def unknown_seconds(stretches: Iterable[Stretch], rows: Collection[int], *, start: int, end: int) -> int:
-    """The seconds of stretches in minutes that begin from ``start`` to before ``end``, without those that ``rows`` begin."""
+    """The seconds of stretches in minutes that begin from ``start`` to before ``end``, but for those that ``rows`` names."""
     found: dict[int, int] = {}
     for stretch in stretches:
         for minute, seconds in _by_minute(stretch).items():

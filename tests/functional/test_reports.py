@@ -3,8 +3,10 @@
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from stella.api import times
+from stella.db.models import Instance
 from tests.functional.conftest import BOTH_DATABASES, NOW, Agent, Cloud, error, uuid
 
 pytestmark = BOTH_DATABASES
@@ -189,3 +191,33 @@ def test_only_with_the_own_credential(cloud: Cloud, host: Agent) -> None:
         assert error(foreign, 404)["detail"].replace("host1", "nowhere") == error(unknown, 404)["detail"]
         assert error(cloud.client.simulate_request(method, f"/v1/hosts/host1/{path}"), 401)
         assert error(cloud.admin.ask(method, f"/v1/hosts/host1/{path}"), 401)
+
+
+def test_the_server_sets_the_intervals_by_the_number_of_hosts(cloud: Cloud, host: Agent) -> None:
+    cloud.config.set_override("largest_requests_per_second", 3.0, group="link")
+    before = host.intent()
+    assert (before.json["poll_seconds"], before.json["report_seconds"]) == (0.5, 3.0)
+    for number in range(2, 10):
+        cloud.host(f"host{number}")
+    assert host.intent(before.headers["ETag"]).status_code == 304, "hosts are not counted at each poll"
+    cloud.clock.now += 11
+    after = host.intent(before.headers["ETag"])
+    assert after.status_code == 200
+    assert (after.json["poll_seconds"], after.json["report_seconds"]) == (4.5, 9.0)
+
+
+def test_an_instance_is_gone_since_its_host_left_it_out(cloud: Cloud, host: Agent) -> None:
+    def gone_at() -> float | None:
+        with cloud.database.reader() as session:
+            return session.scalar(select(Instance.gone_at).where(Instance.uuid == VM))
+
+    left_out = host.instances.pop(VM)
+    cloud.clock.now += 5
+    host.report()
+    cloud.clock.now += 5
+    host.report()
+    assert gone_at() == NOW + 5
+    host.instances[VM] = left_out
+    host.report()
+    assert gone_at() is None
+    assert cloud.reader.get(f"/v1/instances/{VM}").json["state"] == "running"

@@ -3,6 +3,7 @@
 import json
 
 from stella.api import pages, times
+from stella.api.identity import HOST_USER
 from stella.api.operation import Answer, Call, operation
 from stella.api.policies import decision as policies
 from stella.api.policies import instance as instance_policies
@@ -21,7 +22,7 @@ def _show(listed: decisions.Listed, *, for_operator: bool) -> dict[str, Json]:
         "host": host if for_operator else None,
         "uuid": instance.uuid if instance else None,
         "project_id": instance.project_id if instance else None,
-        "user_id": row.user_id,
+        "user_id": row.user_id if for_operator or not row.user_id.startswith(HOST_USER) else HOST_USER.rstrip(":"),
         "request_id": row.request_id,
         "reason": row.reason,
         "detail": json.loads(row.detail),

@@ -58,6 +58,7 @@ def post(call: Call) -> Answer:
             origin=call.origin,
             silent_seconds=link.silent_seconds,
             minute_retention_seconds=Retention.of(call.services.config).minute_seconds,
+            clock_offset_seconds=link.largest_clock_offset_seconds,
         )
 
     taken = call.services.database.write(take)

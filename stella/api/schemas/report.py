@@ -127,6 +127,15 @@ VIOLATION = mapping(
     optional=("closed_at", "cause", "offender", "evidence"),
     open_=True,
 )
+POINT = mapping(
+    {
+        "uuid": UUID,
+        "at": {"type": "integer", "minimum": 0, "maximum": 10**11, "description": "Unix seconds."},
+        "objectives": listing(OBJECTIVE, maxItems=20),
+    },
+    open_=True,
+)
+LARGEST_POINTS = 1000
 STATE = mapping(
     {
         "revision": SEQUENCE,
@@ -147,9 +156,14 @@ REPORT = mapping(
         "instances": listing(INSTANCE, maxItems=2000, description="All that the host has: what is missing is gone."),
         "minutes": listing(MINUTE, maxItems=10000),
         "violations": listing(VIOLATION, maxItems=2000),
+        "points": listing(
+            POINT,
+            maxItems=LARGEST_POINTS,
+            description="One for each second of each instance in `watched` of the intent.",
+        ),
         "states": {"type": "object", "propertyNames": UUID, "additionalProperties": STATE, "maxProperties": 2000},
     },
-    optional=("host", "instances", "minutes", "violations", "states"),
+    optional=("host", "instances", "minutes", "violations", "points", "states"),
     open_=True,
 )
 ACCEPTED = mapping(

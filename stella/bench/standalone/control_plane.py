@@ -10,7 +10,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +44,6 @@ class ControlPlane:
         return {
             name: [sys.executable, "-m", f"stella.cmd.{name.replace('-', '_')}", "--config-file", str(self.config)]
             for name in ("stella-api", "stella-engine")
-            if find_spec(f"stella.cmd.{name.replace('-', '_')}")
         }
 
 

@@ -19,7 +19,7 @@ from stella.bench.lab import Backend, Guest, Lab, LabError, Workload
 from stella.bench.lab.relay import Relay, listen_inside
 from stella.bench.policies.stella import ApiLink, config_text
 from stella.bench.standalone.load import answer, parse_request
-from stella.bench.standalone.paths import LABORATORY_GUESTS, LABORATORY_HOST, Paths
+from stella.bench.standalone.paths import LABORATORY_HOST, Paths
 from stella.bench.standalone.state import write_private
 
 LOADS = {
@@ -37,8 +37,8 @@ _BACKEND = "local"
 _LOG = logging.getLogger(__name__)
 
 
-def guests() -> tuple[Guest, ...]:
-    """Three of one vCPU with a NIC and a disk."""
+def guests(names: Sequence[str]) -> tuple[Guest, ...]:
+    """Idle ones of one vCPU with a NIC and a disk."""
     return tuple(
         Guest(
             name=name,
@@ -47,7 +47,7 @@ def guests() -> tuple[Guest, ...]:
             start_idle=True,
             bin_seconds=_BIN_SECONDS,
         )
-        for name in LABORATORY_GUESTS
+        for name in names
     )
 
 
@@ -102,7 +102,7 @@ def _serve(lab: Lab, agent: Agent, listener: socket.socket) -> None:
         with connection:
             connection.settimeout(_LOOK_SECONDS)
             try:
-                request = parse_request(connection.recv(4096), LABORATORY_GUESTS, tuple(LOADS))
+                request = parse_request(connection.recv(4096), tuple(lab.guests), tuple(LOADS))
                 lab.stop(request.instance)
                 if request.load:
                     lab.start(request.instance, index=tuple(LOADS).index(request.load))
@@ -113,11 +113,11 @@ def _serve(lab: Lab, agent: Agent, listener: socket.socket) -> None:
                 _LOG.warning("a client went away: %s", error)
 
 
-def run(paths: Paths, api_url: str, credential: Path) -> None:
+def run(paths: Paths, api_url: str, credential: Path, names: Sequence[str]) -> None:
     """Until SIGTERM. Raises `LabError`."""
     lab = Lab(directory=paths.laboratory, backends=(Backend(_BACKEND),), progress=_LOG.info)
     with lab, (paths.logs / "xgos.log").open("ab") as log:
-        lab.boot(guests())
+        lab.boot(guests(names))
         port = int(api_url.rpartition(":")[2])
         relay = Relay(listen_inside(Path("/run/netns") / lab.network_namespace, port), port)
         with socket.socket(socket.AF_UNIX) as listener:
@@ -142,10 +142,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("directory", type=Path)
     parser.add_argument("api_url")
     parser.add_argument("credential", type=Path)
+    parser.add_argument("guests", nargs="+")
     given = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
-        run(Paths(given.directory), given.api_url, given.credential)
+        run(Paths(given.directory), given.api_url, given.credential, given.guests)
     except KeyboardInterrupt:
         return 0
     except (LabError, OSError) as error:

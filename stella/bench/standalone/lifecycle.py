@@ -17,7 +17,7 @@ from stella.bench.standalone import control_plane, processes
 from stella.bench.standalone.control_plane import ControlPlane, Reported
 from stella.bench.standalone.environment import env_text
 from stella.bench.standalone.errors import StandaloneError, WrongRequest
-from stella.bench.standalone.paths import LABORATORY_GUESTS, LABORATORY_HOST, Hosts, Paths
+from stella.bench.standalone.paths import LABORATORY_HOST, Hosts, Paths
 from stella.bench.standalone.state import State, boot_id, is_running, locked, read_state, show_state, write_private
 
 HOSTS_PROCESS = "hosts"
@@ -133,7 +133,7 @@ def hosts_command(paths: Paths, hosts: Hosts, plane: ControlPlane) -> list[str]:
         ]
     return [
         *(sys.executable, "-m", "stella.bench.standalone.laboratory", str(paths.directory)),
-        *(plane.endpoint, str(plane.credentials[LABORATORY_HOST])),
+        *(plane.endpoint, str(plane.credentials[LABORATORY_HOST]), *hosts.guests),
     ]
 
 
@@ -142,7 +142,7 @@ def _wait_for_instances(started: _Started, hosts: Hosts, plane: ControlPlane, sa
 
     def visible() -> bool:
         found[:] = control_plane.reported(plane)
-        return bool(found) and (bool(hosts.simulated) or set(LABORATORY_GUESTS) <= {one.name for one in found})
+        return bool(found) and (bool(hosts.simulated) or set(hosts.guests) <= {one.name for one in found})
 
     seconds = SIMULATED_SECONDS if hosts.simulated else LABORATORY_SECONDS
     started.wait_for(HOSTS_PROCESS, "the hosts' instances are not reported", visible, seconds, say)

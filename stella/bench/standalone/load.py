@@ -10,7 +10,6 @@ from stella.bench.standalone.paths import Paths
 from stella.bench.standalone.state import read_state
 
 STOP = "stop"
-KINDS = ("packets", "disk", "cpu", STOP)
 _ANSWER_SECONDS = 15.0
 
 

@@ -10,13 +10,15 @@ LARGEST_FLEET = 100
 LABORATORY_HOST = "host1"
 LABORATORY_GUESTS = ("vm1", "vm2", "vm3")
 _SIMULATED = re.compile(r"sim:([0-9]{1,4})")
+_LABORATORY = re.compile(r"lab:([0-9]{1,4})")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hosts:
-    """Which hosts: ``simulated`` of them, or the laboratory's one with real guests when that is 0."""
+    """Which hosts: ``simulated`` of them, or the laboratory's one with the real ``guests`` when that is 0."""
 
     simulated: int = 0
+    guests: tuple[str, ...] = LABORATORY_GUESTS
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -24,16 +26,24 @@ class Hosts:
         return tuple(f"sim{n}" for n in range(1, self.simulated + 1)) or (LABORATORY_HOST,)
 
     def __str__(self) -> str:
-        return f"sim:{self.simulated}" if self.simulated else "lab"
+        if self.simulated:
+            return f"sim:{self.simulated}"
+        return "lab" if self.guests == LABORATORY_GUESTS else f"lab:{len(self.guests)}"
 
 
 def parse_hosts(text: str) -> Hosts:
-    """``lab`` or ``sim:5``. Raises `WrongRequest`."""
+    """``lab``, ``lab:1`` or ``sim:5``. Raises `WrongRequest`."""
     if text == "lab":
         return Hosts()
+    found = _LABORATORY.fullmatch(text)
+    if found is not None and 1 <= int(found[1]) <= len(LABORATORY_GUESTS):
+        return Hosts(guests=LABORATORY_GUESTS[: int(found[1])])
     found = _SIMULATED.fullmatch(text)
     if found is None or not 1 <= int(found[1]) <= LARGEST_FLEET:
-        raise WrongRequest(f"--hosts: {text[:40]!r} is neither lab nor sim:N with N from 1 to {LARGEST_FLEET}")
+        raise WrongRequest(
+            f"--hosts: {text[:40]!r} is neither lab, nor lab:N with N from 1 to {len(LABORATORY_GUESTS)}, "
+            f"nor sim:N with N from 1 to {LARGEST_FLEET}"
+        )
     return Hosts(simulated=int(found[1]))
 
 

@@ -20,6 +20,7 @@ from stella.model.report import Batch, MinuteRow, StateRow, StatusCounts, Violat
 from stella.model.slo import Metric
 from stella.xgos import supervision
 from stella.xgos.accounting import history_levels
+from stella.xgos.accounting.live_points import LivePoints
 from stella.xgos.accounting.minutes import Minutes
 from stella.xgos.accounting.outbox_segments import Row, Segments, rows_of
 from stella.xgos.accounting.violations import Violation
@@ -49,6 +50,7 @@ class Outbox:
         self._elapsed_seconds = 0
         self._failing = False
         self._recent: Recent | None = recent
+        self.live = LivePoints()  # beside the rows: never on the disk
         self.state_stored: Callable[[], None] | None = None  # called when a state is ready to be sent; must not block
         self._wake = threading.Event()
         self._stop = threading.Event()
@@ -86,6 +88,7 @@ class Outbox:
 
     def record_window(self, window: Window) -> None:
         """Take in a closed window (or a gap of several)."""
+        self.live.record(window)
         instances = [(one.uuid, one.objectives) for one in window.instances]
         with self._lock:
             self._elapsed_seconds += window.seconds
@@ -124,6 +127,11 @@ class Outbox:
         """Acknowledge the intent of an instance: ``revision`` is its source's."""
         with self._lock:
             self._put([(uuid, StateRow(revision=revision, state=state, reason=reason, largest=largest or {}))])
+
+    def nudge(self) -> None:
+        """Have a report sent at once: something changed that is not a row."""
+        if self.state_stored is not None:
+            self.state_stored()
 
     def _put(self, rows: Sequence[Row]) -> None:
         for row in rows:

@@ -131,9 +131,9 @@ class Apply:
         self._tell("lifted", wall_seconds, results)
         return results
 
-    def release(self, wall_seconds: float) -> tuple[Restored, ...]:
-        """Put every knob back as it was and remove what Stella made. Idempotent; what failed stays in the journal."""
-        results = release(self.actuators, self.journal)
+    def release(self, wall_seconds: float, *, made: bool = True) -> tuple[Restored, ...]:
+        """Put every knob back as it was and remove what Stella ``made``. Idempotent; what failed stays in the journal."""
+        results = release(self.actuators, self.journal, made=made)
         self._tell("released", wall_seconds, results)
         return results
 

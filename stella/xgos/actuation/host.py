@@ -24,6 +24,7 @@ from stella.xgos.actuation.reassertion import Reassertion
 
 _LOG = logging.getLogger(__name__)
 _PRUNE_SECONDS = 5.0
+_PUT_BACK_SECONDS = 1.0
 NO_GUARD = "no guard runs: restraints are not set"
 
 
@@ -54,12 +55,14 @@ class _Bounds:
 
 
 class HostActuation:
-    """Touches the host: the plan's writes through `Apply`, and the guard's heartbeat. With ``observe`` it does neither."""
+    """Touches the host: the plan's writes through `Apply`, and the guard's heartbeat. With ``observe`` it writes nothing."""
 
     def __init__(self, apply: Apply, guard: Guard | None, *, observe: bool) -> None:
         self._apply = apply
         self._guard = guard
         self.observe = observe
+        self._paused = False
+        self._put_back_at = -math.inf
         self._reassertion = Reassertion()
         self._processes: dict[str, tuple[int, int]] = {}
         self._pruned_at = 0.0
@@ -140,7 +143,7 @@ class HostActuation:
         ours = journal.written(target)
         if not entry.lifted and (ours is None or same(target.kind, holds, ours)):
             return entry.original
-        if self.observe or self._apply.dry_run:
+        if self._passive:
             return holds
         journal.adopt(target, holds)
         adopted.append((target, holds))
@@ -156,7 +159,7 @@ class HostActuation:
         self._pruned_at = snapshot.monotonic_seconds
         same_process = frozenset(u for u, process in self._processes.items() if before.get(u) == process)
         self._bounds = {path: b for path, b in self._bounds.items() if b.instance in same_process}
-        if self.observe or self._apply.dry_run:
+        if self._passive:
             return
         threads = frozenset(
             f"/proc/{i.pid}/task/{t.tid}" for i in snapshot.instances if i.uuid in same_process for t in i.threads or ()
@@ -165,11 +168,15 @@ class HostActuation:
         self._apply.forget_absent(same_process)
         self._reassertion.forget_absent(same_process)
 
+    @property
+    def _passive(self) -> bool:
+        return self.observe or self._paused or self._apply.dry_run
+
     # --- acting -----------------------------------------------------------------------------------------------------
 
     def act(self, snapshot: Snapshot, decision: Decision) -> tuple[tuple[Outcome, ...], int]:
         """See `stella.xgos.process.loop.Actuation.act`. The guard hears the heartbeat first: without one no restraint is set."""
-        if self.observe:
+        if self.observe or self._paused:
             self.planned_writes = self.planned(snapshot, decision)
             return (), 0
         now, journal = snapshot.monotonic_seconds, self._apply.journal
@@ -195,6 +202,20 @@ class HostActuation:
             unguarded=self._unguarded,
         )
         return outcomes, reasserted
+
+    def pause(self, paused: bool, monotonic_seconds: float, wall_seconds: float) -> None:
+        """See `stella.xgos.process.loop.Actuation.pause`. What could not be put back is tried again each second.
+
+        The agent's own group stays: it is no instance's.
+        """
+        if paused and not self.observe and not self._apply.dry_run:
+            left = any(entry.original is not None for entry in self._apply.journal.entries)
+            if left and (not self._paused or monotonic_seconds - self._put_back_at >= _PUT_BACK_SECONDS):
+                self._put_back_at = monotonic_seconds
+                for each in self._apply.release(wall_seconds, made=False):
+                    if each.error:
+                        _LOG.error("not restored: %s: %s", each.target, each.error)
+        self._paused = paused
 
     def _unguarded(self) -> str:
         return "" if self._guard is not None and self._guard.alive else NO_GUARD

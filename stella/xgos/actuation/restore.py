@@ -53,11 +53,11 @@ def _restore_one(actuators: Actuators, entry: Entry) -> Restored:
     return Restored(target=target, value=value, changed=changed)
 
 
-def release(actuators: Actuators, journal: Journal) -> tuple[Restored, ...]:
-    """Restore every knob, then remove what Stella made. What succeeded leaves the journal: it can be called again."""
+def release(actuators: Actuators, journal: Journal, *, made: bool = True) -> tuple[Restored, ...]:
+    """Restore every knob, then (with ``made``) remove what Stella made. What succeeded leaves the journal: it can be called again."""
     results = list(restore(actuators, journal.entries))
     for entry in reversed(journal.entries):
-        if entry.original is None:
+        if made and entry.original is None:
             results.append(_remove(actuators, entry.target))
     journal.forget(result.target for result in results if not result.error)
     return tuple(results)

@@ -31,19 +31,26 @@ class _Stored:
 class _Payload:
     revision: int = 0
     slos: dict[str, _Stored] = field(default_factory=dict)
+    mode: str = ""
 
 
 class CloudSource:
-    """The cloud's intents. `poll` may be called from any thread."""
+    """The cloud's intents. `poll` may be called from any thread.
+
+    ``mode`` is what the cloud last had this host in: observe, enforce or maintenance; empty where it never said.
+    """
 
     name = CLOUD
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, keep_mode: bool = True) -> None:
+        """Read what is kept at ``path``; the mode in it only with ``keep_mode``: without a link nobody could change it."""
         self._path = path
+        self.mode = ""
         self._publishing = threading.Lock()
         self._set: IntentSet | None = None
         self.persisted = True
         self._load()
+        self.mode = self.mode if keep_mode else ""
 
     def poll(self) -> IntentSet | None:
         """See `IntentSource.poll`; None on a host that no cloud ever asked for anything."""
@@ -55,25 +62,25 @@ class CloudSource:
         found = self._set
         return found.revision if found else 0
 
-    def publish(self, revision: int, slos: Mapping[str, Wanted]) -> bool:
-        """Ask for exactly ``slos`` (by uuid) from now on, and keep them on disk; returns whether the disk took them.
+    def publish(self, revision: int, slos: Mapping[str, Wanted], *, mode: str = "") -> bool:
+        """Ask for exactly ``slos`` (by uuid) and ``mode`` from now on, and keep them on disk; returns whether the disk took them.
 
         `stella.xgos.intents.source.wanted` reads one from what the API sent.
         """
         with self._publishing:
             found = IntentSet(revision=revision, wanted={canonical(uuid): slo for uuid, slo in slos.items()})
             try:
-                write_atomically(self._path, _print(found))
+                write_atomically(self._path, _print(found, mode))
                 self.persisted = True
             except OSError as error:
                 _LOG.error("%s: %s; the cloud's intents go on in memory", self._path, error.strerror)
                 self.persisted = False
-            self._set = found
+            self._set, self.mode = found, mode
             return self.persisted
 
     def _load(self) -> None:
         try:
-            self._set = _parse(self._path.read_bytes())
+            self._set, self.mode = _parse(self._path.read_bytes())
         except FileNotFoundError:
             pass
         except OSError as error:
@@ -82,16 +89,16 @@ class CloudSource:
             set_aside(self._path, str(error))
 
 
-def _print(found: IntentSet) -> str:
+def _print(found: IntentSet, mode: str) -> str:
     slos = {
         uuid: _Stored(revision=one.revision, slo=show_slo(one.slo) if one.slo else None, error=one.error)
         for uuid, one in found.wanted.items()
     }
-    payload = wire.encode(_Payload(revision=found.revision, slos=slos))
+    payload = wire.encode(_Payload(revision=found.revision, slos=slos, mode=mode))
     return wire.dumps({"version": VERSION, "checksum": checksum(payload), "payload": payload}) + "\n"
 
 
-def _parse(text: bytes) -> IntentSet:
+def _parse(text: bytes) -> tuple[IntentSet, str]:
     """Raises ValueError for whatever is not a whole file of this version."""
     found = wire.parse(text)
     if not isinstance(found, dict) or not isinstance(found.get("payload"), dict):
@@ -101,7 +108,7 @@ def _parse(text: bytes) -> IntentSet:
     if found.get("checksum") != checksum(found["payload"]):
         raise ValueError("has a wrong checksum")
     payload = wire.decode(_Payload, found["payload"])
-    return IntentSet(
+    found_set = IntentSet(
         revision=payload.revision,
         wanted={
             uuid: wanted(one.slo, one.revision)
@@ -110,3 +117,4 @@ def _parse(text: bytes) -> IntentSet:
             for uuid, one in payload.slos.items()
         },
     )
+    return found_set, payload.mode

@@ -20,6 +20,10 @@ class BackOff:
         self.failures += 1
         return self._uniform(0.5 * seconds, seconds)
 
+    def draw(self, seconds: float) -> float:
+        """Up to this many seconds, by chance."""
+        return self._uniform(0.0, seconds)
+
     def succeeded(self, seconds: float) -> float:
         """Seconds to wait after a success, about ``seconds``."""
         self.failures = 0

@@ -1,17 +1,24 @@
 """What is known of the link, for those who ask: written by its two threads, read by any."""
 
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 
+from stella.xgos.link.intent import DEFAULT_REPORT_SECONDS
 from stella.xgos.local_api.agent_api import LinkStatus
 
 
 class Board:
-    """The newest `LinkStatus`."""
+    """The newest `LinkStatus`, and what the API asks of the link itself.
 
-    def __init__(self, url: str, host_name: str) -> None:
+    ``report_seconds``: how often to report. ``watch`` is called with the instances of which it wants a point each second.
+    """
+
+    def __init__(self, url: str, host_name: str, *, mode: str = "") -> None:
         self._lock = threading.Lock()
-        self._status = LinkStatus(url=url, host_name=host_name)
+        self._status = LinkStatus(url=url, host_name=host_name, mode=mode)
+        self.report_seconds = DEFAULT_REPORT_SECONDS
+        self.watch: Callable[[frozenset[str]], None] = lambda _: None
 
     @property
     def status(self) -> LinkStatus:

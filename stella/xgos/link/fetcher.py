@@ -13,6 +13,7 @@ from stella.xgos.link.transport import Answer, NoCredential, Transport, Unreacha
 
 _LOG = logging.getLogger(__name__)
 _FIRST_POLL_SECONDS = 1.0
+_FIRST_WAIT_SECONDS = 0.5
 _OK, _NOT_MODIFIED = 200, 304
 
 
@@ -50,7 +51,8 @@ class Fetcher:
         self._poll_seconds = _FIRST_POLL_SECONDS
 
     def run(self, stop: threading.Event) -> None:
-        """Until ``stop``."""
+        """Until ``stop``. Begins at a moment by chance: hosts that start together do not ask together."""
+        stop.wait(self._back_off.draw(_FIRST_WAIT_SECONDS))
         while not stop.wait(self.step()):
             pass
 
@@ -76,17 +78,23 @@ class Fetcher:
 
     def _follow(self, intent: HostIntent, answer: Answer) -> float:
         known = self._cloud.poll()
+        mode = intent.mode or self._cloud.mode
         if known is None or known.revision != intent.revision or dict(known.wanted) != dict(intent.slos):
-            self._cloud.publish(intent.revision, intent.slos)
+            self._cloud.publish(intent.revision, intent.slos, mode=mode)
             _LOG.info("the API asks for %d SLOs, revision %d", len(intent.slos), intent.revision)
+        elif mode != self._cloud.mode:
+            self._cloud.publish(intent.revision, intent.slos, mode=mode)
         if intent.mode and intent.mode != self._board.status.mode:
             _LOG.info("the API has this host in mode %s", intent.mode)
         self._etag, self._poll_seconds = answer.etag, intent.poll_seconds
+        self._board.report_seconds = intent.report_seconds
+        self._board.watch(intent.watched)
         self._board.fetched(self._wall(), revision=intent.revision, mode=intent.mode)
         return self._back_off.succeeded(self._poll_seconds)
 
     def _failed(self, error: str) -> float:
         self._etag = ""
+        self._board.watch(frozenset())
         if self._board.not_fetched(error):
             _LOG.warning("intent: %s; what was asked before stands", error)
         return self._back_off.failed()

@@ -10,6 +10,12 @@ from stella.xgos.intents.source import IntentSet, Wanted, wanted
 MODES = ("observe", "enforce", "maintenance")
 LEAST_POLL_SECONDS = 0.1
 MOST_POLL_SECONDS = 60.0
+LEAST_REPORT_SECONDS = 0.5
+MOST_REPORT_SECONDS = 60.0
+DEFAULT_REPORT_SECONDS = 3.0
+"""Where the API names no interval: that of the release before does not."""
+
+LARGEST_WATCHED = 1000
 
 
 class InvalidIntent(ValueError):
@@ -18,10 +24,15 @@ class InvalidIntent(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostIntent:
-    """What the API asks of this host. ``mode`` is empty where the API names none that this release knows."""
+    """What the API asks of this host. ``mode`` is empty where the API names none that this release knows.
+
+    ``watched``: the instances of which it wants a point each second.
+    """
 
     revision: int
     poll_seconds: float
+    report_seconds: float
+    watched: frozenset[str]
     mode: str
     slos: Mapping[str, Wanted]
 
@@ -37,6 +48,8 @@ class _Intent:
     revision: int
     slos: Mapping[str, _Slo]
     poll_seconds: float = 1.0
+    report_seconds: float = DEFAULT_REPORT_SECONDS
+    watched: object = None
     mode: str | None = None
     host: str | None = None
 
@@ -57,9 +70,17 @@ def parse_intent(body: bytes, host_name: str) -> HostIntent:
     return HostIntent(
         revision=found.revision,
         poll_seconds=min(MOST_POLL_SECONDS, max(LEAST_POLL_SECONDS, found.poll_seconds)),
+        report_seconds=min(MOST_REPORT_SECONDS, max(LEAST_REPORT_SECONDS, found.report_seconds)),
+        watched=_watched(found.watched),
         mode=found.mode if found.mode in MODES else "",
         slos={canonical(uuid): wanted(slo.objectives, slo.revision) for uuid, slo in found.slos.items()},
     )
+
+
+def _watched(found: object) -> frozenset[str]:
+    """The uuids; until when is the API's to know, which leaves them out then. What cannot be read is nothing that SLOs depend on."""
+    uuids = list(found)[:LARGEST_WATCHED] if isinstance(found, dict) else []
+    return frozenset(canonical(uuid) for uuid in uuids if isinstance(uuid, str))
 
 
 def doubt(intent: HostIntent, known: IntentSet | None) -> str:

@@ -23,7 +23,7 @@ class Link:
     def __init__(
         self, endpoint: Endpoint, cloud: CloudSource, outbox: Outbox | None, published: Callable[[], Published | None]
     ) -> None:
-        self._board = Board(endpoint.url, endpoint.host_name)
+        self._board = Board(endpoint.url, endpoint.host_name, mode=cloud.mode)
         self._outbox = outbox
         self._stop = threading.Event()
         self._transports = [HttpTransport(endpoint)]
@@ -34,6 +34,7 @@ class Link:
             self._transports.append(HttpTransport(endpoint))
             reporter = self._reporter = Reporter(self._transports[1], outbox, self._board, published)
             outbox.state_stored = reporter.wake
+            outbox.live.recorded = reporter.wake
             self._threads.append(
                 supervision.start(lambda: reporter.run(self._stop), name="link-report", stop=self._stop)
             )

@@ -1,5 +1,7 @@
 """Posts reports: the rows of the outbox until they are acknowledged, and what the host is now.
 
+While instances are watched, their points go in small reports of their own in between; a point that cannot be sent is let go of.
+
 A row is acknowledged in the outbox only when the API has answered that it was taken. A report that was taken while its answer got lost
 is sent again; the API keeps its rows by their own keys. Rows that the API will never take are found by halving, logged and counted.
 """
@@ -10,23 +12,36 @@ import time
 from collections.abc import Callable
 
 from stella.model import wire
+from stella.model.intent import Mode
 from stella.model.report import Batch
 from stella.model.wire import Json
 from stella.xgos.accounting.outbox import Outbox
 from stella.xgos.link.backoff import BackOff
 from stella.xgos.link.board import Board
 from stella.xgos.link.fetcher import refusal
-from stella.xgos.link.sections import host_section, instances_section, standing_states, state_section
+from stella.xgos.link.intent import DEFAULT_REPORT_SECONDS
+from stella.xgos.link.sections import (
+    host_section,
+    instances_section,
+    observes_reason,
+    points_section,
+    standing_states,
+    state_section,
+)
 from stella.xgos.link.transport import Answer, NoCredential, Transport, Unreachable
 from stella.xgos.local_api.agent_api import Published
 
 _LOG = logging.getLogger(__name__)
-REPORT_SECONDS = 3.0
+REPORT_SECONDS = DEFAULT_REPORT_SECONDS
+MOST_POINTS = 500
 MOST_ROWS = 500
 _ALL_STATES_SECONDS = 60.0
 _OK, _BAD_REQUEST, _TOO_LARGE = 200, 400, 413
 _ROW_FIELDS = ("minutes", "violations", "states")
 _NOW_FIELDS = ("host", "instances")
+_POINTS_FIELD = "points"
+_WATCHED_SECONDS = 1.0
+_EARLY = 0.9
 _CLOCK_OFFSET = "stella.report.clock_offset"
 _LARGEST_STEP_BACK_SECONDS = 60.0
 
@@ -54,6 +69,9 @@ class Reporter:
         self._most_rows = MOST_ROWS
         self._sent_at = 0.0
         self._states_told_at = float("-inf")
+        self._whole_at = float("-inf")
+        self._told_mode: Mode | None = None
+        board.watch = outbox.live.watch
         self._rows_alone = False  # the last report was refused for what it told of host or instances
 
     def wake(self) -> None:
@@ -77,23 +95,42 @@ class Reporter:
         if published is None:
             return REPORT_SECONDS / 10
         now = self._wall()
-        all_states = now - self._states_told_at >= _ALL_STATES_SECONDS or now < self._states_told_at
+        points = self._outbox.live.take(MOST_POINTS)
+        whole = batch is not None or self._is_due(now) or published.mode is not self._told_mode
+        if not whole and not points:
+            return _WATCHED_SECONDS
+        all_states = not 0 <= now - self._states_told_at < _ALL_STATES_SECONDS or published.mode is not self._told_mode
         drained = batch is None or batch.sequence >= self._outbox.stored
-        body = self._body(batch, published, states=all_states and drained)
+        tell_states = whole and all_states and drained
+        body = self._body(batch, published, states=tell_states, whole=whole)
+        if points:
+            body[_POINTS_FIELD] = points_section(points)
         try:
             answer = self._transport.post_report(wire.dumps(body).encode())
         except (Unreachable, NoCredential) as error:
             return self._failed(str(error))
         if answer.status != _OK:
-            return self._refused(answer, batch)
+            return self._refused(answer, batch, with_points=bool(points))
         if not self._taken(answer, batch):
             return self._failed("the API's answer to a report cannot be used")
-        if all_states and drained:
-            self._states_told_at = now
+        if tell_states:
+            self._states_told_at, self._told_mode = now, published.mode
+        if whole:
+            self._whole_at = now
         self._most_rows = MOST_ROWS if drained else self._most_rows
-        return self._back_off.succeeded(REPORT_SECONDS if drained else 0.0)
+        return self._back_off.succeeded(self._pause_seconds() if drained else 0.0)
 
-    def _body(self, batch: Batch | None, published: Published, *, states: bool) -> dict[str, Json]:
+    def _is_due(self, now: float) -> bool:
+        """Whether the host is to be told as it is now: always, but for the small reports in between while instances are watched."""
+        if not self._outbox.live.watched:
+            return True
+        return not 0 <= now - self._whole_at < _EARLY * self._board.report_seconds
+
+    def _pause_seconds(self) -> float:
+        seconds = self._board.report_seconds
+        return min(_WATCHED_SECONDS, seconds) if self._outbox.live.watched else seconds
+
+    def _body(self, batch: Batch | None, published: Published, *, states: bool, whole: bool) -> dict[str, Json]:
         """The report. One without rows repeats the last sequence; its later ``sent_at`` makes it newer."""
         now = self._wall()
         if now > self._sent_at or self._sent_at - now > _LARGEST_STEP_BACK_SECONDS:
@@ -102,6 +139,7 @@ class Reporter:
             self._sent_at += 0.001
         rows = standing_states(published) if states else {}
         rows.update(batch.states if batch else {})
+        why = observes_reason(published)
         body: dict[str, Json] = {
             "agent": self._outbox.agent,
             "epoch": self._outbox.epoch,
@@ -109,8 +147,10 @@ class Reporter:
             "sent_at": self._sent_at,
             "minutes": [wire.encode(row) for row in batch.minutes] if batch else [],
             "violations": [wire.encode(row) for row in batch.violations] if batch else [],
-            "states": {uuid: state_section(row, published.mode) for uuid, row in rows.items()},
+            "states": {uuid: state_section(row, published.mode, why) for uuid, row in rows.items()},
         }
+        if not whole:
+            return body
         rows_alone, self._rows_alone = self._rows_alone, False
         if rows_alone:
             return body
@@ -132,10 +172,14 @@ class Reporter:
         self._board.reported(self._wall())
         return True
 
-    def _refused(self, answer: Answer, batch: Batch | None) -> float:
+    def _refused(self, answer: Answer, batch: Batch | None, *, with_points: bool) -> float:
         """Find what the API does not take, by sending fewer rows; one that it will never take is let go, logged and counted."""
         code, field, detail = _error_of(answer.body)
         rows = _rows(batch)
+        if with_points and (answer.status == _TOO_LARGE or field.startswith(_POINTS_FIELD)):
+            _LOG.warning("the API does not take live points, which are let go of: %s", detail or refusal(answer.status))
+            self._outbox.live.clear()
+            return self._back_off.succeeded(_WATCHED_SECONDS)
         about_rows = field.startswith(_ROW_FIELDS) and code != _CLOCK_OFFSET
         if rows > 1 and (answer.status == _TOO_LARGE or (answer.status == _BAD_REQUEST and about_rows)):
             self._most_rows = max(1, rows // 2)
@@ -153,6 +197,7 @@ class Reporter:
         if self._board.not_reported(error):
             _LOG.warning("report: %s; %d rows wait", error, self._outbox.depth)
         self._states_told_at = float("-inf")
+        self._outbox.live.clear()
         return self._back_off.failed()
 
 

@@ -1,7 +1,7 @@
 """What a report tells of the host as it is now: host and instances, from the last published tick."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import stella
 from stella.control.admission import shape_of
@@ -11,6 +11,7 @@ from stella.model.intent import IntentState, Mode
 from stella.model.report import StateRow
 from stella.model.snapshot import InstanceReading
 from stella.model.wire import Json
+from stella.xgos.accounting.live_points import LivePoint
 from stella.xgos.intents.source import CLOUD
 from stella.xgos.local_api.agent_api import Published
 
@@ -19,6 +20,10 @@ _LARGEST_AMOUNT = 1e15
 _LARGEST_CAUSE_TEXT = 255
 SHUT_OFF = "shut_off"
 OBSERVES = 'the host observes and enforces nothing; set mode = "enforce" in its configuration'
+API_OBSERVES = (
+    "the API has the host in mode observe, so it enforces nothing; an operator sets it with "
+    "`openstack slo host set --mode enforce HOST`"
+)
 
 
 def host_section(published: Published) -> dict[str, Json]:
@@ -81,6 +86,27 @@ def _objective(report: ObjectiveReport) -> Json:
     }
 
 
+def points_section(points: Sequence[LivePoint]) -> list[Json]:
+    """Live points of watched instances."""
+    return [
+        {
+            "uuid": point.uuid,
+            "at": point.at,
+            "objectives": [
+                {
+                    "metric": report.metric.value,
+                    "usage": _amount(report.usage),
+                    "demand": _amount(report.demand),
+                    "status": report.status.value,
+                    "cause": report.cause.value if report.cause else None,
+                }
+                for report in point.objectives
+            ],
+        }
+        for point in points
+    ]
+
+
 def _amount(value: float | None) -> float | None:
     """What the API takes: finite, not negative, below its bound."""
     return None if value is None or not math.isfinite(value) else min(max(value, 0.0), _LARGEST_AMOUNT)
@@ -100,14 +126,19 @@ def _costs(known: Json) -> dict[str, Json]:
     return found
 
 
-def state_section(row: StateRow, mode: Mode) -> Json:
-    """One acknowledgement. A host that observes enforces nothing: what it has admitted is pending."""
+def observes_reason(published: Published) -> str:
+    """Why a host that observes does. Its configuration comes first: what that does not allow, the API cannot ask for."""
+    return API_OBSERVES if published.configured_mode is Mode.ENFORCE else OBSERVES
+
+
+def state_section(row: StateRow, mode: Mode, why: str = OBSERVES) -> Json:
+    """One acknowledgement. A host that observes enforces nothing: what it has admitted is pending, and ``why`` is told."""
     largest: dict[str, Json] = {metric.value: _amount(value) for metric, value in row.largest.items()}
     observed = mode is Mode.OBSERVE and row.state is IntentState.ENFORCED
     return {
         "revision": row.revision,
         "state": (IntentState.PENDING if observed else row.state).value,
-        "reason": OBSERVES if observed else row.reason[:_LARGEST_REASON],
+        "reason": why if observed else row.reason[:_LARGEST_REASON],
         "largest": largest,
     }
 

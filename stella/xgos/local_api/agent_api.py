@@ -74,8 +74,8 @@ class AgentCounters:
 class LinkStatus:
     """The link to stella-api. Times are Unix seconds, None: never yet. An error is empty where the last exchange went well.
 
-    ``mode`` is what the API has this host in; the agent's own mode decides what is written. ``rejected_rows`` were reported and will
-    never be taken. ``failures`` and ``reports`` count since the process started.
+    ``mode`` is what the API has this host in; the configuration's mode is the most that it can ask for. ``rejected_rows`` were
+    reported and will never be taken. ``failures`` and ``reports`` count since the process started.
     """
 
     url: str
@@ -101,6 +101,7 @@ class LinkStatus:
 class Published:
     """All that a tick left behind for readers. Never changed after it was published.
 
+    ``mode`` is what the agent does; ``configured_mode`` the most that it may (None: the same).
     ``capacity_cpu_cores`` is what may be promised: the host's reservation is taken off already; ``one_cpu_capacity_cores`` is the same
     of any one CPU (0 to 1). ``reservation_margin_ratio`` multiplies every reservation.
     ``costs`` is, for each uuid, whatever the cost model tells of the CPU its I/O takes, as JSON.
@@ -127,6 +128,7 @@ class Published:
     standings: Mapping[str, Standing] = field(default_factory=dict)
     capabilities: Mapping[str, str] = field(default_factory=dict)
     events: tuple[IntentEvent, ...] = ()
+    configured_mode: Mode | None = None
 
     @property
     def reserved_cpu_cores(self) -> float:

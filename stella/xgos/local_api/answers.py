@@ -228,6 +228,7 @@ def _status(_request: Request, port: AgentApi, _now: float) -> dict[str, Json]:
     return {
         "version": stella.__version__,
         "mode": published.mode.value,
+        "configured_mode": (published.configured_mode or published.mode).value,
         "started": published.started_wall_seconds,
         "ticks": published.counters.ticks,
         "late_ticks": published.counters.late_ticks,

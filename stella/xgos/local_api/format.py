@@ -279,11 +279,22 @@ def _link_lines(status: Mapping[str, Any]) -> list[str]:
     lines += [f"API {what}: {plain(link[key])}" for what, key in _LINK_ERRORS if link[key]]
     if link["rejected_rows"]:
         lines.append(f"API: {link['rejected_rows']} rows will never be taken (see the log)")
-    if link["mode"] and link["mode"] != status["mode"]:
-        lines.append(
-            f"the API has this host in mode {plain(link['mode'])}; the agent's own mode {status['mode']} decides"
-        )
-    return lines
+    return [*lines, *_mode_lines(link["mode"], status)]
+
+
+def _mode_lines(asked: str, status: Mapping[str, Any]) -> list[str]:
+    """What the API's mode means here, where the agent does not simply do what it is configured to do."""
+    if status.get("configured_mode", status["mode"]) == "observe":
+        if asked in ("", "observe"):
+            return []
+        return [
+            f'the API has this host in mode {plain(asked)}; its configuration (mode = "observe") allows no more than observe'
+        ]
+    if asked == "observe":
+        return ["the API has this host in mode observe: SLOs are evaluated and reported, nothing is enforced"]
+    if asked == "maintenance":
+        return ["the API has this host in mode maintenance: what is enforced stays, no new SLO is accepted"]
+    return []
 
 
 def _when(seconds: float | None) -> str:

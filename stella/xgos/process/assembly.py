@@ -168,11 +168,14 @@ def assemble(
         stack.callback(writer.close)
     history = History(state / "history", writer, now_seconds=clock.wall(), background=background)
     outbox = _open_outbox(state / "outbox", history, stack, background=background)
+    sources = tuple(_sources(config, stack))
+    cloud = next(source for source in sources if isinstance(source, CloudSource))
     stores = Stores(
         intents=intents,
         history=history,
         violations=ViolationLog(state / "violations.jsonl", writer, epoch=outbox.epoch if outbox else ""),
-        sources=tuple(_sources(config, stack)),
+        sources=sources,
+        api_mode=lambda: cloud.mode,
         acknowledge=outbox.record_state if outbox else None,
         outbox=outbox,
     )
@@ -183,7 +186,7 @@ def assemble(
 
 def _sources(config: Config, stack: contextlib.ExitStack) -> Iterator[IntentSource]:
     """Who may ask for SLOs beside the control socket. The SLO file is read in a thread of its own."""
-    yield CloudSource(paths_of(config).cloud)
+    yield CloudSource(paths_of(config).cloud, keep_mode=bool(config.api_url))
     if config.slo_file:
         file = SloFile(Path(config.slo_file))
         file.watch()

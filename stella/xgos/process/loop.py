@@ -14,7 +14,7 @@ from stella.control.tick import decide
 from stella.control.windows import Window
 from stella.model.allocation import Decision, Intent, Outcome
 from stella.model.attainment import Status
-from stella.model.intent import IntentState
+from stella.model.intent import IntentState, Mode
 from stella.model.snapshot import Snapshot
 from stella.model.wire import Json
 from stella.xgos.accounting.history import History
@@ -50,13 +50,19 @@ class Actuation(Protocol):
     def act(self, snapshot: Snapshot, decision: Decision) -> tuple[tuple[Outcome, ...], int]:
         """Write what differs; returns what became of it, and how many of the writes put back what another program had changed."""
 
+    def pause(self, paused: bool, monotonic_seconds: float, wall_seconds: float) -> None:
+        """While ``paused`` nothing is written; what was written before is put back at once."""
+
     def beat(self) -> None:
         """Tell the guard that the agent lives."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stores:
-    """What is kept on disk, the sources of intents beside the control socket, and the call that acknowledges the cloud's."""
+    """What is kept on disk, the sources of intents beside the control socket, and the call that acknowledges the cloud's.
+
+    ``api_mode`` tells in which mode stella-api has this host; empty where it never said.
+    """
 
     intents: IntentStore
     history: History
@@ -64,6 +70,7 @@ class Stores:
     sources: tuple[IntentSource, ...] = ()
     acknowledge: Acknowledge | None = None
     outbox: Outbox | None = None
+    api_mode: Callable[[], str] = lambda: ""
 
 
 class Loop:
@@ -86,6 +93,7 @@ class Loop:
         self._started = time.time()
         self._reconciler = Reconciler(stores.intents, stores.sources, stores.acknowledge)
         self._seen_at: dict[str, float] = {}
+        self._mode = config.mode
         self._evaluated: dict[
             str, int
         ] = {}  # the generation of which a window was last evaluated, PENDING ones left out
@@ -160,6 +168,7 @@ class Loop:
         snapshot = self._actuation.bounds(snapshot)
         intents = self._stores.intents.intents
         decision, closed, memory = decide(snapshot, _in_force(intents, snapshot), self.memory, self.settings)
+        changed = self._follow_mode(snapshot)
         outcomes, reasserted = self._actuation.act(snapshot, decision)
         self._actuation.beat()
         self.memory = memory
@@ -167,7 +176,8 @@ class Loop:
             self._account(window, snapshot)
         view = self._reconcile(snapshot)  # what it admits is decided upon in the next tick
         self._published = Published(
-            mode=self._config.mode,
+            mode=self._mode,
+            configured_mode=self._config.mode,
             snapshot=snapshot,
             decision=decision,
             outcomes=outcomes,
@@ -185,8 +195,23 @@ class Loop:
             capabilities=view.capabilities,
             events=self._reconciler.events,
         )
+        if changed and self._stores.outbox is not None:
+            self._stores.outbox.nudge()
         self._forget(snapshot)
         return snapshot, outcomes, reasserted
+
+    def _follow_mode(self, snapshot: Snapshot) -> bool:
+        """Do what the API's mode asks, as far as the configuration allows; returns whether that is another mode than before.
+
+        In maintenance what is enforced stays so: the API refuses new SLOs.
+        """
+        asked, before = self._stores.api_mode(), self._mode
+        self._mode = Mode.OBSERVE if asked == Mode.OBSERVE else self._config.mode
+        paused = self._mode is Mode.OBSERVE and self._config.mode is Mode.ENFORCE
+        self._actuation.pause(paused, snapshot.monotonic_seconds, snapshot.wall_seconds)
+        if self._mode is not before:
+            _LOG.warning("mode %s: stella-api has this host in mode %s", self._mode, asked)
+        return self._mode is not before
 
     def _reconcile(self, snapshot: Snapshot) -> HostView:
         view = HostView(snapshot=snapshot, memory=self.memory, settings=self.settings)

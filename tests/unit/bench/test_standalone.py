@@ -83,8 +83,10 @@ def start(paths: Paths, name: str, *argv: str) -> "subprocess.Popen[bytes]":
 def test_hosts_are_the_laboratory_or_a_simulated_fleet() -> None:
     assert (parse_hosts("lab"), str(Hosts())) == (Hosts(), "lab")
     assert parse_hosts("sim:2").names == ("sim1", "sim2")
+    assert (parse_hosts("lab:1").guests, parse_hosts("lab:3")) == (("vm1",), Hosts())
+    assert [str(parse_hosts(text)) for text in ("lab:1", "sim:7")] == ["lab:1", "sim:7"]
     assert Hosts().names == ("host1",)
-    for text in ("", "sim", "sim:0", "sim:101", "sim:-1", "sim:1e2", "sim:5;id", "lab:3"):
+    for text in ("", "sim", "sim:0", "sim:101", "sim:-1", "sim:1e2", "sim:5;id", "lab:0", "lab:4"):
         with pytest.raises(WrongRequest, match=r"--hosts: .* sim:N"):
             parse_hosts(text)
 

@@ -55,9 +55,9 @@ def test_a_host_is_enrolled_once_and_its_credential_is_not_kept(
     credential = capsys.readouterr().out.strip()
     database = Database(f"sqlite:///{tmp_path}/stella.sqlite")
     with database.reader() as session:
-        assert hosts.authenticate(session, "host1", credential) is not None
-        assert hosts.authenticate(session, "host1", "") is None
-        assert hosts.authenticate(session, "host2", credential) is None
+        assert hosts.authenticate(session, "host1", credential, now=0.0, changed_since=0.0) is not None
+        assert hosts.authenticate(session, "host1", "", now=0.0, changed_since=0.0) is None
+        assert hosts.authenticate(session, "host2", credential, now=0.0, changed_since=0.0) is None
         found = hosts.find(session, "host1")
         assert found is not None and found.mode == "observe"
     assert credential.encode() not in (tmp_path / "stella.sqlite").read_bytes()
@@ -65,7 +65,7 @@ def test_a_host_is_enrolled_once_and_its_credential_is_not_kept(
     assert "revoke its credential first" in capsys.readouterr().err
     assert manage(config, "host", "revoke", "host1") == 0
     with database.reader() as session:
-        assert hosts.authenticate(session, "host1", credential) is None
+        assert hosts.authenticate(session, "host1", credential, now=0.0, changed_since=0.0) is None
     assert manage(config, "host", "revoke", "host1") == 1
     assert manage(config, "host", "enroll", "a; reboot") == 1
     assert manage(config, "host", "enroll", "host1") == 0

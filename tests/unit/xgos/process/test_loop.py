@@ -42,6 +42,9 @@ class Host:
     def act(self, snapshot: Snapshot, decision: Decision) -> tuple[tuple[Outcome, ...], int]:
         return (), 0
 
+    def pause(self, paused: bool, monotonic_seconds: float, wall_seconds: float) -> None:
+        self.paused = paused
+
     def beat(self) -> None:
         pass
 
