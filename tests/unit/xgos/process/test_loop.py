@@ -2,6 +2,7 @@
 
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from stella.control.memory import Memory, Settings
 from stella.control.tick import decide
 from stella.model.allocation import Decision, Outcome
-from stella.model.intent import IntentState
+from stella.model.intent import IntentState, Mode
 from stella.model.slo import Metric, parse_slo
 from stella.model.snapshot import HostReading, InstanceReading, Snapshot
 from stella.xgos.accounting.history import History
@@ -26,6 +27,7 @@ class Host:
     """Sensors and actuation of a host whose clock is ours."""
 
     def __init__(self) -> None:
+        self.paused = False
         self.seconds = 1000.0
         self.instances: tuple[InstanceReading, ...] = (reading(VM1, "vm1"), reading(VM2, "vm2"))
 
@@ -155,3 +157,30 @@ def test_what_waits_is_not_judged_before_it_is_admitted(watched: Watched) -> Non
     published = watched.loop.published()
     assert published is not None and [d.uuid for d in published.decision.instances if d.managed] == [VM1]
     assert store.intents[VM1].state is IntentState.ENFORCED
+
+
+@pytest.mark.parametrize(
+    ("configured", "asked", "does", "paused"),
+    [
+        (Mode.ENFORCE, "", Mode.ENFORCE, False),
+        (Mode.ENFORCE, "enforce", Mode.ENFORCE, False),
+        (Mode.ENFORCE, "maintenance", Mode.ENFORCE, False),
+        (Mode.ENFORCE, "observe", Mode.OBSERVE, True),
+        (Mode.OBSERVE, "enforce", Mode.OBSERVE, False),
+        (Mode.OBSERVE, "maintenance", Mode.OBSERVE, False),
+        (Mode.OBSERVE, "observe", Mode.OBSERVE, False),
+    ],
+)
+def test_the_configurations_mode_is_the_most_that_the_api_can_ask_for(
+    watched: Watched, configured: Mode, asked: str, does: Mode, paused: bool
+) -> None:
+    modes = [""]
+    stores = replace(watched.stores, api_mode=lambda: modes[0])
+    loop = Loop(Config(mode=configured), Settings(), watched.host, watched.host, stores, Memory())
+    for mode in ("", asked):
+        modes[0] = mode
+        watched.host.seconds += 0.25
+        loop.tick()
+    published = loop.published()
+    assert published is not None and (published.mode, published.configured_mode) == (does, configured)
+    assert watched.host.paused is paused
