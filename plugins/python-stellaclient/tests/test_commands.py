@@ -7,7 +7,7 @@ import pytest
 import requests
 from client_shell import Shell, connect, connect_with_keystone
 from osc_lib.exceptions import CommandError
-from stellaclient.osc import apply, hosts, instances, plugin, records, slo, watch
+from stellaclient.osc import apply, hosts, instances, plugin, records, slo, usage, watch
 from stellaclient.sdk import proxy
 
 from tests.functional.conftest import Cloud, uuid
@@ -258,6 +258,7 @@ def test_every_command_has_an_example() -> None:
         instances.Explain,
         instances.History,
         watch.Watch,
+        usage.Usage,
         apply.Apply,
         hosts.List,
         hosts.Show,
