@@ -16,6 +16,7 @@ from stella.model.snapshot import HostReading, InstanceReading, Snapshot
 from stella.xgos.accounting.history import History
 from stella.xgos.accounting.violations import ViolationLog
 from stella.xgos.intents.changes import Accepted, Refused
+from stella.xgos.intents.reconcile import ASKS_A_TICK
 from stella.xgos.intents.store import IntentStore
 from stella.xgos.line_log import LineWriter
 from stella.xgos.process.config import Config
@@ -145,18 +146,21 @@ def test_what_a_degraded_intent_misses_for_want_of_cpu_is_for_want_of_capacity(w
     assert not memory.instances[VM1].fits and memory.instances[VM2].fits
 
 
-def test_what_waits_is_not_judged_before_it_is_admitted(watched: Watched) -> None:
+def test_what_is_admitted_is_acted_on_in_the_same_tick_and_what_waits_is_not_judged(watched: Watched) -> None:
     store = watched.stores.intents
-    store.set(VM1, parse_slo({"cpu": {"floor": 0.2}}), reserved_cpu_cores=0.0, estimated=False)
-    store.mark(VM1, IntentState.PENDING, reserved_cpu_cores=0.0, reason="the instance is shut off")
-    watched.ticks(0.25)
-    published = watched.loop.published()
-    assert published is not None and published.pending == {VM1}
-    assert not [d for d in published.decision.instances if d.managed]
-    watched.ticks(0.25)
-    published = watched.loop.published()
-    assert published is not None and [d.uuid for d in published.decision.instances if d.managed] == [VM1]
-    assert store.intents[VM1].state is IntentState.ENFORCED
+    uuids = [f"00000000-0000-4000-8000-{number:012d}" for number in range(ASKS_A_TICK + 2)]
+    watched.host.instances = tuple(reading(uuid, f"vm{number}") for number, uuid in enumerate(uuids))
+    for uuid in uuids:
+        store.set(uuid, parse_slo({"cpu": {"floor": 0.05}}), reserved_cpu_cores=0.0, estimated=False)
+        store.mark(uuid, IntentState.PENDING, reserved_cpu_cores=0.0, reason="the instance is shut off")
+    for admitted in (ASKS_A_TICK, len(uuids)):
+        watched.ticks(0.25)
+        published = watched.loop.published()
+        assert published is not None and published.pending == set(uuids)
+        states = [store.intents[uuid].state for uuid in uuids]
+        assert states.count(IntentState.ENFORCED) == admitted
+        managed = {one.uuid for one in published.decision.instances if one.managed}
+        assert managed == {uuid for uuid in uuids if store.intents[uuid].state is IntentState.ENFORCED}
 
 
 @pytest.mark.parametrize(
