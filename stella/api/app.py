@@ -29,6 +29,7 @@ from stella.db.hosts import LinkedHost
 from stella.model.wire import Json
 
 _LOG = logging.getLogger(__name__)
+_NOT_MODIFIED = 304
 Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
@@ -183,8 +184,9 @@ class _RequestLog:
     def process_response(
         self, request: falcon.Request, response: falcon.Response, resource: object, succeeded: bool
     ) -> None:
-        """Write the line."""
-        _LOG.info(
+        """Write the line; at debug level for a poll that finds nothing new, of which there are hundreds a second."""
+        _LOG.log(
+            logging.DEBUG if response.status_code == _NOT_MODIFIED else logging.INFO,
             "%s %s %s %.1f ms user=%s %s",
             request.method,
             request.path,
