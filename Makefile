@@ -39,5 +39,5 @@ figures: setup
 format:
 	@ruff format stella tests scripts plugins; ruff check --fix -q stella tests scripts plugins
 
-clean:
+clean: down
 	@rm -rf .run results
