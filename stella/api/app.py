@@ -20,6 +20,7 @@ from oslo_middleware.request_id import ENV_REQUEST_ID, RequestId
 from stella.api import intervals, microversion, strict_json, validation
 from stella.api.errors import ApiError, not_found
 from stella.api.identity import HOST_USER, Identity, Keystone, TokenFile, Users
+from stella.api.metrics import Metrics
 from stella.api.operation import Access, Answer, Call, Operation, Services
 from stella.api.policy import Policy
 from stella.api.routes import ROUTES
@@ -168,13 +169,17 @@ class _Endpoint:
     @staticmethod
     def _responder(server: _Server, operation: Operation) -> Callable[..., None]:
         def respond(request: falcon.Request, response: falcon.Response, **path: str) -> None:
+            request.context.operation = operation.name
             server.serve(operation, request, response, path)
 
         return respond
 
 
 class _RequestLog:
-    """One line for each request, without its token or body."""
+    """One line for each request, without its token or body, and its metrics."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
 
     def process_request(self, request: falcon.Request, response: falcon.Response) -> None:
         """Take the time."""
@@ -184,12 +189,14 @@ class _RequestLog:
         self, request: falcon.Request, response: falcon.Response, resource: object, succeeded: bool
     ) -> None:
         """Write the line."""
+        seconds = time.monotonic() - request.context.started
+        self._metrics.served(getattr(request.context, "operation", "none"), response.status_code, seconds)
         _LOG.info(
             "%s %s %s %.1f ms user=%s %s",
             request.method,
             request.path,
             response.status_code,
-            (time.monotonic() - request.context.started) * 1000,
+            seconds * 1000,
             getattr(request.context, "user_id", "") or "-",
             request_id_of(request),
         )
@@ -235,7 +242,7 @@ def _send_error(request: falcon.Request, response: falcon.Response, error: Excep
 
 
 def _falcon(services: Services, users: Users) -> falcon.App[falcon.Request, falcon.Response]:
-    app = falcon.App(middleware=[_RequestLog()])
+    app = falcon.App(middleware=[_RequestLog(services.metrics)])
     app.req_options.keep_blank_qs_values = True
     app.req_options.auto_parse_qs_csv = False
     app.req_options.strip_url_path_trailing_slash = True
@@ -249,7 +256,13 @@ def _falcon(services: Services, users: Users) -> falcon.App[falcon.Request, falc
     return app
 
 
-def build(config: cfg.ConfigOpts, database: Database, *, clock: Callable[[], float] = time.time) -> Wsgi:
+def build(
+    config: cfg.ConfigOpts,
+    database: Database,
+    *,
+    clock: Callable[[], float] = time.time,
+    metrics: Metrics | None = None,
+) -> Wsgi:
     """The application with its middleware, the outermost last."""
 
     def count_hosts() -> int:
@@ -257,7 +270,14 @@ def build(config: cfg.ConfigOpts, database: Database, *, clock: Callable[[], flo
             return hosts.count_enrolled(session)
 
     host_count = intervals.HostCount(count_hosts, clock)
-    services = Services(database=database, policy=Policy(config), config=config, clock=clock, host_count=host_count)
+    services = Services(
+        database=database,
+        policy=Policy(config),
+        config=config,
+        clock=clock,
+        host_count=host_count,
+        metrics=metrics or Metrics(),
+    )
     with_keystone = config.auth.strategy == "keystone"
     users: Users = Keystone() if with_keystone else TokenFile(Path(config.auth.token_file))
     app: Any = _falcon(services, users)
