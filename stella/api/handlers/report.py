@@ -62,6 +62,7 @@ def post(call: Call) -> Answer:
         )
 
     taken = call.services.database.write(take)
+    call.services.metrics.reported(len(taken.ignored))
     ignored: list[Json] = [{"uuid": uuid, "reason": reason} for uuid, reason in taken.ignored]
     body: dict[str, Json] = {"accepted_sequence": taken.sequence, "stored_minutes": taken.stored_minutes}
     return Answer(body={**body, "ignored": ignored})
