@@ -1,16 +1,26 @@
-# Two commands do all: `make demo` runs the demonstration, `make test` passes the tests. Both set up what they need.
+# `make demo` runs the demonstration, `make up` leaves a Stella running to try (`make up HOSTS=sim:5`: without root and virtual
+# machines), `make down` removes it, `make test` passes the tests. Each sets up what it needs.
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 PYTHON := .venv/bin/python
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: setup demo test check figures format clean
+HOSTS ?= lab
+
+.PHONY: setup demo up down test check figures format clean
 
 setup:
 	@scripts/setup.sh
 
 demo: setup
 	@$(PYTHON) -m stella.cmd.stella_bench demo --output results/demo
+
+up:
+	@scripts/setup.sh $(if $(filter sim:%,$(HOSTS)),--without-packages)
+	@$(PYTHON) -m stella.cmd.stella_bench up --hosts '$(subst ','\'',$(HOSTS))'
+
+down:
+	@if [ -x $(PYTHON) ]; then $(PYTHON) -m stella.cmd.stella_bench down; fi
 
 test: check
 	@$(PYTHON) -m pytest tests/functional tests/agent tests/vm -p no:cacheprovider --timeout 600
@@ -29,5 +39,5 @@ figures: setup
 format:
 	@ruff format stella tests scripts plugins; ruff check --fix -q stella tests scripts plugins
 
-clean:
+clean: down
 	@rm -rf .run results

@@ -23,6 +23,7 @@ from stella.control.memory import Memory, Settings, fresh_costs
 from stella.control.tick import decide
 from stella.model.allocation import Intent
 from stella.model.slo import parse_slo
+from stella.xgos.actuation.actuators import actuators
 from stella.xgos.actuation.apply import Apply
 from stella.xgos.actuation.audit import Audit
 from stella.xgos.actuation.host import HostActuation
@@ -56,7 +57,7 @@ def ticks(host: ManyInstances, count: int, profile: cProfile.Profile | None) -> 
         uuid_of(n): Intent(uuid=uuid_of(n), slo=slo, generation=1, reserved_cpu_cores=0.3, estimated=True)
         for n in range(0, host.instances, 2)
     }
-    apply = Apply(HostFiles(str(host.root)), Journal(""), Audit("/dev/null"), dry_run=True)
+    apply = Apply(actuators(HostFiles(str(host.root))), Journal(""), Audit("/dev/null"), dry_run=True)
     actuation = HostActuation(apply, None, observe=True)
     sensors = open_sensors(str(host.root), monotonic=lambda: clock[0], wall=lambda: clock[0])
     garbage_collection.settle()

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Installs what Stella needs on Debian 12 (root): distribution packages, then a virtual environment in .venv.
+# With --without-packages only the environment, without root: enough for `make up HOSTS=sim:5`, not for virtual machines and tests.
 # Idempotent; a second run with nothing to do takes under a second.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -15,32 +16,54 @@ PACKAGES=(
   systemd                                         # systemd-analyze checks the unit; nothing of it is started
 )
 
-[ "$(id -u)" = 0 ] || { echo "setup: must run as root (it installs packages and starts virtual machines)" >&2; exit 1; }
+fail() {
+  echo "setup: $1" >&2
+  exit 1
+}
 
-missing=()
-for package in "${PACKAGES[@]}"; do
-  dpkg-query -W -f '${db:Status-Status}\n' "$package" 2>/dev/null | grep -qx installed || missing+=("$package")
-done
-if [ "${#missing[@]}" -gt 0 ]; then
+install_packages() {
+  [ "$(id -u)" = 0 ] || fail "must run as root (it installs packages and starts virtual machines); without root: make up HOSTS=sim:5"
+  local missing=() package policy=/usr/sbin/policy-rc.d
+  for package in "${PACKAGES[@]}"; do
+    dpkg-query -W -f '${db:Status-Status}\n' "$package" 2>/dev/null | grep -qx installed || missing+=("$package")
+  done
+  [ "${#missing[@]}" -gt 0 ] || return 0
   echo "setup: installing ${missing[*]}"
   export DEBIAN_FRONTEND=noninteractive
   # Services must not start themselves on the machine that only lends them their programs.
-  policy=/usr/sbin/policy-rc.d
   if [ ! -e "$policy" ]; then
-    printf '#!/bin/sh\nexit 101\n' > "$policy"; chmod +x "$policy"
-    trap 'rm -f "$policy"' EXIT
+    printf '#!/bin/sh\nexit 101\n' > "$policy"
+    chmod +x "$policy"
+    trap "rm -f '$policy'" EXIT
   fi
   apt-get update -qq
   apt-get install -y -qq --no-install-recommends "${missing[@]}" > .setup.log 2>&1 || { tail -n 30 .setup.log >&2; exit 1; }
   rm -f .setup.log
-fi
+}
 
-stamp=.venv/.stella-setup
-wanted=$(cat pyproject.toml plugins/*/pyproject.toml | sha256sum | cut -d' ' -f1)
-if [ ! -f "$stamp" ] || [ "$(cat "$stamp")" != "$wanted" ]; then
+make_environment() { # $1: the extra of pyproject.toml that it is for
+  local stamp=.venv/.stella-setup wanted python=/usr/bin/python3 # the distribution's: it has libvirt's binding
+  wanted=$(cat pyproject.toml plugins/*/pyproject.toml | sha256sum | cut -d' ' -f1)
+  case "$(cat "$stamp" 2>/dev/null || true)" in
+    "$wanted test" | "$wanted $1") return 0 ;;
+  esac
   echo "setup: virtual environment in .venv"
-  [ -x .venv/bin/python ] || /usr/bin/python3 -m venv --system-site-packages .venv
-  .venv/bin/pip install -q --disable-pip-version-check -e '.[test]' -e plugins/python-stellaclient 2> .pip.log || { tail -n 30 .pip.log >&2; exit 1; }
+  [ -x "$python" ] || python=python3
+  if [ ! -x .venv/bin/pip ]; then
+    "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || fail "Python 3.11 or newer is needed"
+    "$python" -m venv --system-site-packages .venv > .pip.log 2>&1 || fail "python3 -m venv fails: install python3-venv"
+  fi
+  .venv/bin/pip install -q --disable-pip-version-check -e ".[$1]" -e plugins/python-stellaclient 2> .pip.log ||
+    { tail -n 30 .pip.log >&2; exit 1; }
   rm -f .pip.log
-  echo "$wanted" > "$stamp"
-fi
+  echo "$wanted $1" > "$stamp"
+}
+
+case "${1:-}" in
+  "")
+    install_packages
+    make_environment test
+    ;;
+  --without-packages) make_environment bench ;;
+  *) fail "$1: the only option is --without-packages" ;;
+esac

@@ -4,21 +4,21 @@ The answer holds for the generation that the host was read with; `stella.api.han
 """
 
 import contextlib
+import functools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from stella.control.admission import InstanceShape, admit
+from stella.control.admission import InstanceShape, admit, fits
 from stella.control.capabilities import missing
 from stella.control.capacity import Held, HostCapacity
 from stella.control.cost import Prior, UnitCost
 from stella.control.memory import priced
 from stella.control.reservation import reserve
-from stella.db.models import Host, Instance, SloRow
+from stella.db.models import Host, Instance
+from stella.db.slos import Holding
 from stella.model import wire
 from stella.model.slo import Metric, Slo
-
-Holding = tuple[Instance, SloRow]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +49,7 @@ def may_fit(slo: Slo, *, host: Host, instance: Instance, margin: float) -> bool:
     if host.capacity_cpu_cores is None or unsupported(slo, host) is not None:
         return False
     costs, margin = priced(_costs(instance), Prior(), slo), host.reservation_margin_ratio or margin
-    return reserve(slo, costs, vcpus=_shape(instance).vcpus, margin=margin).cores <= host.free_cpu_cores
+    return reserve(slo, costs, vcpus=_shape(instance.shape).vcpus, margin=margin).cores <= host.free_cpu_cores
 
 
 def ask(slo: Slo, *, host: Host, instance: Instance, holdings: Sequence[Holding], margin: float) -> Verdict:
@@ -57,20 +57,15 @@ def ask(slo: Slo, *, host: Host, instance: Instance, holdings: Sequence[Holding]
 
     ``margin`` is for hosts that report none.
     """
-    costs, shape = priced(_costs(instance), Prior(), slo), _shape(instance)
+    costs, shape = priced(_costs(instance), Prior(), slo), _shape(instance.shape)
     margin = host.reservation_margin_ratio or margin
     answer = admit(
         slo,
         costs,
         shape=shape,
         margin=margin,
-        capacity=HostCapacity(
-            capacity_cores=host.capacity_cpu_cores or 0.0,
-            cpus=tuple(json.loads(host.cpus)),
-            one_cpu_cores=host.one_cpu_capacity_cores or 0.0,
-            held=tuple(_held(other, row) for other, row in holdings if other.id != instance.id),
-        ),
-        held_before_cores=sum(row.reserved_cpu_cores for other, row in holdings if other.id == instance.id),
+        capacity=_capacity(host, [one for one in holdings if one.instance_id != instance.id]),
+        held_before_cores=sum(one.reserved_cpu_cores for one in holdings if one.instance_id == instance.id),
     )
     return Verdict(
         accepted=answer.accepted,
@@ -83,17 +78,38 @@ def ask(slo: Slo, *, host: Host, instance: Instance, holdings: Sequence[Holding]
     )
 
 
-def _shape(instance: Instance) -> InstanceShape:
-    """What the host told of the instance; keys that this release does not know are ignored."""
-    return wire.decode(InstanceShape, json.loads(instance.shape))
+def would_fit(slo: Slo, *, host: Host, instance: Instance, holdings: Sequence[Holding], margin: float) -> bool:
+    """Whether `ask` would accept it on another host than its own."""
+    return fits(
+        slo,
+        priced(_costs(instance), Prior(), slo),
+        shape=_shape(instance.shape),
+        margin=host.reservation_margin_ratio or margin,
+        capacity=_capacity(host, holdings),
+    )
 
 
-def _held(instance: Instance, row: SloRow) -> Held:
-    shape = _shape(instance)
+def _capacity(host: Host, holdings: Sequence[Holding]) -> HostCapacity:
+    return HostCapacity(
+        capacity_cores=host.capacity_cpu_cores or 0.0,
+        cpus=tuple(json.loads(host.cpus)),
+        one_cpu_cores=host.one_cpu_capacity_cores or 0.0,
+        held=tuple(_held(one) for one in holdings),
+    )
+
+
+@functools.lru_cache(maxsize=4096)
+def _shape(text: str) -> InstanceShape:
+    """What the host told of an instance; keys that this release does not know are ignored. Many instances have the same."""
+    return wire.decode(InstanceShape, json.loads(text))
+
+
+def _held(holding: Holding) -> Held:
+    shape = _shape(holding.shape)
     return Held(
-        cores=row.reserved_cpu_cores,
+        cores=holding.reserved_cpu_cores,
         vcpus=shape.vcpus,
-        io_ratio=row.reserved_io_ratio,
+        io_ratio=holding.reserved_io_ratio,
         allowed_cpus=shape.allowed_cpus,
     )
 

@@ -13,13 +13,13 @@ from typing import Any, cast
 
 import falcon
 from falcon.routing.util import map_http_methods
-from keystonemiddleware.auth_token import AuthProtocol
 from oslo_config import cfg
 from oslo_middleware.request_id import ENV_REQUEST_ID, RequestId
 
 from stella.api import intervals, microversion, strict_json, validation
 from stella.api.errors import ApiError, not_found
-from stella.api.identity import Identity, Keystone, TokenFile, Users
+from stella.api.identity import HOST_USER, Identity, Keystone, TokenFile, Users
+from stella.api.keystone import AuthToken
 from stella.api.operation import Access, Answer, Call, Operation, Services
 from stella.api.policy import Policy
 from stella.api.routes import ROUTES
@@ -112,9 +112,16 @@ class _Server:
             host = hosts.authenticate(
                 session, name, credential.strip(), now=now, changed_since=now - intervals.PENDING_SECONDS
             )
+            known = host is not None or hosts.knows_credential(session, credential.strip())
+        if host is None and not known:
+            raise ApiError(
+                "stella.request.unauthenticated",
+                "No host has this credential; enroll the host and give its agent the new one.",
+                headers={"WWW-Authenticate": 'Bearer realm="stella"'},
+            )
         if host is None:
             raise not_found(f"Host {name[:64]}")
-        return Identity(user_id=f"host:{host.name}", host=host.name), host
+        return Identity(user_id=f"{HOST_USER}{host.name}", host=host.name), host
 
     def _read_body(self, request: falcon.Request) -> Json:
         length = request.content_length
@@ -257,9 +264,7 @@ def build(config: cfg.ConfigOpts, database: Database, *, clock: Callable[[], flo
     users: Users = Keystone() if with_keystone else TokenFile(Path(config.auth.token_file))
     app: Any = _falcon(services, users)
     middleware: tuple[Callable[[Any], Any] | None, ...] = (
-        (lambda inner: AuthProtocol(inner, {"oslo_config_config": config, "delay_auth_decision": True}))
-        if with_keystone
-        else None,
+        (lambda inner: AuthToken(inner, config)) if with_keystone else None,
         RequestId,
     )
     for layer in middleware:

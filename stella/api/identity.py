@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+HOST_USER = "host:"
+"""With what the user id of a host begins; its name follows."""
 _LOG = logging.getLogger(__name__)
 _IMPLIED = {"admin": ("member", "reader"), "member": ("reader",)}
 ROLES = ("admin", "member", "reader", "service")

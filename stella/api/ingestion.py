@@ -25,6 +25,7 @@ from stella.model.wire import Json
 
 _KEYS_OF_A_POINT = ("metric", "usage", "demand", "status", "cause")
 _WATCH_GRACE_SECONDS = 60
+_LARGEST_FUTURE_SECONDS = 3600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,11 +44,18 @@ def take(
     *,
     origin: Origin,
     silent_seconds: float,
+    minute_retention_seconds: int,
     clock_offset_seconds: float,
 ) -> Taken:
     """Take in one report, which matches its schema."""
     host, streams = reports.lock(session, host_id)
-    work = Work(session=session, host=host, origin=origin, silent_seconds=silent_seconds)
+    work = Work(
+        session=session,
+        host=host,
+        origin=origin,
+        silent_seconds=silent_seconds,
+        minute_retention_seconds=minute_retention_seconds,
+    )
     _look_up(work, report)
     stream = reports.advance(
         session,
@@ -152,7 +160,13 @@ def _take_minutes(work: Work, found: Iterable[Section]) -> int:
         key = minutes.key_of(row)
         if key not in rows or row.seconds > rows[key].seconds:
             rows[key] = row
-    return minutes.keep(work.session, rows)
+    now = int(work.origin.at)
+    kept = minutes.keep(
+        work.session, rows, oldest=now - work.minute_retention_seconds, newest=now + _LARGEST_FUTURE_SECONDS
+    )
+    uuids = {instance.id: instance.uuid for instance in work.known.values()}
+    work.ignored += [(uuids[key[0]], reason) for key, reason in kept.ignored]
+    return kept.stored
 
 
 def _take_violations(work: Work, found: Iterable[Section]) -> None:

@@ -13,18 +13,27 @@ import stella
 from stella.api import microversion
 from stella.api.errors import CODES
 from stella.api.operation import Access, Operation
+from stella.api.schemas.quota import EXCEEDED, PROJECT_ID
 from stella.api.schemas.slo import COUNTER_OFFER
 from stella.api.schemas.vocabulary import HOST_NAME, TEXT, UUID, listing, mapping
 from stella.model.wire import Json
 
-_PATH_PARAMETERS = {"uuid": UUID, "name": HOST_NAME}
+_PATH_PARAMETERS = {"uuid": UUID, "name": HOST_NAME, "project_id": PROJECT_ID}
 _SECURITY: dict[Access, list[dict[str, list[str]]]] = {
     Access.USER: [{"token": []}],
     Access.HOST: [{"host": []}],
     Access.PUBLIC: [],
 }
 _TEXTS = {200: "OK", 201: "Created", 204: "No content", 304: "Not modified"}
-_ALWAYS = {Access.USER: ("stella.request.unauthenticated", "stella.request.forbidden")}
+_ALWAYS = {
+    Access.USER: (
+        "stella.request.unauthenticated",
+        "stella.request.forbidden",
+        "stella.server.database_unreachable",
+        "stella.server.keystone_unreachable",
+    ),
+    Access.HOST: ("stella.request.unauthenticated", "stella.server.database_unreachable"),
+}
 
 ERRORS = mapping(
     {
@@ -40,10 +49,11 @@ ERRORS = mapping(
                     "field": TEXT,
                     "generation": {"type": "integer"},
                     "counter_offer": COUNTER_OFFER,
+                    "quota": EXCEEDED,
                     "min_version": TEXT,
                     "max_version": TEXT,
                 },
-                optional=("field", "generation", "counter_offer", "min_version", "max_version"),
+                optional=("field", "generation", "counter_offer", "quota", "min_version", "max_version"),
             )
         )
     }

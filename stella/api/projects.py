@@ -7,6 +7,7 @@ from stella.api.policies import instance as policies
 from stella.db import instances
 from stella.db.database import Session
 from stella.db.instances import Listed
+from stella.db.models import Host, Instance, SloRow
 
 
 def visible_project(call: Call, *, list_rule: str, all_rule: str) -> str | None:
@@ -30,7 +31,20 @@ def visible_instance(call: Call, session: Session, rule: str) -> Listed:
     Raises `ApiError`: 404 for what is not there or not the caller's, 403 for what its roles do not allow.
     """
     found = instances.find(session, call.path["uuid"].lower())
-    if found is None or not call.allows(policies.SHOW, found[0].project_id):
-        raise not_found(f"Instance {call.path['uuid'][:64]}")
-    call.require(rule, found[0].project_id)
+    _require(call, found[0] if found else None, rule)
+    assert found is not None
     return found
+
+
+def visible_placed(call: Call, session: Session, rule: str) -> tuple[Instance, Host, SloRow | None]:
+    """The instance in the path with its host and its SLO. Raises `ApiError` as `visible_instance` does."""
+    found = instances.find_placed(session, call.path["uuid"].lower())
+    _require(call, found[0] if found else None, rule)
+    assert found is not None
+    return found
+
+
+def _require(call: Call, instance: Instance | None, rule: str) -> None:
+    if instance is None or not call.allows(policies.SHOW, instance.project_id):
+        raise not_found(f"Instance {call.path['uuid'][:64]}")
+    call.require(rule, instance.project_id)

@@ -22,6 +22,7 @@ class Work:
     host: Host
     origin: Origin
     silent_seconds: float
+    minute_retention_seconds: int
     ignored: list[tuple[str, str]] = field(default_factory=list)
     known: dict[str, KnownInstance] = field(default_factory=dict)
 

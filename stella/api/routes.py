@@ -8,6 +8,7 @@ from stella.api.handlers import (
     host,
     instance,
     intent,
+    quota,
     report,
     root,
     slo,
@@ -32,5 +33,7 @@ ROUTES: Mapping[str, Mapping[str, Operation]] = {
     "/v1/hosts/{name}/intent": {"GET": intent.show},
     "/v1/hosts/{name}/reports": {"POST": report.post},
     "/v1/violations": {"GET": violation.index},
+    "/v1/quotas": {"GET": quota.index},
+    "/v1/quotas/{project_id}": {"GET": quota.show, "PUT": quota.put, "DELETE": quota.delete},
     "/v1/decisions": {"GET": decision.index},
 }

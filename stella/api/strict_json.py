@@ -1,11 +1,14 @@
-"""JSON as the standard has it: no NaN, no number beyond a double, no key twice in an object, valid UTF-8."""
+"""JSON as the standard has it: no NaN, no number beyond a double, no key twice in an object, valid UTF-8, not nested without end."""
 
 import json
 import math
-from collections.abc import Sequence
-from typing import cast
+from collections.abc import Iterable, Sequence
+from typing import Any, cast
 
 from stella.model.wire import Json
+
+_LARGEST_WHOLE = 2**53
+_LARGEST_DEPTH = 32
 
 
 class NotJson(ValueError):
@@ -16,11 +19,12 @@ def _refuse_constant(text: str) -> float:
     raise NotJson(f"holds {text}, which is not a number")
 
 
-def _finite(text: str) -> float:
+def _number(text: str) -> float:
+    """A number with a point or an exponent; a whole one is an int, so that 1.0 is as good as 1 where a whole number is wanted."""
     number = float(text)
     if not math.isfinite(number):
         raise NotJson(f"holds the number {text[:40]}, which is too large")
-    return number
+    return int(number) if number.is_integer() and abs(number) <= _LARGEST_WHOLE else number
 
 
 def _whole(text: str) -> int:
@@ -42,15 +46,12 @@ def parse(body: bytes) -> Json:
     """Read JSON. Raises `NotJson`."""
     try:
         text = body.decode("utf-8")
-        return cast(
-            Json,
-            json.loads(
-                text,
-                parse_constant=_refuse_constant,
-                parse_float=_finite,
-                parse_int=_whole,
-                object_pairs_hook=_unique,
-            ),
+        found = json.loads(
+            text,
+            parse_constant=_refuse_constant,
+            parse_float=_number,
+            parse_int=_whole,
+            object_pairs_hook=_unique,
         )
     except NotJson:
         raise
@@ -60,6 +61,32 @@ def parse(body: bytes) -> Json:
         raise NotJson("is nested too deeply") from None
     except ValueError as error:
         raise NotJson(f"is not JSON: {error}") from None
+    if "\\ud" in text.lower():
+        _require_text(found)
+    _require_flat(found)
+    return cast(Json, found)
+
+
+def _require_text(value: Json) -> None:
+    """Raises `NotJson` for half of a surrogate pair, which JSON can name but UTF-8 and a database cannot hold."""
+    try:
+        dump(value)
+    except UnicodeEncodeError:
+        raise NotJson("holds half of a surrogate pair, which is no character") from None
+
+
+def _require_flat(value: Json) -> None:
+    """Raises `NotJson` for what is nested so deeply that those who read it back from the database could fail on it."""
+    level: list[Any] = [value]
+    for _ in range(_LARGEST_DEPTH + 1):
+        level = [inner for outer in level for inner in _inside(outer)]
+        if not level:
+            return
+    raise NotJson("is nested too deeply")
+
+
+def _inside(value: Json) -> Iterable[Json]:
+    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
 
 
 def dump(value: Json) -> bytes:

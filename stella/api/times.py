@@ -23,6 +23,11 @@ def parse(text: str) -> float:
     return moment.timestamp()
 
 
+def day_start(unix_seconds: float) -> float:
+    """The beginning of the day (UTC) that this time is in."""
+    return unix_seconds - unix_seconds % 86_400
+
+
 def month_start(unix_seconds: float) -> float:
     """The beginning of the month (UTC) that this time is in."""
     return (

@@ -27,8 +27,9 @@ class Progress:
 
     def step(self, text: str) -> None:
         """Say what begins now."""
-        if text != self._shown:
-            self._show(f"stella-bench: {text}")
+        line = f"stella-bench: {text}"
+        if line != self._shown:
+            self._show(line)
 
     def tick(self, text: str, done_seconds: float, all_seconds: float) -> None:
         """Say how far a longer step is."""

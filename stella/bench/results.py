@@ -4,7 +4,7 @@ import csv
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 from stella.bench.fair import Solo, fair_cores
 from stella.bench.scenario import Scenario
 from stella.bench.verdict import AgentWindow, ObjectiveVerdict, Verdict, spread
+from stella.model.report import StatusCounts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +25,17 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ApiAttainment:
+    """What stella-api answers for one objective over the whole minutes from ``start`` to ``end`` (Unix seconds)."""
+
+    instance: str
+    metric: str
+    start: int
+    end: int
+    seconds: StatusCounts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyReport:
     """What a policy tells of itself after a run; all of it empty for those without an agent."""
 
@@ -32,6 +44,8 @@ class PolicyReport:
     ticks: int = 0
     late_ticks: int = 0
     notes: tuple[str, ...] = ()
+    attainment: tuple[ApiAttainment, ...] = ()
+    control_plane_cpu_cores: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +88,7 @@ def _best_effort(scenario: Scenario, run: Run, solo: Mapping[str, Solo], cores: 
     fair = fair_cores(scenario, solo, capacity_cores=cores - overhead) if solo else {}
     rows = []
     for work in verdict.work:
-        if scenario.promised(work.instance):
+        if scenario.has_slo(work.instance):
             continue
         row: dict[str, Any] = {
             "instance": work.instance,
@@ -96,6 +110,34 @@ def _best_effort(scenario: Scenario, run: Run, solo: Mapping[str, Solo], cores: 
 def _other_cores(v: Verdict) -> float:
     """CPU that belongs to nobody in the experiment: host services, the bench, and whatever else ran on the machine meanwhile."""
     return max(0.0, v.host_cpu_cores - v.instances_cpu_cores - v.receiver_cpu_cores - v.agent_cpu_cores)
+
+
+def _through_api(run: Run) -> dict[str, Any]:
+    """What the API's attainment was, beside the outside measurement of the same seconds; empty where no API took part."""
+    rows = []
+    for said in run.report.attainment:
+        seen = next((o for o in run.verdict.objectives if (o.instance, o.metric) == (said.instance, said.metric)), None)
+        first = said.start - round(run.start_unix_seconds)
+        windows = seen.windows[first : first + said.end - said.start] if seen else ()
+        counted = [w for w in windows if w is not None and w.demand]
+        met = sum(w.met_95 for w in counted)
+        ratio = said.seconds.attainment_ratio
+        outside = met / len(counted) if counted else None
+        rows.append(
+            {
+                "instance": said.instance,
+                "metric": said.metric,
+                "start": said.start,
+                "end": said.end,
+                "seconds": {f.name: getattr(said.seconds, f.name) for f in fields(said.seconds)},
+                "attainment_ratio": _finite(ratio),
+                "outside_windows_met": met,
+                "outside_windows_with_demand": len(counted),
+                "outside_ratio": _finite(outside),
+                "difference_ratio": None if ratio is None or outside is None else _finite(ratio - outside),
+            }
+        )
+    return {"api": rows, "control_plane_cpu_cores": _finite(run.report.control_plane_cpu_cores)} if rows else {}
 
 
 def policy_result(scenario: Scenario, run: Run, solo: Mapping[str, Solo], *, cores: int, series: str) -> dict[str, Any]:
@@ -135,6 +177,7 @@ def policy_result(scenario: Scenario, run: Run, solo: Mapping[str, Solo], *, cor
         },
         "refused": [{"instance": r.instance, "at_seconds": r.at_seconds, "message": r.message} for r in report.refused],
         "notes": list(report.notes),
+        **_through_api(run),
         "clock_offsets_seconds": {name: _finite(offset) for name, offset in run.clock_offsets_seconds.items()},
         "invalid": list(v.invalid),
         "series": series,

@@ -4,7 +4,7 @@ import math
 import os
 import platform
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ COLLECT_SECONDS = 300.0
 SOLO_SETTLE_SECONDS = 2.0
 SOLO_PAUSE_SECONDS = 1.0
 _STEP_SECONDS = 0.2
+_MINUTE_SECONDS = 60.0
 
 
 class InvalidRun(Exception):
@@ -33,13 +34,19 @@ class InvalidRun(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """How to run. ``solo_seconds``: of each load alone on the machine first; 0 leaves that out. ``cache`` keeps the guest image."""
+    """How to run. ``solo_seconds``: of each load alone on the machine first; 0 leaves that out. ``cache`` keeps the guest image.
+
+    ``on_the_minute``: the measured time begins with a minute of the clock; loads start as long before it as the scenario says.
+    ``make`` makes a policy by its name.
+    """
 
     policies: tuple[str, ...]
     output: Path
     cache: Path
     solo_seconds: float = 0.0
     repeat: int = 1
+    on_the_minute: bool = False
+    make: Callable[[str, Path], Policy] = make_policy
 
 
 def run_all(scenario: Scenario, options: Options, progress: Progress) -> dict[str, Any]:
@@ -95,12 +102,12 @@ def run_once(
 
     ``policy`` stands in for the one of that name: the figures look closer at a run through it.
     """
-    policy = policy or make_policy(policy_name, options.output / policy_name)
+    policy = policy or options.make(policy_name, options.output / policy_name)
     try:
         with _lab(scenario, options, progress, title) as lab:
             lab.boot(stage.guests(scenario))
             try:
-                recording = _measure(scenario, lab, policy, progress, title)
+                recording = _measure(scenario, lab, policy, progress, title, on_the_minute=options.on_the_minute)
             finally:
                 policy.end()
             facts = {"accelerator": lab.accelerator, "cgroup": f"v{lab.cgroup.version}"}
@@ -130,16 +137,23 @@ def _lab(scenario: Scenario, options: Options, progress: Progress, title: str) -
     )
 
 
-def _measure(scenario: Scenario, lab: Lab, policy: Policy, progress: Progress, title: str) -> Recording:
+def _measure(
+    scenario: Scenario, lab: Lab, policy: Policy, progress: Progress, title: str, *, on_the_minute: bool
+) -> Recording:
     """Policy, loads, warm-up, events, recording. The agent's last windows are fetched before anything is stopped."""
     progress.step(f"{title}: setting the SLOs")
     for refusal in policy.begin(lab, scenario, stage.slos_at_start(scenario)):
         progress.note(f"{title}: refused {refusal.instance}: {refusal.message}")
     recorder = lab.record()
     watched = _watch(recorder, policy, None)
+    if on_the_minute:
+        idle = -(time.time() + scenario.warmup_seconds) % _MINUTE_SECONDS
+        _wait(time.time() + idle, recorder, progress, f"{title}: waiting for a whole minute", idle)
     for name in stage.started_at_once(scenario):
         lab.start(name)
     start = float(math.ceil(time.time() + scenario.warmup_seconds))
+    if on_the_minute:
+        start = round(start / _MINUTE_SECONDS) * _MINUTE_SECONDS
     _wait(start, recorder, progress, f"{title}: warming up", scenario.warmup_seconds)
     loads: dict[str, Sequence[Load]] = {i.name: i.loads for i in scenario.instances}
     collected = time.monotonic()
@@ -168,6 +182,7 @@ def _measure(scenario: Scenario, lab: Lab, policy: Policy, progress: Progress, t
     progress.step(f"{title}: collecting")
     recording = recorder.finish(start, start + scenario.duration_seconds)
     policy.collect()
+    policy.measured(recording.start, recording.end)
     return recording
 
 

@@ -1,1 +1,1 @@
-"""What is asked of the cloud beside the hosts' own reports: stand-alone libvirt has none, OpenStack has Nova and Placement."""
+"""What Stella asks of the cloud it runs in, and who answers."""

@@ -4,6 +4,7 @@ Exit codes: 0 stopped; 1 it failed; 2 wrong usage or configuration.
 """
 
 import argparse
+import resource
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -14,10 +15,12 @@ from oslo_config import cfg
 import stella
 from stella import conf
 from stella.api import wsgi
+from stella.api.worker import Limits
 from stella.db import migrations
 from stella.db.database import Database, Unreachable
 
 USAGE = 2
+_OTHER_FILES = 256
 
 
 def settings(config: cfg.ConfigOpts) -> dict[str, Any]:
@@ -28,7 +31,8 @@ def settings(config: cfg.ConfigOpts) -> dict[str, Any]:
         "bind": f"{host}:{api.bind_port}",
         "workers": api.workers,
         "threads": api.threads,
-        "worker_class": "gthread",
+        "worker_class": "stella.api.worker.Worker",
+        "worker_connections": api.connections,
         "timeout": api.request_timeout_seconds,
         "graceful_timeout": api.request_timeout_seconds,
         "keepalive": 75,
@@ -41,11 +45,34 @@ def settings(config: cfg.ConfigOpts) -> dict[str, Any]:
     }
 
 
+def limits(config: cfg.ConfigOpts) -> Limits:
+    """What each worker is told."""
+    api = config.api
+    return Limits(
+        read_seconds=api.request_read_seconds,
+        served_at_once=api.threads,
+        connections_per_address=api.connections_per_address,
+        largest_body_bytes=api.largest_body_bytes,
+    )
+
+
+def _allow_files(connections: int) -> None:
+    """Raise how many files this process may open to what its connections need, as far as the system allows."""
+    wanted = connections + _OTHER_FILES
+    allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if resource.RLIM_INFINITY != allowed < wanted:
+        possible = wanted if most == resource.RLIM_INFINITY else min(wanted, most)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (possible, most))
+    if resource.RLIM_INFINITY != most < wanted:
+        print(f"stella-api: the system allows {most} open files; [api] connections needs {wanted}", file=sys.stderr)
+
+
 class _Service(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
     """gunicorn with our configuration instead of its own. Each worker makes its own application, and so its own connections."""
 
-    def __init__(self, options: dict[str, Any], files: list[str] | None) -> None:
+    def __init__(self, options: dict[str, Any], limits: Limits, files: list[str] | None) -> None:
         self._options = options
+        self.limits = limits
         self._files = files
         super().__init__()
 
@@ -87,7 +114,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if current != newest:
         print(f"stella-api: the database has version {current or 'none'}; run stella-manage db sync", file=sys.stderr)
         return 1
-    _Service(settings(config), given.config_file).run()
+    _allow_files(config.api.connections)
+    _Service(settings(config), limits(config), given.config_file).run()
     return 0
 
 

@@ -13,8 +13,10 @@ from stella.bench.generate import generate
 from stella.bench.keys import InvalidScenario
 from stella.bench.policies import NAMES
 from stella.bench.progress import Progress
+from stella.bench.scale import arguments as scale
 from stella.bench.scenario import check_machine
 from stella.bench.scenario_file import load_scenario
+from stella.bench.standalone.arguments import add_commands
 from stella.control.memory import Settings
 
 OK, INVALID_SCENARIO, INVALID_RUN, INTERRUPTED = 0, 2, 3, 130
@@ -28,6 +30,9 @@ _EXAMPLES = {
     "demo": "stella-bench demo --seconds 60",
     "figures": "stella-bench figures --only demonstration,kill --repeat 1",
     "report": "stella-bench report results/demo",
+    "up": "stella-bench up --hosts sim:5",
+    "down": "stella-bench down",
+    "load": "stella-bench load vm1 packets",
 }
 
 
@@ -107,6 +112,8 @@ def parser() -> argparse.ArgumentParser:
         help="left for instances after overhead (default: cores less 10 %%)",
     )
     _add_figures(commands)
+    add_commands(lambda name, text: _command(commands, name, text))
+    scale.add_to(commands)
     report = _command(commands, "report", "make the report of a finished run again")
     report.add_argument("directory", type=Path, metavar="DIR")
     return top
@@ -153,6 +160,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return _demo(options, progress)
             case "figures":
                 return _figures(options, progress)
+            case "up" | "down" | "load":
+                from stella.bench.standalone import command  # noqa: PLC0415
+
+                return command.run(options, progress)
+            case "scale":
+                return _scale(options, progress)
             case _:
                 return _report(options.directory)
     except InvalidScenario as error:
@@ -252,6 +265,12 @@ def _figures(options: argparse.Namespace, progress: Progress) -> int:
         return INVALID_SCENARIO
     print(f"\nwritten: {options.document}, {options.output / 'figures.json'}")
     return INVALID_RUN if any(row.status == "INVALID" for row in rows) else OK
+
+
+def _scale(options: argparse.Namespace, progress: Progress) -> int:
+    from stella.bench.scale import command  # noqa: PLC0415 (the other commands need no database or API)
+
+    return command.run(options, progress)
 
 
 def _generate(options: argparse.Namespace) -> int:

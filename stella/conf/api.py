@@ -7,8 +7,26 @@ OPTIONS = [
     cfg.HostAddressOpt("bind_host", default="127.0.0.1", help="Address to listen on."),
     cfg.PortOpt("bind_port", default=8791, help="Port to listen on."),
     cfg.IntOpt("workers", default=1, min=1, help="Processes that serve. With SQLite one is enough."),
-    cfg.IntOpt("threads", default=8, min=1, help="Threads of each process."),
+    cfg.IntOpt("threads", default=8, min=1, help="Requests that each process serves at once."),
+    cfg.IntOpt(
+        "connections",
+        default=10_000,
+        min=10,
+        help="Connections that each process keeps open; a host keeps two. The process's limit of open files must be above it.",
+    ),
     cfg.IntOpt("request_timeout_seconds", default=30, min=1, help="A worker that is silent for longer is replaced."),
+    cfg.FloatOpt(
+        "request_read_seconds",
+        default=10.0,
+        min=0.1,
+        help="A connection whose request has not arrived after so long, or whose answer was not taken, is closed.",
+    ),
+    cfg.IntOpt(
+        "connections_per_address",
+        default=0,
+        min=0,
+        help="The same from one address; 0: any number, as behind a load balancer.",
+    ),
     cfg.StrOpt("tls_certificate", help="File of the TLS certificate with its chain. Not set: plain HTTP."),
     cfg.StrOpt("tls_key", help="File of the certificate's key."),
     cfg.IntOpt(

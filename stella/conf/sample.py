@@ -22,7 +22,7 @@ def _value(option: cfg.Opt) -> str:
 def print_config() -> str:
     """Every option with its default, commented out."""
     lines = [
-        "# Configuration of stella-api, stella-manage and stella-status. Generated; values shown are the defaults."
+        "# Configuration of stella-api, stella-engine, stella-manage and stella-status. Generated; values shown are the defaults."
     ]
     for group, options in conf.list_opts():
         lines += ["", f"[{group}]"]

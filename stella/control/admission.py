@@ -154,8 +154,32 @@ def admit(
     if device is not None:
         metric, message = device
         return _refused(f"{metric.value}.floor", metric, message, estimated=estimated)
+    request = _request(slo, costs, shape, margin, capacity, held_before_cores)
+    if request.accepts(floors):
+        return Answer(accepted=True, reserved_cpu_cores=request.reservation(floors).cores, estimated=estimated)
+    largest = _largest(request, floors)
+    field, of, message = _reason(request, floors, largest)
+    return _refused(field, of, message, estimated=estimated, largest=tuple(largest.items()))
+
+
+def fits(
+    slo: Slo, costs: Mapping[Metric, UnitCost], *, shape: InstanceShape, margin: float, capacity: HostCapacity
+) -> bool:
+    """Whether `admit` would accept it, without the search for what else would fit."""
+    floors = floors_of(slo)
+    return _missing_device(floors, shape) is None and _request(slo, costs, shape, margin, capacity, 0.0).accepts(floors)
+
+
+def _request(
+    slo: Slo,
+    costs: Mapping[Metric, UnitCost],
+    shape: InstanceShape,
+    margin: float,
+    capacity: HostCapacity,
+    held_before_cores: float,
+) -> _Request:
     cpu = slo.objective(Metric.CPU)
-    request = _Request(
+    return _Request(
         slo=slo,
         prices=prices(slo, costs),
         shape=shape,
@@ -165,11 +189,6 @@ def admit(
         emptiest=tuple(capacity.emptiest(shape.vcpus + 3 + shape.vcpus // 8, shape.allowed_cpus)),
         ceiling_cores=cpu.ceiling if cpu and cpu.ceiling is not None else math.inf,
     )
-    if request.accepts(floors):
-        return Answer(accepted=True, reserved_cpu_cores=request.reservation(floors).cores, estimated=estimated)
-    largest = _largest(request, floors)
-    field, of, message = _reason(request, floors, largest)
-    return _refused(field, of, message, estimated=estimated, largest=tuple(largest.items()))
 
 
 def _refused(

@@ -105,12 +105,14 @@ class HostCapacity:
     held: tuple[Held, ...] = ()
     _loads: Mapping[int, float] = field(init=False, repr=False, compare=False)
     _pieces: tuple[Piece, ...] = field(init=False, repr=False, compare=False)
+    _free_cores: float = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Pack what is held."""
         held = tuple(piece for one in self.held for piece in one.pieces())
         object.__setattr__(self, "_pieces", held)
         object.__setattr__(self, "_loads", pack(self.cpus, held))
+        object.__setattr__(self, "_free_cores", self.sellable_cores - sum(one.cores for one in self.held))
 
     @property
     def sellable_cores(self) -> float:
@@ -120,7 +122,7 @@ class HostCapacity:
     @property
     def free_cores(self) -> float:
         """What is not guaranteed yet; below 0 where the host's own work has grown into what was."""
-        return self.sellable_cores - sum(one.cores for one in self.held)
+        return self._free_cores
 
     @property
     def held_pieces(self) -> int:

@@ -16,6 +16,7 @@ from oslo_db.sqlalchemy import engines
 from sqlalchemy import Connection, Engine, event, text
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.pool.base import ResetStyle
 
 __all__ = ["Conflict", "Database", "Session", "Unreachable"]
 
@@ -24,6 +25,8 @@ T = TypeVar("T")
 BUSY_TIMEOUT_SECONDS = 10.0
 _ATTEMPTS = 10
 _WRITES = "stella_writes"
+_KEPT_CONNECTIONS = 64
+"""No fewer than threads: a connection beyond these is closed after each use. Opened only when needed."""
 
 
 class Unreachable(Exception):
@@ -60,11 +63,18 @@ class Database:
         """Connect, trying again each second. Raises `Unreachable`."""
         try:
             self.engine: Engine = engines.create_engine(
-                url, connection_recycle_time=3600, max_retries=connect_retries, retry_interval=1
+                url,
+                connection_recycle_time=3600,
+                max_pool_size=_KEPT_CONNECTIONS,
+                thread_checkin=False,  # it would sleep(0) each time, for the sake of eventlet
+                max_retries=connect_retries,
+                retry_interval=1,
             )
             sqlite = self.engine.dialect.name == "sqlite"
             if sqlite:
                 _prepare_sqlite(self.engine)
+            # a session ends its transaction itself; the pool's own ROLLBACK would be a second round trip, for nothing
+            self.engine.pool._reset_on_return = ResetStyle.reset_none
             # while one connection is open the others need not make and remove the log of SQLite's writes each time
             self._kept_open = self.engine.connect() if sqlite else None
         except (exception.DBError, SQLAlchemyError, OSError) as error:

@@ -6,17 +6,32 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from stella.db.models import DecisionRow, Host, Instance
+from stella.db.paging import Page, paged
 from stella.db.slos import Origin
 from stella.model import wire
 
-SLO_ACCEPTED, SLO_WITHDRAWN, SLO_DOES_NOT_FIT, SLO_REFUSED_BY_HOST, HOST_MODE = (
+SLO_ACCEPTED, SLO_WITHDRAWN, SLO_DOES_NOT_FIT, SLO_REFUSED_BY_HOST, HOST_MODE, SLO_OVER_QUOTA, QUOTA = (
     "slo_accepted",
     "slo_withdrawn",
     "slo_does_not_fit",
     "slo_refused_by_host",
     "host_mode",
+    "slo_over_quota",
+    "quota",
 )
-KINDS = (SLO_ACCEPTED, SLO_WITHDRAWN, SLO_DOES_NOT_FIT, SLO_REFUSED_BY_HOST, HOST_MODE)
+HOST_SILENT, HOST_BACK, INSTANCE_GONE = "host_silent", "host_back", "instance_gone"
+KINDS = (
+    SLO_ACCEPTED,
+    SLO_WITHDRAWN,
+    SLO_DOES_NOT_FIT,
+    SLO_OVER_QUOTA,
+    SLO_REFUSED_BY_HOST,
+    HOST_MODE,
+    HOST_SILENT,
+    HOST_BACK,
+    INSTANCE_GONE,
+    QUOTA,
+)
 
 Listed = tuple[DecisionRow, Instance | None, str | None]
 """A decision, its instance and the name of its host, where it has one."""
@@ -47,25 +62,34 @@ def record(
     )
 
 
+SORT_KEYS = {"id": DecisionRow.id, "decided_at": DecisionRow.decided_at, "kind": DecisionRow.kind}
+
+
 def page(
     session: Session,
+    at: Page,
     *,
-    limit: int,
-    before_id: int | None,
     host: str | None = None,
     project_id: str | None = None,
+    uuid: str | None = None,
     kind: str | None = None,
+    start: float | None = None,
+    end: float | None = None,
 ) -> Sequence[Listed]:
-    """Decisions, newest first, those with an id below ``before_id``; each filter that is given must match."""
+    """Decisions; each filter that is given must match. ``start`` and ``end`` (before it) are Unix seconds.
+
+    Raises `stella.db.paging.UnknownMarker`.
+    """
     query = (
         select(DecisionRow, Instance, Host.name)
         .join(Instance, Instance.id == DecisionRow.instance_id, isouter=True)
         .join(Host, Host.id == DecisionRow.host_id, isouter=True)
-        .order_by(DecisionRow.id.desc())
-        .limit(limit)
     )
-    query = query.where(DecisionRow.id < before_id) if before_id is not None else query
     query = query.where(Host.name == host) if host is not None else query
     query = query.where(Instance.project_id == project_id) if project_id is not None else query
+    query = query.where(Instance.uuid == uuid) if uuid is not None else query
     query = query.where(DecisionRow.kind == kind) if kind is not None else query
+    query = query.where(DecisionRow.decided_at >= start) if start is not None else query
+    query = query.where(DecisionRow.decided_at < end) if end is not None else query
+    query = paged(session, query, at, keys=SORT_KEYS, unique=DecisionRow.id)
     return [(row[0], row[1], row[2]) for row in session.execute(query)]

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from stella.db.database import changed_rows
 from stella.db.models import Host, Instance, SloRow
+from stella.db.paging import Page, SortKeys, paged
 from stella.db.slos import PENDING
 
 
@@ -52,10 +53,18 @@ def get(session: Session, host_id: int) -> Host:
     return session.get_one(Host, host_id)
 
 
-def page(session: Session, *, limit: int, marker: str | None) -> Sequence[Host]:
-    """Hosts by name, after ``marker``."""
-    query = select(Host).order_by(Host.name).limit(limit)
-    return session.scalars(query.where(Host.name > marker) if marker is not None else query).all()
+SORT_KEYS: SortKeys = {
+    "name": Host.name,
+    "mode": Host.mode,
+    "capacity_cpu_cores": func.coalesce(Host.capacity_cpu_cores, 0.0),
+    "reserved_cpu_cores": Host.reserved_cpu_cores,
+}
+
+
+def page(session: Session, at: Page, *, mode: str | None = None) -> Sequence[Host]:
+    """Hosts, of one mode where it is given. Raises `stella.db.paging.UnknownMarker`."""
+    query = select(Host).where(Host.mode == mode) if mode is not None else select(Host)
+    return session.scalars(paged(session, query, at, keys=SORT_KEYS, unique=Host.name)).all()
 
 
 def names(session: Session, ids: set[int]) -> dict[int, str]:
@@ -135,6 +144,11 @@ def authenticate(
 def count_enrolled(session: Session) -> int:
     """How many hosts have a credential."""
     return session.scalar(select(func.count()).where(Host.credential_sha256.is_not(None))) or 0
+
+
+def knows_credential(session: Session, credential: str) -> bool:
+    """Whether any host has this credential. It is found by its hash, so that the time of the answer tells nothing of it."""
+    return session.scalar(select(Host.id).where(Host.credential_sha256 == _digest(credential))) is not None
 
 
 def lock(session: Session, host_id: int) -> Host:

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, select
 from sqlalchemy.orm import Session
 
 from stella.db.models import Host, Instance, SloRow
+from stella.db.paging import Page, paged
 
 GONE = "gone"
 """The state of an instance that its host no longer reports."""
@@ -15,7 +16,8 @@ Listed = tuple[Instance, str, SloRow | None]
 
 
 def _query(uuid: str | None = None):  # type: ignore[no-untyped-def]  # SQLAlchemy's own type of a three-entity select
-    query = select(Instance, Host.name, SloRow).join(Host, Host.id == Instance.host_id)
+    # each instance has a host; an inner join lets MariaDB begin with all hosts and sort all instances for one page
+    query = select(Instance, Host.name, SloRow).join(Host, Host.id == Instance.host_id, isouter=True)
     query = query.join(SloRow, SloRow.instance_id == Instance.id, isouter=True)
     return query.where(Instance.uuid == uuid) if uuid else query
 
@@ -26,20 +28,47 @@ def find(session: Session, uuid: str) -> Listed | None:
     return (row[0], row[1], row[2]) if row else None
 
 
+def find_placed(session: Session, uuid: str) -> tuple[Instance, Host, SloRow | None] | None:
+    """The instance of this uuid, its host and its SLO (None: it never had one)."""
+    row = session.execute(_PLACED, {"uuid": uuid}).first()
+    return (row[0], row[1], row[2]) if row else None
+
+
+_PLACED = (
+    select(Instance, Host, SloRow)
+    .join(Host, Host.id == Instance.host_id)
+    .join(SloRow, SloRow.instance_id == Instance.id, isouter=True)
+    .where(Instance.uuid == bindparam("uuid"))
+)
+
+
+SORT_KEYS = {
+    "uuid": Instance.uuid,
+    "name": Instance.name,
+    "project_id": Instance.project_id,
+    "state": Instance.state,
+}
+
+
 def page(
     session: Session,
+    at: Page,
     *,
-    limit: int,
-    marker: str | None,
     host: str | None = None,
     project_id: str | None = None,
     state: str | None = None,
+    name: str | None = None,
 ) -> Sequence[Listed]:
-    """Instances by uuid, after ``marker``; each filter that is given must match. ``state`` is that of the SLO."""
-    query = _query().order_by(Instance.uuid).limit(limit)
-    for column, value in ((Host.name, host), (Instance.project_id, project_id), (SloRow.state, state)):
+    """Instances; each filter that is given must match. ``state`` is that of the SLO. Raises `stella.db.paging.UnknownMarker`."""
+    query = _query()
+    for column, value in (
+        (Host.name, host),
+        (Instance.project_id, project_id),
+        (SloRow.state, state),
+        (Instance.name, name),
+    ):
         query = query.where(column == value) if value is not None else query
-    query = query.where(Instance.uuid > marker) if marker is not None else query
+    query = paged(session, query, at, keys=SORT_KEYS, unique=Instance.uuid)
     return [(row[0], row[1], row[2]) for row in session.execute(query)]
 
 

@@ -42,7 +42,11 @@ class Host(Table):
     """
 
     __tablename__ = "hosts"
-    __table_args__ = (Index("ix_hosts_mode_free_cpu_cores", "mode", "free_cpu_cores"), _MYSQL)
+    __table_args__ = (
+        Index("ix_hosts_mode_free_cpu_cores", "mode", "free_cpu_cores"),
+        Index("ix_hosts_credential_sha256", "credential_sha256", unique=True),
+        _MYSQL,
+    )
     id: Mapped[int] = mapped_column(_Id, primary_key=True, autoincrement=True)
     name: Mapped[str] = mapped_column(String(LARGEST_NAME), unique=True)
     credential_sha256: Mapped[str | None] = mapped_column(String(64))

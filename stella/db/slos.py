@@ -1,13 +1,14 @@
 """SLOs and their history. `stella.api.admission` decides; this only keeps."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, delete, insert, select, update
 from sqlalchemy.orm import Session
 
 from stella.db.database import changed_rows
-from stella.db.models import Instance, SloChange, SloRow
+from stella.db.models import Instance, SloChange, SloFloor, SloRow
 from stella.model import wire
 
 PENDING, ENFORCED, REFUSED, DEGRADED, WITHDRAWN = "pending", "enforced", "refused", "degraded", "withdrawn"
@@ -24,6 +25,15 @@ class Origin:
     at: float
 
 
+SYSTEM_USER = "system"
+"""The user of what stella-engine changes by itself; such a change has no address."""
+
+
+def system_origin(now: float) -> Origin:
+    """The origin of what stella-engine does by itself."""
+    return Origin(user_id=SYSTEM_USER, request_id="stella-engine", remote_address="", at=now)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
     """What an SLO is set to: the mapping that `stella.model.slo.show_slo` prints, and what admission set aside for it."""
@@ -38,6 +48,32 @@ class Terms:
 def find(session: Session, instance_id: int) -> SloRow | None:
     """The SLO of an instance, also a withdrawn one."""
     return session.scalar(select(SloRow).where(SloRow.instance_id == instance_id))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holding:
+    """What an SLO in force holds of its host. ``shape`` is that of its instance, as text."""
+
+    instance_id: int
+    shape: str
+    reserved_cpu_cores: float
+    reserved_io_ratio: float
+
+
+_HOLDINGS = (
+    select(Instance.id, Instance.shape, SloRow.reserved_cpu_cores, SloRow.reserved_io_ratio)
+    .join(SloRow, SloRow.instance_id == Instance.id)
+    .where(Instance.host_id == bindparam("host_id"), SloRow.objectives.is_not(None))
+    .order_by(Instance.uuid)
+)
+
+
+def holdings(session: Session, host_id: int) -> tuple[Holding, ...]:
+    """What the SLOs in force on a host hold, by uuid of the instance."""
+    return tuple(
+        Holding(instance_id=row[0], shape=row[1], reserved_cpu_cores=row[2], reserved_io_ratio=row[3])
+        for row in session.execute(_HOLDINGS, {"host_id": host_id})
+    )
 
 
 def on_host(session: Session, host_id: int) -> Sequence[tuple[Instance, SloRow]]:
@@ -64,10 +100,10 @@ def has_pending(session: Session, host_id: int) -> bool:
 
 def put(
     session: Session, instance: Instance, before: SloRow | None, terms: Terms, *, revision: int, origin: Origin
-) -> bool:
-    """Set the SLO as ``terms`` say, PENDING until its host acknowledges ``revision``.
+) -> SloRow | None:
+    """Set the SLO as ``terms`` say, PENDING until its host acknowledges ``revision``; the SLO as it is then.
 
-    False when another changed it since ``before`` was read; then the caller rolls back.
+    None when another changed it since ``before`` was read; then the caller rolls back.
     """
     values: dict[str, object] = {
         "objectives": wire.dumps(terms.objectives),
@@ -80,8 +116,8 @@ def put(
     return _change(session, instance, before, values, revision=revision, origin=origin)
 
 
-def withdraw(session: Session, instance: Instance, before: SloRow, *, revision: int, origin: Origin) -> bool:
-    """Take the SLO away. False when another changed it since ``before`` was read; then the caller rolls back."""
+def withdraw(session: Session, instance: Instance, before: SloRow, *, revision: int, origin: Origin) -> SloRow | None:
+    """Take the SLO away. None when another changed it since ``before`` was read; then the caller rolls back."""
     values: dict[str, object] = {
         "objectives": None,
         "reserved_cpu_cores": 0.0,
@@ -100,7 +136,7 @@ def _change(
     *,
     revision: int,
     origin: Origin,
-) -> bool:
+) -> SloRow | None:
     generation = before.generation + 1 if before else 1
     row = {
         **values,
@@ -110,12 +146,18 @@ def _change(
         "largest": "{}",
         "changed_at": origin.at,
     }
+    changed = SloRow(instance_id=instance.id, **row)
     if before is None:
-        session.add(SloRow(instance_id=instance.id, **row))
+        session.add(changed)
+        session.flush()
     else:
+        changed.id = before.id
         swap = update(SloRow).where(SloRow.id == before.id, SloRow.generation == before.generation).values(row)
         if changed_rows(session.execute(swap.execution_options(synchronize_session=False))) != 1:
-            return False
+            return None
+    _keep_floors(
+        session, changed.id, before=_floors(before.objectives if before else None), after=_floors(row["objectives"])
+    )
     session.add(
         SloChange(
             instance_id=instance.id,
@@ -128,7 +170,24 @@ def _change(
             after=row["objectives"],
         )
     )
-    return True
+    return changed
+
+
+def _floors(objectives: object) -> dict[str, float]:
+    """The floors in the JSON of an SLO's objectives, by metric; none where it is None."""
+    found = json.loads(objectives) if isinstance(objectives, str) else {}
+    return {metric: float(keys["floor"]) for metric, keys in found.items() if keys.get("floor") is not None}
+
+
+def _keep_floors(session: Session, slo_id: int, *, before: Mapping[str, float], after: Mapping[str, float]) -> None:
+    """The rows that a project's quota is counted from (`stella.db.projects`)."""
+    if after == before:
+        return
+    if before:
+        session.execute(delete(SloFloor).where(SloFloor.slo_id == slo_id))
+    if after:
+        rows = [{"slo_id": slo_id, "metric": metric, "value": value} for metric, value in sorted(after.items())]
+        session.execute(insert(SloFloor), rows)
 
 
 def acknowledge(session: Session, row: SloRow, *, state: str, reason: str, largest: str) -> bool:

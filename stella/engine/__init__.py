@@ -1,1 +1,1 @@
-"""stella-engine: the background work of the cloud level. Many processes run, one leads (`stella.engine.leader`)."""
+"""stella-engine: the background work of a cloud. One leads, others stand by (`docs/decisions/0033`)."""

@@ -14,7 +14,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from stella.xgos import supervision
 
@@ -72,6 +72,26 @@ def _cut_tail(path: Path) -> None:
             end = start
         if end != size:
             file.truncate(end)
+
+
+class Lines(Protocol):
+    """Where lines go. Nothing here but `close` waits."""
+
+    @property
+    def dropped_lines(self) -> int:
+        """Lines that were given and not written."""
+
+    def append(self, path: Path, line: str) -> None:
+        """Have ``line`` (without newline) appended to ``path``."""
+
+    def remove(self, path: Path) -> None:
+        """Have ``path`` removed, after whatever was appended before."""
+
+    def rotate(self, path: Path, old: Path) -> None:
+        """Have ``path`` renamed to ``old``, after whatever was appended before."""
+
+    def close(self) -> None:
+        """Write what is left and stop."""
 
 
 class LineWriter:

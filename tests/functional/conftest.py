@@ -130,8 +130,8 @@ class Cloud:
         self.stranger = self.user("eve", "p2", "member")
         self.service = self.user("engine", "services", "service")
 
-    def user(self, name: str, project: str, role: str) -> User:
-        token = new_token(self.tokens, user_id=name, project_id=project, roles=(role,))
+    def user(self, name: str, project: str, *roles: str) -> User:
+        token = new_token(self.tokens, user_id=name, project_id=project, roles=roles)
         return User(token, self.client)
 
     def host(self, name: str, *, mode: str = "enforce", cpus: int = 2) -> Agent:

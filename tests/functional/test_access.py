@@ -20,9 +20,10 @@ USER_ROUTES = [
 _BODIES = {
     ("PUT", "/v1/instances/{uuid}/slo"): {"objectives": {"cpu": {"floor": 0.1}}, "generation": 1},
     ("PATCH", "/v1/hosts/{name}"): {"mode": "observe"},
+    ("PUT", "/v1/quotas/{project_id}"): {"limits": {"cpu": 4}},
 }
 _QUERIES = {("DELETE", "/v1/instances/{uuid}/slo"): "generation=1"}
-_FOR_OPERATORS = {"/v1/hosts", "/v1/hosts/{name}"}
+_FOR_OPERATORS = {"/v1/hosts", "/v1/hosts/{name}", "/v1/quotas"}
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def used(cloud: Cloud) -> Iterator[Cloud]:
 def ask(user: User, method: str, path: str) -> testing.Result:
     return user.ask(
         method,
-        path.format(uuid=VM, name="host1"),
+        path.format(uuid=VM, name="host1", project_id="p1"),
         json=_BODIES.get((method, path)),
         query_string=_QUERIES.get((method, path), ""),
     )
@@ -53,7 +54,9 @@ def test_who_may_do_what(used: Cloud, method: str, path: str, role: str) -> None
     if path in _FOR_OPERATORS:
         allowed = role == "admin" or (role == "service" and reads)
         expected = {200} if allowed else {403}
-    elif of_instance and role == "stranger":
+    elif "{project_id}" in path and not reads:
+        expected = {200, 204} if role == "admin" else {403}
+    elif ("{project_id}" in path or of_instance) and role == "stranger":
         expected = {404}
     elif of_instance and not reads:
         expected = {200, 204} if role in ("member", "admin") else {403}
@@ -82,7 +85,9 @@ def test_foreign_and_unknown_cannot_be_told_apart(used: Cloud, method: str, path
 @pytest.mark.parametrize(("method", "path"), USER_ROUTES)
 def test_without_a_valid_token(used: Cloud, method: str, path: str) -> None:
     for headers in ({}, {"X-Auth-Token": "no-such-token"}, {"X-User-Id": "admin", "X-Roles": "admin"}):
-        answer = used.client.simulate_request(method, path.format(uuid=VM, name="host1"), headers=headers)
+        answer = used.client.simulate_request(
+            method, path.format(uuid=VM, name="host1", project_id="p1"), headers=headers
+        )
         assert error(answer, 401)["code"] == "stella.request.unauthenticated"
         assert "www-authenticate" in answer.headers
 

@@ -60,7 +60,7 @@ def test_any_slo(ready: Cloud, body: dict[str, Any], dry_run: bool) -> None:
 def test_any_request(ready: Cloud, path: str, name: str, query: dict[str, str], data: st.DataObject) -> None:
     method = data.draw(st.sampled_from(["GET", "PUT", "POST", "PATCH", "DELETE"]))
     known = data.draw(st.sampled_from([name, uuid(1), "host1"]))
-    url = path.replace("{uuid}", known).replace("{name}", known).replace("?", "")
+    url = path.replace("{uuid}", known).replace("{name}", known).replace("{project_id}", known).replace("?", "")
     answer = ready.admin.ask(method, url, params=query, json=data.draw(_JSON))
     assert answer.status_code < 500, answer.text
 

@@ -106,6 +106,20 @@ def test_the_size_and_kind_of_a_body(cloud: Cloud, host: Agent) -> None:
         ("/v1/instances", "colour=red", "query"),
         ("/v1/instances", "status=fine", "status"),
         ("/v1/instances", "host=../etc", "host"),
+        ("/v1/instances", "name=", "name"),
+        ("/v1/instances", "sort=colour", "sort"),
+        ("/v1/instances", "sort=name:up", "sort"),
+        ("/v1/instances", "sort=name,uuid", "sort"),
+        ("/v1/instances", f"sort=name&marker={uuid(99)}", "marker"),
+        ("/v1/decisions", "sort=reason", "sort"),
+        ("/v1/decisions", "uuid=x", "uuid"),
+        ("/v1/decisions", "from=NaN", "from"),
+        ("/v1/decisions", "sort=kind&marker=7", "marker"),
+        ("/v1/violations", "sort=cause", "sort"),
+        ("/v1/violations", "uuid=$(reboot)", "uuid"),
+        ("/v1/violations", "to=0", "to"),
+        ("/v1/violations", "from=2026-12-01T00:00:00Z&to=2026-11-01T00:00:00Z", "from"),
+        ("/v1/violations", "marker=1e309", "marker"),
         ("/v1/violations", "open=maybe", "open"),
         ("/v1/decisions", "kind=guess", "kind"),
         (f"/v1/instances/{VM}/attainment", "from=yesterday", "from"),
@@ -116,6 +130,66 @@ def test_the_size_and_kind_of_a_body(cloud: Cloud, host: Agent) -> None:
 )
 def test_queries_that_cannot_be(cloud: Cloud, host: Agent, path: str, query: str, field: str) -> None:
     assert error(cloud.member.get(path, query_string=query), 400)["field"] == field
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "field"),
+    [
+        ("/v1/hosts", "mode=fast", "mode"),
+        ("/v1/hosts", "sort=agent", "sort"),
+        ("/v1/hosts", "sort=mode&marker=host9", "marker"),
+        ("/v1/quotas", "marker=..", "marker"),
+        ("/v1/quotas", "limit=0", "limit"),
+        ("/v1/quotas", "project=p1", "query"),
+    ],
+)
+def test_queries_of_operators_that_cannot_be(cloud: Cloud, host: Agent, path: str, query: str, field: str) -> None:
+    assert error(cloud.admin.get(path, query_string=query), 400)["field"] == field
+
+
+@pytest.mark.parametrize(
+    ("limits", "field"),
+    [
+        ({}, "limits"),
+        ([], "limits"),
+        ({"gpu": 1}, "limits"),
+        ({"cpu": -2}, "limits.cpu"),
+        ({"cpu": -0.5}, "limits.cpu"),
+        ({"cpu": "0"}, "limits.cpu"),
+        ({"cpu": "-1core"}, "limits.cpu"),
+        ({"cpu": "nan"}, "limits.cpu"),
+        ({"cpu": "1e309"}, "limits.cpu"),
+        ({"cpu": 1e300}, "limits.cpu"),
+        ({"cpu": "20kpps"}, "limits.cpu"),
+        ({"cpu": "$(reboot)"}, "limits.cpu"),
+        ({"cpu": True}, "limits.cpu"),
+        ({"cpu": [1]}, "limits.cpu"),
+        ({"network_packets": "x" * 5000}, "limits.network_packets"),
+        ({"block_latency": 1}, "limits"),
+        ({"slos": 1.5}, "limits.slos"),
+        ({"slos": "4"}, "limits.slos"),
+        ({"slos": -3}, "limits.slos"),
+        ({"slos": 10**30}, "limits.slos"),
+        ({"cpu": 1, "slos": -3}, "limits.slos"),
+    ],
+)
+def test_quotas_that_cannot_be(cloud: Cloud, limits: Any, field: str) -> None:
+    before = cloud.admin.get("/v1/quotas/p1").json
+    found = error(cloud.admin.ask("PUT", "/v1/quotas/p1", json={"limits": limits}), 400)
+    assert found["field"] == field and len(found["detail"]) < 400, found
+    for body in (b'{"limits": {"cpu": NaN}}', b'{"limits": {"cpu": 1e309}}'):
+        assert error(cloud.admin.ask("PUT", "/v1/quotas/p1", body=body, headers=JSON), 400)["field"] == "body"
+    assert cloud.admin.get("/v1/quotas/p1").json == before
+    assert cloud.admin.get("/v1/decisions").json["decisions"] == []
+
+
+@pytest.mark.parametrize("project", ["a b", "..", "$(reboot)", "'", "x" * 300, "%00", "%F0%9F%92%A9"])
+def test_projects_that_cannot_be(cloud: Cloud, project: str) -> None:
+    for method, body in (("GET", None), ("PUT", {"limits": {"cpu": 1}}), ("DELETE", None)):
+        assert error(cloud.admin.ask(method, f"/v1/quotas/{project}", json=body), 400)["field"] == "project_id"
+        expected = 404 if method == "GET" else 403
+        assert cloud.member.ask(method, f"/v1/quotas/{project}", json=body).status_code == expected
+    assert cloud.admin.get("/v1/quotas").json["quotas"] == []
 
 
 @pytest.mark.parametrize("name", ["x", "..", "%00", "'", "a" * 3000, uuid(1)[:-1], "%F0%9F%92%A9", uuid(99)])

@@ -1,12 +1,17 @@
 """Attainment: which share of the seconds with demand an objective was met."""
 
+import math
+from collections.abc import Mapping
+
 from stella.api import pages, times
 from stella.api.errors import ApiError
 from stella.api.operation import Answer, Call, operation
 from stella.api.policies import attainment as policies
 from stella.api.projects import visible_instance
 from stella.api.schemas import attainment as schema
-from stella.db import minutes
+from stella.control.rollup import COUNTS
+from stella.db import attainment
+from stella.model.report import StatusCounts
 from stella.model.wire import Json
 
 
@@ -20,6 +25,18 @@ def _moment(call: Call, name: str, default: float) -> float:
         raise ApiError("stella.request.invalid", f"{name} is not a time: {error}.", field=name) from None
 
 
+def _show(span: tuple[float, float], found: Mapping[str, StatusCounts]) -> dict[str, Json]:
+    objectives: list[Json] = [
+        {
+            "metric": metric,
+            "seconds": {name: getattr(counts, name) for name in COUNTS},
+            "attainment_ratio": counts.attainment_ratio,
+        }
+        for metric, counts in found.items()
+    ]
+    return {"from": times.show(span[0]), "to": times.show(span[1]), "objectives": objectives}
+
+
 @operation(
     query=schema.QUERY,
     responses={200: schema.ATTAINMENT},
@@ -27,25 +44,22 @@ def _moment(call: Call, name: str, default: float) -> float:
     errors=("stella.request.invalid", "stella.request.not_found"),
 )
 def show(call: Call) -> Answer:
-    """Show the attainment of an instance's objectives over a span, by default this month until now.
+    """Show the attainment of an instance's objectives over a span, by default this month until now; and today and this month (UTC).
 
-    Answers 200 with the seconds by status; whole minutes count that begin in the span. 404 for an instance that is not there or
-    belongs to another project.
+    Answers 200 with the seconds by status; whole minutes count that begin in the span. Of times for which minutes are kept no longer
+    only whole hours count, later whole days. 404 for an instance that is not there or belongs to another project.
     """
     now = call.services.clock()
-    start, end = _moment(call, "from", times.month_start(now)), _moment(call, "to", now)
+    today, month = times.day_start(now), times.month_start(now)
+    start, end = _moment(call, "from", month), _moment(call, "to", now)
     if start > end:
         raise ApiError("stella.request.invalid", "from is after to.", field="from")
     with call.services.database.reader() as session:
         instance, _, _ = visible_instance(call, session, policies.SHOW)
-        found = minutes.attainment(session, instance.id, start=int(start), end=int(end))
-    objectives: list[Json] = [
-        {
-            "metric": metric,
-            "seconds": {name: getattr(counts, name) for name in minutes.COUNTS},
-            "attainment_ratio": counts.attainment_ratio,
+        asked, of_today, of_month = (start, end), (today, now), (month, now)
+        found = {
+            span: _show(span, attainment.read(session, instance.id, int(span[0]), math.ceil(span[1])))
+            for span in {asked, of_today, of_month}
         }
-        for metric, counts in found.items()
-    ]
-    body: dict[str, Json] = {"uuid": instance.uuid, "from": times.show(start), "to": times.show(end)}
-    return Answer(body={**body, "objectives": objectives})
+    body: dict[str, Json] = {"uuid": instance.uuid, **found[asked]}
+    return Answer(body={**body, "today": found[of_today], "month": found[of_month]})

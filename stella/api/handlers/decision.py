@@ -3,6 +3,7 @@
 import json
 
 from stella.api import pages, times
+from stella.api.identity import HOST_USER
 from stella.api.operation import Answer, Call, operation
 from stella.api.policies import decision as policies
 from stella.api.policies import instance as instance_policies
@@ -21,7 +22,7 @@ def _show(listed: decisions.Listed, *, for_operator: bool) -> dict[str, Json]:
         "host": host if for_operator else None,
         "uuid": instance.uuid if instance else None,
         "project_id": instance.project_id if instance else None,
-        "user_id": row.user_id,
+        "user_id": row.user_id if for_operator or not row.user_id.startswith(HOST_USER) else HOST_USER.rstrip(":"),
         "request_id": row.request_id,
         "reason": row.reason,
         "detail": json.loads(row.detail),
@@ -30,20 +31,23 @@ def _show(listed: decisions.Listed, *, for_operator: bool) -> dict[str, Json]:
 
 @operation(query=schema.LIST_QUERY, responses={200: schema.LIST}, rules=(policies.LIST, policies.LIST_ALL))
 def index(call: Call) -> Answer:
-    """List decisions, newest first.
+    """List decisions, newest first or as `sort` has it.
 
     Answers 200 with those about instances of the caller's project, or all for operators, who alone see hosts.
     """
     project = visible_project(call, list_rule=policies.LIST, all_rule=policies.LIST_ALL)
     for_operator = call.allows(instance_policies.SHOW_HOST)
-    with call.services.database.reader() as session:
+    start, end = pages.span(call)
+    with call.services.database.reader() as session, pages.marked():
         found = decisions.page(
             session,
-            limit=pages.limit_of(call),
-            before_id=pages.number(call, "marker"),
+            pages.at(call, default="id:desc", marker=pages.number(call, "marker")),
             host=pages.text(call, "host") if for_operator else None,
             project_id=project,
+            uuid=(pages.text(call, "uuid") or "").lower() or None,
             kind=pages.text(call, "kind"),
+            start=start,
+            end=end,
         )
     shown: list[Json] = [_show(listed, for_operator=for_operator) for listed in found]
     return Answer(body=pages.page(call, "decisions", shown, found[-1][0].id if found else None))

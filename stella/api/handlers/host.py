@@ -37,13 +37,14 @@ def _show(call: Call, host: Host, count: int) -> dict[str, Json]:
 
 @operation(query=schema.LIST_QUERY, responses={200: schema.LIST}, rules=(policies.LIST,))
 def index(call: Call) -> Answer:
-    """List hosts by name.
+    """List hosts, by name or as `sort` has it.
 
     Answers 200; 403 for those who are not operators.
     """
     call.require(policies.LIST)
-    with call.services.database.reader() as session:
-        found = hosts.page(session, limit=pages.limit_of(call), marker=pages.text(call, "marker"))
+    with call.services.database.reader() as session, pages.marked():
+        at = pages.at(call, default="name", marker=pages.text(call, "marker"))
+        found = hosts.page(session, at, mode=pages.text(call, "mode"))
         counts = instances.counts(session, [host.id for host in found])
     shown: list[Json] = [_show(call, host, counts.get(host.id, 0)) for host in found]
     return Answer(body=pages.page(call, "hosts", shown, found[-1].name if found else None))

@@ -33,20 +33,20 @@ def _show(listed: Listed, *, with_host: bool) -> dict[str, Json]:
 
 @operation(query=schema.LIST_QUERY, responses={200: schema.LIST}, rules=(policies.LIST, policies.LIST_ALL))
 def index(call: Call) -> Answer:
-    """List instances by uuid.
+    """List instances, by uuid or as `sort` has it.
 
     Answers 200 with those of the caller's project, or of all projects for operators. Only operators see and filter by host.
     """
     project = visible_project(call, list_rule=policies.LIST, all_rule=policies.LIST_ALL)
     with_host = call.allows(policies.SHOW_HOST)
-    with call.services.database.reader() as session:
+    with call.services.database.reader() as session, pages.marked():
         found = instances.page(
             session,
-            limit=pages.limit_of(call),
-            marker=(pages.text(call, "marker") or "").lower() or None,
+            pages.at(call, default="uuid", marker=(pages.text(call, "marker") or "").lower() or None),
             host=pages.text(call, "host") if with_host else None,
             project_id=project,
             state=pages.text(call, "status"),
+            name=pages.text(call, "name"),
         )
     shown: list[Json] = [_show(listed, with_host=with_host) for listed in found]
     return Answer(body=pages.page(call, "instances", shown, found[-1][0].uuid if found else None))

@@ -26,7 +26,8 @@ def _tag(revision: int, host: LinkedHost, chosen: Intervals) -> str:
 def show(call: Call) -> Answer:
     """Show what the host is to keep, and when to ask again.
 
-    Answers 200 with an `ETag`, or 304 when `If-None-Match` has it. 404 without this host's own credential.
+    Answers 200 with an `ETag`, or 304 when `If-None-Match` has it. 401 without a host's
+    credential, 404 with that of another host.
     """
     linked, services = call.linked_host, call.services
     chosen = intervals.choose(services.config.link, hosts=services.host_count(), has_pending=linked.has_pending)

@@ -7,6 +7,7 @@ from stella.api import ingestion
 from stella.api.errors import ApiError
 from stella.api.operation import Access, Answer, Call, operation
 from stella.api.schemas import report as schema
+from stella.conf.retention import Retention
 from stella.db import minutes
 from stella.db.database import Session
 from stella.model.report import MINUTE_SECONDS
@@ -31,7 +32,8 @@ def post(call: Call) -> Answer:
     """Take in what a host reports.
 
     Answers 200. The same report may come twice, and reports in any order: a minute is kept once, an older report changes nothing
-    that a newer one said. 400 when the host's clock is off; 404 without this host's own credential.
+    that a newer one said. 400 when the host's clock is off; 401 without a host's credential, 404 with that of
+    another host.
     """
     report, now, link = call.mapping, call.services.clock(), call.services.config.link
     offset = float(report["sent_at"]) - now
@@ -55,6 +57,7 @@ def post(call: Call) -> Answer:
             report,
             origin=call.origin,
             silent_seconds=link.silent_seconds,
+            minute_retention_seconds=Retention.of(call.services.config).minute_seconds,
             clock_offset_seconds=link.largest_clock_offset_seconds,
         )
 

@@ -39,13 +39,8 @@ def _show(uuid: str, row: SloRow) -> dict[str, Json]:
     }
 
 
-def _shown(call: Call, status: int = 200) -> Answer:
-    with call.services.database.reader() as session:
-        instance, _, row = visible_instance(call, session, policies.SHOW)
-    if row is None or row.objectives is None:
-        raise not_found(f"An SLO of instance {instance.uuid}")
-    tag = conditions.etag(f"{row.generation}")
-    return Answer(status=status, body=_show(instance.uuid, row), etag=tag)
+def _shown(uuid: str, row: SloRow, status: int = 200) -> Answer:
+    return Answer(status=status, body=_show(uuid, row), etag=conditions.etag(row.generation))
 
 
 @operation(responses={200: schema.SLO}, rules=(policies.SHOW,), errors=("stella.request.not_found",))
@@ -54,7 +49,11 @@ def show(call: Call) -> Answer:
 
     Answers 200 with its generation as `ETag`, or 404 when there is no such instance or it has no SLO.
     """
-    return _shown(call)
+    with call.services.database.reader() as session:
+        instance, _, row = visible_instance(call, session, policies.SHOW)
+    if row is None or row.objectives is None:
+        raise not_found(f"An SLO of instance {instance.uuid}")
+    return _shown(instance.uuid, row)
 
 
 def _asked(body: Mapping[str, Any]) -> Slo:
@@ -88,6 +87,20 @@ def _require_able(present: Present, slo: Slo) -> None:
         raise ApiError("stella.slo.not_supported", f"objectives.{field}: {reason}.", field=f"objectives.{field}")
 
 
+def _refused(call: Call, present: Present, kind: str, refusal: ApiError, slo: Slo) -> ApiError:
+    """The refusal, kept as a decision unless nothing was to change anyway."""
+    if not call.query.get("dry_run"):
+        slo_changes.record(call, present, kind, refusal.detail, slo)
+    return refusal
+
+
+def _require_quota(call: Call, present: Present, slo: Slo, reserved_cpu_cores: float | None = None) -> None:
+    """Raises `ApiError` (403) where the project's quota does not leave what ``slo`` asks for."""
+    refusal = present.quota.refusal(slo, reserved_cpu_cores) if present.quota is not None else None
+    if refusal is not None:
+        raise _refused(call, present, decisions.SLO_OVER_QUOTA, refusal, slo)
+
+
 def _does_not_fit(call: Call, present: Present, slo: Slo, verdict: Verdict) -> ApiError:
     """The refusal with its counter-offer: the largest that fits here, and where it would fit as asked."""
     margin = call.services.config.link.reservation_margin_ratio
@@ -96,8 +109,8 @@ def _does_not_fit(call: Call, present: Present, slo: Slo, verdict: Verdict) -> A
         for host in hosts.candidates(session, except_id=present.host.id, limit=_OFFERED_HOSTS):
             if not admission.may_fit(slo, host=host, instance=present.instance, margin=margin):
                 continue
-            holdings = slos.on_host(session, host.id)
-            if admission.ask(slo, host=host, instance=present.instance, holdings=holdings, margin=margin).accepted:
+            holdings = slos.holdings(session, host.id)
+            if admission.would_fit(slo, host=host, instance=present.instance, holdings=holdings, margin=margin):
                 fitting.append(host.name)
     offer: dict[str, Json] = {"largest": dict(verdict.largest), "elsewhere": bool(fitting)}
     if call.allows(host_policies.SHOW):
@@ -123,6 +136,7 @@ def _does_not_fit(call: Call, present: Present, slo: Slo, verdict: Verdict) -> A
         "stella.slo.host_not_enforcing",
         "stella.slo.not_supported",
         "stella.slo.does_not_fit",
+        "stella.quota.exceeded",
     ),
 )
 def put(call: Call) -> Answer:
@@ -131,12 +145,13 @@ def put(call: Call) -> Answer:
     Answers 201, or 200 where there was one, with the SLO as `pending` until its host acknowledges it. With `dry_run` it answers
     200 with what would be reserved, and nothing is changed. Who replaces an SLO names its generation, as `generation` or in
     `If-Match`; 409 says that it has another. 422 says that it does not fit, with the largest values that would as `counter_offer`.
+    403 `stella.quota.exceeded` says that the project's quota does not leave so much, and how much it leaves.
     """
     slo = _asked(call.mapping)
     database, margin = call.services.database, call.services.config.link.reservation_margin_ratio
     for _ in attempts():
         with database.reader() as session:
-            present = slo_changes.read(call, session, policies.SET)
+            present = slo_changes.read(call, session, policies.SET, with_quota=True)
         conditions.check_generation(
             call,
             call.mapping.get("generation"),
@@ -145,14 +160,13 @@ def put(call: Call) -> Answer:
             what="The SLO",
         )
         _require_able(present, slo)
+        _require_quota(call, present, slo)
         verdict = admission.ask(
             slo, host=present.host, instance=present.instance, holdings=present.holdings, margin=margin
         )
         if not verdict.accepted:
-            refusal = _does_not_fit(call, present, slo, verdict)
-            if not call.query.get("dry_run"):
-                slo_changes.record(call, present, decisions.SLO_DOES_NOT_FIT, refusal.detail, slo)
-            raise refusal
+            raise _refused(call, present, decisions.SLO_DOES_NOT_FIT, _does_not_fit(call, present, slo, verdict), slo)
+        _require_quota(call, present, slo, verdict.reserved_cpu_cores)
         if call.query.get("dry_run"):
             return Answer(body=_dry_run(slo, verdict))
         terms = Terms(
@@ -162,8 +176,9 @@ def put(call: Call) -> Answer:
             reserved_io_ratio=verdict.reserved_io_ratio,
             estimated=verdict.estimated,
         )
-        if slo_changes.change_slo(call, present, terms):
-            return _shown(call, status=200 if present.in_force else 201)
+        stored = slo_changes.change_slo(call, present, terms)
+        if stored is not None:
+            return _shown(present.instance.uuid, stored, status=200 if present.in_force else 201)
     raise ApiError("stella.request.conflict", "The host was changed by others each time this was tried; try again.")
 
 
@@ -202,6 +217,6 @@ def delete(call: Call) -> Answer:
             code="stella.slo.generation_conflict",
             what="The SLO",
         )
-        if slo_changes.change_slo(call, present, None):
+        if slo_changes.change_slo(call, present, None) is not None:
             return Answer(status=204)
     raise ApiError("stella.request.conflict", "The host was changed by others each time this was tried; try again.")

@@ -7,40 +7,44 @@ from stella.api.policies import violation as policies
 from stella.api.projects import visible_project
 from stella.api.schemas import violation as schema
 from stella.db import violations
+from stella.db.violations import Listed
 from stella.model.wire import Json
 
 
-def _show(listed: violations.Listed, *, for_operator: bool) -> dict[str, Json]:
-    row, instance, host = listed
+def _show(listed: Listed, *, for_operator: bool) -> dict[str, Json]:
+    episode, instance = listed.episode, listed.instance
     return {
-        "id": row.id,
+        "id": episode.id,
         "uuid": instance.uuid,
         "project_id": instance.project_id,
-        "host": host if for_operator else None,
-        "metric": row.metric,
-        "opened_at": times.show(row.opened_at),
-        "closed_at": times.show_known(row.closed_at),
-        "cause": row.cause,
-        "offender": row.offender if for_operator else None,
+        "host": listed.host if for_operator else None,
+        "metric": listed.metric,
+        "opened_at": times.show(episode.opened_at),
+        "closed_at": times.show_known(episode.closed_at),
+        "cause": episode.cause,
+        "offender": episode.offender if for_operator else None,
     }
 
 
 @operation(query=schema.LIST_QUERY, responses={200: schema.LIST}, rules=(policies.LIST, policies.LIST_ALL))
 def index(call: Call) -> Answer:
-    """List violations, newest first.
+    """List violations of at least 2 s, newest first or as `sort` has it; those of one objective less than 5 s apart are one.
 
     Answers 200 with those of the caller's project, or of all for operators, who alone see host and offender.
     """
     project = visible_project(call, list_rule=policies.LIST, all_rule=policies.LIST_ALL)
     for_operator = call.allows(instance_policies.SHOW_HOST)
-    with call.services.database.reader() as session:
+    start, end = pages.span(call)
+    with call.services.database.reader() as session, pages.marked():
         found = violations.page(
             session,
-            limit=pages.limit_of(call),
-            before_id=pages.number(call, "marker"),
+            pages.at(call, default="id:desc", marker=pages.number(call, "marker")),
             only_open=bool(call.query.get("open")),
             host=pages.text(call, "host") if for_operator else None,
             project_id=project,
+            uuid=(pages.text(call, "uuid") or "").lower() or None,
+            start=start,
+            end=end,
         )
     shown: list[Json] = [_show(listed, for_operator=for_operator) for listed in found]
-    return Answer(body=pages.page(call, "violations", shown, found[-1][0].id if found else None))
+    return Answer(body=pages.page(call, "violations", shown, found[-1].episode.id if found else None))

@@ -20,4 +20,12 @@ OBJECTIVE = mapping(
         },
     }
 )
-ATTAINMENT = mapping({"uuid": UUID, "from": TIME, "to": TIME, "objectives": listing(OBJECTIVE)})
+_SPAN = {"from": TIME, "to": TIME, "objectives": listing(OBJECTIVE)}
+ATTAINMENT = mapping(
+    {
+        "uuid": UUID,
+        **_SPAN,
+        "today": mapping(_SPAN, description="This calendar day (UTC) until now."),
+        "month": mapping(_SPAN, description="This calendar month (UTC) until now."),
+    }
+)

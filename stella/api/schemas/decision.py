@@ -1,7 +1,20 @@
 """Decisions."""
 
 from stella.api.schemas.violation import MARKER
-from stella.api.schemas.vocabulary import HOST_NAME, LIMIT, PROJECT, TEXT, TIME, UUID, mapping, nullable, page, query
+from stella.api.schemas.vocabulary import (
+    HOST_NAME,
+    LIMIT,
+    PROJECT,
+    SPAN,
+    TEXT,
+    TIME,
+    UUID,
+    mapping,
+    nullable,
+    page,
+    query,
+    sort,
+)
 from stella.db.decisions import KINDS
 
 KIND = {"type": "string", "enum": list(KINDS)}
@@ -20,4 +33,15 @@ DECISION = mapping(
     }
 )
 LIST = page("decisions", DECISION)
-LIST_QUERY = query({"kind": KIND, "host": HOST_NAME, "project": PROJECT, "limit": LIMIT, "marker": MARKER})
+LIST_QUERY = query(
+    {
+        "kind": KIND,
+        "uuid": UUID,
+        "host": HOST_NAME,
+        "project": PROJECT,
+        **SPAN,
+        "sort": sort("id", "decided_at", "kind"),
+        "limit": LIMIT,
+        "marker": MARKER,
+    }
+)

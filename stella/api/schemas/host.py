@@ -12,6 +12,7 @@ from stella.api.schemas.vocabulary import (
     nullable,
     page,
     query,
+    sort,
 )
 
 MODES = ("observe", "enforce", "maintenance")
@@ -40,5 +41,12 @@ HOST = mapping(
     }
 )
 LIST = page("hosts", HOST)
-LIST_QUERY = query({"limit": LIMIT, "marker": HOST_NAME})
+LIST_QUERY = query(
+    {
+        "mode": MODE,
+        "sort": sort("name", "mode", "capacity_cpu_cores", "reserved_cpu_cores"),
+        "limit": LIMIT,
+        "marker": HOST_NAME,
+    }
+)
 PATCH = mapping({"mode": MODE, "generation": GENERATION}, optional=("generation",))

@@ -16,6 +16,7 @@ from stella.api.schemas.vocabulary import (
     nullable,
     page,
     query,
+    sort,
 )
 from stella.db.slos import STATES
 
@@ -51,6 +52,8 @@ LIST_QUERY = query(
         "host": HOST_NAME,
         "project": PROJECT,
         "status": {"type": "string", "enum": list(STATES), "description": "State of the SLO."},
+        "name": {"type": "string", "minLength": 1, "maxLength": 255, "description": "Exactly this name."},
+        "sort": sort("uuid", "name", "project_id", "state"),
         "limit": LIMIT,
         "marker": UUID,
     }

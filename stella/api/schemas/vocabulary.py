@@ -21,7 +21,10 @@ TIME_INPUT: Schema = {
     "type": "string",
     "minLength": 20,
     "maxLength": 35,
-    "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$",
+    "pattern": (
+        r"^(19[7-9][0-9]|2[0-9]{3})-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
+        r"T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]+)?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$"
+    ),
     "description": "RFC 3339, such as 2026-11-24T00:00:00Z.",
 }
 UNIX: Schema = {"type": "number", "minimum": 0, "maximum": 1e11, "description": "Unix seconds."}
@@ -75,6 +78,16 @@ def page(name: str, items: Mapping[str, Any]) -> Schema:
     return mapping({name: listing(items), "links": listing(link)})
 
 
+def sort(*keys: str) -> Schema:
+    """In which order a list comes."""
+    orders = [f"{key}{direction}" for key in keys for direction in ("", ":asc", ":desc")]
+    return {"type": "string", "enum": orders, "description": "A key and a direction, which is asc where none is given."}
+
+
+SPAN: Schema = {
+    "from": {**TIME_INPUT, "title": "Not before this time."},
+    "to": {**TIME_INPUT, "title": "Before this time."},
+}
 LIMIT: Schema = {"type": "integer", "minimum": 1, "maximum": 2**31 - 1, "description": "The most to return."}
 
 

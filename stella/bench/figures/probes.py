@@ -107,6 +107,10 @@ class ProbedPolicy:
         """Pass it on."""
         self.inner.collect()
 
+    def measured(self, start: float, end: float) -> None:
+        """Pass it on."""
+        self.inner.measured(start, end)
+
     def report(self) -> PolicyReport:
         """The policy's own."""
         return self.inner.report()

@@ -286,13 +286,17 @@ class Lab:
             raise LabError(f"there is no guest {name!r}")
         return self.loads[name]
 
-    def start(self, name: str) -> None:
-        """Let a guest's loads run."""
-        self._of(name).start()
+    def start(self, name: str, *, index: int | None = None) -> None:
+        """Let a guest's loads run, or only the workload ``index``."""
+        self._of(name).start(index)
 
     def stop(self, name: str) -> None:
         """Halt a guest's loads; the guest itself goes on."""
         self._of(name).stop()
+
+    def died(self, name: str) -> str:
+        """Why a guest or its load ended; empty while all is well."""
+        return self._of(name).died
 
     def change(self, name: str, *, index: int | None = None, **keys: Any) -> None:
         """Change keys of a guest's workload, running or not: ``rate`` (None: unbounded) or any other key of `Workload`.
@@ -324,13 +328,16 @@ class Lab:
         stdout: int | IO[bytes] = subprocess.DEVNULL,
         stderr: int | IO[bytes] = subprocess.DEVNULL,
         groups: Iterable[Path] = (),
+        outside: bool = False,
     ) -> "subprocess.Popen[bytes]":
         """Run a program in the lab's network namespace, in the control groups the bench was started in (or ``groups``): the agent.
 
-        The process has the pid returned, and dies when the thread that called this does. Ctrl-C does not reach it.
+        ``outside``: in the host's own network namespace instead. The process has the pid returned, and dies when the thread that
+        called this does. Ctrl-C does not reach it.
         """
         where = tuple(groups) or self.groups.home
-        process = launch(argv, namespace=self.name, groups=where, stdout=stdout, stderr=stderr, environment=environment)
+        namespace = "" if outside else self.name
+        process = launch(argv, namespace=namespace, groups=where, stdout=stdout, stderr=stderr, environment=environment)
         self.note.add_process(process.pid)
         return process
 

@@ -228,9 +228,9 @@ class GuestLoads:
         if slot.identity >= 0:
             self._need_link().send("signal", id=slot.identity, signal=int(number))
 
-    def start(self) -> None:
-        """Let all loads run."""
-        for slot in self.slots:
+    def start(self, index: int | None = None) -> None:
+        """Let all loads run, or the workload ``index``."""
+        for slot in self.slots if index is None else [s for s in self.slots if s.index == index]:
             slot.running = True
             if slot.workload.kind == "udp" and slot.workload.direction == "rx":
                 self._start_sender(slot)

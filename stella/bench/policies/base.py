@@ -36,18 +36,21 @@ class LabPort(Protocol):
         self,
         argv: Sequence[str],
         *,
+        environment: Mapping[str, str] | None = None,
         stdout: int | IO[bytes] = subprocess.DEVNULL,
         stderr: int | IO[bytes] = subprocess.DEVNULL,
+        outside: bool = False,
     ) -> "subprocess.Popen[bytes]":
-        """Start the agent in the lab's network namespace."""
+        """Start the agent in the lab's network namespace; ``outside``: a program in the host's own."""
         ...
 
 
 class Policy(Protocol):
-    """One way to treat the promises. The bench calls it from one thread.
+    """One way to treat the SLOs. The bench calls it from one thread.
 
     ``begin`` comes when the guests are up and idle, with the SLOs in force at the start; ``end`` before they go, after an
-    interruption too. ``collect`` is called now and then during long runs.
+    interruption too. ``collect`` is called now and then during long runs, and when the measured time is over; then ``measured``
+    with that time (Unix seconds), while the loads still run.
     """
 
     name: str
@@ -64,6 +67,8 @@ class Policy(Protocol):
     def agent_event(self, action: str) -> None: ...
 
     def collect(self) -> None: ...
+
+    def measured(self, start: float, end: float) -> None: ...
 
     def report(self) -> PolicyReport: ...
 
@@ -89,6 +94,9 @@ class NonePolicy:
 
     def collect(self) -> None:
         """There is nothing to collect."""
+
+    def measured(self, start: float, end: float) -> None:
+        """There is nothing to ask."""
 
     def report(self) -> PolicyReport:
         """Nothing to tell."""

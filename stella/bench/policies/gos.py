@@ -185,6 +185,9 @@ class GosPolicy:
     def collect(self) -> None:
         """There is nothing to collect."""
 
+    def measured(self, start: float, end: float) -> None:
+        """There is nothing to ask."""
+
     def report(self) -> PolicyReport:
         """Periods and what went wrong."""
         return PolicyReport(ticks=self._ticks, late_ticks=self._late, notes=tuple(self._notes))

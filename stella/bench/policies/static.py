@@ -133,6 +133,9 @@ class StaticPolicy:
     def collect(self) -> None:
         """There is nothing to collect."""
 
+    def measured(self, start: float, end: float) -> None:
+        """There is nothing to ask."""
+
     def report(self) -> PolicyReport:
         """What could not be set."""
         return PolicyReport(notes=tuple(self._notes))

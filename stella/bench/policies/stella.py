@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,16 @@ _RETRY_SECONDS = 0.2
 _SET_PATIENCE_SECONDS = 10.0
 
 
-def config_text(*, mode: str, directory: Path, home: Path, socket: Path, uri: str) -> str:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiLink:
+    """Where the agent finds stella-api, and as which host it asks."""
+
+    url: str
+    host_name: str
+    credential_file: Path
+
+
+def config_text(*, mode: str, directory: Path, home: Path, socket: Path, uri: str, link: ApiLink | None = None) -> str:
     """The agent's configuration file (TOML): state in ``directory`` (absolute), the journal in the lab's own ``home``."""
     keys: dict[str, object] = {
         "mode": mode,
@@ -36,14 +46,24 @@ def config_text(*, mode: str, directory: Path, home: Path, socket: Path, uri: st
         "socket": str(socket),
         "metrics_listen": "",
     }
+    if link is not None:
+        keys |= {
+            "api_url": link.url,
+            "api_host_name": link.host_name,
+            "api_credential_file": str(link.credential_file),
+        }
     return "".join(f"{key} = {json.dumps(value)}\n" for key, value in keys.items())
 
 
 class StellaPolicy:
-    """Runs the agent in the lab. ``mode`` is ``enforce`` or ``observe`` (judge and report, change nothing)."""
+    """Runs the agent in the lab. ``mode`` is ``enforce`` or ``observe`` (judge and report, change nothing).
+
+    ``link`` may be set before it begins: the agent is then linked to stella-api.
+    """
 
     def __init__(self, directory: Path, *, mode: str) -> None:
         self.name = "stella" if mode == "enforce" else f"stella-{mode}"
+        self.link: ApiLink | None = None
         self._mode = mode
         self._directory = directory.absolute() / "agent"
         self._process: subprocess.Popen[bytes] | None = None
@@ -71,7 +91,14 @@ class StellaPolicy:
         self._lab = lab
         self._names = {Guest(name=i.name).uuid: i.name for i in scenario.instances}
         (self._directory / "state").mkdir(parents=True, exist_ok=True)
-        text = config_text(mode=self._mode, directory=self._directory, home=lab.home, socket=self._socket, uri=lab.uri)
+        text = config_text(
+            mode=self._mode,
+            directory=self._directory,
+            home=lab.home,
+            socket=self._socket,
+            uri=lab.uri,
+            link=self.link,
+        )
         (self._directory / "xgos.toml").write_text(text, encoding="utf-8")
         self._start()
         limit = time.monotonic() + START_PATIENCE_SECONDS
@@ -174,6 +201,9 @@ class StellaPolicy:
             return
         for window in read_windows(answer, self._names):
             self._windows[window.start, window.instance, window.metric] = window
+
+    def measured(self, start: float, end: float) -> None:
+        """Its windows are collected already."""
 
     def report(self) -> PolicyReport:
         """What the agent said. To be asked after `end`."""

@@ -1,4 +1,4 @@
-"""The run as a table for the terminal: promises, what each policy made of them, and what was left for the neighbours."""
+"""The run as a table for the terminal: objectives, how often each policy met them, and what was left for best-effort instances."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -37,7 +37,7 @@ def share(ratio: float | None) -> str:
 
 
 def verdict(ratio: float | None) -> str:
-    """A promise in one word, by its share of windows met."""
+    """An objective in one word, by its share of windows met."""
     if ratio is None:
         return "not asked for"
     if ratio >= KEPT_RATIO:
@@ -45,8 +45,30 @@ def verdict(ratio: float | None) -> str:
     return "mostly kept" if ratio >= MOSTLY_RATIO else "broken"
 
 
+def api_rows(policy: Mapping[str, Any]) -> list[list[str]]:
+    """The API's attainment beside the outside measurement: instance, metric, both with the seconds they are over, the difference.
+
+    Empty for a policy without an API.
+    """
+    rows = []
+    for row in policy.get("api", ()):
+        seconds = row["seconds"]
+        demand = seconds["met"] + seconds["violated"] + seconds["degraded"]
+        apart = row["difference_ratio"]
+        rows.append(
+            [
+                row["instance"],
+                metric_name(row["metric"]),
+                f"{share(row['attainment_ratio'])} ({seconds['met']} of {demand} s)",
+                f"{share(row['outside_ratio'])} ({row['outside_windows_met']} of {row['outside_windows_with_demand']} s)",
+                "-" if apart is None else f"{apart * 100:+.2f} %",
+            ]
+        )
+    return rows
+
+
 def objective_of(policy: Mapping[str, Any], like: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The same promise under another policy."""
+    """The same objective under another policy."""
     keys = ("instance", "metric", "kind")
     return next((o for o in policy["objectives"] if all(o[k] == like[k] for k in keys)), None)
 
@@ -68,7 +90,7 @@ def text_table(document: Mapping[str, Any]) -> str:
     """The table of a results document. With one or two policies it says how well each did and the verdict on the last."""
     policies: dict[str, Any] = document["policies"]
     names = list(policies)
-    rows = [["promise", "", *(text for n in names for text in (n, "seconds met")), "verdict"]]
+    rows = [["objective", "", *(text for n in names for text in (n, "seconds met")), "verdict"]]
     first = policies[names[0]] if names else {"objectives": [], "best_effort": []}
     shown: list[Mapping[str, Any]] = []
     for policy in policies.values():
@@ -88,7 +110,7 @@ def text_table(document: Mapping[str, Any]) -> str:
         row += ["", share(policies[name]["all_met_95_ratio"])]
     rows.append([*row, verdict(policies[names[-1]]["all_met_95_ratio"]) if names else ""])
     for like in first["best_effort"]:
-        row = [like["instance"], "no promise (neighbour)"]
+        row = [like["instance"], "best effort"]
         for name in names:
             work = next((b for b in policies[name]["best_effort"] if b["instance"] == like["instance"]), None)
             row += [work_rate(work, policies[name]["windows"]), ""] if work else ["-", ""]
@@ -96,6 +118,10 @@ def text_table(document: Mapping[str, Any]) -> str:
     right = {i for i in range(2, 2 + 2 * len(names))}
     lines = _grid(rows, right)
     for name in names:
+        rows = api_rows(policies[name])
+        if rows:
+            title = ["attainment", "", "stella-api", "measured outside", "difference"]
+            lines += ["", *_grid([title, *rows], {2, 3, 4})]
         lines += [f"{name}: refused {r['instance']}: {r['message']}" for r in policies[name].get("refused", [])]
         lines += [f"{name}: INVALID RUN: {reason}" for reason in policies[name].get("invalid", [])]
     return "\n".join(lines)

@@ -28,7 +28,7 @@ from stella.xgos.accounting.history_levels import (
     print_window,
     tally,
 )
-from stella.xgos.line_log import LineWriter, read_lines
+from stella.xgos.line_log import Lines, read_lines
 
 _LOG = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ __all__ = ["History", "Point", "Reports", "Window", "midnight_utc", "primary_rep
 class History:
     """Windows of all instances. `record` is for the loop and never waits for the disk; everything may be asked from any thread."""
 
-    def __init__(self, directory: Path, writer: LineWriter, *, now_seconds: float, background: bool = True) -> None:
+    def __init__(self, directory: Path, writer: Lines, *, now_seconds: float, background: bool = True) -> None:
         """Load what ``directory`` holds, in a thread if ``background``; ``now_seconds`` (Unix time) decides what is too old."""
         self._files = HistoryFiles(directory, writer)
         self._writer = writer

@@ -7,7 +7,7 @@ from typing import Any
 
 from stella.control.account_clock import Labels, merged
 from stella.xgos.accounting.history_levels import DAY, GARBAGE, HOUR, MINUTE, RETENTION_SECONDS
-from stella.xgos.line_log import LineWriter
+from stella.xgos.line_log import Lines
 
 FILE_SPAN_SECONDS = {1: 5 * MINUTE, MINUTE: 6 * HOUR, HOUR: 7 * DAY}
 _FILE_NAMES = {1: "seconds", MINUTE: "minutes", HOUR: "hours"}
@@ -58,7 +58,7 @@ def _last_line(path: Path) -> dict[str, Any]:
 class HistoryFiles:
     """Files of JSON lines, one for each level and stretch of labels."""
 
-    def __init__(self, directory: Path, writer: LineWriter) -> None:
+    def __init__(self, directory: Path, writer: Lines) -> None:
         self._directory = directory
         self._writer = writer
 

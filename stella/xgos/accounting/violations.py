@@ -20,7 +20,7 @@ from stella.xgos.accounting.violation_episodes import (
     fold,
     violation_id,
 )
-from stella.xgos.line_log import LineWriter, read_lines
+from stella.xgos.line_log import Lines, read_lines
 
 _LOG = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ __all__ = ["CLOSING_WINDOWS", "Violation", "ViolationLog", "describe", "fold"]
 class ViolationLog:
     """The episodes of this host, kept on disk as JSON lines. `record` is for the loop; the rest may be asked from any thread."""
 
-    def __init__(self, path: Path, writer: LineWriter, *, epoch: str = "") -> None:
+    def __init__(self, path: Path, writer: Lines, *, epoch: str = "") -> None:
         """``epoch`` makes the ids of its violations differ from those of an agent that lost its state."""
         self._path = path
         self._writer = writer

@@ -4,23 +4,22 @@ from collections.abc import Callable, Mapping, Sequence
 
 from stella.model.allocation import Outcome, Write, WriteResult
 from stella.model.snapshot import InstanceReading
-from stella.model.target import Target
-from stella.xgos.actuation.actuators import actuators, same
+from stella.model.target import Target, thread_policy_target
+from stella.xgos.actuation.actuators import Actuators, same
 from stella.xgos.actuation.audit import Audit
 from stella.xgos.actuation.journal import Journal
 from stella.xgos.actuation.restore import Restored, release, restore
-from stella.xgos.host_files import Gone, HostFiles, InstanceGone, Unavailable, Unsupported, WriteFailed
+from stella.xgos.host_files import Gone, InstanceGone, Unavailable, Unsupported, WriteFailed
 
 
 class Apply:
     """The only way to a knob. With ``dry_run`` nothing is touched, journalled or audited."""
 
-    def __init__(self, files: HostFiles, journal: Journal, audit: Audit, *, dry_run: bool = False) -> None:
-        self._files = files
+    def __init__(self, actuators: Actuators, journal: Journal, audit: Audit, *, dry_run: bool = False) -> None:
         self.journal = journal
         self.audit = audit
         self.dry_run = dry_run
-        self.actuators = actuators(files)
+        self.actuators = actuators
         self._refused: set[Target] = set()
 
     def apply(
@@ -60,14 +59,15 @@ class Apply:
             seen = instances.get(uuid)
             if seen is None or not seen.start_ticks:
                 continue
+            main_thread = thread_policy_target(seen.pid, seen.pid, instance=uuid)
             try:
-                now = self._files.read_start_ticks(f"/proc/{seen.pid}/task/{seen.pid}")
+                now = self.actuators[main_thread.kind].identity(main_thread)
             except Gone:
                 found[uuid] = f"process {seen.pid} has ended"
             except Unavailable as error:
                 found[uuid] = str(error)
             else:
-                if now != seen.start_ticks:
+                if now != str(seen.start_ticks):
                     found[uuid] = f"process {seen.pid} is another one now"
         return found
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from stella.model.allocation import Outcome, WriteResult
 from stella.model.target import Target
-from stella.xgos.line_log import LineWriter
+from stella.xgos.line_log import Lines, LineWriter
 
 LARGEST_BYTES = 8 << 20
 _MOST_FAILING = 10_000
@@ -20,7 +20,7 @@ _MOST_FAILING = 10_000
 class Audit:
     """The log at ``path``. What could not be written is counted by the writer (``lost_lines``)."""
 
-    def __init__(self, path: str, writer: LineWriter | None = None, *, largest_bytes: int = LARGEST_BYTES) -> None:
+    def __init__(self, path: str, writer: Lines | None = None, *, largest_bytes: int = LARGEST_BYTES) -> None:
         self._path = Path(path)
         self._writer = writer
         self._largest_bytes = largest_bytes

@@ -9,6 +9,7 @@ import logging
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from stella.linux import cgroup, cpuset
 from stella.model.allocation import Decision, Outcome, Write
@@ -17,7 +18,6 @@ from stella.model.target import Target
 from stella.xgos.actuation.actuators import same
 from stella.xgos.actuation.apply import Apply
 from stella.xgos.actuation.guard import SILENCE_SECONDS
-from stella.xgos.actuation.guard_process import Guard
 from stella.xgos.actuation.journal_text import Entry
 from stella.xgos.actuation.plan import cpuset_target, plan, quota_targets
 from stella.xgos.actuation.reassertion import Reassertion
@@ -26,6 +26,20 @@ _LOG = logging.getLogger(__name__)
 _PRUNE_SECONDS = 5.0
 _PUT_BACK_SECONDS = 1.0
 NO_GUARD = "no guard runs: restraints are not set"
+
+
+class Guard(Protocol):
+    """What lifts restraints when the agent stops ticking: `stella.xgos.actuation.guard_process.Guard` on a machine."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether it would lift them."""
+
+    def ensure(self, monotonic_seconds: float) -> bool:
+        """Beat; where there is no guard, start one. Never raises: False without one."""
+
+    def beat(self) -> bool:
+        """Tell it that the agent ticks; False when there is no guard any more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

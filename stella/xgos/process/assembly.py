@@ -5,7 +5,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,9 +14,9 @@ from stella.control.memory import Memory, Settings
 from stella.xgos.accounting.history import History
 from stella.xgos.accounting.outbox import Outbox
 from stella.xgos.accounting.violations import ViolationLog
+from stella.xgos.actuation.actuators import Actuators, actuators
 from stella.xgos.actuation.apply import Apply
 from stella.xgos.actuation.audit import Audit
-from stella.xgos.actuation.host import HostActuation
 from stella.xgos.actuation.journal import Journal
 from stella.xgos.actuation.journal_storage import JournalLock
 from stella.xgos.actuation.private_files import filesystem_of
@@ -25,15 +25,25 @@ from stella.xgos.intents.cloud import CloudSource
 from stella.xgos.intents.slo_file import SloFile
 from stella.xgos.intents.source import IntentSource
 from stella.xgos.intents.store import IntentStore
-from stella.xgos.line_log import LineWriter
+from stella.xgos.line_log import Lines, LineWriter
 from stella.xgos.link.link import Link
 from stella.xgos.link.transport import Endpoint
 from stella.xgos.process import learned_costs, own_group
 from stella.xgos.process.config import Config, Options
-from stella.xgos.process.loop import Loop, Stores
-from stella.xgos.sensing.sensors import Sensors
+from stella.xgos.process.loop import Actuation, Loop, Sensors, Stores
 
 _LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clock:
+    """Unix time and the monotonic clock, in seconds."""
+
+    wall: Callable[[], float]
+    monotonic: Callable[[], float]
+
+
+MACHINE_CLOCK = Clock(wall=time.time, monotonic=time.monotonic)
 
 
 def settings_of(config: Config, prior: Prior | None) -> Settings:
@@ -82,9 +92,19 @@ def paths_of(config: Config) -> Paths:
     return Paths(config.state_directory, config.run_directory)
 
 
-def open_apply(config: Config, options: Options, stack: contextlib.ExitStack) -> Apply:
-    """The journal, held for this process alone, and what writes. A dry run holds and changes nothing."""
-    files, paths = HostFiles(os.fspath(options.root)), paths_of(config)
+def open_apply(
+    config: Config,
+    options: Options,
+    stack: contextlib.ExitStack,
+    *,
+    reach: Actuators | None = None,
+    lines: Lines | None = None,
+) -> Apply:
+    """The journal, held for this process alone, and what writes. A dry run holds and changes nothing.
+
+    ``reach``: the actuators, if not those of this machine; ``lines``: where the audit goes, if not to a thread of its own.
+    """
+    paths = paths_of(config)
     if not options.dry_run:
         _make_directory(config.run_directory)
         _make_directory(config.socket.parent)
@@ -94,15 +114,14 @@ def open_apply(config: Config, options: Options, stack: contextlib.ExitStack) ->
             raise own_group.AlreadyRunning(f"another agent, or its guard, holds {paths.journal}") from None
         except OSError as error:
             _LOG.error("%s: %s; restraints are not set", paths.run, error.strerror or error)
-        _warn_of_slow_directory(paths.run)
     journal = Journal.load(paths.journal, paths.journal_copy, keep=options.dry_run)
     if journal.set_aside:
         _LOG.error("journal set aside: %s", journal.set_aside)
     if journal.recovered:
         _LOG.error("journal recovered: %s", journal.recovered)
-    audit = Audit(paths.audit)
+    audit = Audit(paths.audit, lines)
     stack.callback(audit.close)
-    return Apply(files, journal, audit, dry_run=options.dry_run)
+    return Apply(reach or actuators(HostFiles(os.fspath(options.root))), journal, audit, dry_run=options.dry_run)
 
 
 def _make_directory(path: Path) -> None:
@@ -112,7 +131,7 @@ def _make_directory(path: Path) -> None:
         path.chmod(0o751)
 
 
-def _warn_of_slow_directory(path: Path) -> None:
+def warn_of_slow_directory(path: Path) -> None:
     """The journal is stored within a tick: a disk would hold it up, and would outlive the boot for nothing."""
     with contextlib.suppress(OSError):
         kind = filesystem_of(os.path.realpath(path), Path("/proc/self/mountinfo").read_text(encoding="utf-8"))
@@ -123,12 +142,20 @@ def _warn_of_slow_directory(path: Path) -> None:
 def assemble(
     config: Config,
     sensors: Sensors,
-    actuation: HostActuation,
+    actuation: Actuation,
     stack: contextlib.ExitStack,
     *,
     accounts: Path | None = None,
+    clock: Clock = MACHINE_CLOCK,
+    lines: Lines | None = None,
+    background: bool = True,
 ) -> Loop:
-    """The loop and its stores. ``accounts``: where history and violations go, if not into the state directory."""
+    """The loop and its stores, on whatever senses and acts.
+
+    ``accounts``: where history and violations go, if not into the state directory; ``lines``: who writes them, if not a thread
+    of their own. Without ``background`` there are no threads: history is loaded before this returns, and the outbox is written
+    by `Outbox.flush` alone.
+    """
     state = accounts or config.state_directory
     state.mkdir(mode=0o750, parents=True, exist_ok=True)
     paths = paths_of(config)
@@ -136,10 +163,11 @@ def assemble(
     intents = IntentStore(paths.intents)
     if not config.slo_file and (handed := intents.hand_over()):
         _LOG.info("no slo_file is configured: the %d SLOs that one asked for are now kept as if set by hand", handed)
-    writer = LineWriter()
-    stack.callback(writer.close)
-    history = History(state / "history", writer, now_seconds=time.time())
-    outbox = _open_outbox(state / "outbox", history, stack)
+    writer = lines or LineWriter()
+    if lines is None:
+        stack.callback(writer.close)
+    history = History(state / "history", writer, now_seconds=clock.wall(), background=background)
+    outbox = _open_outbox(state / "outbox", history, stack, background=background)
     sources = tuple(_sources(config, stack))
     cloud = next(source for source in sources if isinstance(source, CloudSource))
     stores = Stores(
@@ -151,8 +179,8 @@ def assemble(
         acknowledge=outbox.record_state if outbox else None,
         outbox=outbox,
     )
-    clock = history.clock(time.time(), time.monotonic())
-    memory: Memory = replace(learned_costs.recall(learned), clock=clock)
+    account = history.clock(clock.wall(), clock.monotonic())
+    memory: Memory = replace(learned_costs.recall(learned), clock=account)
     return Loop(config, settings_of(config, learned.prior), sensors, actuation, stores, memory)
 
 
@@ -186,10 +214,10 @@ def connect(config: Config, loop: Loop, stack: contextlib.ExitStack) -> None:
     _LOG.info("linked to %s as host %s", config.api_url, endpoint.host_name)
 
 
-def _open_outbox(directory: Path, history: History, stack: contextlib.ExitStack) -> Outbox | None:
+def _open_outbox(directory: Path, history: History, stack: contextlib.ExitStack, *, background: bool) -> Outbox | None:
     """The outbox; None where its directory cannot be written: floors are kept without it."""
     try:
-        outbox = Outbox(directory, recent=history.recent_windows())
+        outbox = Outbox(directory, recent=history.recent_windows(), background=background)
     except OSError as error:
         _LOG.error("outbox: %s; nothing is kept for reports", error)
         return None

@@ -24,7 +24,7 @@ from stella.xgos.host_files import Broken, HostFiles, Unavailable, Unsupported
 from stella.xgos.local_api.control_socket import ControlSocket
 from stella.xgos.local_api.exporter import MetricsServer
 from stella.xgos.process import garbage_collection, own_group
-from stella.xgos.process.assembly import assemble, connect, open_apply, paths_of
+from stella.xgos.process.assembly import assemble, connect, open_apply, paths_of, warn_of_slow_directory
 from stella.xgos.process.config import Config, Options
 from stella.xgos.process.loop import Loop
 from stella.xgos.process.service_notify import ServiceNotifier
@@ -139,6 +139,7 @@ def _serve(config: Config, options: Options) -> int:
         observe = config.mode is Mode.OBSERVE or options.dry_run
         guard = None if observe else Guard(os.fspath(options.root), apply.journal.path, apply.journal.lines)
         if not options.dry_run:
+            warn_of_slow_directory(config.run_directory)
             _prepare(config, options, sensors, apply)
             if guard is not None:
                 apply.journal.told = guard.tell

@@ -59,6 +59,7 @@ def upgrade() -> None:
     _fill_floors()
     with op.batch_alter_table("hosts") as hosts:
         hosts.add_column(sa.Column("silent_since", sa.Double(), nullable=True))
+        hosts.create_index("ix_hosts_credential_sha256", ["credential_sha256"], unique=True)
     with op.batch_alter_table("instances") as instances:
         instances.add_column(sa.Column("gone_at", sa.Double(), nullable=True))
         instances.add_column(sa.Column("watched_until", sa.Double(), nullable=True))

@@ -12,6 +12,7 @@ from stella.linux import cgroup, cpuset
 from stella.model.allocation import Decision, Outcome, WriteResult
 from stella.model.snapshot import GroupReading, InstanceReading, Role, Snapshot
 from stella.model.target import cgroup_target
+from stella.xgos.actuation.actuators import actuators
 from stella.xgos.actuation.apply import Apply
 from stella.xgos.actuation.audit import Audit
 from stella.xgos.actuation.guard_process import Guard
@@ -61,7 +62,7 @@ class Host:
         self.files = HostFiles(str(self.root))
         self.journal = Journal.load(str(self.directory / "run" / "journal"))
         self.audit = Audit(str(self.directory / "state" / "audit.jsonl"))
-        self.apply = Apply(self.files, self.journal, self.audit)
+        self.apply = Apply(actuators(self.files), self.journal, self.audit)
         self.actuation = HostActuation(self.apply, self.guard, observe=False)
 
     def make_groups(self) -> None:

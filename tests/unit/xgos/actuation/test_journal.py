@@ -38,7 +38,7 @@ def files(tmp_path: Path) -> HostFiles:
 def make(files: HostFiles, tmp_path: Path, *, dry_run: bool = False) -> Apply:
     journal = Journal.load(str(tmp_path / "state" / "journal"))
     audit = Audit(str(tmp_path / "state" / "audit.jsonl"))
-    return Apply(files, journal, audit, dry_run=dry_run)
+    return Apply(actuators(files), journal, audit, dry_run=dry_run)
 
 
 WEIGHT = Write(target=SHARES_KNOB, value="20480", previous="1024", reason="test")

@@ -1,0 +1,68 @@
+"""Running one of ``stella-bench scale …``: in a temporary directory, its result printed and kept."""
+
+import argparse
+import signal
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import FrameType
+
+from stella.bench.progress import Progress
+from stella.bench.scale import admission, link, load, results
+from stella.bench.scale.fleet import Fleet
+from stella.bench.scale.processes import NotStarted
+from stella.bench.scale.results import Outcome
+
+KEPT, SHORT, NOT_MEASURED = 0, 1, 3
+
+
+def _load(given: argparse.Namespace, directory: Path, progress: Progress) -> Outcome:
+    per_host = given.instances_per_host
+    options = load.Options(
+        fleet=Fleet(hosts=given.hosts, instances_per_host=per_host, guaranteed_per_host=per_host // 4),
+        seconds=given.seconds,
+        placement_venv=None if given.no_placement else given.placement_venv.absolute(),
+    )
+    return load.run(options, directory, progress)
+
+
+def _link(given: argparse.Namespace, directory: Path, progress: Progress) -> Outcome:
+    options = link.Options(hosts=given.hosts, changes=given.changes, sqlite=given.database == "sqlite")
+    return link.run(options, directory, progress)
+
+
+def _admission(given: argparse.Namespace, directory: Path, progress: Progress) -> Outcome:
+    options = admission.Options(sizes=given.hosts, admissions=given.admissions, sqlite=given.database == "sqlite")
+    return admission.run(options, directory, progress)
+
+
+_FIGURES: Mapping[str, Callable[[argparse.Namespace, Path, Progress], Outcome]] = {
+    "link": _link,
+    "load": _load,
+    "admission": _admission,
+}
+
+
+def run(given: argparse.Namespace, progress: Progress) -> int:
+    """Measure one figure, print and keep it. Returns the exit status."""
+    machine = results.machine()
+    before = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        with tempfile.TemporaryDirectory(prefix="stella-scale-", ignore_cleanup_errors=True) as directory:
+            outcome = _FIGURES[given.figure](given, Path(directory), progress)
+    except NotStarted as error:
+        progress.close()
+        print(f"stella-bench: not measured: {error}", file=sys.stderr)
+        return NOT_MEASURED
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    progress.close()
+    path = results.write(given.output, outcome, machine)
+    print(path.with_suffix(".txt").read_text(), end="")
+    print(f"\nkept in {path}")
+    return KEPT if outcome.kept else SHORT
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

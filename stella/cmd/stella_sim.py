@@ -1,0 +1,121 @@
+"""`stella-sim`: simulated hosts that run the real agent, linked to stella-api, without root, QEMU or control groups.
+
+Exit codes: 0 ended by SIGTERM or SIGINT; 1 failed; 2 wrong usage or configuration (nothing was started).
+"""
+
+import argparse
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+import stella
+from stella.sim.host import CORES, INSTANCES
+from stella.sim.run import CannotRun, Fleet, run
+from stella.xgos.host_files import raise_descriptor_limit
+from stella.xgos.process.config import InvalidConfig
+from stella.xgos.process.own_group import AlreadyRunning
+
+FAILED, USAGE = 1, 2
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(USAGE, f"stella-sim: {' '.join(message.split())}\n")
+
+
+def _whole(low: int, high: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        try:
+            found = int(text)
+        except ValueError:
+            found = low - 1
+        if not low <= found <= high:
+            raise argparse.ArgumentTypeError(f"must be a whole number from {low} to {high}, not {text!r}")
+        return found
+
+    return read
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = _Parser(prog="stella-sim", allow_abbrev=False, description=__doc__.splitlines()[0].partition(": ")[2])
+    parser.add_argument("--version", action="version", version=f"stella-sim {stella.__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
+    one = commands.add_parser(
+        "run",
+        allow_abbrev=False,
+        help="run simulated hosts in the foreground until SIGTERM",
+        description="Run the hosts sim1 to simN in the foreground until SIGTERM.",
+        epilog="example: stella-sim run --hosts 5 --api-url http://127.0.0.1:9800 --credentials-dir cred --state-dir state",
+    )
+    one.add_argument("--hosts", type=_whole(1, 10_000), required=True, metavar="N", help="how many")
+    one.add_argument("--api-url", required=True, metavar="URL", help="where stella-api is")
+    one.add_argument(
+        "--credentials-dir",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="DIR/simN holds the credential that 'stella-manage host enroll simN --mode enforce' printed (mode 0600)",
+    )
+    one.add_argument(
+        "--state-dir", type=Path, required=True, metavar="DIR", help="DIR/simN keeps what the agent of simN keeps"
+    )
+    one.add_argument("--seed", type=_whole(0, 2**31), default=0, metavar="S", help="of all chance (default: 0)")
+    one.add_argument(
+        "--instances-per-host", type=_whole(0, 1000), default=INSTANCES, metavar="M", help=f"default: {INSTANCES}"
+    )
+    one.add_argument(
+        "--cores", type=_whole(1, 1024), default=CORES, metavar="C", help=f"of each host (default: {CORES})"
+    )
+    one.add_argument(
+        "--tick-milliseconds", type=_whole(100, 5000), default=250, metavar="MS", help="of the agents (default: 250)"
+    )
+    one.add_argument("--verbose", action="store_true", help="also log what the agents do, not only what fails")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """See the module."""
+    options = build_parser().parse_args(arguments)
+    logging.basicConfig(
+        level=logging.INFO,
+        format="%(asctime)s stella-sim %(levelname)s %(threadName)s: %(message)s",
+        stream=sys.stderr,
+    )
+    if not options.verbose:
+        logging.getLogger("stella.xgos").setLevel(logging.WARNING)
+    os.umask(0o027)
+    raise_descriptor_limit()
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: stop.set())
+    fleet = Fleet(
+        hosts=options.hosts,
+        api_url=options.api_url,
+        credentials=options.credentials_dir,
+        state=options.state_dir,
+        seed=options.seed,
+        cores=options.cores,
+        instances=options.instances_per_host,
+        tick_milliseconds=options.tick_milliseconds,
+    )
+    try:
+        run(fleet, stop)
+    except (CannotRun, InvalidConfig) as error:
+        print(f"stella-sim: {error}", file=sys.stderr)
+        return USAGE
+    except (AlreadyRunning, OSError) as error:
+        print(f"stella-sim: {error}", file=sys.stderr)
+        return FAILED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,139 @@
+"""Attainment of an instance's objectives over a span: from days and hours where they are rolled up, from minutes where they are not.
+
+A roll-up exists only while it is exactly the sum of its minutes (`stella.db.minutes`), so the answer is that of adding up every minute
+that begins in the span, whatever is rolled up so far. Where minutes are kept no longer, only whole hours count, and so on.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from sqlalchemy import ColumnElement, and_, false, func, or_, select, true
+from sqlalchemy.orm import Session
+
+from stella.control import rollup
+from stella.control.rollup import COUNTS, DAY_SECONDS, HOUR_SECONDS, Stretch, floor_to
+from stella.db.models import Minute, RollUp
+from stella.model.report import MINUTE_SECONDS, StatusCounts
+from stella.model.slo import Metric
+
+Span = tuple[int, int]
+"""From the first to before the second, in Unix seconds."""
+
+_LARGEST_SPANS = 60
+
+
+def read(session: Session, instance_id: int, start: int, end: int) -> Mapping[str, StatusCounts]:
+    """For each objective with a minute that begins from ``start`` to before ``end`` its seconds by status, by metric."""
+    first, last = _ceil(MINUTE_SECONDS, start), _ceil(MINUTE_SECONDS, end)
+    parts: dict[str, list[StatusCounts]] = {}
+    gaps: dict[str, list[Span]] = {metric.value: [(first, last)] if first < last else [] for metric in Metric}
+    for span_seconds in (DAY_SECONDS, HOUR_SECONDS):
+        found = _rolled_up(session, instance_id, span_seconds, gaps)
+        for metric, rows in found.items():
+            parts.setdefault(metric, []).extend(rows.values())
+            gaps[metric] = [gap for span in gaps[metric] for gap in without(span, sorted(rows), span_seconds)]
+    for metric, counts in _minutes(session, instance_id, gaps).items():
+        parts.setdefault(metric, []).append(counts)
+    return {metric: rollup.add_counts(parts[metric]) for metric in sorted(parts)}
+
+
+def _ceil(span_seconds: int, at: int) -> int:
+    return at + -at % span_seconds
+
+
+def without(span: Span, starts: Iterable[int], span_seconds: int) -> list[Span]:
+    """What is left of a span without the pieces of ``span_seconds`` that begin at ``starts``, in order."""
+    left, (begin, end) = [], span
+    for start in starts:
+        if not begin <= start < end:
+            continue
+        if begin < start:
+            left.append((begin, start))
+        begin = start + span_seconds
+    return [*left, (begin, end)] if begin < end else left
+
+
+def _inner(span: Span, span_seconds: int) -> Span:
+    """The whole hours or days in a span."""
+    return _ceil(span_seconds, span[0]), floor_to(span_seconds, span[1])
+
+
+def _within(table: type[Minute] | type[RollUp], gaps: Mapping[str, Sequence[Span]]) -> ColumnElement[bool]:
+    """Rows that begin in the gaps of their metric. Very many gaps are asked for as one, so that the statement stays small."""
+    conditions: list[ColumnElement[bool]] = []
+    for metric, spans in gaps.items():
+        asked = spans if len(spans) <= _LARGEST_SPANS else [(spans[0][0], spans[-1][1])]
+        conditions += [and_(table.metric == metric, table.start >= a, table.start < b) for a, b in asked if a < b]
+    return or_(false(), *conditions)
+
+
+def _in(spans: Sequence[Span], start: int) -> bool:
+    return len(spans) <= _LARGEST_SPANS or any(a <= start < b for a, b in spans)
+
+
+def _rolled_up(
+    session: Session, instance_id: int, span_seconds: int, gaps: Mapping[str, Sequence[Span]]
+) -> Mapping[str, Mapping[int, StatusCounts]]:
+    whole = {metric: [_inner(span, span_seconds) for span in spans] for metric, spans in gaps.items()}
+    whole = {metric: [span for span in spans if span[0] < span[1]] for metric, spans in whole.items()}
+    if not any(whole.values()):
+        return {}
+    columns = [getattr(RollUp, f"{name}_seconds") for name in COUNTS]
+    query = select(RollUp.metric, RollUp.start, *columns).where(
+        RollUp.instance_id == instance_id, RollUp.span_seconds == span_seconds, _within(RollUp, whole)
+    )
+    found: dict[str, dict[int, StatusCounts]] = {}
+    for metric, start, *counts in session.execute(query):
+        if _in(whole[metric], start):
+            found.setdefault(metric, {})[start] = _counts(counts)
+    return found
+
+
+def _counts(values: Sequence[int]) -> StatusCounts:
+    return StatusCounts(**dict(zip(COUNTS, (int(value) for value in values), strict=True)))
+
+
+def _minutes(session: Session, instance_id: int, gaps: Mapping[str, Sequence[Span]]) -> Mapping[str, StatusCounts]:
+    """The sums of minute rows, and what stretches add where there are none. Spans that are too many are asked for hour by hour."""
+    gaps = {metric: spans for metric, spans in gaps.items() if spans}
+    own = Minute.instance_id == instance_id
+    found: dict[str, StatusCounts] = {}
+    for some in _batches(gaps):
+        sums = [func.sum(getattr(Minute, f"{name}_seconds")) for name in COUNTS]
+        query = select(Minute.metric, *sums).where(own, Minute.is_stretch == false(), _within(Minute, some))
+        for metric, *counts in session.execute(query.group_by(Minute.metric)):
+            found[metric] = rollup.add_counts([found.get(metric, StatusCounts()), _counts(counts)])
+        for metric, seconds in _stretches(session, instance_id, some).items():
+            unknown = StatusCounts(unknown=seconds)
+            found[metric] = rollup.add_counts([found.get(metric, StatusCounts()), unknown])
+    return found
+
+
+def _batches(gaps: Mapping[str, Sequence[Span]]) -> Iterable[Mapping[str, Sequence[Span]]]:
+    longest = max((len(spans) for spans in gaps.values()), default=0)
+    for first in range(0, longest, _LARGEST_SPANS):
+        yield {metric: spans[first : first + _LARGEST_SPANS] for metric, spans in gaps.items()}
+
+
+def _stretches(session: Session, instance_id: int, gaps: Mapping[str, Sequence[Span]]) -> Mapping[str, int]:
+    """Unknown seconds. A stretch is cut at the hours when it is stored, so those that reach into a gap begin in its first hour."""
+    wider = {metric: [(floor_to(HOUR_SECONDS, a), b) for a, b in spans] for metric, spans in gaps.items()}
+    columns = (Minute.metric, Minute.start, Minute.span_seconds, Minute.unknown_seconds)
+    own = Minute.instance_id == instance_id
+    rows = session.execute(select(*columns).where(own, Minute.is_stretch == true(), _within(Minute, wider))).all()
+    found: dict[str, list[Stretch]] = {}
+    for metric, start, span_seconds, unknown in rows:
+        stretch = Stretch(start=start, span_seconds=span_seconds, unknown_seconds=unknown)
+        found.setdefault(metric, []).append(stretch)
+    return {metric: _lost(session, own, metric, stretches, gaps[metric]) for metric, stretches in found.items()}
+
+
+def _lost(
+    session: Session, own: ColumnElement[bool], metric: str, stretches: Sequence[Stretch], spans: Sequence[Span]
+) -> int:
+    first = min(stretch.start for stretch in stretches)
+    last = max(stretch.start + stretch.span_seconds for stretch in stretches)
+    known = select(Minute.start).where(
+        own, Minute.metric == metric, Minute.is_stretch == false(), Minute.start >= first, Minute.start < last
+    )
+    rows = set(session.scalars(known))
+    return sum(rollup.unknown_seconds(stretches, rows, start=a, end=b) for a, b in spans)

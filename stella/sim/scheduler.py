@@ -1,0 +1,148 @@
+"""The CPUs of a simulated host, divided as control groups do it: each CPU has a queue, and weights divide each queue.
+
+A task is one thread of QEMU. It has a home CPU within the CPUs that it may use, and balancing moves it, as the kernel does. The weight
+of an instance counts on each CPU in proportion to what it has to run there (CFS: the group's shares times the part of its load);
+inside its part the weights of its inner groups count. Weighted max-min at both levels; what a CPU then leaves idle goes to tasks
+that may run there and want more, so no CPU idles beside work that is allowed on it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+_NOTHING = 1e-9
+_IMBALANCE_CORES = 0.1
+_MOST_MOVES = 4
+
+
+@dataclass(slots=True, kw_only=True)
+class Task:
+    """One thread. ``instance`` numbers its instance; ``weight`` is its own within it; ``bound_cores`` is 1, or less by a quota.
+
+    ``cpus``: those it may use, in order. ``home`` is an index into the host's CPUs.
+    """
+
+    instance: int
+    weight: float
+    bound_cores: float
+    cpus: tuple[int, ...]
+    home: int = 0
+
+
+def fill(room: float, wants: Sequence[float], weights: Sequence[float]) -> list[float]:
+    """Weighted max-min: ``room`` divided by ``weights``, none given more than it ``wants``."""
+    got = [0.0] * len(wants)
+    hungry = [n for n, want in enumerate(wants) if want > _NOTHING]
+    while hungry and room > _NOTHING:
+        level = room / sum(weights[n] for n in hungry)
+        full = [n for n in hungry if wants[n] <= level * weights[n]]
+        if not full:
+            for n in hungry:
+                got[n] = level * weights[n]
+            break
+        for n in full:
+            got[n] = wants[n]
+            room -= wants[n]
+        hungry = [n for n in hungry if got[n] == 0.0]
+    return got
+
+
+def balance(tasks: Sequence[Task], wants: Sequence[float], cpus: int) -> None:
+    """Give each task a home that it may use, and move some from the CPU with the most to run to the one with the least."""
+    load = [0.0] * cpus
+    homeless = []
+    for n, task in enumerate(tasks):
+        if task.home in task.cpus:
+            load[task.home] += wants[n]
+        else:
+            homeless.append(n)
+    for n in homeless:
+        task = tasks[n]
+        task.home = min(task.cpus, key=lambda cpu: (load[cpu], cpu))
+        load[task.home] += wants[n]
+    for _ in range(_MOST_MOVES):
+        fullest = max(range(cpus), key=load.__getitem__)
+        best, lowered = None, _IMBALANCE_CORES
+        emptiest: dict[tuple[int, ...], int] = {}
+        for n, task in enumerate(tasks):
+            if task.home == fullest and wants[n] > _NOTHING and len(task.cpus) > 1:
+                if task.cpus not in emptiest:
+                    emptiest[task.cpus] = min(task.cpus, key=load.__getitem__)
+                there = emptiest[task.cpus]
+                gain = load[fullest] - max(load[fullest] - wants[n], load[there] + wants[n])
+                if gain > lowered:
+                    best, lowered = (n, there), gain
+        if best is None:
+            return
+        n, there = best
+        load[fullest] -= wants[n]
+        load[there] += wants[n]
+        tasks[n].home = there
+
+
+def divide(
+    room: Sequence[float], weights: Sequence[float], tasks: Sequence[Task], wants: Sequence[float]
+) -> tuple[list[float], list[float]]:
+    """(what each task gets, what of each CPU is used), in cores.
+
+    ``room``: what each CPU has for instances; ``weights``: of each instance; ``wants``: of each task, at most its bound.
+    """
+    queues: list[list[int]] = [[] for _ in room]
+    loads = [0.0] * len(weights)
+    for n, want in enumerate(wants):
+        if want > _NOTHING:
+            queues[tasks[n].home].append(n)
+            loads[tasks[n].instance] += tasks[n].weight * want
+    got = [0.0] * len(tasks)
+    used = [0.0] * len(room)
+    for cpu, queue in enumerate(queues):
+        if sum(wants[n] for n in queue) <= room[cpu]:
+            for n in queue:
+                got[n] = wants[n]
+        else:
+            _divide_queue(room[cpu], weights, loads, tasks, wants, queue, got)
+        used[cpu] = sum(got[n] for n in queue)
+    _lend(room, used, tasks, wants, got)
+    return got, used
+
+
+def _divide_queue(
+    room: float,
+    weights: Sequence[float],
+    loads: Sequence[float],
+    tasks: Sequence[Task],
+    wants: Sequence[float],
+    queue: Sequence[int],
+    got: list[float],
+) -> None:
+    """One CPU: among instances first, then inside each."""
+    inside: dict[int, list[int]] = {}
+    for n in queue:
+        inside.setdefault(tasks[n].instance, []).append(n)
+    instances = list(inside)
+    parts = [
+        weights[i] * sum(tasks[n].weight * wants[n] for n in inside[i]) / loads[i] for i in instances
+    ]  # what of its weight counts here
+    granted = fill(room, [sum(wants[n] for n in inside[i]) for i in instances], parts)
+    for i, part in zip(instances, granted, strict=True):
+        members = inside[i]
+        for n, cores in zip(
+            members, fill(part, [wants[n] for n in members], [tasks[n].weight for n in members]), strict=True
+        ):
+            got[n] = cores
+
+
+def _lend(
+    room: Sequence[float], used: list[float], tasks: Sequence[Task], wants: Sequence[float], got: list[float]
+) -> None:
+    """What a CPU leaves idle goes to tasks that may use it and want more, the one that lacks most first."""
+    idle = [cpu for cpu in range(len(room)) if room[cpu] - used[cpu] > _NOTHING]
+    if not idle:
+        return
+    lacking = sorted((n for n in range(len(tasks)) if wants[n] - got[n] > _NOTHING), key=lambda n: got[n] - wants[n])
+    for n in lacking:
+        for cpu in idle:
+            spare = room[cpu] - used[cpu]
+            if spare > _NOTHING and cpu in tasks[n].cpus:
+                more = min(spare, wants[n] - got[n])
+                got[n] += more
+                used[cpu] += more
