@@ -41,3 +41,5 @@ format:
 
 clean: down
 	@rm -rf .run results
+
+include deploy/openstack.mk

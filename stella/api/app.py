@@ -13,13 +13,13 @@ from typing import Any, cast
 
 import falcon
 from falcon.routing.util import map_http_methods
-from keystonemiddleware.auth_token import AuthProtocol
 from oslo_config import cfg
 from oslo_middleware.request_id import ENV_REQUEST_ID, RequestId
 
 from stella.api import intervals, microversion, strict_json, validation
 from stella.api.errors import ApiError, not_found
 from stella.api.identity import HOST_USER, Identity, Keystone, TokenFile, Users
+from stella.api.keystone import AuthToken
 from stella.api.operation import Access, Answer, Call, Operation, Services
 from stella.api.policy import Policy
 from stella.api.routes import ROUTES
@@ -29,6 +29,7 @@ from stella.db.hosts import LinkedHost
 from stella.model.wire import Json
 
 _LOG = logging.getLogger(__name__)
+_NOT_MODIFIED = 304
 Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
@@ -183,8 +184,9 @@ class _RequestLog:
     def process_response(
         self, request: falcon.Request, response: falcon.Response, resource: object, succeeded: bool
     ) -> None:
-        """Write the line."""
-        _LOG.info(
+        """Write the line; at debug level for a poll that finds nothing new, of which there are hundreds a second."""
+        _LOG.log(
+            logging.DEBUG if response.status_code == _NOT_MODIFIED else logging.INFO,
             "%s %s %s %.1f ms user=%s %s",
             request.method,
             request.path,
@@ -262,9 +264,7 @@ def build(config: cfg.ConfigOpts, database: Database, *, clock: Callable[[], flo
     users: Users = Keystone() if with_keystone else TokenFile(Path(config.auth.token_file))
     app: Any = _falcon(services, users)
     middleware: tuple[Callable[[Any], Any] | None, ...] = (
-        (lambda inner: AuthProtocol(inner, {"oslo_config_config": config, "delay_auth_decision": True}))
-        if with_keystone
-        else None,
+        (lambda inner: AuthToken(inner, config)) if with_keystone else None,
         RequestId,
     )
     for layer in middleware:

@@ -34,7 +34,7 @@ class Group:
     objectives: tuple[Objective, ...]
 
 
-def _groups(rows: Iterable[Row[Any]], span_seconds: int, largest: int) -> list[Group]:
+def groups(rows: Iterable[Row[Any]], span_seconds: int, largest: int) -> list[Group]:
     """Groups of up to ``largest`` objectives, of rows of (instance, metric, start, host, previous host), earliest first."""
     found: dict[tuple[int, tuple[int, ...]], dict[Objective, None]] = {}
     for instance_id, metric, start, host_id, previous in rows:
@@ -56,7 +56,7 @@ def hours_to_roll(session: Session, *, before: int, largest: int) -> list[Group]
         .order_by(Minute.start)
         .limit(_SLAB)
     )
-    return _groups(session.execute(query), HOUR_SECONDS, largest)
+    return groups(session.execute(query), HOUR_SECONDS, largest)
 
 
 def days_to_roll(session: Session, *, before: int, largest: int) -> list[Group]:
@@ -72,7 +72,7 @@ def days_to_roll(session: Session, *, before: int, largest: int) -> list[Group]:
         .order_by(RollUp.start)
         .limit(_SLAB)
     )
-    return _groups(session.execute(query), DAY_SECONDS, largest)
+    return groups(session.execute(query), DAY_SECONDS, largest)
 
 
 def waiting(session: Session, *, before: int) -> int:
@@ -86,6 +86,7 @@ def lock(session: Session, group: Group) -> frozenset[Objective]:
     session.scalars(select(Host.id).where(Host.id.in_(group.host_ids)).order_by(Host.id).with_for_update()).all()
     ids = {instance_id for instance_id, _ in group.objectives}
     query = select(Instance.id, Instance.host_id, Instance.previous_host_id).where(Instance.id.in_(ids))
+    query = query.order_by(Instance.id).with_for_update()
     there = {
         row[0] for row in session.execute(query) if {row[1], row[1] if row[2] is None else row[2]} <= {*group.host_ids}
     }

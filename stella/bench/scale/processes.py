@@ -71,6 +71,11 @@ class Process:
         raise NotStarted(self._log.read_text(errors="replace")[-2000:])
 
     @property
+    def alive(self) -> bool:
+        """Whether it still runs."""
+        return self._process.poll() is None
+
+    @property
     def cpu_seconds(self) -> float:
         """CPU time that all processes of its session took so far; those that ended count no more."""
         return sum(_cpu_seconds(pid) for pid in _session(self._process.pid))
