@@ -5,6 +5,7 @@ checked here -> the handler -> its answer checked and sent. Whatever goes wrong 
 """
 
 import logging
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -24,11 +25,14 @@ from stella.api.metrics import Metrics
 from stella.api.operation import Access, Answer, Call, Operation, Services
 from stella.api.policy import Policy
 from stella.api.routes import ROUTES
+from stella.api.schemas.vocabulary import NAME_PATTERN, UUID_PATTERN
 from stella.db import hosts
 from stella.db.database import Conflict, Database, Unreachable
 from stella.db.hosts import LinkedHost
 from stella.model.wire import Json
 
+_NAMES = {"uuid": re.compile(UUID_PATTERN), "name": re.compile(NAME_PATTERN)}
+"""What a parameter of a path must be."""
 _LOG = logging.getLogger(__name__)
 _NOT_MODIFIED = 304
 Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
@@ -54,6 +58,7 @@ class _Server:
             response.append_header("Vary", microversion.HEADER)
         identity, host = self._authenticate(operation.access, request, path)
         request.context.user_id = identity.user_id
+        _require_names(request, path)
         call = Call(
             services=self._services,
             identity=identity,
@@ -202,6 +207,13 @@ class _RequestLog:
             getattr(request.context, "user_id", "") or "-",
             request_id_of(request),
         )
+
+
+def _require_names(request: falcon.Request, path: Mapping[str, str]) -> None:
+    """Raises `ApiError` (404) for what is no uuid or host's name: MariaDB would find a name also with blanks after it."""
+    for name, value in path.items():
+        if name in _NAMES and not _NAMES[name].fullmatch(value):
+            raise not_found(f"Path {request.path[:200]}")
 
 
 def request_id_of(request: falcon.Request) -> str:
