@@ -4,13 +4,14 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, and_, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, exists, func, literal, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
 from stella.control import episodes
 from stella.control.episodes import GAP_SECONDS, SMALLEST_SECONDS, Episode
 from stella.db.database import changed_rows
 from stella.db.models import Host, Instance, ViolationRow
+from stella.db.paging import Page, SortKeys, paged
 
 Objective = tuple[int, str]
 """(instance id, metric)."""
@@ -29,29 +30,41 @@ class Listed:
     host: str
 
 
+SORT_KEYS: SortKeys = {
+    "id": ViolationRow.id,
+    "opened_at": ViolationRow.opened_at,
+    "metric": ViolationRow.metric,
+}
+
+
 def page(
     session: Session,
+    at: Page,
     *,
-    limit: int,
-    before_id: int | None,
     only_open: bool = False,
     host: str | None = None,
     project_id: str | None = None,
+    uuid: str | None = None,
+    start: float | None = None,
+    end: float | None = None,
 ) -> Sequence[Listed]:
-    """Episodes of at least `SMALLEST_SECONDS`, newest first, with an id below ``before_id``; filters that are given must match."""
+    """Episodes of at least `SMALLEST_SECONDS`; filters that are given must match.
+
+    ``start`` and ``end``: those that lasted at some time between these Unix seconds. Raises `stella.db.paging.UnknownMarker`.
+    """
     query = (
         select(ViolationRow, Instance, Host.name)
         .join(Instance, Instance.id == ViolationRow.instance_id)
         .join(Host, Host.id == ViolationRow.host_id)
         .where(ViolationRow.merged_into_id.is_(None), _lasts(SMALLEST_SECONDS))
-        .order_by(ViolationRow.id.desc())
-        .limit(limit)
     )
-    query = query.where(ViolationRow.id < before_id) if before_id is not None else query
     query = query.where(_lasts(_FAR)) if only_open else query
     query = query.where(Host.name == host) if host is not None else query
     query = query.where(Instance.project_id == project_id) if project_id is not None else query
-    rows = session.execute(query).all()
+    query = query.where(Instance.uuid == uuid) if uuid is not None else query
+    query = query.where(_lasts_until(literal(start))) if start is not None else query
+    query = query.where(ViolationRow.opened_at < end) if end is not None else query
+    rows = session.execute(paged(session, query, at, keys=SORT_KEYS, unique=ViolationRow.id)).all()
     parts = _parts(session, [row[0].id for row in rows])
     return [
         Listed(
@@ -66,7 +79,10 @@ def page(
 
 def _lasts(seconds: float) -> ColumnElement[bool]:
     """Whether the episode, with its parts, is open or that long."""
-    until = ViolationRow.opened_at + seconds
+    return _lasts_until(ViolationRow.opened_at + seconds)
+
+
+def _lasts_until(until: ColumnElement[float]) -> ColumnElement[bool]:
     part = exists().where(
         _Part.merged_into_id == ViolationRow.id, or_(_Part.closed_at.is_(None), _Part.closed_at >= until)
     )

@@ -106,6 +106,20 @@ def test_the_size_and_kind_of_a_body(cloud: Cloud, host: Agent) -> None:
         ("/v1/instances", "colour=red", "query"),
         ("/v1/instances", "status=fine", "status"),
         ("/v1/instances", "host=../etc", "host"),
+        ("/v1/instances", "name=", "name"),
+        ("/v1/instances", "sort=colour", "sort"),
+        ("/v1/instances", "sort=name:up", "sort"),
+        ("/v1/instances", "sort=name,uuid", "sort"),
+        ("/v1/instances", f"sort=name&marker={uuid(99)}", "marker"),
+        ("/v1/decisions", "sort=reason", "sort"),
+        ("/v1/decisions", "uuid=x", "uuid"),
+        ("/v1/decisions", "from=NaN", "from"),
+        ("/v1/decisions", "sort=kind&marker=7", "marker"),
+        ("/v1/violations", "sort=cause", "sort"),
+        ("/v1/violations", "uuid=$(reboot)", "uuid"),
+        ("/v1/violations", "to=0", "to"),
+        ("/v1/violations", "from=2026-12-01T00:00:00Z&to=2026-11-01T00:00:00Z", "from"),
+        ("/v1/violations", "marker=1e309", "marker"),
         ("/v1/violations", "open=maybe", "open"),
         ("/v1/decisions", "kind=guess", "kind"),
         (f"/v1/instances/{VM}/attainment", "from=yesterday", "from"),
@@ -116,6 +130,21 @@ def test_the_size_and_kind_of_a_body(cloud: Cloud, host: Agent) -> None:
 )
 def test_queries_that_cannot_be(cloud: Cloud, host: Agent, path: str, query: str, field: str) -> None:
     assert error(cloud.member.get(path, query_string=query), 400)["field"] == field
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "field"),
+    [
+        ("/v1/hosts", "mode=fast", "mode"),
+        ("/v1/hosts", "sort=agent", "sort"),
+        ("/v1/hosts", "sort=mode&marker=host9", "marker"),
+        ("/v1/quotas", "marker=..", "marker"),
+        ("/v1/quotas", "limit=0", "limit"),
+        ("/v1/quotas", "project=p1", "query"),
+    ],
+)
+def test_queries_of_operators_that_cannot_be(cloud: Cloud, host: Agent, path: str, query: str, field: str) -> None:
+    assert error(cloud.admin.get(path, query_string=query), 400)["field"] == field
 
 
 @pytest.mark.parametrize(

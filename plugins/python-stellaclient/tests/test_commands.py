@@ -1,6 +1,8 @@
 """The commands against the real API."""
 
+import importlib
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,9 @@ from client_shell import Shell, connect, connect_with_keystone
 from osc_lib.exceptions import CommandError
 from stellaclient.osc import apply, hosts, instances, plugin, records, slo, watch
 from stellaclient.sdk import proxy
+from stellaclient.sdk.resources import Attainment
 
+from stella.api import times
 from tests.functional.conftest import Cloud, uuid
 
 A, B, C = uuid(1), uuid(2), uuid(3)
@@ -249,24 +253,85 @@ def test_a_wrong_token_is_one_line(cloud: Cloud) -> None:
         Shell(connect(user)).run(instances.List)
 
 
-def test_every_command_has_an_example() -> None:
-    for command in (
-        slo.Set,
-        slo.Show,
-        slo.Unset,
-        instances.List,
-        instances.Explain,
-        instances.History,
-        watch.Watch,
-        apply.Apply,
-        hosts.List,
-        hosts.Show,
-        hosts.Set,
-        records.ListViolations,
-        records.ListDecisions,
-    ):
-        assert "Example: openstack slo " in (command.__doc__ or "")
+def _commands() -> dict[str, str]:
+    text = Path(plugin.__file__).parents[2].joinpath("pyproject.toml").read_text()
+    return tomllib.loads(text)["project"]["entry-points"]["openstack.slo.v1"]
+
+
+@pytest.mark.parametrize("name", sorted(_commands()))
+def test_every_command_helps_with_an_example(name: str) -> None:
+    module, _, attribute = _commands()[name].partition(":")
+    command = getattr(importlib.import_module(module), attribute)
+    words = name.replace("_", " ")
+    assert f"Example: openstack {words}" in (command.__doc__ or "")
+    text = command(None, None).get_parser(f"openstack {words}").format_help()
+    assert f"Example: openstack {words}" in " ".join(text.split())
     assert plugin.DEFAULT_API_VERSION in plugin.API_VERSIONS
+
+
+def test_show_tells_attainment_and_the_last_violation(shell: Shell, cloud: Cloud, agent: object) -> None:
+    shell.run(slo.Set, "--server", "web-1", "--cpu", "20%")
+    empty = shell.json(slo.Show, "--server", "web-1")
+    assert empty["last_violation"] is None and empty["attainment_today"]["objectives"] == []
+    start = int(cloud.clock.now) // 60 * 60 - 120
+    agent.report(  # type: ignore[attr-defined]
+        minutes=[{"uuid": A, "metric": "cpu", "start": start, "counts": {"met": 45, "violated": 15}}],
+        violations=[{"id": "v", "uuid": A, "metric": "cpu", "opened_at": cloud.clock.now - 60, "cause": "cpu"}],
+    )
+    shown = shell.json(slo.Show, "--server", "web-1")
+    assert shown["last_violation"]["cause"] == "cpu" and shown["last_violation"]["closed_at"] is None
+    for span in ("attainment_today", "attainment_this_month"):
+        assert [(o["metric"], o["attainment_ratio"]) for o in shown[span]["objectives"]] == [("cpu", 0.75)]
+    table = shell.run(slo.Show, "--server", "web-1")
+    assert "cpu 75.00%" in table and "cpu: cause cpu, from " in table and "still lasting" in table
+
+
+def test_show_of_an_older_api_has_no_today(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    shell.run(slo.Set, "--server", "web-1", "--cpu", "20%")
+    old = Attainment.new(instance_id=A, objectives=[{"metric": "cpu", "attainment_ratio": None}])
+    monkeypatch.setattr(shell.stella, "get_attainment", lambda uuid: old)
+    shown = shell.json(slo.Show, "--server", "web-1")
+    assert shown["attainment_today"] is None and shown["attainment_this_month"]["objectives"][0]["metric"] == "cpu"
+
+
+def test_unset_waits_until_the_host_tells_of_it_no_longer(
+    shell: Shell, cloud: Cloud, agent: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def report_later(seconds: float) -> None:
+        cloud.clock.now += 1
+        agent.instances[A]["objectives"] = reported.pop(0)  # type: ignore[attr-defined]
+        agent.acknowledge()  # type: ignore[attr-defined]
+
+    told = [{"metric": "cpu", "usage": 0.1, "demand": 0.1, "status": "MET", "cause": None}]
+    shell.run(slo.Set, "--server", "web-1", "--cpu", "20%", "--disk", "10MB/s")
+    agent.instances[A]["objectives"] = told  # type: ignore[attr-defined]
+    agent.acknowledge()  # type: ignore[attr-defined]
+    monkeypatch.setattr(slo, "sleep", report_later)
+    reported = [told]
+    shell.run(slo.Unset, "--server", "web-1", "--objective", "block_bytes", "--wait")
+    assert reported == [], "it waited for the acknowledgement"
+    reported = [told, []]
+    shell.run(slo.Unset, "--server", "web-1", "--wait")
+    assert reported == [], "a report that still tells of it is not enough"
+    with pytest.raises(CommandError, match="has no SLO"):
+        shell.run(slo.Show, "--server", "web-1")
+
+
+def test_records_by_time_and_order(shell: Shell, cloud: Cloud) -> None:
+    shell.run(slo.Set, "--server", "web-1", "--cpu", "20%")
+    cloud.clock.now += 3600
+    shell.run(slo.Set, "--server", A, "--cpu", "30%")
+    everything = [d["id"] for d in shell.json(records.ListDecisions, "--sort", "decided_at:asc")]
+    assert everything == sorted(everything) and len(everything) == 2
+    later = times.show(cloud.clock.now - 60)
+    assert [d["id"] for d in shell.json(records.ListDecisions, "--from", later)] == everything[1:]
+    assert [d["id"] for d in shell.json(records.ListDecisions, "--to", later.removesuffix("Z"))] == everything[:1]
+    with pytest.raises(CommandError, match="--from: 'yesterday' is not a time, such as 2026-11-24T00:00:00Z"):
+        shell.run(records.ListViolations, "--from", "yesterday")
+    with pytest.raises(CommandError, match="from is after to"):
+        shell.run(records.ListViolations, "--from", "2026-12-01", "--to", "2026-11-01")
+    assert shell.json(instances.List, "--all", "--sort", "name:desc")[0]["name"] == "web-1"
+    assert shell.json(instances.List, "--all", "--name", "nobody") == []
 
 
 def test_the_client_knows_stella_through_its_api_alone() -> None:

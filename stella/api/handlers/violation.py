@@ -28,20 +28,23 @@ def _show(listed: Listed, *, for_operator: bool) -> dict[str, Json]:
 
 @operation(query=schema.LIST_QUERY, responses={200: schema.LIST}, rules=(policies.LIST, policies.LIST_ALL))
 def index(call: Call) -> Answer:
-    """List violations of at least 2 s, newest first. Those of one objective with less than 5 s between them are one.
+    """List violations of at least 2 s, newest first or as `sort` has it; those of one objective less than 5 s apart are one.
 
     Answers 200 with those of the caller's project, or of all for operators, who alone see host and offender.
     """
     project = visible_project(call, list_rule=policies.LIST, all_rule=policies.LIST_ALL)
     for_operator = call.allows(instance_policies.SHOW_HOST)
-    with call.services.database.reader() as session:
+    start, end = pages.span(call)
+    with call.services.database.reader() as session, pages.marked():
         found = violations.page(
             session,
-            limit=pages.limit_of(call),
-            before_id=pages.number(call, "marker"),
+            pages.at(call, default="id:desc", marker=pages.number(call, "marker")),
             only_open=bool(call.query.get("open")),
             host=pages.text(call, "host") if for_operator else None,
             project_id=project,
+            uuid=(pages.text(call, "uuid") or "").lower() or None,
+            start=start,
+            end=end,
         )
     shown: list[Json] = [_show(listed, for_operator=for_operator) for listed in found]
     return Answer(body=pages.page(call, "violations", shown, found[-1].episode.id if found else None))

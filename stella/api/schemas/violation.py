@@ -7,6 +7,7 @@ from stella.api.schemas.vocabulary import (
     LIMIT,
     METRIC,
     PROJECT,
+    SPAN,
     TEXT,
     TIME,
     UUID,
@@ -15,6 +16,7 @@ from stella.api.schemas.vocabulary import (
     nullable,
     page,
     query,
+    sort,
 )
 
 MARKER: Schema = {
@@ -43,8 +45,12 @@ LIST = page("violations", VIOLATION)
 LIST_QUERY = query(
     {
         "open": {**FLAG, "description": "Only those that last."},
+        "uuid": UUID,
         "host": HOST_NAME,
         "project": PROJECT,
+        "from": {**SPAN["from"], "title": "Those that lasted after this time."},
+        "to": {**SPAN["to"], "title": "Those that began before this time."},
+        "sort": sort("id", "opened_at", "metric"),
         "limit": LIMIT,
         "marker": MARKER,
     }

@@ -10,6 +10,7 @@ import pytest
 from stella.db import hosts, migrations
 from stella.db.database import Conflict, Database, Session, Unreachable
 from stella.db.models import Host
+from stella.db.paging import Page
 
 _WRITER = """
 import sys
@@ -35,7 +36,7 @@ def test_writers_in_several_processes_wait_for_one_another(url: str) -> None:
     started = [subprocess.Popen([sys.executable, "-c", _WRITER, url, str(n * 100)]) for n in range(3)]
     assert [process.wait(60) for process in started] == [0, 0, 0]
     with Database(url).reader() as session:
-        assert len(hosts.page(session, limit=1000, marker=None)) == 45
+        assert len(hosts.page(session, Page(limit=1000, marker=None, key="name"))) == 45
 
 
 def test_a_writer_that_reads_first_is_not_overtaken(url: str) -> None:

@@ -65,6 +65,27 @@ class Ratio(FormattableColumn[float | None]):
         return "-" if self._value is None else f"{self._value * 100:.2f}%"
 
 
+class Attained(FormattableColumn[Mapping[str, Any] | None]):
+    """Attainment over a span, an objective a line; None where the API does not tell."""
+
+    def human_readable(self) -> str:
+        """For a table."""
+        objectives = (self._value or {}).get("objectives") or ()
+        return "\n".join(f"{o['metric']} {Ratio(o['attainment_ratio']).human_readable()}" for o in objectives) or "-"
+
+
+class Episode(FormattableColumn[Mapping[str, Any] | None]):
+    """A violation in a line."""
+
+    def human_readable(self) -> str:
+        """For a table."""
+        if not self._value:
+            return "-"
+        v = self._value
+        ended = f"until {v['closed_at']}" if v["closed_at"] else "still lasting"
+        return f"{v['metric']}: cause {v['cause'] or 'unknown'}, from {v['opened_at']}, {ended}"
+
+
 class Amount(FormattableColumn[Any]):
     """A quantity of a metric; the value is the pair of both."""
 

@@ -12,11 +12,25 @@ from stellaclient import units
 from stellaclient.sdk.proxy import NoCommonVersion
 
 _HINTS = {
+    "stella.request.unauthenticated": "set OS_TOKEN to a token that `stella-manage token create` printed, or sign in anew",
+    "stella.server.database_unreachable": "nothing was changed",
     "stella.slo.generation_conflict": "it was changed by others after it was read: look at it with `openstack slo show` "
     "and run the command again",
     "stella.host.generation_conflict": "it was changed by others after it was read: run the command again",
     "stella.slo.host_not_enforcing": "an operator sets it with `openstack slo host set --mode enforce HOST`",
 }
+
+
+_STATUSES = {
+    401: "the token is not valid; sign in anew",
+    403: "your roles do not allow this",
+    404: "there is no such thing; is the endpoint the root of stella-api, such as http://127.0.0.1:8791?",
+    429: "too many requests",
+    502: "the load balancer reaches no stella-api",
+    503: "the service is not available",
+    504: "the load balancer waited for stella-api in vain",
+}
+"""For answers that are not the API's own, such as those of a load balancer."""
 
 
 def show_largest(largest: Mapping[str, float]) -> str:
@@ -31,6 +45,9 @@ def describe(error: Mapping[str, Any]) -> str:
     """One error of the API as a sentence, with the counter-offer where there is one."""
     text = str(error.get("detail") or error.get("title") or "the request was refused").rstrip(".")
     parts = [text.removeprefix("objectives.")]
+    quota = error.get("quota")
+    if isinstance(quota, Mapping):
+        parts[0] = _over_quota(quota)
     offer = error.get("counter_offer")
     if isinstance(offer, Mapping):
         largest = offer.get("largest")
@@ -45,6 +62,18 @@ def describe(error: Mapping[str, Any]) -> str:
     return "; ".join(parts)
 
 
+def _over_quota(quota: Mapping[str, Any]) -> str:
+    """``the project's quota of cpu is 4cores, ...``."""
+    resource = str(quota.get("resource"))
+    metric = "cpu" if resource == "reserved_cpu_cores" else resource
+    limit, used, asked = (units.show_metric(metric, quota.get(key)) for key in ("limit", "used", "asked"))
+    largest = units.show_metric(metric, units.round_down(float(quota.get("largest") or 0.0)))
+    return (
+        f"the project's quota of {resource} is {limit}: its other SLOs hold {used} and this one asks for {asked}; "
+        f"largest that the quota leaves: {largest}"
+    )
+
+
 def _of_response(error: exceptions.HttpException) -> str:
     response = error.response
     try:
@@ -53,7 +82,12 @@ def _of_response(error: exceptions.HttpException) -> str:
         first = None
     if isinstance(first, Mapping):
         return describe(first)
-    return f"the API answered {error.status_code}: {' '.join(str(error.message).split())[:200]}"
+    status = int(error.status_code or 0)
+    told = _STATUSES.get(status, " ".join(str(error.message).split())[:200])
+    after = response.headers.get("Retry-After") if response is not None else None
+    return f"the API answered {status}: {told}" + (
+        f"; try again in {after[:20]} s" if after and after.isdigit() else ""
+    )
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from osc_lib.command import command
 
 from stellaclient.osc.columns import Cores, Keys
 from stellaclient.osc.errors import one_line
-from stellaclient.osc.service import host_name, service
+from stellaclient.osc.service import add_sort, host_name, service
 from stellaclient.sdk.resources import Host
 
 MODES = ("observe", "enforce", "maintenance")
@@ -40,14 +40,23 @@ def _all(host: Host) -> tuple[Any, Any]:
 class List(command.Lister):
     """List hosts, what they can hold and what they hold.
 
-    Example: openstack slo host list
+    Example: openstack slo host list --mode observe --sort reserved_cpu_cores:desc
     """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """The options."""
+        parser: argparse.ArgumentParser = super().get_parser(prog_name)
+        parser.add_argument("--mode", choices=MODES, help="Only hosts in this mode")
+        add_sort(parser, ("name", "mode", "capacity_cpu_cores", "reserved_cpu_cores"))
+        return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[Any, Any]:
         """List them."""
         stella = service(self)
         with one_line():
-            rows = [_columns(host) for host in stella.hosts()]
+            query = {"mode": parsed_args.mode, "sort": parsed_args.sort}
+            found = stella.hosts(**{key: value for key, value in query.items() if value})
+            rows = [_columns(host) for host in found]
         return tuple(_columns(Host())), [tuple(row.values()) for row in rows]
 
 

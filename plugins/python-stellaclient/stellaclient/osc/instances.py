@@ -9,7 +9,7 @@ from osc_lib.command import command
 
 from stellaclient.osc.columns import Amount, Objectives, Ratio, Statuses
 from stellaclient.osc.errors import one_line
-from stellaclient.osc.service import add_server, service, uuid_of
+from stellaclient.osc.service import add_server, add_sort, service, uuid_of
 
 STATES = ("pending", "enforced", "refused", "degraded")
 _WHY = {
@@ -50,13 +50,21 @@ class List(command.Lister):
         parser.add_argument("--state", choices=STATES, help="Only SLOs in this state")
         parser.add_argument("--host", metavar="<host>", help="Only instances on this host (for operators)")
         parser.add_argument("--project", metavar="<id>", help="Only instances of this project (for operators)")
+        parser.add_argument("--name", metavar="<name>", help="Only instances of exactly this name")
+        add_sort(parser, ("uuid", "name", "project_id", "state"))
         parser.add_argument("--long", action="store_true", help="Also project, host and time of the last report")
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[Any, Any]:
         """List them."""
         stella = service(self)
-        query = {"status": parsed_args.state, "host": parsed_args.host, "project": parsed_args.project}
+        query = {
+            "status": parsed_args.state,
+            "host": parsed_args.host,
+            "project": parsed_args.project,
+            "name": parsed_args.name,
+            "sort": parsed_args.sort,
+        }
         with one_line():
             found = list(stella.instances(**{key: value for key, value in query.items() if value}))
         columns = ["uuid", "name", "instance_state", "slo_state", "status"]

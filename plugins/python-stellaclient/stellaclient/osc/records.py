@@ -2,55 +2,75 @@
 
 import argparse
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
 from osc_lib.command import command
+from osc_lib.exceptions import CommandError
 
 from stellaclient.osc.columns import Keys
 from stellaclient.osc.errors import one_line
-from stellaclient.osc.service import add_server, service, uuid_of
+from stellaclient.osc.service import add_server, add_sort, service, uuid_of
+from stellaclient.sdk.proxy import Proxy
 
 _VIOLATION = ("id", "uuid", "metric", "opened_at", "closed_at", "cause", "host", "offender")
 _DECISION = ("id", "decided_at", "kind", "uuid", "host", "user_id", "reason")
 
 
-def _add_filters(parser: argparse.ArgumentParser) -> None:
+def _add_filters(parser: argparse.ArgumentParser, sort_keys: tuple[str, ...]) -> None:
     add_server(parser, required=False)
     parser.add_argument("--host", metavar="<host>", help="Only those of this host (for operators)")
     parser.add_argument("--project", metavar="<id>", help="Only those of this project (for operators)")
+    parser.add_argument("--from", dest="start", metavar="<time>", help="Not before, such as 2026-11-24T00:00:00Z")
+    parser.add_argument("--to", dest="end", metavar="<time>", help="Before, such as 2026-11-25T00:00:00Z")
+    add_sort(parser, sort_keys)
     parser.add_argument("--limit", type=int, default=100, metavar="<number>", help="The most to list (100)")
 
 
-def _query(given: argparse.Namespace, **more: Any) -> dict[str, Any]:
-    query = {"host": given.host, "project": given.project, **more}
+def _query(stella: Proxy, given: argparse.Namespace, **more: Any) -> dict[str, Any]:
+    """What the API is asked. Raises `CommandError`."""
+    query = {"host": given.host, "project": given.project, "sort": given.sort, **more}
+    query |= {"from": _time("--from", given.start), "to": _time("--to", given.end)}
+    query["uuid"] = uuid_of(stella, given.server) if given.server else None
     return {key: value for key, value in query.items() if value}
 
 
-def _first(found: Iterable[Any], uuid: str | None, limit: int) -> list[Any]:
-    return list(islice((record for record in found if uuid in (None, record.uuid)), max(0, limit)))
+def _time(option: str, text: str | None) -> str | None:
+    """The time as RFC 3339 in UTC; one without zone is UTC. Raises `CommandError`."""
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise CommandError(f"{option}: {text[:60]!r} is not a time, such as 2026-11-24T00:00:00Z") from None
+    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _first(found: Iterable[Any], limit: int) -> list[Any]:
+    return list(islice(found, max(0, limit)))
 
 
 class ListViolations(command.Lister):
     """List episodes in which an objective was missed, newest first.
 
-    Example: openstack slo violation list --open
+    Example: openstack slo violation list --server web-1 --from 2026-11-24T00:00:00Z
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """The options."""
         parser: argparse.ArgumentParser = super().get_parser(prog_name)
-        _add_filters(parser)
+        _add_filters(parser, ("id", "opened_at", "metric"))
         parser.add_argument("--open", action="store_true", help="Only those that last")
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[Any, Any]:
         """List them."""
         stella = service(self)
-        uuid = uuid_of(stella, parsed_args.server) if parsed_args.server else None
-        query = _query(parsed_args, open="true" if parsed_args.open else None)
+        query = _query(stella, parsed_args, open="true" if parsed_args.open else None)
         with one_line():
-            found = _first(stella.violations(**query), uuid, parsed_args.limit)
+            found = _first(stella.violations(**query), parsed_args.limit)
         return _VIOLATION, [tuple(getattr(v, column) for column in _VIOLATION) for v in found]
 
 
@@ -63,7 +83,7 @@ class ListDecisions(command.Lister):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """The options."""
         parser: argparse.ArgumentParser = super().get_parser(prog_name)
-        _add_filters(parser)
+        _add_filters(parser, ("id", "decided_at", "kind"))
         parser.add_argument("--kind", metavar="<kind>", help="Only decisions of this kind")
         parser.add_argument("--long", action="store_true", help="Also the request's id and the details")
         return parser
@@ -71,9 +91,9 @@ class ListDecisions(command.Lister):
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[Any, Any]:
         """List them."""
         stella = service(self)
-        uuid = uuid_of(stella, parsed_args.server) if parsed_args.server else None
+        query = _query(stella, parsed_args, kind=parsed_args.kind)
         with one_line():
-            found = _first(stella.decisions(**_query(parsed_args, kind=parsed_args.kind)), uuid, parsed_args.limit)
+            found = _first(stella.decisions(**query), parsed_args.limit)
         columns = (*_DECISION, "request_id", "detail") if parsed_args.long else _DECISION
         rows = [
             (*(getattr(d, column) for column in _DECISION), d.request_id, Keys(d.detail))[: len(columns)] for d in found

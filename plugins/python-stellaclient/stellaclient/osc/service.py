@@ -27,6 +27,17 @@ def add_server(parser: argparse.ArgumentParser, *, required: bool = True) -> Non
     parser.add_argument("--server", metavar="<server>", required=required, help="Name or uuid of an instance")
 
 
+def add_sort(parser: argparse.ArgumentParser, keys: tuple[str, ...]) -> None:
+    """Adds ``--sort``, by which the API orders all pages."""
+    parser.add_argument(
+        "--sort",
+        metavar="<key>[:asc|desc]",
+        type=str.lower,
+        choices=[f"{key}{direction}" for key in keys for direction in ("", ":asc", ":desc")],
+        help=f"Order: {', '.join(keys)}",
+    )
+
+
 def is_uuid(text: str) -> bool:
     """Whether this is a uuid and so no name."""
     return _UUID.fullmatch(text) is not None
@@ -50,7 +61,7 @@ def uuid_of(stella: Proxy, server: str) -> str:
     if is_uuid(server):
         return server.lower()
     with one_line():
-        return str(pick(server, list(stella.instances())).id)
+        return str(pick(server, list(stella.instances(name=server))).id)
 
 
 def host_name(text: str) -> str:

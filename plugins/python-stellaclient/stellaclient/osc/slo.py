@@ -1,7 +1,7 @@
 """`openstack slo set`, `show` and `unset`."""
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from time import monotonic, sleep
 from typing import Any
 
@@ -9,7 +9,7 @@ from osc_lib.command import command
 from osc_lib.exceptions import CommandError
 
 from stellaclient import units
-from stellaclient.osc.columns import ByMetric, Cores, Objectives, Statuses
+from stellaclient.osc.columns import Attained, ByMetric, Cores, Episode, Objectives, Statuses
 from stellaclient.osc.errors import one_line, show_largest
 from stellaclient.osc.service import add_server, service, uuid_of
 from stellaclient.sdk.proxy import Proxy
@@ -91,6 +91,37 @@ def wait(stella: Proxy, uuid: str, generation: int, timeout_seconds: float) -> S
         sleep(_POLL_SECONDS)
 
 
+def wait_withdrawn(stella: Proxy, uuid: str, metrics: Collection[str], timeout_seconds: float) -> None:
+    """Return once the host, in a report after the change, no longer tells of these objectives. Raises `CommandError`."""
+    end = monotonic() + timeout_seconds
+    with one_line():
+        reported_at = stella.get_instance(uuid).reported_at
+    while True:
+        with one_line():
+            instance = stella.get_instance(uuid)
+        left = [o["metric"] for o in instance.objectives or () if o["metric"] in metrics]
+        if instance.state == "gone" or (instance.reported_at != reported_at and not left):
+            return
+        if monotonic() >= end:
+            raise CommandError(f"withdrawn, but not confirmed by the host within {timeout_seconds:g} s")
+        sleep(_POLL_SECONDS)
+
+
+def add_wait(parser: argparse.ArgumentParser, what: str) -> None:
+    """Adds ``--wait`` and ``--timeout``."""
+    parser.add_argument("--wait", action="store_true", help=f"Wait until the host {what}")
+    parser.add_argument(
+        "--timeout", type=_seconds, default=60.0, metavar="<seconds>", help="How long to wait at most (60)"
+    )
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 86_400:
+        raise argparse.ArgumentTypeError("must be from 0 to 86400 s")
+    return value
+
+
 def shown(slo: Slo, **more: Any) -> dict[str, Any]:
     """The columns of an SLO."""
     return {
@@ -130,8 +161,7 @@ class Set(command.ShowOne):
         parser.add_argument(
             "--dry-run", action="store_true", help="Answer whether it would be accepted; change nothing"
         )
-        parser.add_argument("--wait", action="store_true", help="Wait until the host enforces or refuses it")
-        parser.add_argument("--timeout", type=float, default=60.0, metavar="<seconds>", help="How long to wait (60)")
+        add_wait(parser, "enforces or refuses it")
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[Any, Any]:
@@ -142,8 +172,6 @@ class Set(command.ShowOne):
             or (parsed_args.priority is None and not any(getattr(parsed_args, o) for o in DIRECTIONS))
         ):
             raise CommandError("name at least one objective, such as --cpu 20%")
-        if not parsed_args.timeout >= 0:
-            raise CommandError("--timeout: must be 0 s or more")
         if parsed_args.priority is not None and not 0 <= parsed_args.priority <= LARGEST_PRIORITY:
             raise CommandError(f"--priority: must be from 0 to {LARGEST_PRIORITY}")
         stella = service(self)
@@ -181,7 +209,7 @@ class Set(command.ShowOne):
 
 
 class Show(command.ShowOne):
-    """Show the SLO of an instance and how its objectives do now.
+    """Show the SLO of an instance, how its objectives do now, were kept today and this month, and what was missed last.
 
     Example: openstack slo show --server web-1 -f json
     """
@@ -199,16 +227,27 @@ class Show(command.ShowOne):
         with one_line():
             instance = stella.get_instance(uuid)
             slo = stella.get_slo(uuid)
-        if slo is None:
-            raise CommandError(f"instance {instance.name or uuid} has no SLO")
-        columns = shown(slo, name=instance.name, status=Statuses(instance.objectives))
+            if slo is None:
+                raise CommandError(f"instance {instance.name or uuid} has no SLO")
+            attainment = stella.get_attainment(uuid)
+            last = next(iter(stella.violations(uuid=uuid, limit=1)), None)
+        columns = shown(
+            slo,
+            name=instance.name,
+            status=Statuses(instance.objectives),
+            attainment_today=Attained(attainment.today),
+            attainment_this_month=Attained(attainment.month or {"objectives": attainment.objectives}),
+            last_violation=Episode(
+                {key: getattr(last, key) for key in ("metric", "cause", "opened_at", "closed_at")} if last else None
+            ),
+        )
         return tuple(columns), tuple(columns.values())
 
 
 class Unset(command.Command):
     """Withdraw the SLO of an instance, or single objectives of it.
 
-    Example: openstack slo unset --server web-1 --objective cpu
+    Example: openstack slo unset --server web-1 --objective cpu --wait
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -218,6 +257,7 @@ class Unset(command.Command):
         parser.add_argument(
             "--objective", action="append", choices=METRICS, help="Only this one; may be given more than once"
         )
+        add_wait(parser, "confirms it")
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
@@ -239,6 +279,10 @@ class Unset(command.Command):
         }
         with one_line():
             if left:
-                stella.put_slo(uuid, left, priority=slo.priority, generation=slo.generation)
+                changed = stella.put_slo(uuid, left, priority=slo.priority, generation=slo.generation)
             else:
                 stella.delete_slo(uuid, slo.generation)
+        if parsed_args.wait and left:
+            wait(stella, uuid, changed.generation, parsed_args.timeout)
+        elif parsed_args.wait:
+            wait_withdrawn(stella, uuid, dropped, parsed_args.timeout)

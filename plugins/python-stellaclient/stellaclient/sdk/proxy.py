@@ -2,10 +2,21 @@
 
 from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import quote
 
 from openstack import exceptions, proxy
 
-from stellaclient.sdk.resources import Attainment, Decision, Host, Instance, Slo, SloChange, Violation
+from stellaclient.sdk.resources import (
+    Attainment,
+    Decision,
+    Host,
+    Instance,
+    Quota,
+    Slo,
+    SloChange,
+    Usage,
+    Violation,
+)
 
 CLIENT_VERSIONS = ((1, 0), (1, 0))
 """Oldest and newest microversion that this client speaks."""
@@ -50,7 +61,7 @@ class Proxy(proxy.Proxy):
         self.default_microversion = common_version(*versions)
 
     def instances(self, **query: Any) -> Iterator[Instance]:
-        """Instances by uuid; ``host``, ``project`` and ``status`` (state of the SLO) filter."""
+        """Instances; ``host``, ``project``, ``name`` and ``status`` (state of the SLO) filter, ``sort`` is ``key:desc`` or ``key``."""
         return self._list(Instance, **query)
 
     def get_instance(self, uuid: str) -> Instance:
@@ -91,9 +102,15 @@ class Proxy(proxy.Proxy):
         """Attainment of this month."""
         return Attainment.new(instance_id=uuid).fetch(self, requires_id=False)
 
-    def hosts(self) -> Iterator[Host]:
-        """Hosts by name."""
-        return self._list(Host)
+    def get_usage(self, uuid: str, *, step: int = 60, start: str | None = None, end: str | None = None) -> Usage:
+        """What an instance used from ``start`` to ``end`` (RFC 3339), in steps of so many seconds: 1, 60, 3600 or 86400."""
+        query = {"step": step, "from": start, "to": end}
+        given: dict[str, Any] = {name: value for name, value in query.items() if value is not None}
+        return Usage.new(instance_id=uuid).fetch(self, requires_id=False, **given)
+
+    def hosts(self, **query: Any) -> Iterator[Host]:
+        """Hosts; ``mode`` filters, ``sort`` is ``key:desc`` or ``key``."""
+        return self._list(Host, **query)
 
     def get_host(self, name: str) -> Host:
         """The host of this name."""
@@ -106,9 +123,32 @@ class Proxy(proxy.Proxy):
         return self.get_host(name)
 
     def violations(self, **query: Any) -> Iterator[Violation]:
-        """Violations, newest first; ``open``, ``host`` and ``project`` filter."""
+        """Violations, newest first; ``open``, ``host``, ``project``, ``uuid``, ``from`` and ``to`` filter; ``sort`` orders."""
         return self._list(Violation, **query)
 
     def decisions(self, **query: Any) -> Iterator[Decision]:
-        """Decisions, newest first; ``kind``, ``host`` and ``project`` filter."""
+        """Decisions, newest first; ``kind``, ``host``, ``project``, ``uuid``, ``from`` and ``to`` filter; ``sort`` orders."""
         return self._list(Decision, **query)
+
+    def quotas(self) -> Iterator[Quota]:
+        """Quotas of projects that had an SLO or a quota of their own, by project."""
+        return self._list(Quota)
+
+    def get_quota(self, project_id: str) -> Quota:
+        """The quota of a project."""
+        return self._get(Quota, _segment(project_id))
+
+    def set_quota(self, project_id: str, limits: Mapping[str, float | None]) -> Quota:
+        """Set these limits of a project, in base units; None goes back to the default, -1 is no limit."""
+        response = self.put(f"/v1/quotas/{_segment(project_id)}", json={"limits": dict(limits)})
+        exceptions.raise_from_response(response)
+        return self.get_quota(project_id)
+
+    def delete_quota(self, project_id: str) -> None:
+        """Take all own limits of a project away."""
+        exceptions.raise_from_response(self.delete(f"/v1/quotas/{_segment(project_id)}"))
+
+
+def _segment(text: str) -> str:
+    """The text as one segment of a path."""
+    return quote(text, safe="")

@@ -15,7 +15,7 @@ class Instance(resource.Resource):
     base_path = "/v1/instances"
     allow_fetch = True
     allow_list = True
-    _query_mapping = resource.QueryParameters("host", "project", "status")
+    _query_mapping = resource.QueryParameters("host", "project", "status", "name", "sort")
 
     uuid = resource.Body("uuid", alternate_id=True)
     name = resource.Body("name")
@@ -98,6 +98,23 @@ class Attainment(resource.Resource):
     start = resource.Body("from")
     end = resource.Body("to")
     objectives = resource.Body("objectives", type=list)
+    today = resource.Body("today", type=dict)
+    month = resource.Body("month", type=dict)
+
+
+class Usage(resource.Resource):
+    """What an instance used, in steps of 1, 60, 3600 or 86400 seconds. Asking for 1 makes its host send a point each second."""
+
+    base_path = "/v1/instances/%(instance_id)s/usage"
+    allow_fetch = True
+
+    instance_id = resource.URI("instance_id")
+    start = resource.Body("from")
+    end = resource.Body("to")
+    step = resource.Body("step", type=int)
+    watched_until = resource.Body("watched_until")
+    not_watched_reason = resource.Body("not_watched_reason")
+    points = resource.Body("points", type=list)
 
 
 class Host(resource.Resource):
@@ -108,6 +125,7 @@ class Host(resource.Resource):
     base_path = "/v1/hosts"
     allow_fetch = True
     allow_list = True
+    _query_mapping = resource.QueryParameters("mode", "sort")
 
     name = resource.Body("name", alternate_id=True)
     generation = resource.Body("generation", type=int)
@@ -131,7 +149,7 @@ class Violation(resource.Resource):
     pagination_key = "links"
     base_path = "/v1/violations"
     allow_list = True
-    _query_mapping = resource.QueryParameters("open", "host", "project")
+    _query_mapping = resource.QueryParameters("open", "host", "project", "uuid", "from", "to", "sort")
 
     uuid = resource.Body("uuid")
     project_id = resource.Body("project_id")
@@ -150,7 +168,7 @@ class Decision(resource.Resource):
     pagination_key = "links"
     base_path = "/v1/decisions"
     allow_list = True
-    _query_mapping = resource.QueryParameters("kind", "host", "project")
+    _query_mapping = resource.QueryParameters("kind", "host", "project", "uuid", "from", "to", "sort")
 
     decided_at = resource.Body("decided_at")
     kind = resource.Body("kind")
@@ -161,3 +179,16 @@ class Decision(resource.Resource):
     request_id = resource.Body("request_id")
     reason = resource.Body("reason")
     detail = resource.Body("detail", type=dict)
+
+
+class Quota(resource.Resource):
+    """What the SLOs of a project may hold together, and what they hold. In base units; a limit of -1 is none."""
+
+    resources_key = "quotas"
+    pagination_key = "links"
+    base_path = "/v1/quotas"
+    allow_fetch = True
+    allow_list = True
+
+    project_id = resource.Body("project_id", alternate_id=True)
+    resources = resource.Body("resources", type=dict)

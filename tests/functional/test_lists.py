@@ -1,0 +1,103 @@
+"""Lists: in any order each item comes once, page after page; filters leave out what they say."""
+
+from typing import Any
+
+import pytest
+
+from stella.api import times
+from stella.db import decisions as decision_rows
+from stella.db import hosts, instances, violations
+from stella.db.slos import system_origin
+from tests.functional.conftest import BOTH_DATABASES, NOW, Cloud, User, uuid
+
+pytestmark = BOTH_DATABASES
+
+
+def walk(user: User, path: str, **query: str) -> list[dict[str, Any]]:
+    """Every item of a list, two at a time."""
+    name, found = path.rpartition("/")[2], []
+    url = f"{path}?" + "&".join(f"{k}={v}" for k, v in {"limit": "2", **query}.items())
+    while url:
+        answer = user.get(url)
+        assert answer.status_code == 200, answer.text
+        assert len(answer.json[name]) <= 2
+        found += answer.json[name]
+        links = answer.json["links"]
+        url = "/" + links[0]["href"].split("/", 3)[3] if links else ""
+    return found
+
+
+@pytest.fixture
+def full(cloud: Cloud) -> Cloud:
+    """Three hosts with instances of equal names, decisions at equal times, violations that overlap."""
+    for number, mode in enumerate(("enforce", "observe", "enforce")):
+        host = cloud.host(f"host{number}", mode=mode, cpus=4 - number % 2)
+        for vm in range(3):
+            host.add(uuid(number * 10 + vm), project=f"p{1 + vm % 2}", name=f"vm{vm % 2}")
+        host.report(
+            violations=[
+                {"id": f"v{vm}", "uuid": uuid(number * 10 + vm), "metric": ("cpu", "block_bytes")[vm % 2],
+                 "opened_at": NOW - 1000 + 100 * vm, "closed_at": NOW - 950 + 100 * vm if vm < 2 else None}
+                for vm in range(3)
+            ]
+        )  # fmt: skip
+    for number in range(6):
+        cloud.database.write(
+            lambda session, n=number: decision_rows.record(
+                session,
+                ("slo_accepted", "host_mode", "quota")[n % 3],
+                origin=system_origin(NOW + n // 2),
+                reason="a test",
+                instance_id=1 + n % 4,
+            )
+        )
+    return cloud
+
+
+@pytest.mark.parametrize(
+    ("path", "keys", "unique"),
+    [
+        ("/v1/instances", instances.SORT_KEYS, "uuid"),
+        ("/v1/hosts", hosts.SORT_KEYS, "name"),
+        ("/v1/violations", violations.SORT_KEYS, "id"),
+        ("/v1/decisions", decision_rows.SORT_KEYS, "id"),
+    ],
+)
+@pytest.mark.parametrize("direction", ["", ":asc", ":desc"])
+def test_each_item_comes_once_in_any_order(full: Cloud, path: str, keys: Any, unique: str, direction: str) -> None:
+    everything = {item[unique] for item in walk(full.admin, path)}
+    assert len(everything) == {"/v1/instances": 9, "/v1/hosts": 3, "/v1/violations": 9, "/v1/decisions": 6}[path]
+    for key in keys:
+        found = walk(full.admin, path, sort=f"{key}{direction}")
+        order = [(item[key], item[unique]) for item in found]
+        assert order == sorted(order, reverse=direction == ":desc")
+        assert {item[unique] for item in found} == everything
+
+
+def test_filters(full: Cloud) -> None:
+    admin, member = full.admin, full.member
+    assert {i["name"] for i in walk(admin, "/v1/instances", name="vm1")} == {"vm1"}
+    assert walk(admin, "/v1/instances", name="vm") == [], "the whole name"
+    assert [h["name"] for h in walk(admin, "/v1/hosts", mode="enforce")] == ["host0", "host2"]
+    assert [h["name"] for h in walk(admin, "/v1/hosts", mode="maintenance")] == []
+    for path in ("/v1/violations", "/v1/decisions"):
+        found = walk(admin, path, uuid=uuid(1).upper())
+        assert found and {item["uuid"] for item in found} == {uuid(1)}
+        assert walk(member, path, uuid=uuid(1)) == [], "that of another project"
+    assert {d["kind"] for d in walk(admin, "/v1/decisions", kind="quota")} == {"quota"}
+
+
+def test_spans(full: Cloud) -> None:
+    def at(seconds: float) -> str:
+        return times.show(NOW + seconds)
+
+    def violated(**span: str) -> set[str]:
+        return {v["uuid"][-1] for v in walk(full.admin, "/v1/violations", **span)}
+
+    assert violated() == {"0", "1", "2"}
+    assert violated(to=at(-900)) == {"0"} and violated(to=at(-1000)) == set()
+    assert violated(**{"from": at(-900)}) == {"1", "2"}
+    assert violated(**{"from": at(-870), "to": at(-800)}) == {"1"}
+    assert violated(**{"from": at(-10)}) == {"2"}, "it lasts"
+    decided = [d["id"] for d in walk(full.admin, "/v1/decisions", **{"from": at(1), "to": at(2)})]
+    assert decided == [4, 3]
