@@ -117,6 +117,21 @@ class Services:
                 raise LaboratoryError(f"{name} does not start: {self.last_words(name)}")
             time.sleep(0.05)
 
+    def _remember(self, name: str, pid: int) -> None:
+        """Keep how a service was started that others started (Stella's, by Ansible), so that it can be started again."""
+        path = self.directory / f"{name}.start"
+        if path.exists():
+            return
+        argv, environment = (
+            [word.decode() for word in Path(f"/proc/{pid}/{file}").read_bytes().split(b"\0") if word]
+            for file in ("cmdline", "environ")
+        )
+        start = {
+            "argv": self._enclosure.inside(argv),
+            "environment": dict(line.split("=", maxsplit=1) for line in environment if "=" in line),
+        }
+        write_private(path, json.dumps(start))
+
     def last_words(self, name: str) -> str:
         """The end of a service's log, and where it lies."""
         path = self._logs / f"{name}.log"
@@ -130,6 +145,7 @@ class Services:
         pid = self.pid(name)
         if pid is None:
             return
+        self._remember(name, pid)
         os.kill(pid, number)
         limit = time.monotonic() + 60
         while self.pid(name) is not None and time.monotonic() < limit:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import stella
 from laboratory import files
+from laboratory.control_plane import answers_http
 from laboratory.enclosure import HERE, Enclosure
-from laboratory.services import Services, answers
+from laboratory.services import Services
 from laboratory.settings import HOST, REGION, REPOSITORY, LaboratoryError, Settings
 
 VERSION = stella.__version__
@@ -23,11 +24,6 @@ class Stella:
 
     def __init__(self, settings: Settings, enclosure: Enclosure, services: Services) -> None:
         self._settings, self._enclosure, self._services = settings, enclosure, services
-
-    @property
-    def agent_socket(self) -> Path:
-        """The agent's control socket as the machine sees it."""
-        return self._settings.volatile / "run" / "xgos" / "xgos.sock"
 
     def _digest(self) -> str:
         digest = hashlib.sha256()
@@ -149,8 +145,13 @@ class Stella:
         self._stamp("install").write_text(self._digest())
 
     def done(self) -> bool:
-        """Whether API and agent run this tree's Stella."""
-        return self._is_current("deployed") and answers(self._settings.ports["stella"]) and self.agent_socket.exists()
+        """Whether API, engine and agent run this tree's Stella."""
+        names = ["stella-api", "xgos", *(["stella-engine"] if ENGINE.exists() else [])]
+        return (
+            self._is_current("deployed")
+            and all(self._services.pid(name) is not None for name in names)
+            and answers_http(self._settings.ports["stella"], "/healthcheck")
+        )
 
     def deploy(self) -> None:
         """Everything else the roles do, in the laboratory."""
