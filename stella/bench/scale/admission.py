@@ -25,7 +25,7 @@ LARGEST_P99_SECONDS = 0.02
 LARGEST_GROWTH_RATIO = 1.5
 ACCEPTED, REFUSED, DRY_RUN, DRY_RUN_REFUSED = "accepted", "refused, counter-offer", "dry run", "dry run, refused"
 _EXPECTED = {ACCEPTED: 201, REFUSED: 422, DRY_RUN: 200, DRY_RUN_REFUSED: 422}
-_LITTLE, _TOO_MUCH = {"cpu": {"floor": 0.4}}, {"cpu": {"floor": 7.0}, "network_packets": {"floor": 20_000.0}}
+_LITTLE, _TOO_MUCH = {"cpu": {"floor": 0.2}}, {"cpu": {"floor": 5.0}, "network_packets": {"floor": 20_000.0}}
 _LARGE_VCPUS = 8
 _WARM_UP = 20
 

@@ -73,3 +73,7 @@ def add_to(commands: _Commands) -> None:
         "--admissions", type=_count, default=200, metavar="N", help="of each kind (default: %(default)s)"
     )
     admission.add_argument("--database", choices=("sqlite", "mariadb"), default="mariadb", help="default: %(default)s")
+    document = _add(figures, "document", "write the last results into docs/scale.md", seconds=0)
+    document.add_argument(
+        "--page", type=Path, default=Path("docs/scale.md"), metavar="FILE", help="default: %(default)s"
+    )

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import FrameType
 
 from stella.bench.progress import Progress
-from stella.bench.scale import admission, link, load, results
+from stella.bench.scale import admission, document, link, load, results
 from stella.bench.scale.fleet import Fleet
 from stella.bench.scale.processes import NotStarted
 from stella.bench.scale.results import Outcome
@@ -46,6 +46,8 @@ _FIGURES: Mapping[str, Callable[[argparse.Namespace, Path, Progress], Outcome]] 
 
 def run(given: argparse.Namespace, progress: Progress) -> int:
     """Measure one figure, print and keep it. Returns the exit status."""
+    if given.figure == "document":
+        return _document(given)
     machine = results.machine()
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
@@ -62,6 +64,16 @@ def run(given: argparse.Namespace, progress: Progress) -> int:
     print(path.with_suffix(".txt").read_text(), end="")
     print(f"\nkept in {path}")
     return KEPT if outcome.kept else SHORT
+
+
+def _document(given: argparse.Namespace) -> int:
+    try:
+        written = document.write(given.page, given.output)
+    except document.InvalidDocument as error:
+        print(f"stella-bench: {error}", file=sys.stderr)
+        return NOT_MEASURED
+    print(f"{given.page}: {', '.join(written) or 'no results'}")
+    return KEPT
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -97,12 +97,12 @@ class Process:
 
 
 def _session(leader: int) -> list[int]:
-    """The processes of a session."""
+    """The processes of a session that have not ended."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
             fields = _stat(int(entry.name))
-            if fields and int(fields[3]) == leader:
+            if fields and int(fields[3]) == leader and fields[0] not in "ZX":
                 found.append(int(entry.name))
     return found
 
