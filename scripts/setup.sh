@@ -22,7 +22,7 @@ fail() {
 }
 
 install_packages() {
-  [ "$(id -u)" = 0 ] || fail "must run as root (it installs packages and starts virtual machines)"
+  [ "$(id -u)" = 0 ] || fail "must run as root (it installs packages and starts virtual machines); without root: make up HOSTS=sim:5"
   local missing=() package policy=/usr/sbin/policy-rc.d
   for package in "${PACKAGES[@]}"; do
     dpkg-query -W -f '${db:Status-Status}\n' "$package" 2>/dev/null | grep -qx installed || missing+=("$package")

@@ -5,6 +5,7 @@ checked here -> the handler -> its answer checked and sent. Whatever goes wrong 
 """
 
 import logging
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -13,23 +14,27 @@ from typing import Any, cast
 
 import falcon
 from falcon.routing.util import map_http_methods
-from keystonemiddleware.auth_token import AuthProtocol
 from oslo_config import cfg
 from oslo_middleware.request_id import ENV_REQUEST_ID, RequestId
 
 from stella.api import intervals, microversion, strict_json, validation
 from stella.api.errors import ApiError, not_found
 from stella.api.identity import HOST_USER, Identity, Keystone, TokenFile, Users
+from stella.api.keystone import AuthToken
 from stella.api.metrics import Metrics
 from stella.api.operation import Access, Answer, Call, Operation, Services
 from stella.api.policy import Policy
 from stella.api.routes import ROUTES
+from stella.api.schemas.vocabulary import NAME_PATTERN, UUID_PATTERN
 from stella.db import hosts
 from stella.db.database import Conflict, Database, Unreachable
 from stella.db.hosts import LinkedHost
 from stella.model.wire import Json
 
+_NAMES = {"uuid": re.compile(UUID_PATTERN), "name": re.compile(NAME_PATTERN)}
+"""What a parameter of a path must be."""
 _LOG = logging.getLogger(__name__)
+_NOT_MODIFIED = 304
 Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
@@ -53,6 +58,7 @@ class _Server:
             response.append_header("Vary", microversion.HEADER)
         identity, host = self._authenticate(operation.access, request, path)
         request.context.user_id = identity.user_id
+        _require_names(request, path)
         call = Call(
             services=self._services,
             identity=identity,
@@ -188,10 +194,11 @@ class _RequestLog:
     def process_response(
         self, request: falcon.Request, response: falcon.Response, resource: object, succeeded: bool
     ) -> None:
-        """Write the line."""
+        """Write the line; at debug level for a poll that finds nothing new, of which there are hundreds a second."""
         seconds = time.monotonic() - request.context.started
         self._metrics.served(getattr(request.context, "operation", "none"), response.status_code, seconds)
-        _LOG.info(
+        _LOG.log(
+            logging.DEBUG if response.status_code == _NOT_MODIFIED else logging.INFO,
             "%s %s %s %.1f ms user=%s %s",
             request.method,
             request.path,
@@ -200,6 +207,13 @@ class _RequestLog:
             getattr(request.context, "user_id", "") or "-",
             request_id_of(request),
         )
+
+
+def _require_names(request: falcon.Request, path: Mapping[str, str]) -> None:
+    """Raises `ApiError` (404) for what is no uuid or host's name: MariaDB would find a name also with blanks after it."""
+    for name, value in path.items():
+        if name in _NAMES and not _NAMES[name].fullmatch(value):
+            raise not_found(f"Path {request.path[:200]}")
 
 
 def request_id_of(request: falcon.Request) -> str:
@@ -282,9 +296,7 @@ def build(
     users: Users = Keystone() if with_keystone else TokenFile(Path(config.auth.token_file))
     app: Any = _falcon(services, users)
     middleware: tuple[Callable[[Any], Any] | None, ...] = (
-        (lambda inner: AuthProtocol(inner, {"oslo_config_config": config, "delay_auth_decision": True}))
-        if with_keystone
-        else None,
+        (lambda inner: AuthToken(inner, config)) if with_keystone else None,
         RequestId,
     )
     for layer in middleware:

@@ -30,6 +30,7 @@ CODES: Mapping[str, tuple[int, str]] = {
     "stella.host.generation_conflict": (409, "The host has another generation"),
     "stella.report.clock_offset": (400, "The host's clock is off"),
     "stella.server.database_unreachable": (503, "The database cannot be reached"),
+    "stella.server.keystone_unreachable": (503, "Keystone cannot be reached"),
     "stella.server.response_invalid": (500, "The response does not match its schema"),
     "stella.server.failed": (500, "The server failed"),
 }

@@ -30,6 +30,7 @@ _ALWAYS = {
         "stella.request.unauthenticated",
         "stella.request.forbidden",
         "stella.server.database_unreachable",
+        "stella.server.keystone_unreachable",
     ),
     Access.HOST: ("stella.request.unauthenticated", "stella.server.database_unreachable"),
 }

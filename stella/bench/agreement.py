@@ -12,9 +12,9 @@ from stella.model.attainment import Cause, Status
 def agrees(window: Window, status: Status, *, kind: str, undersized: bool) -> bool | None:
     """Whether the agent's word for a window agrees with what was seen outside. None: it gave none yet (``PENDING``).
 
-    - There was demand and the promise was met (at 95 %): ``MET``.
+    - There was demand and the objective was met (at 95 %): ``MET``.
     - There was demand and it was missed: ``VIOLATED`` or ``DEGRADED``; ``SELF_LIMITED`` only where the scenario declares the
-      instance ``undersized``, its promise being beyond what the guest can do.
+      instance ``undersized``, its floor being beyond what the guest can do.
     - The generator asked for less than the floor: ``NO_DEMAND`` or ``SELF_LIMITED``; ``MET`` when the floor was reached all the same.
     - A ceiling that was kept: ``MET`` or ``NO_DEMAND``; that was broken: ``VIOLATED`` or ``DEGRADED``.
     - ``UNKNOWN`` never agrees.

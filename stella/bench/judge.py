@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 
 from stella.bench.agreement import agreement_ratios
-from stella.bench.measure import Judged, Window, look, promises
+from stella.bench.measure import Judged, Window, look, objectives_in_force
 from stella.bench.recording import Recording, Series
 from stella.bench.recovery import judge_event
 from stella.bench.scenario import Scenario
@@ -56,17 +56,20 @@ def _objectives(scenario: Scenario, recording: Recording, count: int) -> tuple[O
     for instance in scenario.instances:
         record = recording.instances.get(instance.name)
         for k in range(count):
-            ends = {(p.objective.metric, p.kind) for p in promises(scenario, instance.name, k + WINDOW_SECONDS - 1e-6)}
-            for promise in promises(scenario, instance.name, float(k)):
-                if record is None or (promise.objective.metric, promise.kind) not in ends:
+            ends = {
+                (p.objective.metric, p.kind)
+                for p in objectives_in_force(scenario, instance.name, k + WINDOW_SECONDS - 1e-6)
+            }
+            for judged in objectives_in_force(scenario, instance.name, float(k)):
+                if record is None or (judged.objective.metric, judged.kind) not in ends:
                     continue  # taken back within the window
-                key = (instance.name, promise.objective.metric.value, promise.kind)
-                first.setdefault(key, promise)
+                key = (instance.name, judged.objective.metric.value, judged.kind)
+                first.setdefault(key, judged)
                 t = recording.start + k
                 loads = scenario.loads_at(instance.name, float(k))
                 row = rows.setdefault(key, [None] * count)
                 row[k] = look(
-                    record.windows, record, promise, loads=loads, vcpus=instance.vcpus, start=t, end=t + WINDOW_SECONDS
+                    record.windows, record, judged, loads=loads, vcpus=instance.vcpus, start=t, end=t + WINDOW_SECONDS
                 )
     return tuple(
         ObjectiveVerdict(
@@ -140,7 +143,7 @@ def _work_series(scenario: Scenario, recording: Recording, count: int) -> dict[s
     found = {}
     for instance in scenario.instances:
         record = recording.instances.get(instance.name)
-        if record is None or scenario.promised(instance.name):
+        if record is None or scenario.has_slo(instance.name):
             continue
         for load in instance.loads:
             for name in _WORK.get(load.kind, ("", ()))[1]:

@@ -18,7 +18,7 @@ _WAYS = {"network": ("tx", "rx"), "block": ("read", "write")}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
-    """One promise in force: ``kind`` is ``floor``, ``ceiling`` or ``target``, ``value`` its number."""
+    """One objective in force: ``kind`` is ``floor``, ``ceiling`` or ``target``, ``value`` its number."""
 
     instance: str
     objective: Objective
@@ -28,10 +28,10 @@ class Judged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """One promise between two moments, as seen from outside.
+    """One objective between two moments, as seen from outside.
 
     ``value`` is what counts there (a floor scaled to the requests seen); ``usage`` what the instance got; ``demand`` whether the
-    promise could be claimed: the generator asked for at least the floor (or for more than the ceiling) all the time.
+    objective could be claimed: the generator asked for at least the floor (or for more than the ceiling) all the time.
     """
 
     value: float
@@ -41,8 +41,8 @@ class Window:
     met_100: bool
 
 
-def promises(scenario: Scenario, instance: str, seconds: float) -> tuple[Judged, ...]:
-    """The promises to an instance in force ``seconds`` after the start. A bare weight promises nothing that can be judged."""
+def objectives_in_force(scenario: Scenario, instance: str, seconds: float) -> tuple[Judged, ...]:
+    """The objectives of an instance in force ``seconds`` after the start. A bare weight guarantees nothing that can be judged."""
     slo = scenario.slo_at(instance, seconds)
     found = []
     for objective in slo.objectives if slo else ():
@@ -176,7 +176,7 @@ def look(
     start: float,
     end: float,
 ) -> Window:
-    """One promise between two moments. ``series``: the recorded windows or the finer bins of the instance."""
+    """One objective between two moments. ``series``: the recorded windows or the finer bins of the instance."""
     objective = judged.objective
     got = usage(series, objective, start, end)
     asked = least_asked(record, objective, loads, vcpus, start=start, end=end)

@@ -1,9 +1,9 @@
-"""What an event cost: windows lost, and the time until all promises held again. Pure."""
+"""What an event cost: windows lost, and the time until all objectives were met again. Pure."""
 
 import math
 from collections.abc import Sequence
 
-from stella.bench.measure import look, promises
+from stella.bench.measure import look, objectives_in_force
 from stella.bench.recording import Recording
 from stella.bench.scenario import Event, Scenario
 from stella.bench.verdict import EventVerdict, ObjectiveVerdict, all_met
@@ -54,19 +54,19 @@ def _recovered(scenario: Scenario, recording: Recording, event: Event, until: fl
 
 
 def _holds(scenario: Scenario, recording: Recording, moment: float) -> bool:
-    """Whether every promise in force at ``moment`` holds over the second that follows, by the finer counters where there are any."""
+    """Whether every objective in force at ``moment`` is met over the second that follows, by the finer counters if there are any."""
     start = recording.start + moment
     for instance in scenario.instances:
         record = recording.instances.get(instance.name)
         if record is None:
             continue
         series = {**record.windows, **record.bins}
-        for promise in promises(scenario, instance.name, moment):
+        for judged in objectives_in_force(scenario, instance.name, moment):
             loads = scenario.loads_at(instance.name, moment)
             window = look(
-                series, record, promise, loads=loads, vcpus=instance.vcpus, start=start, end=start + WINDOW_SECONDS
+                series, record, judged, loads=loads, vcpus=instance.vcpus, start=start, end=start + WINDOW_SECONDS
             )
-            if (window.demand or promise.kind == "ceiling") and not window.met_95:
+            if (window.demand or judged.kind == "ceiling") and not window.met_95:
                 return False
     return True
 

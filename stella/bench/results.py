@@ -88,7 +88,7 @@ def _best_effort(scenario: Scenario, run: Run, solo: Mapping[str, Solo], cores: 
     fair = fair_cores(scenario, solo, capacity_cores=cores - overhead) if solo else {}
     rows = []
     for work in verdict.work:
-        if scenario.promised(work.instance):
+        if scenario.has_slo(work.instance):
             continue
         row: dict[str, Any] = {
             "instance": work.instance,

@@ -136,7 +136,7 @@ class Scenario:
                 loads = event.loads
         return loads
 
-    def promised(self, name: str) -> bool:
+    def has_slo(self, name: str) -> bool:
         """Whether the instance has an SLO at any time; without one it is best effort."""
         return self.instance(name).slo is not None or any(
             e.what == "slo" and e.instance == name and e.slo is not None for e in self.events

@@ -12,8 +12,8 @@ from stella.bench.scenario import Event, Load, Scenario
 from stella.model.slo import Slo
 
 TIMED_BIN_SECONDS = 0.1
-PROMISED_BIN_SECONDS = 0.5
-UNPROMISED_BIN_SECONDS = 2.0
+GUARANTEED_BIN_SECONDS = 0.5
+BEST_EFFORT_BIN_SECONDS = 2.0
 
 
 def uplinks(scenario: Scenario) -> tuple[Uplink, ...]:
@@ -42,11 +42,13 @@ def workload(load: Load) -> Workload:
 def guests(scenario: Scenario) -> tuple[Guest, ...]:
     """All guests, idle: the loads are started together once the policy is in force.
 
-    Fine counters are for timing recoveries. Where there are none to time they are read at leisure, and where nothing is promised
+    Fine counters are for timing recoveries. Where there are none to time they are read at leisure, and where nothing is guaranteed
     (only means count there) more so: under TCG each reading is paid for out of the guest's share.
     """
-    bins = {True: TIMED_BIN_SECONDS if scenario.events else PROMISED_BIN_SECONDS, False: UNPROMISED_BIN_SECONDS}
-    promised = {i.name for i in scenario.instances if i.slo} | {e.instance for e in scenario.events if e.what == "slo"}
+    bins = {True: TIMED_BIN_SECONDS if scenario.events else GUARANTEED_BIN_SECONDS, False: BEST_EFFORT_BIN_SECONDS}
+    guaranteed = {i.name for i in scenario.instances if i.slo} | {
+        e.instance for e in scenario.events if e.what == "slo"
+    }
     return tuple(
         Guest(
             name=i.name,
@@ -56,7 +58,7 @@ def guests(scenario: Scenario) -> tuple[Guest, ...]:
             disk=(i.disk.backend, i.disk.size_bytes) if i.disk else None,
             uplink=i.uplink,
             start_idle=True,
-            bin_seconds=bins[i.name in promised],
+            bin_seconds=bins[i.name in guaranteed],
         )
         for i in scenario.instances
     )

@@ -25,7 +25,7 @@ class AgentWindow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectiveVerdict:
-    """One promise over the run. ``windows`` has None where it was not in force."""
+    """One objective over the run. ``windows`` has None where it was not in force."""
 
     instance: str
     metric: str
@@ -53,7 +53,7 @@ class ObjectiveVerdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventVerdict:
-    """What an event cost. ``windows_lost``: windows in which not all promises held, until they held again.
+    """What an event cost. ``windows_lost``: windows in which not all objectives were met, until they were again.
 
     ``recovered_seconds``: from the event (for a started load: from the moment it asks) until the next whole second holds, in
     steps of 0.1 s; None when that did not come before the next event. ``others_used_seconds``: after a ``stop``, until the
@@ -87,7 +87,7 @@ class Verdict:
     objectives: tuple[ObjectiveVerdict, ...]
     events: tuple[EventVerdict, ...]
     useful_work: Mapping[str, float]
-    work: tuple[BestEffort, ...]  # of every instance, promised or not
+    work: tuple[BestEffort, ...]  # of every instance, with an SLO or without
     work_series: Mapping[str, tuple[float, ...]]  # of best-effort instances: <instance>.<metric> -> rate per window
     host_cpu_cores: float
     instances_cpu_cores: float

@@ -8,6 +8,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from oslo_config import cfg
@@ -18,10 +19,14 @@ from stella import conf
 from stella.api.identity import InvalidTokenFile, new_token
 from stella.api.schemas.host import MODES
 from stella.api.schemas.vocabulary import NAME_PATTERN
-from stella.db import hosts, migrations
-from stella.db.database import Database, Unreachable
+from stella.conf.retention import DAY_SECONDS, Retention
+from stella.db import hosts, migrations, retention
+from stella.db.database import Conflict, Database, Unreachable
+from stella.engine.duties.retention import cutoffs
 
 USAGE = 2
+_PURGE_BATCH = 2000
+_LARGEST_DAYS = 36_500
 _Command = Callable[[cfg.ConfigOpts, argparse.Namespace], None]
 
 
@@ -39,6 +44,30 @@ def _db_sync(config: cfg.ConfigOpts, given: argparse.Namespace) -> None:
 
 def _db_version(config: cfg.ConfigOpts, given: argparse.Namespace) -> None:
     print(migrations.current(_database(config)) or "none")
+
+
+def _db_purge(config: cfg.ConfigOpts, given: argparse.Namespace) -> None:
+    kept = Retention.of(config)
+    if given.older_than is not None:
+        kept = kept.shorter(given.older_than * DAY_SECONDS)
+    database = _database(config)
+    verb = "would be deleted" if given.dry_run else "deleted"
+    for kind in retention.kinds(cutoffs(kept, int(time.time()))):
+        if given.dry_run:
+            with database.reader() as session:
+                count = kind.count(session)
+        else:
+            count = 0
+            while deleted := database.write(partial(kind.delete, largest=_PURGE_BATCH)):
+                count += deleted
+        print(f"{kind.name}: {count} {verb}")
+
+
+def _days(text: str) -> int:
+    days = int(text)
+    if not 1 <= days <= _LARGEST_DAYS:
+        raise ValueError
+    return days
 
 
 def _host_enroll(config: cfg.ConfigOpts, given: argparse.Namespace) -> None:
@@ -81,6 +110,17 @@ def _parser() -> argparse.ArgumentParser:
     db.add_parser("sync", help="bring it to this release's version").set_defaults(run=_db_sync)
     db.add_parser("version", help="print its version").set_defaults(run=_db_version)
 
+    purge = db.add_parser("purge", help="delete what is kept no longer, as stella-engine does; print how much")
+    purge.add_argument("--dry-run", action="store_true", help="delete nothing")
+    purge.add_argument(
+        "--older-than",
+        type=_days,
+        metavar="DAYS",
+        help="minutes, closed violations, decisions and SLO history older than this (at least 1), instead of [engine] "
+        "*_retention_days; hours and days are kept as configured",
+    )
+    purge.set_defaults(run=_db_purge)
+
     host = areas.add_parser("host", help="hosts that may report").add_subparsers(dest="verb", required=True)
     enroll = host.add_parser("enroll", help="give a host a credential, which is printed once and stored as a hash")
     enroll.add_argument("name")
@@ -111,7 +151,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except conf.InvalidConfig as error:
         print(f"stella-manage: {error}", file=sys.stderr)
         return USAGE
-    except (_Refused, Unreachable) as error:
+    except (_Refused, Unreachable, Conflict) as error:
         print(f"stella-manage: {error}", file=sys.stderr)
         return 1
     except DBError as error:

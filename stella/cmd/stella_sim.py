@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -30,7 +30,7 @@ class _Parser(argparse.ArgumentParser):
         self.exit(USAGE, f"stella-sim: {' '.join(message.split())}\n")
 
 
-def _whole(low: int, high: int) -> "type[int]":
+def _whole(low: int, high: int) -> Callable[[str], int]:
     def read(text: str) -> int:
         try:
             found = int(text)
@@ -40,7 +40,7 @@ def _whole(low: int, high: int) -> "type[int]":
             raise argparse.ArgumentTypeError(f"must be a whole number from {low} to {high}, not {text!r}")
         return found
 
-    return read  # type: ignore[return-value]  # argparse takes any callable
+    return read
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -77,6 +77,7 @@ def build_parser() -> argparse.ArgumentParser:
     one.add_argument(
         "--tick-milliseconds", type=_whole(100, 5000), default=250, metavar="MS", help="of the agents (default: 250)"
     )
+    one.add_argument("--verbose", action="store_true", help="also log what the agents do, not only what fails")
     return parser
 
 
@@ -84,8 +85,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """See the module."""
     options = build_parser().parse_args(arguments)
     logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s stella-sim %(levelname)s %(message)s", stream=sys.stderr
+        level=logging.INFO,
+        format="%(asctime)s stella-sim %(levelname)s %(threadName)s: %(message)s",
+        stream=sys.stderr,
     )
+    if not options.verbose:
+        logging.getLogger("stella.xgos").setLevel(logging.WARNING)
     os.umask(0o027)
     raise_descriptor_limit()
     stop = threading.Event()

@@ -33,8 +33,18 @@ OPTIONS = [
         help="Minutes are kept for this long, then as hours alone. A month and the 7 days for which a host keeps "
         "what it could not report. Minutes that arrive later are not stored.",
     ),
-    cfg.IntOpt("hour_retention_days", default=400, min=2, help="Hours are kept for this long, then as days alone."),
-    cfg.IntOpt("day_retention_days", default=1827, min=2, help="Days are kept for this long: five years."),
+    cfg.IntOpt(
+        "hour_retention_days",
+        default=400,
+        min=2,
+        help="Hours are kept for this long, at least as long as minutes; then as days alone.",
+    ),
+    cfg.IntOpt(
+        "day_retention_days",
+        default=1827,
+        min=2,
+        help="Days are kept for this long, at least as long as hours; 1827 are five years.",
+    ),
     cfg.IntOpt(
         "history_retention_days",
         default=400,

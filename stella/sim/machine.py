@@ -1,6 +1,7 @@
 """The model of a host: CPUs, instances and their loads, at virtual time. Pure: no clock, no file, no chance but by seed."""
 
 import itertools
+import math
 
 from stella.linux import cgroup
 from stella.model.snapshot import HostReading, InstanceReading, Quota, RunState
@@ -10,6 +11,10 @@ from stella.sim.scheduler import Task
 
 MOUNT = "/sys/fs/cgroup"
 _NOTHING = 1e-6
+_PIDS_EACH = 1000
+_MOST_STEPS = 40
+_TOLERATED_RATIO = 0.2
+"""A step may be longer by this part: ticks in real time come a little early or late."""
 _QUEUEING = 0.5
 """A task that gets what it wants waits so much for each second that it runs beside others that fill its CPU."""
 _LARGEST_WAITING_BUSY_RATIO = 0.8
@@ -56,7 +61,7 @@ class Machine:
         found = start(
             spec,
             number=number,
-            pid=1000 + 100 * number,
+            pid=_PIDS_EACH * number,
             start_ticks=int(self.boot_unix_seconds * 100) + ticks,
             inodes=self._inodes,
             cpus=self.cores,
@@ -126,10 +131,11 @@ class Machine:
     # --- time -------------------------------------------------------------------------------------------------------
 
     def advance(self, seconds: float) -> None:
-        """Let ``seconds`` pass, in steps of at most ``step_seconds`` (longer ones after a very long pause)."""
-        steps = max(1, min(40, round(seconds / self._step_seconds + 0.499)))
-        for _ in range(steps if seconds > 0 else 0):
-            self._step(seconds / steps)
+        """Let ``seconds`` pass, in steps of about ``step_seconds`` at most (longer ones after a very long pause)."""
+        if seconds > 0:
+            steps = max(1, min(_MOST_STEPS, math.ceil(seconds / self._step_seconds - _TOLERATED_RATIO)))
+            for _ in range(steps):
+                self._step(seconds / steps)
 
     def _step(self, seconds: float) -> None:
         now = self.unix_seconds

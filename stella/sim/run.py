@@ -15,6 +15,7 @@ from stella.sim.host import CORES, INSTANCES, boot
 from stella.sim.population import specs
 from stella.xgos import supervision
 from stella.xgos.link.transport import NoCredential, read_credential
+from stella.xgos.local_api.control_socket import ControlSocket
 from stella.xgos.process import garbage_collection
 from stella.xgos.process.assembly import MACHINE_CLOCK, connect, paths_of
 from stella.xgos.process.config import Config, parse_config
@@ -110,11 +111,15 @@ def run(fleet: Fleet, stop: threading.Event) -> None:
     threads: list[threading.Thread] = []
     try:
         for number, (config, end) in enumerate(zip(configs, ends, strict=True), start=1):
-            loop = end.enter_context(_host(fleet, number, config))
-            loops.append(loop)
+            if stop.is_set():
+                return
+            with _named(config.api_host_name):
+                loops.append(end.enter_context(_host(fleet, number, config)))
         for loop, config, end in zip(loops, configs, ends, strict=True):
-            connect(config, loop, end)
-            threads.append(supervision.start(partial(loop.run, stop), name=config.api_host_name, stop=stop))
+            with _named(config.api_host_name):
+                _answer(config, loop, end)
+                connect(config, loop, end)
+                threads.append(supervision.start(partial(loop.run, stop), name="loop", stop=stop))
         garbage_collection.settle()
         _LOG.info("%d hosts with %d instances each, linked to %s", fleet.hosts, fleet.instances, fleet.api_url)
         while not stop.wait(_SAVE_SECONDS):
@@ -131,6 +136,26 @@ def _join(threads: list[threading.Thread], seconds: float) -> None:
     deadline = time.monotonic() + seconds
     for thread in threads:
         thread.join(timeout=max(0.0, deadline - time.monotonic()))
+
+
+def _answer(config: Config, loop: Loop, end: contextlib.ExitStack) -> None:
+    """The control socket, for `xgos status` and `stella-top`. A host goes on without one, where its path is too long for a socket."""
+    try:
+        end.callback(ControlSocket(config.socket, loop).close)
+    except OSError as error:
+        _LOG.warning("%s: %s; xgos and stella-top cannot ask this host", config.socket, error)
+
+
+@contextlib.contextmanager
+def _named(host_name: str) -> Iterator[None]:
+    """Threads that are started inside are named after their host, so that the log tells which one speaks."""
+    before = set(threading.enumerate())
+    try:
+        yield
+    finally:
+        for thread in threading.enumerate():
+            if thread not in before:
+                thread.name = f"{host_name} {thread.name}"
 
 
 def _save(loops: list[Loop], configs: list[Config]) -> None:

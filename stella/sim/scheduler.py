@@ -62,9 +62,12 @@ def balance(tasks: Sequence[Task], wants: Sequence[float], cpus: int) -> None:
     for _ in range(_MOST_MOVES):
         fullest = max(range(cpus), key=load.__getitem__)
         best, lowered = None, _IMBALANCE_CORES
+        emptiest: dict[tuple[int, ...], int] = {}
         for n, task in enumerate(tasks):
             if task.home == fullest and wants[n] > _NOTHING and len(task.cpus) > 1:
-                there = min(task.cpus, key=load.__getitem__)
+                if task.cpus not in emptiest:
+                    emptiest[task.cpus] = min(task.cpus, key=load.__getitem__)
+                there = emptiest[task.cpus]
                 gain = load[fullest] - max(load[fullest] - wants[n], load[there] + wants[n])
                 if gain > lowered:
                     best, lowered = (n, there), gain

@@ -154,3 +154,63 @@ def test_an_slo_is_enforced_acknowledged_and_outlives_the_api(api: Api, agent: P
     assert api.ask("DELETE", f"{path}?generation={answer['generation']}")[0] == 204
     assert wait_until(lambda: weight() != floor, 15.0), log()
     assert api.credential not in log()
+
+
+def test_the_agent_obeys_the_apis_mode_also_while_the_api_is_away(api: Api, agent: Path, tmp_path: Path) -> None:
+    def log() -> str:
+        return (tmp_path / "log").read_text() + api.log.read_text()[-3000:]
+
+    def weight() -> int:
+        return int(read_knob(agent / WEIGHT))
+
+    def set_mode(mode: str) -> None:
+        assert api.ask("PATCH", "/v1/hosts/host1", {"mode": mode})[0] == 200
+
+    def slo() -> Any:
+        return api.ask("GET", path)[1]
+
+    def status() -> str:
+        return run("stella.cmd.xgos", "status", "--socket", tmp_path / "run" / "s")
+
+    assert wait_until(lambda: bool(api.instance()), 15.0), log()
+    uuid, before = api.instance(), int(read_knob(HOSTS / HOST / WEIGHT))
+    path = f"/v1/instances/{uuid}/slo"
+    assert api.ask("PUT", path, {"objectives": {"cpu": {"floor": "20%"}}})[0] == 201
+    assert wait_until(lambda: weight() != before and slo()["state"] == "enforced", 15.0), log()
+
+    set_mode("observe")
+    assert wait_until(lambda: weight() == before, 15.0), log()
+    assert wait_until(lambda: slo()["state"] == "pending", 15.0), log()
+    assert "mode observe" in slo()["reason"]
+    assert "SLOs are evaluated and reported, nothing is enforced" in status()
+    assert api.ask("PUT", path, {"objectives": {"cpu": {"floor": "10%"}}, "generation": 1})[0] == 409
+    reported = api.ask("GET", f"/v1/instances/{uuid}")[1]
+    assert reported["objectives"], "it is still evaluated and reported"
+    api.stop(signal.SIGKILL)
+    time.sleep(1.0)
+    assert weight() == before, "the last mode stays while the API is away"
+    api.start()
+
+    set_mode("maintenance")
+    assert wait_until(lambda: weight() != before and slo()["state"] == "enforced", 20.0), log()
+    assert wait_until(lambda: "mode maintenance" in status(), 15.0)
+    assert api.ask("PUT", path, {"objectives": {"cpu": {"floor": "10%"}}, "generation": 1})[0] == 409
+    set_mode("enforce")
+    assert wait_until(lambda: "maintenance" not in status(), 15.0), log()
+    assert weight() != before and slo()["state"] == "enforced"
+
+
+def test_seconds_of_a_watched_instance_arrive(api: Api, agent: Path, tmp_path: Path) -> None:
+    def points(step: int = 1) -> list[Any]:
+        found: list[Any] = api.ask("GET", f"/v1/instances/{uuid}/usage?step={step}")[1]["points"]
+        return found
+
+    assert wait_until(lambda: bool(api.instance()), 15.0)
+    uuid = api.instance()
+    path = f"/v1/instances/{uuid}/slo"
+    assert api.ask("PUT", path, {"objectives": {"cpu": {"floor": "20%"}}})[0] == 201
+    assert points() == []
+    assert wait_until(lambda: len(points()) >= 4, 20.0), (tmp_path / "log").read_text()
+    moments = [point["at"] for point in points()]
+    assert moments == sorted(set(moments))
+    assert {one["metric"] for point in points() for one in point["objectives"]} == {"cpu"}

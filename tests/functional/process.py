@@ -9,7 +9,7 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,16 @@ def free_port() -> int:
         return int(free.getsockname()[1])
 
 
+def wait(found: Callable[[], object], seconds: float = 40.0) -> bool:
+    """Whether it came true in time."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if found():
+            return True
+        time.sleep(0.1)
+    return False
+
+
 class Server:
     """`start`, `stop` and `ask` as often as wanted. ``options`` are of the section ``[api]``, with which the file must end."""
 
@@ -32,7 +42,8 @@ class Server:
         self.config = config
         self.log = config.with_name("log")
         lines = {"bind_port": self.port, "threads": 4, **options}
-        config.write_text(config.read_text() + "".join(f"{name} = {value}\n" for name, value in lines.items()))
+        kept = [line for line in config.read_text().splitlines() if line.partition(" =")[0] not in lines]
+        config.write_text("\n".join([*kept, *(f"{name} = {value}" for name, value in lines.items()), ""]))
         self.tls: ssl.SSLContext | None = None
         self._process: subprocess.Popen[bytes] | None = None
 

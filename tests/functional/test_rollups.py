@@ -1,109 +1,26 @@
 """Roll-ups and attainment: every minute counts once, whatever came when and whatever is rolled up so far."""
 
-import json
 import random
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 import pytest
 from sqlalchemy import func, select
 
-from stella.clouds.standalone import Standalone
-from stella.conf.retention import Retention
 from stella.control import rollup
 from stella.control.rollup import COUNTS, DAY_SECONDS, HOUR_SECONDS
-from stella.db import attainment, minutes
-from stella.db.database import Database
-from stella.db.models import Host, Instance, Minute, RollUp
+from stella.db.models import Minute, RollUp
 from stella.db.rollups import total_of
 from stella.engine.duties import rollups
-from stella.engine.duty import Limits, Work
 from stella.model.report import StatusCounts
-from tests.functional.conftest import BOTH_DATABASES, NOW, Cloud, uuid
+from tests.functional.conftest import BOTH_DATABASES, Cloud
+from tests.functional.engines import run_duties
+from tests.functional.ledger import DAY, ledger
 
 pytestmark = BOTH_DATABASES
 
-DAY = int(NOW) // DAY_SECONDS * DAY_SECONDS
-METRIC = "cpu"
-
-
-@dataclass
-class Ledger:
-    """What plain adding up must give, minute by minute, and the same in the database."""
-
-    database: Database
-    instance_id: int
-    host_id: int
-    rows: dict[int, StatusCounts] = field(default_factory=dict)
-    stretches: list[rollup.Stretch] = field(default_factory=list)
-
-    def keep(self, rows: Mapping[int, StatusCounts], *, oldest: int = 0) -> minutes.Kept:
-        for start, counts in rows.items():
-            if start >= oldest and counts.seconds > self.rows.get(start, StatusCounts()).seconds:
-                self.rows[start] = counts
-        return self._store([self._row(start, counts) for start, counts in rows.items()], oldest=oldest)
-
-    def lose(self, stretch: rollup.Stretch) -> None:
-        self.stretches.append(stretch)
-        lost = self._row(stretch.start, StatusCounts(unknown=stretch.unknown_seconds))
-        lost.is_stretch, lost.span_seconds = True, stretch.span_seconds
-        self._store([lost])
-
-    def _row(self, start: int, counts: StatusCounts) -> Minute:
-        return Minute(
-            instance_id=self.instance_id,
-            host_id=self.host_id,
-            metric=METRIC,
-            start=start,
-            is_stretch=False,
-            span_seconds=60,
-            **{f"{name}_seconds": getattr(counts, name) for name in COUNTS},
-            causes=json.dumps({"cpu": counts.violated}),
-            usage_mean=float(counts.met),
-            usage_min=0.5,
-            usage_max=start % 977,
-            demand_mean=None if counts.no_demand else 2.0,
-        )
-
-    def _store(self, rows: list[Minute], *, oldest: int = 0) -> minutes.Kept:
-        keyed = {minutes.key_of(row): row for row in rows}
-        return self.database.write(lambda session: minutes.keep(session, keyed, oldest=oldest, newest=10**11))
-
-    def plain(self, start: int, end: int) -> StatusCounts:
-        counts = [counts for begin, counts in self.rows.items() if start <= begin < end]
-        unknown = rollup.unknown_seconds(self.stretches, self.rows, start=start, end=end)
-        return rollup.add_counts([*counts, StatusCounts(unknown=unknown)])
-
-    def check(self, start: int, end: int) -> None:
-        with self.database.reader() as session:
-            found = attainment.read(session, self.instance_id, start, end)
-        assert found.get(METRIC, StatusCounts()) == self.plain(start, end), (start - DAY, end - DAY)
-        assert set(found) <= {METRIC}
-
-
-def ledger(cloud: Cloud) -> Ledger:
-    cloud.host("host1").report()
-    with cloud.database.reader() as session:
-        host_id = session.scalar(select(Host.id)) or 0
-
-    def add(session: object) -> int:
-        instance = Instance(uuid=uuid(1), host_id=host_id, project_id="p1", name="", state="running", reported_at=NOW)
-        session.add(instance)  # type: ignore[attr-defined]
-        session.flush()  # type: ignore[attr-defined]
-        return instance.id
-
-    return Ledger(cloud.database, cloud.database.write(add), host_id)
-
 
 def roll(cloud: Cloud, now: float) -> None:
-    days = DAY_SECONDS * 100_000
-    retention = Retention(minute_seconds=days, hour_seconds=days, day_seconds=days, history_seconds=days)
-    limits = Limits(host_silent_seconds=60, violation_silent_seconds=60, instance_gone_seconds=60, retention=retention)
-    work = Work(store=cloud.database, cloud=Standalone(), limits=limits, clock=lambda: now)
-    for _ in range(100):
-        if not rollups.run(work).more:
-            return
-    pytest.fail("it has always more to do")
+    cloud.clock.now = now
+    run_duties(cloud, (rollups.DUTY,))
 
 
 def random_counts(chance: random.Random) -> StatusCounts:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from falcon import testing
@@ -77,7 +78,7 @@ class Fleet:
                 transport, host.outbox, board, host.published, wall=cloud.clock, back_off=BackOff(lambda low, _: low)
             )
             link = Link(fetcher, reporter)
-            host.outbox.state_stored = link.wake
+            host.outbox.state_stored = host.outbox.live.recorded = link.wake
             self._links.append(link)
 
     def run(self, seconds: int) -> None:
@@ -131,6 +132,46 @@ def test_an_slo_set_by_rest_is_enforced_and_its_attainment_and_usage_appear(
     assert seconds["met"] >= 0.95 * (seconds["met"] + seconds["violated"] + seconds["degraded"]), answer.text
     (shown,) = tenant.get(f"/v1/instances/{uuid}").json["objectives"]
     assert shown["usage"] > 0
+    (minute, *_) = points(tenant, uuid, step=60)
+    (used,) = minute["objectives"]
+    assert used["metric"] == "network_packets"
+    assert used["usage"] > 0
+
+
+def points(user: User, uuid: str, *, step: int) -> list[dict[str, Any]]:
+    answer = user.get(f"/v1/instances/{uuid}/usage?step={step}")
+    assert answer.status_code == 200, answer.text
+    return list(answer.json["points"])
+
+
+def test_who_looks_has_a_point_for_each_second(fleet: Fleet, tenant: User) -> None:
+    fleet.run(3)
+    uuid = named(tenant, "db-1")
+    assert tenant.put_slo(uuid, {"block_bytes": {"floor": "100MB/s"}}).status_code == 201
+    fleet.run(4)
+    assert points(tenant, uuid, step=1) == [], "nobody has looked so far"
+    fleet.run(12)
+    found = points(tenant, uuid, step=1)
+    assert len(found) >= 8, found
+
+
+def test_a_host_that_the_api_puts_into_observe_gives_its_knobs_back_and_takes_them_again(
+    fleet: Fleet, cloud: Cloud, tenant: User
+) -> None:
+    fleet.run(3)
+    assert tenant.put_slo(named(tenant, "web-1"), {"network_packets": {"floor": "30kpps"}}).status_code == 201
+    fleet.run(4)
+    instances = fleet.hosts[0].machine.instances.values()
+
+    def weights() -> set[int]:
+        return {group.weight for one in instances for group in one.groups}
+
+    assert len(weights()) > 1
+    for mode, alike in (("observe", True), ("enforce", False)):
+        answer = cloud.admin.ask("PATCH", "/v1/hosts/sim1", json={"mode": mode})
+        assert answer.status_code == 200, answer.text
+        fleet.run(6)
+        assert (weights() == {100}) is alike, mode
 
 
 def test_the_instance_of_another_project_is_not_there_for_a_tenant(fleet: Fleet, cloud: Cloud, tenant: User) -> None:

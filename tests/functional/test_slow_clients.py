@@ -7,13 +7,13 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
 
 from tests.functional.conftest import Cloud, uuid
-from tests.functional.process import Server, serving
+from tests.functional.process import Server, serving, wait
 
 READ_SECONDS = 2.0
 SLOW = 200
@@ -197,13 +197,4 @@ def test_it_stops_at_once_under_slow_clients(cloud: Cloud, server: Server) -> No
 def healthy(server: Server) -> bool:
     with suppress(OSError, http.client.HTTPException):
         return server.ask("GET", "/healthcheck")[0] == 200
-    return False
-
-
-def wait(found: Callable[[], bool], seconds: float = 15.0) -> bool:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if found():
-            return True
-        time.sleep(0.1)
     return False

@@ -80,7 +80,7 @@ def test_an_slo_is_set_with_the_client_and_met_under_load(paths: Paths) -> None:
     (host,) = json.loads(out)
     assert (host["name"], host["mode"], host["instances"], host["silent"]) == ("host1", "enforce", 1, False)
     # a machine that is busy with something else has little to guarantee: asked until it has
-    until(lambda: client(paths, "openstack slo set --server vm1 --cpu 2% --wait")[0] == 0)
+    until(lambda: client(paths, "openstack slo set --server vm1 --cpu 0.5% --wait")[0] == 0)
     assert finished(bench(paths, "load", "vm1", "cpu")) == (0, "")
 
     def is_met() -> bool:

@@ -1,11 +1,12 @@
 """All families, in the order in which they are run and shown."""
 
-from stella.bench.figures import ceiling, changes, demonstration, honesty, killing, mixed, seeds, solo
+from stella.bench.figures import attainment, ceiling, changes, demonstration, honesty, killing, mixed, seeds, solo
 from stella.bench.figures.session import Family
 
 FAMILIES: tuple[Family, ...] = (
     solo.FAMILY,
     demonstration.FAMILY,
+    attainment.FAMILY,
     changes.CHANGES,
     changes.LATE,
     mixed.FAMILY,

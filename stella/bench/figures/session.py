@@ -137,13 +137,19 @@ class Session:
         title: str,
         probes: Sequence[Probe] = (),
         treat: Callable[[Policy, Sequence[Probe]], ProbedPolicy] = ProbedPolicy,
+        make: Callable[[Path], Policy] | None = None,
+        on_the_minute: bool = False,
     ) -> tuple[Run, dict[str, Any]]:
-        """One run: itself, and facts: the policy's results and what each probe with a name found. Raises `InvalidRun`."""
+        """One run: itself, and facts: the policy's results and what each probe with a name found. Raises `InvalidRun`.
+
+        ``make`` makes another policy of that name; ``on_the_minute``: see `stella.bench.run.Options`.
+        """
         directory = self.directory(title)
-        shutil.rmtree(directory / "agent", ignore_errors=True)  # nothing learned in an earlier run of the same name
+        for kept in ("agent", "api"):  # nothing learned in an earlier run of the same name
+            shutil.rmtree(directory / kept, ignore_errors=True)
         directory.mkdir(parents=True, exist_ok=True)
-        policy = treat(make_policy(policy_name, directory), probes)
-        options = Options(policies=(policy_name,), output=directory, cache=self.cache)
+        policy = treat(make(directory) if make else make_policy(policy_name, directory), probes)
+        options = Options(policies=(policy_name,), output=directory, cache=self.cache, on_the_minute=on_the_minute)
         run, facts = run_once(scenario, policy_name, options, self.progress, title=title, policy=policy)
         if run.verdict.invalid:
             raise InvalidRun("; ".join(run.verdict.invalid))

@@ -46,7 +46,7 @@ class LabPort(Protocol):
 
 
 class Policy(Protocol):
-    """One way to treat the promises. The bench calls it from one thread.
+    """One way to treat the SLOs. The bench calls it from one thread.
 
     ``begin`` comes when the guests are up and idle, with the SLOs in force at the start; ``end`` before they go, after an
     interruption too. ``collect`` is called now and then during long runs, and when the measured time is over; then ``measured``

@@ -1,4 +1,4 @@
-"""Charts of one run: what each promise and each neighbour got, a line for each policy, and below it the seconds that were missed.
+"""Charts of one run: what each instance got, a line for each policy, and below it the seconds in which an objective was missed.
 
 Colours are those of Okabe and Ito, told apart with every common kind of colour blindness; lines differ in their dashes as well.
 """
@@ -114,7 +114,7 @@ def objective_chart(
     *,
     title: str = "",
 ) -> Chart:
-    """One promise under every policy, the promised value as a black step, and a strip per policy with its missed seconds filled."""
+    """One objective under every policy, its value as a black step, and a strip per policy with its missed seconds filled."""
     with rc_context(_STYLE):
         figure = Figure(figsize=(9.2, 3.1), layout="constrained")
         judged = list(tables) if kind == "floor" else []
@@ -155,7 +155,7 @@ def _strip(axes: Axes, name: str, policies: Sequence[str], tables: Mapping[str, 
 
 
 def work_chart(name: str, tables: Mapping[str, Table], events: Sequence[Mapping[str, Any]]) -> Chart:
-    """What one neighbour without a promise got done, a line for each policy."""
+    """What one best-effort instance got done, a line for each policy."""
     metric = name.split(".")[1] if "." in name else name
     with rc_context(_STYLE):
         figure = Figure(figsize=(9.2, 2.3), layout="constrained")

@@ -43,7 +43,7 @@ def _events(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return list(next(iter(document["policies"].values()))["events"]) if document["policies"] else []
 
 
-def _promises(document: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _objectives(document: Mapping[str, Any]) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for policy in document["policies"].values():
         for like in policy["objectives"]:
@@ -71,7 +71,7 @@ def render(document: Mapping[str, Any], tables: Mapping[str, Table]) -> tuple[st
         .render(
             document=document,
             policies=document["policies"],
-            promises=_promises(document),
+            objectives=_objectives(document),
             neighbours=_neighbours(document),
             promised=[(chart, Markup(chart.svg)) for chart in promised],  # noqa: S704 (drawn by us, texts escaped by matplotlib)
             works=[(chart, Markup(chart.svg)) for chart in works],  # noqa: S704

@@ -16,7 +16,7 @@ class Table:
         return [float(cell) if cell else None for cell in self.columns.get(name, [])]
 
     def missed(self, name: str) -> list[bool]:
-        """For a floor: where it was asked for and less than 95 % of what was promised was got."""
+        """For a floor: where it was asked for and less than 95 % of what was guaranteed was got."""
         rows = zip(self.numbers(name), self.numbers(f"{name}.promised"), self.numbers(f"{name}.asked"), strict=True)
         return [
             bool(asked) and value is not None and got is not None and got < 0.95 * value for got, value, asked in rows
@@ -24,12 +24,12 @@ class Table:
 
     @property
     def objectives(self) -> list[str]:
-        """The names ``<instance>.<metric>`` that have a promise."""
+        """The names ``<instance>.<metric>`` that have an objective."""
         return [name.removesuffix(".promised") for name in self.columns if name.endswith(".promised")]
 
     @property
     def works(self) -> list[str]:
-        """The columns of loads without a promise."""
+        """The columns of best-effort loads."""
         promised = self.objectives
         owned = {
             f"{name}{end}" for name in promised for end in ("", ".agent", ".status", ".cause", ".promised", ".asked")

@@ -1,4 +1,4 @@
-"""The run as a table for the terminal: promises, what each policy made of them, and what was left for the neighbours."""
+"""The run as a table for the terminal: objectives, how often each policy met them, and what was left for best-effort instances."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -37,7 +37,7 @@ def share(ratio: float | None) -> str:
 
 
 def verdict(ratio: float | None) -> str:
-    """A promise in one word, by its share of windows met."""
+    """An objective in one word, by its share of windows met."""
     if ratio is None:
         return "not asked for"
     if ratio >= KEPT_RATIO:
@@ -68,7 +68,7 @@ def api_rows(policy: Mapping[str, Any]) -> list[list[str]]:
 
 
 def objective_of(policy: Mapping[str, Any], like: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The same promise under another policy."""
+    """The same objective under another policy."""
     keys = ("instance", "metric", "kind")
     return next((o for o in policy["objectives"] if all(o[k] == like[k] for k in keys)), None)
 
@@ -90,7 +90,7 @@ def text_table(document: Mapping[str, Any]) -> str:
     """The table of a results document. With one or two policies it says how well each did and the verdict on the last."""
     policies: dict[str, Any] = document["policies"]
     names = list(policies)
-    rows = [["promise", "", *(text for n in names for text in (n, "seconds met")), "verdict"]]
+    rows = [["objective", "", *(text for n in names for text in (n, "seconds met")), "verdict"]]
     first = policies[names[0]] if names else {"objectives": [], "best_effort": []}
     shown: list[Mapping[str, Any]] = []
     for policy in policies.values():
@@ -110,7 +110,7 @@ def text_table(document: Mapping[str, Any]) -> str:
         row += ["", share(policies[name]["all_met_95_ratio"])]
     rows.append([*row, verdict(policies[names[-1]]["all_met_95_ratio"]) if names else ""])
     for like in first["best_effort"]:
-        row = [like["instance"], "no promise (neighbour)"]
+        row = [like["instance"], "best effort"]
         for name in names:
             work = next((b for b in policies[name]["best_effort"] if b["instance"] == like["instance"]), None)
             row += [work_rate(work, policies[name]["windows"]), ""] if work else ["-", ""]

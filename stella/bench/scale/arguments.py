@@ -8,7 +8,9 @@ EPILOG = """exit status: 0 every must is kept, 1 one is short, 2 wrong usage, 3 
 Every process ends with the command; databases are in a temporary directory.
 
 examples:
+  stella-bench scale link
   stella-bench scale load
+  stella-bench scale admission --hosts 100,1000,10000 --database mariadb
   stella-bench scale load --hosts 200 --seconds 20 --no-placement"""
 _Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -18,6 +20,13 @@ def _count(text: str) -> int:
     if not 1 <= value <= 1_000_000:
         raise argparse.ArgumentTypeError("must be from 1 to 1000000")
     return value
+
+
+def _counts(text: str) -> tuple[int, ...]:
+    found = tuple(_count(one) for one in text.split(",") if one.strip())
+    if not found or list(found) != sorted(set(found)):
+        raise argparse.ArgumentTypeError("must be numbers that rise, joined by commas")
+    return found
 
 
 def _add(commands: _Commands, name: str, text: str, *, seconds: int) -> argparse.ArgumentParser:
@@ -39,6 +48,10 @@ def add_to(commands: _Commands) -> None:
     text = "measure load and scale: a real stella-api, emulated hosts and users"
     group = commands.add_parser("scale", help=text, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter)
     figures = group.add_subparsers(dest="figure", required=True)
+    link = _add(figures, "link", "from the API's yes to an SLO until its host enforces it", seconds=0)
+    link.add_argument("--hosts", type=_count, default=50, metavar="N", help="default: %(default)s")
+    link.add_argument("--changes", type=_count, default=100, metavar="N", help="default: %(default)s")
+    link.add_argument("--database", choices=("sqlite", "mariadb"), default="sqlite", help="default: %(default)s")
     load = _add(
         figures, "load", "one core under a whole cloud, and its ceiling beside openstack-placement's", seconds=60
     )
@@ -52,3 +65,15 @@ def add_to(commands: _Commands) -> None:
         help="made by scripts/placement-venv.sh (default: %(default)s)",
     )
     load.add_argument("--no-placement", action="store_true", help="leave placement out")
+    admission = _add(figures, "admission", "yes or no to an SLO, with clouds of several sizes", seconds=0)
+    admission.add_argument(
+        "--hosts", type=_counts, default=(100, 1000, 10000), metavar="N,N", help="sizes (default: 100,1000,10000)"
+    )
+    admission.add_argument(
+        "--admissions", type=_count, default=200, metavar="N", help="of each kind (default: %(default)s)"
+    )
+    admission.add_argument("--database", choices=("sqlite", "mariadb"), default="mariadb", help="default: %(default)s")
+    document = _add(figures, "document", "write the last results into docs/scale.md", seconds=0)
+    document.add_argument(
+        "--page", type=Path, default=Path("docs/scale.md"), metavar="FILE", help="default: %(default)s"
+    )

@@ -35,7 +35,7 @@ async def ceilings(cloud: Cloud, progress: Progress) -> dict[str, Ceiling]:
     kinds: dict[str, Callable[[], list[Request]]] = {
         f"{HOSTS}, {rows} rows": lambda: [get("", "/v1/hosts?limit=1000", operator)],
         "GET /v1/instances, 1000 rows": lambda: [get("", "/v1/instances?limit=1000", operator)],
-        "GET /v1/instances/UUID": lambda: [get("", f"/v1/instances/{guest.uuid}", cloud.tokens[guest.project])],
+        "GET /v1/instances/UUID": lambda: [get("", f"/v1/instances/{guest.uuid}", cloud.token_of(guest))],
     }
     progress.step("ceiling of polls")
     found = {"host poll, 304": await ceiling(cloud.port, await _polls(cloud, few), cloud.cpu_seconds, seconds=_SECONDS)}

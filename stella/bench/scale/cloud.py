@@ -2,8 +2,8 @@
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from stella.bench.progress import Progress
@@ -28,7 +28,13 @@ class Cloud:
     hosts: tuple[EmulatedHost, ...]
     service: Service
     database: MariaDb | None
-    tokens: Mapping[str, str]
+    _tokens: dict[str, str] = field(default_factory=dict)
+
+    def token_of(self, guest: Guest) -> str:
+        """The token of a member of its project, made when it is first asked for."""
+        if guest.project not in self._tokens:
+            self._tokens[guest.project] = self.service.member(guest.project)
+        return self._tokens[guest.project]
 
     @property
     def port(self) -> int:
@@ -49,14 +55,19 @@ class Cloud:
 
     def facts(self) -> dict[str, str]:
         """What runs where."""
-        if self.database is None:
-            database, what = "SQLite", "stella-api with SQLite"
-        else:
-            database = f"{self.database.version()}, buffer pool {BUFFER_POOL}, each commit synced"
-            what = "stella-api and MariaDB together"
-        apart = f"{what} on CPU {listed(self.cores.measured)}, generator on CPU {listed(self.cores.asking)}"
-        niceness = os.getpriority(os.PRIO_PROCESS, 0)
-        return {"cores": apart, "database": database} | ({"niceness": f"{niceness}"} if niceness else {})
+        return facts(self.database, self.cores)
+
+
+def facts(database: MariaDb | None, cores: Cores) -> dict[str, str]:
+    """What runs where."""
+    if database is None:
+        named, what = "SQLite", "stella-api with SQLite"
+    else:
+        named = f"{database.version()}, buffer pool {BUFFER_POOL}, each commit synced"
+        what = "stella-api and MariaDB together"
+    apart = f"{what} on CPU {listed(cores.measured)}, generator on CPU {listed(cores.asking)}"
+    niceness = os.getpriority(os.PRIO_PROCESS, 0)
+    return {"cores": apart, "database": named} | ({"niceness": f"{niceness}"} if niceness else {})
 
 
 def listed(cores: frozenset[int]) -> str:
@@ -64,11 +75,23 @@ def listed(cores: frozenset[int]) -> str:
     return ",".join(str(core) for core in sorted(cores))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """A stella-api and its database; ``database`` is None on SQLite, which runs inside the API's process."""
+
+    service: Service
+    database: MariaDb | None
+    url: str
+
+
 @contextlib.contextmanager
-def running(
-    directory: Path, fleet: Fleet, cores: Cores, progress: Progress, *, sqlite: bool = False, with_tokens: bool = True
-) -> Iterator[Cloud]:
-    """Start and fill all of it; this process keeps to the other cores until the block ends. Raises `NotStarted`."""
+def serving(
+    directory: Path, cores: Cores, progress: Progress, *, sqlite: bool, fill: Callable[[Database], None]
+) -> Iterator[Served]:
+    """Start a database, fill it, start stella-api; this process keeps to the other cores until the block ends.
+
+    Raises `NotStarted`.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
         database: MariaDb | None = None
@@ -78,24 +101,36 @@ def running(
             database = MariaDb(directory / "mariadb", cores=cores.measured)
             stack.callback(database.process.stop)
             url = database.create("stella")
-        progress.step(f"filling the database with {fleet.hosts} hosts and {fleet.instances} instances")
         filled = Database(url)
         try:
-            filling.fill(filled, fleet, with_history_of=WITH_HISTORY)
+            fill(filled)
         finally:
             filled.close()
         progress.step("starting stella-api")
         service = Service(directory / "api", url, cores=cores.measured)
         stack.callback(service.process.stop)
-        tokens = {project: service.member(project) for project in fleet.projects} if with_tokens else {}
         os.sched_setaffinity(0, cores.asking)
         stack.callback(os.sched_setaffinity, 0, cores.measured | cores.asking)
+        yield Served(service=service, database=database, url=url)
+
+
+@contextlib.contextmanager
+def running(
+    directory: Path, fleet: Fleet, cores: Cores, progress: Progress, *, sqlite: bool = False
+) -> Iterator[Cloud]:
+    """`serving` a database that is filled with ``fleet``."""
+
+    def fill(database: Database) -> None:
+        progress.step(f"filling the database with {fleet.hosts} hosts and {fleet.instances} instances")
+        filling.fill(database, fleet, with_history_of=WITH_HISTORY)
+
+    with serving(directory, cores, progress, sqlite=sqlite, fill=fill) as served:
+        hosts = tuple(fleet)
         yield Cloud(
             directory=directory,
             cores=cores,
             fleet=fleet,
-            hosts=tuple(fleet),
-            service=service,
-            database=database,
-            tokens=tokens,
+            hosts=hosts,
+            service=served.service,
+            database=served.database,
         )

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import FrameType
 
 from stella.bench.progress import Progress
-from stella.bench.scale import load, results
+from stella.bench.scale import admission, document, link, load, results
 from stella.bench.scale.fleet import Fleet
 from stella.bench.scale.processes import NotStarted
 from stella.bench.scale.results import Outcome
@@ -27,11 +27,27 @@ def _load(given: argparse.Namespace, directory: Path, progress: Progress) -> Out
     return load.run(options, directory, progress)
 
 
-_FIGURES: Mapping[str, Callable[[argparse.Namespace, Path, Progress], Outcome]] = {"load": _load}
+def _link(given: argparse.Namespace, directory: Path, progress: Progress) -> Outcome:
+    options = link.Options(hosts=given.hosts, changes=given.changes, sqlite=given.database == "sqlite")
+    return link.run(options, directory, progress)
+
+
+def _admission(given: argparse.Namespace, directory: Path, progress: Progress) -> Outcome:
+    options = admission.Options(sizes=given.hosts, admissions=given.admissions, sqlite=given.database == "sqlite")
+    return admission.run(options, directory, progress)
+
+
+_FIGURES: Mapping[str, Callable[[argparse.Namespace, Path, Progress], Outcome]] = {
+    "link": _link,
+    "load": _load,
+    "admission": _admission,
+}
 
 
 def run(given: argparse.Namespace, progress: Progress) -> int:
     """Measure one figure, print and keep it. Returns the exit status."""
+    if given.figure == "document":
+        return _document(given)
     machine = results.machine()
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
@@ -48,6 +64,16 @@ def run(given: argparse.Namespace, progress: Progress) -> int:
     print(path.with_suffix(".txt").read_text(), end="")
     print(f"\nkept in {path}")
     return KEPT if outcome.kept else SHORT
+
+
+def _document(given: argparse.Namespace) -> int:
+    try:
+        written = document.write(given.page, given.output)
+    except document.InvalidDocument as error:
+        print(f"stella-bench: {error}", file=sys.stderr)
+        return NOT_MEASURED
+    print(f"{given.page}: {', '.join(written) or 'no results'}")
+    return KEPT
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -43,7 +43,7 @@ class Agent:
         self._known = {guest.uuid: revision for guest in host.guests if guest.terms}
         self._states: dict[str, StateRow] = {}
         self._minutes: list[MinuteRow] = []
-        self._minute = int(time.time()) // _MINUTE * _MINUTE
+        self._minute: int | None = None
         self._states_told_at = float("-inf")
         self._sequence = 0
         self._wake = asyncio.Event()
@@ -79,7 +79,7 @@ class Agent:
                 if answer.status == 200:
                     etag = answer.etag
                     self._answered.add(POLL)
-                    self._follow(json.loads(answer.body))
+                    self.follow(json.loads(answer.body))
                 elif answer.status != 304:
                     wait, etag = back_off.failed(), ""
                     continue
@@ -87,7 +87,7 @@ class Agent:
         finally:
             connection.close()
 
-    def _follow(self, intent: Mapping[str, Any]) -> None:
+    def follow(self, intent: Mapping[str, Any]) -> None:
         """Take over what is asked; what is new is acknowledged."""
         self.poll_seconds = intent["poll_seconds"]
         self.report_seconds = intent.get("report_seconds", REPORT_SECONDS)
@@ -108,7 +108,7 @@ class Agent:
                 due = time.monotonic() + wait
                 if await self._woken(wait):
                     due = time.monotonic()
-                body, states, rows = self._body()
+                body, states, rows = self.body(time.time())
                 sent = time.monotonic()
                 try:
                     headers = f"{self._headers}Content-Type: application/json\r\n"
@@ -122,11 +122,15 @@ class Agent:
                     wait = await self._after_failure(back_off)
                     continue
                 self._answered.add(REPORT)
-                del self._minutes[:rows]
-                self._states = {u: row for u, row in self._states.items() if states.get(u) != row}
+                self.taken(states, rows)
                 wait = back_off.succeeded(self.report_seconds)
         finally:
             connection.close()
+
+    def taken(self, states: Mapping[str, StateRow], rows: int) -> None:
+        """A report was taken that had these states and so many minute rows."""
+        del self._minutes[:rows]
+        self._states = {uuid: row for uuid, row in self._states.items() if states.get(uuid) != row}
 
     async def _woken(self, seconds: float) -> bool:
         """Wait so long, or until a state is to be told at once."""
@@ -145,11 +149,12 @@ class Agent:
         await asyncio.sleep(back_off.failed())
         return 0.0
 
-    def _body(self) -> tuple[bytes, Mapping[str, StateRow], int]:
-        """The report, and which states and how many minute rows are in it."""
-        now = time.time()
+    def body(self, now: float) -> tuple[bytes, Mapping[str, StateRow], int]:
+        """The report at ``now`` (Unix seconds), and which states and how many minute rows are in it."""
         printed = self._printed[int(now) % len(self._printed)]
         minute = int(now) // _MINUTE * _MINUTE
+        if self._minute is None:
+            self._minute = minute
         if minute > self._minute:
             rows = bodies.minute_rows(self._host, self._minute, self._chance)
             self._minutes += rows

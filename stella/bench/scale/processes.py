@@ -71,6 +71,11 @@ class Process:
         raise NotStarted(self._log.read_text(errors="replace")[-2000:])
 
     @property
+    def alive(self) -> bool:
+        """Whether it still runs."""
+        return self._process.poll() is None
+
+    @property
     def cpu_seconds(self) -> float:
         """CPU time that all processes of its session took so far; those that ended count no more."""
         return sum(_cpu_seconds(pid) for pid in _session(self._process.pid))
@@ -92,12 +97,12 @@ class Process:
 
 
 def _session(leader: int) -> list[int]:
-    """The processes of a session."""
+    """The processes of a session that have not ended."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
             fields = _stat(int(entry.name))
-            if fields and int(fields[3]) == leader:
+            if fields and int(fields[3]) == leader and fields[0] not in "ZX":
                 found.append(int(entry.name))
     return found
 

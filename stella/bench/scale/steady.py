@@ -98,7 +98,7 @@ def _reads(cloud: Cloud) -> list[Request]:
     has_usage = any(path.endswith("/usage") for path in cloud.service.paths())
     found = []
     for guest in cloud.read_guests():
-        token, path = cloud.tokens[guest.project], f"/v1/instances/{guest.uuid}"
+        token, path = cloud.token_of(guest), f"/v1/instances/{guest.uuid}"
         found += [
             get("instance list", "/v1/instances?limit=100", token),
             get("instance show", path, token),
@@ -111,4 +111,4 @@ def _reads(cloud: Cloud) -> list[Request]:
 def _written(cloud: Cloud) -> list[tuple[str, str]]:
     """Instances without SLO, one of each host until there are enough."""
     free = [next(g for g in host.guests if g.terms is None) for host in cloud.hosts[-_WRITTEN:]]
-    return [(guest.uuid, cloud.tokens[guest.project]) for guest in free]
+    return [(guest.uuid, cloud.token_of(guest)) for guest in free]

@@ -18,14 +18,16 @@ OK, WRONG_REQUEST, FAILED = 0, 2, 3
 def started_text(state: State, paths: Paths, *, was_running: bool) -> str:
     """What is printed when it runs."""
     here = Path.cwd()
-    hosts = f"{len(state.hosts.names)} simulated hosts" if state.hosts.simulated else "the laboratory's host"
+    simulated = state.hosts.simulated
+    hosts = f"{simulated} simulated host{'s' * (simulated > 1)}" if simulated else "the laboratory's host"
+    instances = f"{state.instances} instance{'s' * (state.instances > 1)}"
     verb = "runs already" if was_running else "runs"
     commands = next_commands(
         env=shown_path(paths.env, here), server=state.server, is_laboratory=not state.hosts.simulated
     )
     return "\n".join(
         (
-            f"Stella {verb} at {state.endpoint} with {hosts} and {state.instances} instances. Try:",
+            f"Stella {verb} at {state.endpoint} with {hosts} and {instances}. Try:",
             "",
             *(f"    {command}" for command in commands),
             "",
@@ -51,7 +53,9 @@ def run(given: argparse.Namespace, progress: Progress) -> int:
                 ask_for_load(paths, given.instance, given.load)
     except StandaloneError as error:
         progress.close()
-        logs = f" (logs: {shown_path(paths.logs, Path.cwd())})" if paths.logs.is_dir() and given.command == "up" else ""
+        wrong = isinstance(error, WrongRequest)
+        has_logs = given.command == "up" and not wrong and paths.logs.is_dir()
+        logs = f" (logs: {shown_path(paths.logs, Path.cwd())})" if has_logs else ""
         print(f"stella-bench: {given.command}: {error}{logs}", file=sys.stderr)
-        return WRONG_REQUEST if isinstance(error, WrongRequest) else FAILED
+        return WRONG_REQUEST if wrong else FAILED
     return OK

@@ -32,6 +32,8 @@ DISK_BYTES = 256 * 10**6
 _BIN_SECONDS = 2.0
 _AGENT_END_SECONDS = 15.0
 _RESTART_SECONDS = 1.0
+_EARLY_SECONDS = 15.0
+_MOST_EARLY_ENDS = 3
 _LOOK_SECONDS = 0.5
 _BACKEND = "local"
 _LOG = logging.getLogger(__name__)
@@ -52,9 +54,9 @@ def guests(names: Sequence[str]) -> tuple[Guest, ...]:
 
 
 class Agent:
-    """The agent in the lab, started again when it ends, as a service manager would."""
+    """The agent in the lab, started again when it ends, as a service manager would; ``log`` is its output."""
 
-    def __init__(self, lab: Lab, directory: Path, link: ApiLink, log: int) -> None:
+    def __init__(self, lab: Lab, directory: Path, link: ApiLink, log: Path) -> None:
         self._lab, self._log = lab, log
         self._config = directory / "xgos.toml"
         (directory / "state").mkdir(parents=True)
@@ -69,15 +71,22 @@ class Agent:
         self._config.write_text(text, encoding="utf-8")
         self._process: subprocess.Popen[bytes] | None = None
         self._started = 0.0
+        self._early_ends = 0
 
     def look(self) -> None:
-        """Start it if it does not run. To be called in the lab's main thread."""
+        """Start it if it does not run. To be called in the lab's main thread. Raises `LabError` when it ends again and again."""
         if self._process is not None:
-            if self._process.poll() is None or time.monotonic() - self._started < _RESTART_SECONDS:
+            lived = time.monotonic() - self._started
+            if self._process.poll() is None or lived < _RESTART_SECONDS:
                 return
+            self._early_ends = self._early_ends + 1 if lived < _EARLY_SECONDS else 0
+            if self._early_ends == _MOST_EARLY_ENDS:
+                lines = self._log.read_text(errors="replace").strip().splitlines()
+                raise LabError(f"the agent does not start: {lines[-1] if lines else 'it says nothing'}")
             _LOG.warning("the agent ended with %d; starting it again", self._process.returncode)
         argv = [sys.executable, "-m", "stella.cmd.xgos", "run", "--config", str(self._config)]
-        self._process = self._lab.spawn(argv, stdout=self._log, stderr=self._log)
+        with self._log.open("ab") as log:
+            self._process = self._lab.spawn(argv, stdout=log, stderr=log)
         self._started = time.monotonic()
 
     def end(self) -> None:
@@ -116,7 +125,7 @@ def _serve(lab: Lab, agent: Agent, listener: socket.socket) -> None:
 def run(paths: Paths, api_url: str, credential: Path, names: Sequence[str]) -> None:
     """Until SIGTERM. Raises `LabError`."""
     lab = Lab(directory=paths.laboratory, backends=(Backend(_BACKEND),), progress=_LOG.info)
-    with lab, (paths.logs / "xgos.log").open("ab") as log:
+    with lab:
         lab.boot(guests(names))
         port = int(api_url.rpartition(":")[2])
         relay = Relay(listen_inside(Path("/run/netns") / lab.network_namespace, port), port)
@@ -124,7 +133,7 @@ def run(paths: Paths, api_url: str, credential: Path, names: Sequence[str]) -> N
             listener.bind(str(lab.home / "loads.sock"))
             listener.listen()
             link = ApiLink(url=api_url, host_name=LABORATORY_HOST, credential_file=credential)
-            agent = Agent(lab, paths.laboratory / "agent", link, log.fileno())
+            agent = Agent(lab, paths.laboratory / "agent", link, paths.logs / "xgos.log")
             write_private(paths.laboratory_note, json.dumps({"socket": str(lab.home / "loads.sock")}) + "\n")
             _LOG.info("starting the agent")
             try:

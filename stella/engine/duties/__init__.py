@@ -1,5 +1,13 @@
 """What the leader does, one module for each duty: a pure decision, and the thin functions that read and write for it."""
 
-from stella.engine.duties import hosts, points, rollups, violations
+from stella.engine.duties import hosts, instances, retention, rollups, violations
 
-DUTIES = (hosts.DUTY, violations.DUTY, rollups.DUTY, violations.LATE_DUTY, points.DUTY)
+DUTIES = (
+    hosts.DUTY,
+    instances.DUTY,
+    violations.DUTY,
+    rollups.DUTY,
+    retention.POINTS_DUTY,
+    violations.LATE_DUTY,
+    retention.DUTY,
+)

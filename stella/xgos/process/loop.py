@@ -166,6 +166,7 @@ class Loop:
         """One tick. Raises whatever went wrong; then nothing was published."""
         snapshot = self._sensors.sense()
         snapshot = self._actuation.bounds(snapshot)
+        self._reconciler.follow(self._view(snapshot))  # first: what it admits is decided upon and written in this tick
         intents = self._stores.intents.intents
         decision, closed, memory = decide(snapshot, _in_force(intents, snapshot), self.memory, self.settings)
         changed = self._follow_mode(snapshot)
@@ -174,7 +175,7 @@ class Loop:
         self.memory = memory
         for window in closed:
             self._account(window, snapshot)
-        view = self._reconcile(snapshot)  # what it admits is decided upon in the next tick
+        view = self._view(snapshot)
         self._published = Published(
             mode=self._mode,
             configured_mode=self._config.mode,
@@ -213,10 +214,8 @@ class Loop:
             _LOG.warning("mode %s: stella-api has this host in mode %s", self._mode, asked)
         return self._mode is not before
 
-    def _reconcile(self, snapshot: Snapshot) -> HostView:
-        view = HostView(snapshot=snapshot, memory=self.memory, settings=self.settings)
-        self._reconciler.follow(view)
-        return view
+    def _view(self, snapshot: Snapshot) -> HostView:
+        return HostView(snapshot=snapshot, memory=self.memory, settings=self.settings)
 
     def _account(self, window: Window, snapshot: Snapshot) -> None:
         names = {i.uuid: i.name for i in snapshot.instances}
@@ -270,7 +269,7 @@ class Loop:
             published = self._published
             if published is None:
                 raise Refused("agent", "has not finished its first tick yet")
-            view = HostView(snapshot=published.snapshot, memory=self.memory, settings=self.settings)
+            view = self._view(published.snapshot)
             return self._reconciler.change(uuid, change, dry_run=dry_run, view=view)
 
         accepted = self._mailbox.call(changed)

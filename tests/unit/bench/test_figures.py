@@ -323,7 +323,7 @@ def test_kill_moments_are_repeatable_and_leave_time_to_recover() -> None:
 def test_solo_scenario_runs_each_alone_and_then_all() -> None:
     scenario, turns = solo.solo_scenario(scenario_file("demonstration"))
     assert list(turns) == ["vm1", "vm2", "vm3", "hog", "noisy", ""]
-    assert all(scenario.starts_idle(i.name) and not scenario.promised(i.name) for i in scenario.instances)
+    assert all(scenario.starts_idle(i.name) and not scenario.has_slo(i.name) for i in scenario.instances)
     assert [e.at_seconds for e in scenario.events] == sorted(e.at_seconds for e in scenario.events)
 
 

@@ -210,9 +210,9 @@ def test_generated_scenarios_are_repeatable_valid_and_sized() -> None:
     for document in made:
         scenario = parse_scenario(yaml.safe_dump(document))
         promised = [i for i in document["instances"] if "slo" in i]
-        kinds |= {i.loads[0].kind for i in scenario.instances if scenario.promised(i.name)}
+        kinds |= {i.loads[0].kind for i in scenario.instances if scenario.has_slo(i.name)}
         assert 2 <= len(promised) <= 4
-        assert any(not scenario.promised(i.name) for i in scenario.instances)
+        assert any(not scenario.has_slo(i.name) for i in scenario.instances)
         needs = [reserved_for(i) for i in promised]
         assert 0.6 * 1.8 <= sum(cores for cores, _ in needs) <= 0.8 * 1.8
         assert fullest_cores(2, needs) <= 0.9

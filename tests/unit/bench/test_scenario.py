@@ -46,8 +46,8 @@ def test_reads_what_the_format_has() -> None:
     assert [e.label for e in s.events][:3] == ["hog start", "vm1 slo", "vm1 slo removed"]
     assert s.starts_idle("hog")
     assert not s.starts_idle("vm1")
-    assert s.promised("vm1")
-    assert not s.promised("hog")
+    assert s.has_slo("vm1")
+    assert not s.has_slo("hog")
 
 
 def test_time_decides_what_is_in_force() -> None:

@@ -10,6 +10,8 @@ import pytest
 from stellaclient.osc.slo import asked
 
 from stella.bench.demo import make
+from stella.bench.figures.attainment import largest_difference, unknown_seconds
+from stella.bench.figures.row import Facts
 from stella.bench.judge import judge
 from stella.bench.lab.relay import Relay, listen_inside
 from stella.bench.policies.through_api import (
@@ -138,6 +140,17 @@ def test_without_an_api_there_is_nothing_to_compare() -> None:
     result = policy_result(scenario, run, {}, cores=2, series="")
     assert "api" not in result
     assert api_rows(result) == []
+
+
+def test_the_figure_is_the_objective_that_differs_most_and_needs_all_of_them() -> None:
+    def facts(*differences: float | None) -> Facts:
+        rows = [{"difference_ratio": d, "seconds": {"unknown": 1}} for d in differences]
+        return {"result": {"objectives": [{}, {}], "api": rows}}
+
+    assert largest_difference(facts(0.004, -0.008)) == 0.008
+    assert largest_difference(facts(0.0)) is None
+    assert largest_difference(facts(0.0, None)) is None
+    assert unknown_seconds(facts(0.0, 0.0)) == 2.0
 
 
 def test_the_demonstration_goes_through_the_api_with_a_fresh_directory(tmp_path: Path) -> None:

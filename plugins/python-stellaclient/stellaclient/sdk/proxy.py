@@ -6,7 +6,17 @@ from urllib.parse import quote
 
 from openstack import exceptions, proxy
 
-from stellaclient.sdk.resources import Attainment, Decision, Host, Instance, Quota, Slo, SloChange, Violation
+from stellaclient.sdk.resources import (
+    Attainment,
+    Decision,
+    Host,
+    Instance,
+    Quota,
+    Slo,
+    SloChange,
+    Usage,
+    Violation,
+)
 
 CLIENT_VERSIONS = ((1, 0), (1, 0))
 """Oldest and newest microversion that this client speaks."""
@@ -91,6 +101,12 @@ class Proxy(proxy.Proxy):
     def get_attainment(self, uuid: str) -> Attainment:
         """Attainment of this month."""
         return Attainment.new(instance_id=uuid).fetch(self, requires_id=False)
+
+    def get_usage(self, uuid: str, *, step: int = 60, start: str | None = None, end: str | None = None) -> Usage:
+        """What an instance used from ``start`` to ``end`` (RFC 3339), in steps of so many seconds: 1, 60, 3600 or 86400."""
+        query = {"step": step, "from": start, "to": end}
+        given: dict[str, Any] = {name: value for name, value in query.items() if value is not None}
+        return Usage.new(instance_id=uuid).fetch(self, requires_id=False, **given)
 
     def hosts(self, **query: Any) -> Iterator[Host]:
         """Hosts; ``mode`` filters, ``sort`` is ``key:desc`` or ``key``."""

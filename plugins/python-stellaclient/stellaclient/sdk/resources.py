@@ -102,6 +102,21 @@ class Attainment(resource.Resource):
     month = resource.Body("month", type=dict)
 
 
+class Usage(resource.Resource):
+    """What an instance used, in steps of 1, 60, 3600 or 86400 seconds. Asking for 1 makes its host send a point each second."""
+
+    base_path = "/v1/instances/%(instance_id)s/usage"
+    allow_fetch = True
+
+    instance_id = resource.URI("instance_id")
+    start = resource.Body("from")
+    end = resource.Body("to")
+    step = resource.Body("step", type=int)
+    watched_until = resource.Body("watched_until")
+    not_watched_reason = resource.Body("not_watched_reason")
+    points = resource.Body("points", type=list)
+
+
 class Host(resource.Resource):
     """A host: what it can hold, what it holds, its mode."""
 

@@ -19,7 +19,7 @@ from stella.xgos.actuation.guard_process import Guard
 from stella.xgos.actuation.host import NO_GUARD, HostActuation
 from stella.xgos.actuation.journal import Journal
 from stella.xgos.actuation.reassertion import MOST_TIMES, REST_SECONDS
-from stella.xgos.host_files import HostFiles
+from stella.xgos.host_files import HostFiles, WriteFailed
 from tests.unit.xgos.actuation.test_plan import MOUNT, ON_TWO, decision, instance, snapshot
 
 VCPU, OWN = "/machine/a/vcpu0", "/machine/a"
@@ -312,6 +312,52 @@ def test_observing_writes_nothing_and_says_what_it_would(host: Host) -> None:
         actuation.bounds(replace(snapshot(instance(f"a{n}")), monotonic_seconds=host.seconds))
     assert len(actuation._bounds) < 10
     actuation.beat()
+
+
+def knobs(host: Host) -> dict[str, str]:
+    return {str(path.relative_to(host.root)): path.read_text() for path in host.root.rglob("cpu*.*") if path.is_file()}
+
+
+def test_a_pause_puts_everything_back_at_once_and_writes_nothing_until_it_ends(host: Host) -> None:
+    before = knobs(host)
+    host.actuation.pause(False, host.seconds, 0.0)
+    host.tick(restraining())
+    restrained = knobs(host)
+    assert restrained != before and host.journal.entries
+    made = cgroup_target("/made", "")
+    host.journal.record_made(made)
+    bounded = host.actuation.bounds(host.sense())
+    host.actuation.pause(True, host.seconds, 0.0)
+    assert host.actuation.act(bounded, restraining()) == ((), 0)
+    assert knobs(host) == before
+    assert [entry.target for entry in host.journal.entries] == [made], "the agent's own group stays"
+    for _ in range(10):
+        host.actuation.pause(True, host.seconds, 0.0)
+        assert host.tick(restraining())[1:] == ((), 0)
+    assert knobs(host) == before and host.actuation.planned_writes
+    host.actuation.pause(False, host.seconds, 0.0)
+    host.tick(restraining())
+    assert knobs(host) == restrained
+
+
+def test_what_could_not_be_put_back_is_tried_again(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = knobs(host)
+    host.tick(restraining())
+    write, refused = host.files.write_knob, [3]
+
+    def refuse(path: str, value: str) -> None:
+        if path.endswith("vcpu0/cpu.cfs_quota_us") and refused[0] > 0:
+            refused[0] -= 1
+            raise WriteFailed(f"{path}: busy")
+        write(path, value)
+
+    monkeypatch.setattr(host.files, "write_knob", refuse)
+    host.actuation.pause(True, host.seconds, 0.0)
+    assert knobs(host) != before
+    host.actuation.pause(True, host.seconds + 0.25, 0.0)
+    assert refused[0] == 1, "not in each tick"
+    host.actuation.pause(True, host.seconds + 1.0, 0.0)
+    assert knobs(host) == before and host.journal.entries == ()
 
 
 def test_a_group_that_vanishes_in_the_middle_of_the_writes(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,3 +88,39 @@ def test_it_backs_off_while_the_api_is_away_for_five_minutes(rig: Rig) -> None:
     rig.api.intents = [ok(intent_body(3), '"3"'), Answer(status=304)]
     assert [rig.fetcher.step(), rig.fetcher.step()] == [2.0, 2.0]
     assert rig.api.etags[-2:] == ["", '"3"'], "after a failure the whole is asked for"
+
+
+def test_what_the_api_asks_of_the_link_reaches_it(rig: Rig) -> None:
+    told: list[frozenset[str]] = []
+    rig.board.watch = told.append
+    watched = {VM1.upper(): 2e9, 7: 1, "x": "soon"}
+    rig.api.intents = [
+        ok(intent_body(3, report_seconds=7.5, watched=watched)),
+        ok(intent_body(3, report_seconds=1e9, watched=[VM1])),
+        ok(intent_body(3, report_seconds=0)),
+        Unreachable("away"),
+    ]
+    intervals = []
+    for _ in range(4):
+        rig.fetcher.step()
+        intervals.append(rig.board.report_seconds)
+    assert intervals == [7.5, 60.0, 0.5, 0.5]
+    assert told == [frozenset({VM1, "7", "x"}), frozenset(), frozenset(), frozenset()], "away: nobody can look"
+
+
+def test_an_api_of_the_release_before_leaves_the_interval_of_that_release(rig: Rig) -> None:
+    rig.api.intents = [ok(intent_body(3))]
+    rig.fetcher.step()
+    assert rig.board.report_seconds == 3.0 and rig.outbox.live.watched == frozenset()
+
+
+def test_the_mode_is_kept_with_the_intent_and_stays_while_the_api_is_away(rig: Rig) -> None:
+    rig.api.intents = [ok(intent_body(3, mode="observe")), Unreachable("away"), ok(intent_body(4, mode="dance"))]
+    for _ in range(3):
+        rig.fetcher.step()
+        assert rig.cloud.mode == "observe"
+    assert CloudSource(rig.cloud._path).mode == "observe"
+    assert CloudSource(rig.cloud._path, keep_mode=False).mode == "", "without a link nobody could change it"
+    rig.api.intents = [ok(intent_body(4, mode="maintenance"))]
+    rig.fetcher.step()
+    assert CloudSource(rig.cloud._path).mode == "maintenance"

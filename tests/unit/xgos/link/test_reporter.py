@@ -7,13 +7,14 @@ import pytest
 
 from stella.control.windows import InstanceWindow, Window
 from stella.model.attainment import Status
-from stella.model.intent import IntentState, Mode
+from stella.model.intent import IntentState, Mode, Standing
 from stella.model.report import StateRow
 from stella.model.slo import Metric
-from stella.xgos.link.reporter import REPORT_SECONDS
-from stella.xgos.link.sections import OBSERVES, instances_section, state_section
+from stella.xgos.accounting.live_points import LARGEST_KEPT
+from stella.xgos.link.reporter import REPORT_SECONDS, Reporter
+from stella.xgos.link.sections import API_OBSERVES, OBSERVES, instances_section, observes_reason, state_section
 from stella.xgos.link.transport import Answer, Unreachable
-from tests.unit.xgos.conftest import NOW, VM1, make_published, replace, report
+from tests.unit.xgos.conftest import NOW, VM1, VM2, make_published, replace, report
 from tests.unit.xgos.link.conftest import Rig, error, ok
 
 MINUTE = NOW // 60 * 60
@@ -170,3 +171,89 @@ def test_a_host_that_observes_does_not_claim_to_enforce() -> None:
     row = StateRow(revision=4, state=IntentState.ENFORCED)
     assert state_section(row, Mode.ENFORCE) == {"revision": 4, "state": "enforced", "reason": "", "largest": {}}
     assert state_section(row, Mode.OBSERVE) == {"revision": 4, "state": "pending", "reason": OBSERVES, "largest": {}}
+    assert state_section(row, Mode.OBSERVE, API_OBSERVES)["reason"] == API_OBSERVES  # type: ignore[index, call-overload]
+
+
+@pytest.mark.parametrize(
+    ("configured", "reason"), [(Mode.ENFORCE, API_OBSERVES), (Mode.OBSERVE, OBSERVES), (None, OBSERVES)]
+)
+def test_who_has_a_host_observe_is_told(configured: Mode | None, reason: str) -> None:
+    assert observes_reason(replace(make_published({}), mode=Mode.OBSERVE, configured_mode=configured)) == reason
+
+
+def test_another_mode_makes_all_states_news(rig: Rig) -> None:
+    standing = Standing(uuid=VM1, source="cloud", revision=4, state=IntentState.ENFORCED)
+    enforces = replace(make_published({}), mode=Mode.ENFORCE, standings={VM1: standing})
+    observes = replace(enforces, mode=Mode.OBSERVE, configured_mode=Mode.ENFORCE)
+    published = [enforces, enforces, observes, observes, enforces]
+    reporter = Reporter(rig.api, rig.outbox, rig.board, lambda: published.pop(0), wall=rig.clock)
+    for _ in range(5):
+        reporter.step()
+    told = [body["states"].get(VM1) for body in rig.api.bodies]
+    assert told[1] is None and told[3] is None
+    assert [(one["state"], one["reason"]) for one in told if one] == [
+        ("enforced", ""),
+        ("pending", API_OBSERVES),
+        ("enforced", ""),
+    ]
+
+
+def window(second: int, *uuids: str, seconds: int = 1) -> Window:
+    objectives = (report(Status.MET),)
+    instances = tuple(InstanceWindow(uuid=uuid, objectives=objectives) for uuid in uuids or (VM1, VM2))
+    return Window(start_unix_seconds=NOW + second, seconds=seconds, instances=instances)
+
+
+def test_points_of_watched_instances_go_each_second_and_the_whole_at_its_interval(rig: Rig) -> None:
+    woken: list[int] = []
+    rig.outbox.live.recorded = lambda: woken.append(1)
+    rig.outbox.live.record(window(0))
+    assert woken == [] and rig.reporter.step() == REPORT_SECONDS, "nobody watches"
+    rig.board.watch(frozenset({VM1}))
+    for second in range(1, 7):
+        rig.clock.now += 1
+        rig.outbox.live.record(window(second))
+        assert rig.reporter.step() == 1.0
+    assert len(woken) == 6
+    bodies = rig.api.bodies[1:]
+    assert [point["at"] for body in bodies for point in body["points"]] == [NOW + n for n in range(1, 7)]
+    assert {point["uuid"] for body in bodies for point in body["points"]} == {VM1}
+    assert ["instances" in body for body in bodies] == [False, False, True, False, False, True]
+    point = bodies[0]["points"][0]["objectives"][0]
+    assert point.keys() == {"metric", "usage", "demand", "status", "cause"} and point["status"] == "MET"
+    count = len(rig.api.bodies)
+    assert rig.reporter.step() == 1.0 and len(rig.api.bodies) == count, "nothing new"
+    rig.board.watch(frozenset())
+    rig.outbox.live.record(window(9))
+    rig.clock.now += 3
+    assert rig.reporter.step() == REPORT_SECONDS and "points" not in rig.api.bodies[-1]
+
+
+def test_points_are_bounded_and_let_go_of_while_the_api_is_away(rig: Rig) -> None:
+    rig.board.watch(frozenset({VM1}))
+    rig.api.reports = [Unreachable("away")]
+    rig.outbox.live.record(window(0))
+    rig.reporter.step()
+    assert rig.outbox.live.take(10) == []
+    for second in range(3 * LARGEST_KEPT):
+        rig.outbox.live.record(window(second, VM1))
+    kept = rig.outbox.live.take(10 * LARGEST_KEPT)
+    assert len(kept) == LARGEST_KEPT and kept[-1].at == NOW + 3 * LARGEST_KEPT - 1
+    rig.outbox.live.record(window(0, seconds=5))
+    assert rig.outbox.live.take(1) == [], "of a gap nothing is known"
+
+
+@pytest.mark.parametrize("answer", [error(400, "", "points[0].at", "Wrong."), error(413)])
+def test_points_that_are_refused_hold_up_no_row(rig: Rig, answer: Answer) -> None:
+    add_minutes(rig, 2)
+    rig.board.watch(frozenset({VM1}))
+    rig.outbox.live.record(window(0))
+    rig.api.refuse = lambda body: answer if "points" in body else None
+    assert rig.reporter.step() == 1.0
+    drain(rig)
+    assert len(rig.api.minutes) == 2 and rig.board.status.report_error == ""
+
+
+def test_the_interval_is_the_servers(rig: Rig) -> None:
+    rig.board.report_seconds = 12.0
+    assert rig.reporter.step() == 12.0

@@ -343,3 +343,19 @@ def test_every_command_has_help_with_an_example(capsys: pytest.CaptureFixture[st
     examples = [line for line in text.partition("example")[2].splitlines() if line.startswith("  xgos")]
     assert examples and all(line.startswith(f"  {' '.join(['xgos', *words])}") for line in examples)
     assert max(len(line) for line in text.splitlines()) <= 135
+
+
+@pytest.mark.parametrize(
+    ("configured", "asked", "told"),
+    [
+        ("enforce", "enforce", ""),
+        ("enforce", "observe", "mode observe: SLOs are evaluated and reported, nothing is enforced"),
+        ("enforce", "maintenance", "mode maintenance: what is enforced stays"),
+        ("observe", "enforce", 'mode enforce; its configuration (mode = "observe") allows no more'),
+        ("observe", "observe", ""),
+        ("enforce", "", ""),
+    ],
+)
+def test_status_says_what_the_apis_mode_means_here(configured: str, asked: str, told: str) -> None:
+    lines = fmt._mode_lines(asked, {"mode": "observe", "configured_mode": configured})
+    assert (told in lines[0]) if told else lines == []

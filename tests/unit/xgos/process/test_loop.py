@@ -2,6 +2,7 @@
 
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,12 +10,13 @@ import pytest
 from stella.control.memory import Memory, Settings
 from stella.control.tick import decide
 from stella.model.allocation import Decision, Outcome
-from stella.model.intent import IntentState
+from stella.model.intent import IntentState, Mode
 from stella.model.slo import Metric, parse_slo
 from stella.model.snapshot import HostReading, InstanceReading, Snapshot
 from stella.xgos.accounting.history import History
 from stella.xgos.accounting.violations import ViolationLog
 from stella.xgos.intents.changes import Accepted, Refused
+from stella.xgos.intents.reconcile import ASKS_A_TICK
 from stella.xgos.intents.store import IntentStore
 from stella.xgos.line_log import LineWriter
 from stella.xgos.process.config import Config
@@ -26,6 +28,7 @@ class Host:
     """Sensors and actuation of a host whose clock is ours."""
 
     def __init__(self) -> None:
+        self.paused = False
         self.seconds = 1000.0
         self.instances: tuple[InstanceReading, ...] = (reading(VM1, "vm1"), reading(VM2, "vm2"))
 
@@ -143,15 +146,45 @@ def test_what_a_degraded_intent_misses_for_want_of_cpu_is_for_want_of_capacity(w
     assert not memory.instances[VM1].fits and memory.instances[VM2].fits
 
 
-def test_what_waits_is_not_judged_before_it_is_admitted(watched: Watched) -> None:
+def test_what_is_admitted_is_acted_on_in_the_same_tick_and_what_waits_is_not_judged(watched: Watched) -> None:
     store = watched.stores.intents
-    store.set(VM1, parse_slo({"cpu": {"floor": 0.2}}), reserved_cpu_cores=0.0, estimated=False)
-    store.mark(VM1, IntentState.PENDING, reserved_cpu_cores=0.0, reason="the instance is shut off")
-    watched.ticks(0.25)
-    published = watched.loop.published()
-    assert published is not None and published.pending == {VM1}
-    assert not [d for d in published.decision.instances if d.managed]
-    watched.ticks(0.25)
-    published = watched.loop.published()
-    assert published is not None and [d.uuid for d in published.decision.instances if d.managed] == [VM1]
-    assert store.intents[VM1].state is IntentState.ENFORCED
+    uuids = [f"00000000-0000-4000-8000-{number:012d}" for number in range(ASKS_A_TICK + 2)]
+    watched.host.instances = tuple(reading(uuid, f"vm{number}") for number, uuid in enumerate(uuids))
+    for uuid in uuids:
+        store.set(uuid, parse_slo({"cpu": {"floor": 0.05}}), reserved_cpu_cores=0.0, estimated=False)
+        store.mark(uuid, IntentState.PENDING, reserved_cpu_cores=0.0, reason="the instance is shut off")
+    for admitted in (ASKS_A_TICK, len(uuids)):
+        watched.ticks(0.25)
+        published = watched.loop.published()
+        assert published is not None and published.pending == set(uuids)
+        states = [store.intents[uuid].state for uuid in uuids]
+        assert states.count(IntentState.ENFORCED) == admitted
+        managed = {one.uuid for one in published.decision.instances if one.managed}
+        assert managed == {uuid for uuid in uuids if store.intents[uuid].state is IntentState.ENFORCED}
+
+
+@pytest.mark.parametrize(
+    ("configured", "asked", "does", "paused"),
+    [
+        (Mode.ENFORCE, "", Mode.ENFORCE, False),
+        (Mode.ENFORCE, "enforce", Mode.ENFORCE, False),
+        (Mode.ENFORCE, "maintenance", Mode.ENFORCE, False),
+        (Mode.ENFORCE, "observe", Mode.OBSERVE, True),
+        (Mode.OBSERVE, "enforce", Mode.OBSERVE, False),
+        (Mode.OBSERVE, "maintenance", Mode.OBSERVE, False),
+        (Mode.OBSERVE, "observe", Mode.OBSERVE, False),
+    ],
+)
+def test_the_configurations_mode_is_the_most_that_the_api_can_ask_for(
+    watched: Watched, configured: Mode, asked: str, does: Mode, paused: bool
+) -> None:
+    modes = [""]
+    stores = replace(watched.stores, api_mode=lambda: modes[0])
+    loop = Loop(Config(mode=configured), Settings(), watched.host, watched.host, stores, Memory())
+    for mode in ("", asked):
+        modes[0] = mode
+        watched.host.seconds += 0.25
+        loop.tick()
+    published = loop.published()
+    assert published is not None and (published.mode, published.configured_mode) == (does, configured)
+    assert watched.host.paused is paused
