@@ -27,8 +27,12 @@ _LONGEST_CALM_SECONDS = 60.0
 
 
 async def ceilings(cloud: Cloud, progress: Progress) -> dict[str, Ceiling]:
-    """Closed loops, one kind after the other. Raises `NotStarted` when the server does not come to rest before."""
-    progress.step("waiting until the server is at rest")
+    """Closed loops, one kind after the other, on a server that was started anew: what it could not answer before is gone.
+
+    Raises `NotStarted`.
+    """
+    progress.step("starting stella-api again")
+    cloud.service.restart()
     await _at_rest(cloud.port)
     few = cloud.hosts[: 2 * CONNECTIONS]
     guest, operator, rows = cloud.read_guests()[0], cloud.service.operator, cloud.fleet.hosts
@@ -53,7 +57,7 @@ async def _at_rest(port: int) -> None:
     try:
         while quick < 5:
             if time.monotonic() > end:
-                raise NotStarted("stella-api did not come to rest within a minute after the load")
+                raise NotStarted("stella-api did not come to rest within a minute after its start")
             begun = time.monotonic()
             with contextlib.suppress(NoAnswer):
                 await connection.ask("GET", "/healthcheck")
