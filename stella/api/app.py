@@ -5,6 +5,7 @@ checked here -> the handler -> its answer checked and sent. Whatever goes wrong 
 """
 
 import logging
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -20,14 +21,18 @@ from stella.api import intervals, microversion, strict_json, validation
 from stella.api.errors import ApiError, not_found
 from stella.api.identity import HOST_USER, Identity, Keystone, TokenFile, Users
 from stella.api.keystone import AuthToken
+from stella.api.metrics import Metrics
 from stella.api.operation import Access, Answer, Call, Operation, Services
 from stella.api.policy import Policy
 from stella.api.routes import ROUTES
+from stella.api.schemas.vocabulary import NAME_PATTERN, UUID_PATTERN
 from stella.db import hosts
 from stella.db.database import Conflict, Database, Unreachable
 from stella.db.hosts import LinkedHost
 from stella.model.wire import Json
 
+_NAMES = {"uuid": re.compile(UUID_PATTERN), "name": re.compile(NAME_PATTERN)}
+"""What a parameter of a path must be."""
 _LOG = logging.getLogger(__name__)
 _NOT_MODIFIED = 304
 Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
@@ -53,6 +58,7 @@ class _Server:
             response.append_header("Vary", microversion.HEADER)
         identity, host = self._authenticate(operation.access, request, path)
         request.context.user_id = identity.user_id
+        _require_names(request, path)
         call = Call(
             services=self._services,
             identity=identity,
@@ -169,13 +175,17 @@ class _Endpoint:
     @staticmethod
     def _responder(server: _Server, operation: Operation) -> Callable[..., None]:
         def respond(request: falcon.Request, response: falcon.Response, **path: str) -> None:
+            request.context.operation = operation.name
             server.serve(operation, request, response, path)
 
         return respond
 
 
 class _RequestLog:
-    """One line for each request, without its token or body."""
+    """One line for each request, without its token or body, and its metrics."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
 
     def process_request(self, request: falcon.Request, response: falcon.Response) -> None:
         """Take the time."""
@@ -185,16 +195,25 @@ class _RequestLog:
         self, request: falcon.Request, response: falcon.Response, resource: object, succeeded: bool
     ) -> None:
         """Write the line; at debug level for a poll that finds nothing new, of which there are hundreds a second."""
+        seconds = time.monotonic() - request.context.started
+        self._metrics.served(getattr(request.context, "operation", "none"), response.status_code, seconds)
         _LOG.log(
             logging.DEBUG if response.status_code == _NOT_MODIFIED else logging.INFO,
             "%s %s %s %.1f ms user=%s %s",
             request.method,
             request.path,
             response.status_code,
-            (time.monotonic() - request.context.started) * 1000,
+            seconds * 1000,
             getattr(request.context, "user_id", "") or "-",
             request_id_of(request),
         )
+
+
+def _require_names(request: falcon.Request, path: Mapping[str, str]) -> None:
+    """Raises `ApiError` (404) for what is no uuid or host's name: MariaDB would find a name also with blanks after it."""
+    for name, value in path.items():
+        if name in _NAMES and not _NAMES[name].fullmatch(value):
+            raise not_found(f"Path {request.path[:200]}")
 
 
 def request_id_of(request: falcon.Request) -> str:
@@ -237,7 +256,7 @@ def _send_error(request: falcon.Request, response: falcon.Response, error: Excep
 
 
 def _falcon(services: Services, users: Users) -> falcon.App[falcon.Request, falcon.Response]:
-    app = falcon.App(middleware=[_RequestLog()])
+    app = falcon.App(middleware=[_RequestLog(services.metrics)])
     app.req_options.keep_blank_qs_values = True
     app.req_options.auto_parse_qs_csv = False
     app.req_options.strip_url_path_trailing_slash = True
@@ -251,7 +270,13 @@ def _falcon(services: Services, users: Users) -> falcon.App[falcon.Request, falc
     return app
 
 
-def build(config: cfg.ConfigOpts, database: Database, *, clock: Callable[[], float] = time.time) -> Wsgi:
+def build(
+    config: cfg.ConfigOpts,
+    database: Database,
+    *,
+    clock: Callable[[], float] = time.time,
+    metrics: Metrics | None = None,
+) -> Wsgi:
     """The application with its middleware, the outermost last."""
 
     def count_hosts() -> int:
@@ -259,7 +284,14 @@ def build(config: cfg.ConfigOpts, database: Database, *, clock: Callable[[], flo
             return hosts.count_enrolled(session)
 
     host_count = intervals.HostCount(count_hosts, clock)
-    services = Services(database=database, policy=Policy(config), config=config, clock=clock, host_count=host_count)
+    services = Services(
+        database=database,
+        policy=Policy(config),
+        config=config,
+        clock=clock,
+        host_count=host_count,
+        metrics=metrics or Metrics(),
+    )
     with_keystone = config.auth.strategy == "keystone"
     users: Users = Keystone() if with_keystone else TokenFile(Path(config.auth.token_file))
     app: Any = _falcon(services, users)

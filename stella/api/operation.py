@@ -13,6 +13,7 @@ from oslo_config import cfg
 from stella.api.errors import ApiError
 from stella.api.identity import Identity
 from stella.api.intervals import HostCount
+from stella.api.metrics import Metrics
 from stella.api.policy import Policy
 from stella.api.validation import Schema, empty_query
 from stella.db.database import Database
@@ -38,6 +39,7 @@ class Services:
     config: cfg.ConfigOpts
     clock: Callable[[], float]
     host_count: HostCount
+    metrics: Metrics
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,8 +4,12 @@ Exit codes: 0 stopped; 1 it failed; 2 wrong usage or configuration.
 """
 
 import argparse
+import os
 import resource
+import shutil
+import socket
 import sys
+import tempfile
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +18,7 @@ from oslo_config import cfg
 
 import stella
 from stella import conf
-from stella.api import wsgi
+from stella.api.metrics_server import InvalidAddress, listen
 from stella.api.worker import Limits
 from stella.db import migrations
 from stella.db.database import Database, Unreachable
@@ -67,11 +71,41 @@ def _allow_files(connections: int) -> None:
         print(f"stella-api: the system allows {most} open files; [api] connections needs {wanted}", file=sys.stderr)
 
 
+def _measure(address: str | None, options: dict[str, Any]) -> socket.socket | None:
+    """Make the socket for metrics, and the directory in which workers share them; None where there are to be none.
+
+    An address that is taken does not keep the service from starting. Raises `InvalidAddress`.
+    """
+    if not address:
+        return None
+    try:
+        listening = listen(address)
+    except OSError as error:
+        print(f"stella-api: no metrics: {address}: {error.strerror}", file=sys.stderr)
+        return None
+    directory = tempfile.mkdtemp(prefix="stella-api-metrics-")
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = directory
+
+    def child_exit(_server: Any, worker: Any) -> None:
+        from prometheus_client import multiprocess  # noqa: PLC0415  # see `_Service.load`
+
+        multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]  # it has no types
+
+    def on_exit(_server: Any) -> None:
+        shutil.rmtree(directory, ignore_errors=True)
+
+    options.update(child_exit=child_exit, on_exit=on_exit)
+    return listening
+
+
 class _Service(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
     """gunicorn with our configuration instead of its own. Each worker makes its own application, and so its own connections."""
 
-    def __init__(self, options: dict[str, Any], limits: Limits, files: list[str] | None) -> None:
+    def __init__(
+        self, options: dict[str, Any], limits: Limits, files: list[str] | None, metrics_socket: socket.socket | None
+    ) -> None:
         self._options = options
+        self._metrics_socket = metrics_socket
         self.limits = limits
         self._files = files
         super().__init__()
@@ -84,7 +118,10 @@ class _Service(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
 
     def load(self) -> Any:
         """The application, in a worker."""
-        return wsgi.create(self._files)
+        # with it comes prometheus_client, which looks at the environment that `_measure` sets when it is imported
+        from stella.api import wsgi  # noqa: PLC0415
+
+        return wsgi.create(self._files, metrics_socket=self._metrics_socket)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -115,7 +152,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"stella-api: the database has version {current or 'none'}; run stella-manage db sync", file=sys.stderr)
         return 1
     _allow_files(config.api.connections)
-    _Service(settings(config), limits(config), given.config_file).run()
+    options = settings(config)
+    try:
+        metrics_socket = _measure(config.api.metrics_bind, options)
+    except InvalidAddress as error:
+        print(f"stella-api: [api] metrics_bind: {error}", file=sys.stderr)
+        return USAGE
+    _Service(options, limits(config), given.config_file, metrics_socket).run()
     return 0
 
 

@@ -44,5 +44,10 @@ OPTIONS = [
         ],
         help="What is done with a response that does not match its own schema.",
     ),
+    cfg.StrOpt(
+        "metrics_bind",
+        default="127.0.0.1:9818",
+        help="HOST:PORT on which Prometheus reads /metrics, without authentication. Empty: off.",
+    ),
     cfg.StrOpt("public_url", help="What clients call this API, for links. Not set: as the request came in."),
 ]

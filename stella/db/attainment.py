@@ -4,9 +4,9 @@ A roll-up exists only while it is exactly the sum of its minutes (`stella.db.min
 that begins in the span, whatever is rolled up so far. Where minutes are kept no longer, only whole hours count, and so on.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from sqlalchemy import ColumnElement, and_, false, func, or_, select, true
+from sqlalchemy import ColumnElement, and_, false, func, select, true
 from sqlalchemy.orm import Session
 
 from stella.control import rollup
@@ -17,6 +17,9 @@ from stella.model.slo import Metric
 
 Span = tuple[int, int]
 """From the first to before the second, in Unix seconds."""
+
+Gaps = Mapping[str, Sequence[Span]]
+"""For each metric the spans for which nothing was found yet, in order."""
 
 _LARGEST_SPANS = 60
 
@@ -57,13 +60,18 @@ def _inner(span: Span, span_seconds: int) -> Span:
     return _ceil(span_seconds, span[0]), floor_to(span_seconds, span[1])
 
 
-def _within(table: type[Minute] | type[RollUp], gaps: Mapping[str, Sequence[Span]]) -> ColumnElement[bool]:
-    """Rows that begin in the gaps of their metric. Very many gaps are asked for as one, so that the statement stays small."""
-    conditions: list[ColumnElement[bool]] = []
+def _asked(gaps: Gaps) -> list[tuple[Span, list[str]]]:
+    """Each span with the metrics that lack it: nearly always all of them lack the same few. Very many are asked for as one."""
+    found: dict[Span, list[str]] = {}
     for metric, spans in gaps.items():
-        asked = spans if len(spans) <= _LARGEST_SPANS else [(spans[0][0], spans[-1][1])]
-        conditions += [and_(table.metric == metric, table.start >= a, table.start < b) for a, b in asked if a < b]
-    return or_(false(), *conditions)
+        few = spans if len(spans) <= _LARGEST_SPANS else [(spans[0][0], spans[-1][1])]
+        for span in few:
+            found.setdefault(span, []).append(metric)
+    return list(found.items())
+
+
+def _begins(table: type[Minute] | type[RollUp], span: Span, metrics: Sequence[str]) -> ColumnElement[bool]:
+    return and_(table.metric.in_(metrics), table.start >= span[0], table.start < span[1])
 
 
 def _in(spans: Sequence[Span], start: int) -> bool:
@@ -71,20 +79,19 @@ def _in(spans: Sequence[Span], start: int) -> bool:
 
 
 def _rolled_up(
-    session: Session, instance_id: int, span_seconds: int, gaps: Mapping[str, Sequence[Span]]
+    session: Session, instance_id: int, span_seconds: int, gaps: Gaps
 ) -> Mapping[str, Mapping[int, StatusCounts]]:
     whole = {metric: [_inner(span, span_seconds) for span in spans] for metric, spans in gaps.items()}
     whole = {metric: [span for span in spans if span[0] < span[1]] for metric, spans in whole.items()}
-    if not any(whole.values()):
-        return {}
     columns = [getattr(RollUp, f"{name}_seconds") for name in COUNTS]
-    query = select(RollUp.metric, RollUp.start, *columns).where(
-        RollUp.instance_id == instance_id, RollUp.span_seconds == span_seconds, _within(RollUp, whole)
-    )
     found: dict[str, dict[int, StatusCounts]] = {}
-    for metric, start, *counts in session.execute(query):
-        if _in(whole[metric], start):
-            found.setdefault(metric, {})[start] = _counts(counts)
+    for span, metrics in _asked(whole):
+        query = select(RollUp.metric, RollUp.start, *columns).where(
+            RollUp.instance_id == instance_id, RollUp.span_seconds == span_seconds, _begins(RollUp, span, metrics)
+        )
+        for metric, start, *counts in session.execute(query):
+            if _in(whole[metric], start):
+                found.setdefault(metric, {})[start] = _counts(counts)
     return found
 
 
@@ -92,43 +99,46 @@ def _counts(values: Sequence[int]) -> StatusCounts:
     return StatusCounts(**dict(zip(COUNTS, (int(value) for value in values), strict=True)))
 
 
-def _minutes(session: Session, instance_id: int, gaps: Mapping[str, Sequence[Span]]) -> Mapping[str, StatusCounts]:
-    """The sums of minute rows, and what stretches add where there are none. Spans that are too many are asked for hour by hour."""
-    gaps = {metric: spans for metric, spans in gaps.items() if spans}
+def _minutes(session: Session, instance_id: int, gaps: Gaps) -> Mapping[str, StatusCounts]:
+    """The sums of minute rows, and what stretches add where there are none."""
     own = Minute.instance_id == instance_id
+    sums = [func.sum(getattr(Minute, f"{name}_seconds")) for name in COUNTS]
     found: dict[str, StatusCounts] = {}
     for some in _batches(gaps):
-        sums = [func.sum(getattr(Minute, f"{name}_seconds")) for name in COUNTS]
-        query = select(Minute.metric, *sums).where(own, Minute.is_stretch == false(), _within(Minute, some))
-        for metric, *counts in session.execute(query.group_by(Minute.metric)):
-            found[metric] = rollup.add_counts([found.get(metric, StatusCounts()), _counts(counts)])
-        for metric, seconds in _stretches(session, instance_id, some).items():
+        for span, metrics in _asked(some):
+            query = select(Minute.metric, *sums).where(
+                own, Minute.is_stretch == false(), _begins(Minute, span, metrics)
+            )
+            for metric, *counts in session.execute(query.group_by(Minute.metric)):
+                found[metric] = rollup.add_counts([found.get(metric, StatusCounts()), _counts(counts)])
+        for metric, seconds in _stretches(session, own, some).items():
             unknown = StatusCounts(unknown=seconds)
             found[metric] = rollup.add_counts([found.get(metric, StatusCounts()), unknown])
     return found
 
 
-def _batches(gaps: Mapping[str, Sequence[Span]]) -> Iterable[Mapping[str, Sequence[Span]]]:
+def _batches(gaps: Gaps) -> Iterable[Gaps]:
     longest = max((len(spans) for spans in gaps.values()), default=0)
     for first in range(0, longest, _LARGEST_SPANS):
         yield {metric: spans[first : first + _LARGEST_SPANS] for metric, spans in gaps.items()}
 
 
-def _stretches(session: Session, instance_id: int, gaps: Mapping[str, Sequence[Span]]) -> Mapping[str, int]:
+def _stretches(session: Session, own: ColumnElement[bool], gaps: Gaps) -> Mapping[str, int]:
     """Unknown seconds. A stretch is cut at the hours when it is stored, so those that reach into a gap begin in its first hour."""
-    wider = {metric: [(floor_to(HOUR_SECONDS, a), b) for a, b in spans] for metric, spans in gaps.items()}
     columns = (Minute.metric, Minute.start, Minute.span_seconds, Minute.unknown_seconds)
-    own = Minute.instance_id == instance_id
-    rows = session.execute(select(*columns).where(own, Minute.is_stretch == true(), _within(Minute, wider))).all()
-    found: dict[str, list[Stretch]] = {}
-    for metric, start, span_seconds, unknown in rows:
-        stretch = Stretch(start=start, span_seconds=span_seconds, unknown_seconds=unknown)
-        found.setdefault(metric, []).append(stretch)
+    found: dict[str, set[Stretch]] = {}
+    for (first, end), metrics in _asked(gaps):
+        wider = _begins(Minute, (floor_to(HOUR_SECONDS, first), end), metrics)
+        for metric, start, span_seconds, unknown in session.execute(
+            select(*columns).where(own, Minute.is_stretch == true(), wider)
+        ):
+            stretch = Stretch(start=start, span_seconds=span_seconds, unknown_seconds=unknown)
+            found.setdefault(metric, set()).add(stretch)
     return {metric: _lost(session, own, metric, stretches, gaps[metric]) for metric, stretches in found.items()}
 
 
 def _lost(
-    session: Session, own: ColumnElement[bool], metric: str, stretches: Sequence[Stretch], spans: Sequence[Span]
+    session: Session, own: ColumnElement[bool], metric: str, stretches: Collection[Stretch], spans: Sequence[Span]
 ) -> int:
     first = min(stretch.start for stretch in stretches)
     last = max(stretch.start + stretch.span_seconds for stretch in stretches)

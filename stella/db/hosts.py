@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import and_, bindparam, exists, func, select, update
+from sqlalchemy import and_, bindparam, exists, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from stella.db.database import changed_rows
@@ -65,6 +65,13 @@ def page(session: Session, at: Page, *, mode: str | None = None) -> Sequence[Hos
     """Hosts, of one mode where it is given. Raises `stella.db.paging.UnknownMarker`."""
     query = select(Host).where(Host.mode == mode) if mode is not None else select(Host)
     return session.scalars(paged(session, query, at, keys=SORT_KEYS, unique=Host.name)).all()
+
+
+def counts(session: Session, *, silent_before: float) -> dict[tuple[str, bool], int]:
+    """How many hosts there are by mode and whether they are silent: no report since ``silent_before`` (Unix seconds)."""
+    silent = or_(Host.reported_at.is_(None), Host.reported_at < silent_before)
+    query = select(Host.mode, silent, func.count()).group_by(Host.mode, silent)
+    return {(row[0], bool(row[1])): row[2] for row in session.execute(query)}
 
 
 def names(session: Session, ids: set[int]) -> dict[int, str]:

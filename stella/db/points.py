@@ -1,6 +1,6 @@
 """Live points: what a watched instance did in each second, kept once and for minutes only; and who is watched until when."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import bindparam, delete, func, insert, select, update
 from sqlalchemy.orm import Session
@@ -22,7 +22,10 @@ _OLD = delete(Point).where(
 
 
 def keep(session: Session, rows: Sequence[tuple[int, int, str]], now: float) -> None:
-    """Store (instance id, second, objectives as JSON), each once; the old ones of these instances go."""
+    """Store (instance id, second, objectives as JSON), each once; the old ones of these instances go.
+
+    Those of instances that nobody watches any more are stella-engine's to delete.
+    """
     if not rows:
         return
     values = [{"instance_id": row[0], "at": row[1], "objectives": row[2]} for row in rows]
@@ -40,15 +43,6 @@ def page(session: Session, instance_id: int, *, start: int, end: int, limit: int
         .limit(limit)
     )
     return [(row[0], row[1]) for row in session.execute(query)]
-
-
-def purge(session: Session, now: float, *, limit: int = 5000) -> int:
-    """Remove points that are too old, at most ``limit``; how many were. For stella-engine: `keep` tidies only what is watched."""
-    old = select(Point.id).where(Point.at < int(now) - KEPT_SECONDS).order_by(Point.at).limit(limit)
-    ids: Collection[int] = session.scalars(old).all()
-    if ids:
-        session.execute(delete(Point).where(Point.id.in_(ids)).execution_options(synchronize_session=False))
-    return len(ids)
 
 
 def count_watched(session: Session, instance: Instance, now: float) -> Mapping[str, int]:

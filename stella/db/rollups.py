@@ -94,7 +94,6 @@ def lock(session: Session, group: Group) -> frozenset[Objective]:
 
 
 _MINUTE = (
-    Minute.id,
     Minute.instance_id,
     Minute.metric,
     Minute.start,
@@ -107,7 +106,6 @@ _MINUTE = (
     Minute.demand_mean,
     *(getattr(Minute, f"{name}_seconds") for name in COUNTS),
 )
-_FIRST_COUNT = 11
 
 
 def roll_hours(session: Session, group: Group) -> int:
@@ -121,35 +119,32 @@ def roll_hours(session: Session, group: Group) -> int:
             Minute.start < group.start + HOUR_SECONDS,
         )
     ).all()
-    by_objective: dict[Objective, list[Row[Any]]] = {}
-    for row in rows:
-        by_objective.setdefault((row[1], row[2]), []).append(row)
+    by_objective: dict[Objective, list[Sequence[Any]]] = {}
+    for instance_id, metric, *rest in rows:
+        by_objective.setdefault((instance_id, metric), []).append(rest)
     totals = {one: _hour(by_objective[one], group.start) for one in wanted if one in by_objective}
     _replace(session, totals, HOUR_SECONDS, group.start)
-    _mark(session, Minute, [row[0] for one in totals for row in by_objective[one]])
+    _mark(session, Minute, totals, group.start, HOUR_SECONDS)
     return len(totals)
 
 
-def _hour(rows: Sequence[Row[Any]], start: int) -> Total:
-    minutes = [row for row in rows if not row[4]]
-    stretches = [
-        Stretch(start=row[3], span_seconds=row[5], unknown_seconds=row[_FIRST_COUNT + COUNTS.index("unknown")])
-        for row in rows
-        if row[4]
-    ]
-    unknown = rollup.unknown_seconds(stretches, {row[3] for row in minutes}, start=start, end=start + HOUR_SECONDS)
-    return rollup.add([*map(_minute, minutes), rollup.lost(unknown)])
-
-
-def _minute(row: Row[Any]) -> Total:
-    counts = StatusCounts(**dict(zip(COUNTS, row[_FIRST_COUNT:], strict=True)))
-    known = max(1, counts.seconds - counts.unknown)
-    return Total(
-        counts=counts,
-        causes=_causes(row[6]),
-        usage=Quantity(seconds=known, mean=row[7], least=row[8], most=row[9]),
-        demand=Quantity(seconds=known, mean=row[10]),
-    )
+def _hour(rows: Sequence[Sequence[Any]], hour: int) -> Total:
+    minutes: dict[int, Total] = {}
+    stretches: list[Stretch] = []
+    for start, is_stretch, span_seconds, causes, usage, least, most, demand, *seconds in rows:
+        counts = StatusCounts(**dict(zip(COUNTS, seconds, strict=True)))
+        if is_stretch:
+            stretches.append(Stretch(start=start, span_seconds=span_seconds, unknown_seconds=counts.unknown))
+            continue
+        known = max(1, counts.seconds - counts.unknown)
+        minutes[start] = Total(
+            counts=counts,
+            causes=_causes(causes),
+            usage=Quantity(seconds=known, mean=usage, least=least, most=most),
+            demand=Quantity(seconds=known, mean=demand),
+        )
+    unknown = rollup.unknown_seconds(stretches, minutes, start=hour, end=hour + HOUR_SECONDS)
+    return rollup.add([*minutes.values(), rollup.lost(unknown)])
 
 
 def _causes(text: str) -> Mapping[str, int]:
@@ -174,7 +169,7 @@ def roll_days(session: Session, group: Group) -> int:
         hours.setdefault((row.instance_id, row.metric), []).append(row)
     totals = {one: rollup.add(map(total_of, hours[one])) for one in wanted if one in hours}
     _replace(session, totals, DAY_SECONDS, group.start)
-    _mark(session, RollUp, [row.id for one in totals for row in hours[one]])
+    _mark(session, RollUp, totals, group.start, DAY_SECONDS)
     return len(totals)
 
 
@@ -232,7 +227,24 @@ def _row(objective: Objective, span_seconds: int, start: int, total: Total) -> R
     )
 
 
-def _mark(session: Session, table: type[Minute] | type[RollUp], ids: Sequence[int]) -> None:
-    for first in range(0, len(ids), 1000):
-        some = update(table).where(table.id.in_(ids[first : first + 1000])).values(is_rolled_up=true())
-        session.execute(some.execution_options(synchronize_session=False))
+def _mark(
+    session: Session, table: type[Minute] | type[RollUp], objectives: Iterable[Objective], start: int, span_seconds: int
+) -> None:
+    """Note that the minutes or hours of these objectives are in their roll-up: the locks of `lock` keep others from adding any."""
+    metrics: dict[int, set[str]] = {}
+    for instance_id, metric in objectives:
+        metrics.setdefault(instance_id, set()).add(metric)
+    alike: dict[frozenset[str], list[int]] = {}
+    for instance_id, names in metrics.items():
+        alike.setdefault(frozenset(names), []).append(instance_id)
+    for shared, ids in alike.items():
+        parts = update(table).where(
+            table.instance_id.in_(ids),
+            table.metric.in_(shared),
+            table.start >= start,
+            table.start < start + span_seconds,
+            table.is_rolled_up == false(),
+        )
+        if table is RollUp:
+            parts = parts.where(RollUp.span_seconds == HOUR_SECONDS)
+        session.execute(parts.values(is_rolled_up=true()).execution_options(synchronize_session=False))

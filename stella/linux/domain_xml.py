@@ -14,7 +14,8 @@ _NOVA = "{http://openstack.org/xmlns/libvirt/nova/"  # 1.0 and 1.1 are in use
 class DomainXml:
     """``links`` are host-side device names (taps), ``disks`` target names as block statistics have them.
 
-    ``project`` is the id of the tenant and ``flavor`` a name, from Nova's metadata; empty without it. ``emulator`` is the path of
+    ``project`` is the id of the tenant, ``flavor`` and ``title`` are names, from Nova's metadata; empty without it. ``title`` is
+    what its owner calls the instance, which libvirt calls by another name. ``emulator`` is the path of
     the program, ``uid`` the user that libvirt runs it as; None where libvirt does not say.
     """
 
@@ -24,6 +25,7 @@ class DomainXml:
     disks: tuple[str, ...]
     project: str = ""
     flavor: str = ""
+    title: str = ""
     emulator: str = ""
     uid: int | None = None
 
@@ -36,7 +38,7 @@ def parse_domain(text: str) -> DomainXml:
         count = (vcpu.get("current") or vcpu.text or "1") if vcpu is not None else "1"
         links = (target.get("dev") for target in root.iterfind("devices/interface/target"))
         disks = (target.get("dev") for target in root.iterfind("devices/disk/target"))
-        project, flavor = _nova(root)
+        project, flavor, title = _nova(root)
         return DomainXml(
             vcpus=int(count),
             iothreads=int(root.findtext("iothreads") or 0),
@@ -44,6 +46,7 @@ def parse_domain(text: str) -> DomainXml:
             disks=tuple(name for name in disks if name),
             project=project,
             flavor=flavor,
+            title=title,
             emulator=(root.findtext("devices/emulator") or "").strip(),
             uid=_uid(root),
         )
@@ -63,9 +66,9 @@ def _parse(text: str) -> ElementTree.Element:
         raise InvalidText(f"domain XML: {error}") from None
 
 
-def _nova(root: ElementTree.Element) -> tuple[str, str]:
-    """(project's id, flavor's name) of ``<nova:instance>`` in the metadata; empty where it is not told."""
-    project = flavor = ""
+def _nova(root: ElementTree.Element) -> tuple[str, str, str]:
+    """(project's id, flavor's name, instance's name) of ``<nova:instance>`` in the metadata; empty where it is not told."""
+    project = flavor = title = ""
     for each in root.iterfind("metadata/*"):
         namespace, brace, name = each.tag.rpartition("}")
         if name != "instance" or not namespace.startswith(_NOVA):
@@ -75,7 +78,8 @@ def _nova(root: ElementTree.Element) -> tuple[str, str]:
         kind = each.find(f"{namespace}flavor")
         project = _name(owner.get("uuid") if owner is not None else None)
         flavor = _name(kind.get("name") if kind is not None else None)
-    return project, flavor
+        title = _name(each.findtext(f"{namespace}name"))
+    return project, flavor, title
 
 
 def _name(text: str | None) -> str:

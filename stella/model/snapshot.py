@@ -116,6 +116,7 @@ class InstanceReading:
     start_ticks: int = 0  # of its process: field 22 of /proc/PID/stat; 0: not known
     project: str = ""  # the tenant's id, where the domain's metadata names one
     flavor: str = ""  # the flavor's name, where the domain's metadata names one
+    title: str = ""  # the owner's name for it, where the metadata tells it; ``name`` is the hypervisor's
 
     def group(self, role: Role | None, index: int = 0) -> GroupReading | None:
         """The instance's own group (``role`` None) or an inner one."""

@@ -169,6 +169,7 @@ def leaks(answer: testing.Result, asked: Mapping[str, str]) -> list[str]:
 
 
 def test_every_route_has_its_audience() -> None:
+    assert set(AUDIENCE) <= set(USER_ROUTES), "a route that is gone"
     for method, path in USER_ROUTES:
         assert audience(method, path)
         needs_body = operation_of(method, path).body is not None

@@ -9,7 +9,7 @@ import pytest
 import requests
 from client_shell import Shell, connect, connect_with_keystone
 from osc_lib.exceptions import CommandError
-from stellaclient.osc import apply, hosts, instances, plugin, records, slo, usage, watch
+from stellaclient.osc import apply, hosts, instances, plugin, records, slo, watch
 from stellaclient.sdk import proxy
 from stellaclient.sdk.resources import Attainment
 

@@ -22,6 +22,12 @@ def _check_seconds(number: int, minute: Mapping[str, Any]) -> None:
         raise ApiError("stella.request.invalid", f"{field} has {counted} seconds, more than it lasts.", field=field)
 
 
+def _check_moment(field: str, at: float, horizon: float) -> None:
+    """Raises `ApiError` for what is later than a clock can be off."""
+    if at > horizon:
+        raise ApiError("stella.report.clock_offset", f"{field} is in the future.", field=field)
+
+
 @operation(
     access=Access.HOST,
     body=schema.REPORT,
@@ -46,9 +52,15 @@ def post(call: Call) -> Answer:
     horizon = now + link.largest_clock_offset_seconds
     for number, minute in enumerate(report.get("minutes", ())):
         _check_seconds(number, minute)
-        if minute["start"] > horizon:
-            field = f"minutes[{number}].start"
-            raise ApiError("stella.report.clock_offset", f"{field} is in the future.", field=field)
+        _check_moment(f"minutes[{number}].start", minute["start"], horizon)
+    for number, violation in enumerate(report.get("violations", ())):
+        opened_at, closed_at = violation["opened_at"], violation.get("closed_at")
+        _check_moment(f"violations[{number}].opened_at", opened_at, horizon)
+        if closed_at is not None:
+            field = f"violations[{number}].closed_at"
+            _check_moment(field, closed_at, horizon)
+            if closed_at < opened_at:
+                raise ApiError("stella.request.invalid", f"{field} is before opened_at.", field=field)
 
     def take(session: Session) -> ingestion.Taken:
         return ingestion.take(
@@ -62,6 +74,7 @@ def post(call: Call) -> Answer:
         )
 
     taken = call.services.database.write(take)
+    call.services.metrics.reported(len(taken.ignored))
     ignored: list[Json] = [{"uuid": uuid, "reason": reason} for uuid, reason in taken.ignored]
     body: dict[str, Json] = {"accepted_sequence": taken.sequence, "stored_minutes": taken.stored_minutes}
     return Answer(body={**body, "ignored": ignored})

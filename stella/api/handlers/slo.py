@@ -147,6 +147,16 @@ def put(call: Call) -> Answer:
     `If-Match`; 409 says that it has another. 422 says that it does not fit, with the largest values that would as `counter_offer`.
     403 `stella.quota.exceeded` says that the project's quota does not leave so much, and how much it leaves.
     """
+    try:
+        answer = _put(call)
+    except ApiError as error:
+        call.services.metrics.asked(error.code, dry_run=bool(call.query.get("dry_run")))
+        raise
+    call.services.metrics.asked(None, dry_run=bool(call.query.get("dry_run")))
+    return answer
+
+
+def _put(call: Call) -> Answer:
     slo = _asked(call.mapping)
     database, margin = call.services.database, call.services.config.link.reservation_margin_ratio
     for _ in attempts():

@@ -13,7 +13,7 @@ SETTLE_SECONDS = 120
 """A minute comes some seconds after its end. What comes later still is no harm: its hour is computed again."""
 
 _OBJECTIVES = 100
-_GROUPS = 50
+_GROUPS = 10
 
 
 class _Roll(Protocol):

@@ -66,7 +66,7 @@ def _instance(reading: InstanceReading, decision: InstanceDecision | None, publi
     objectives = decision.objectives if decision else ()
     return {
         "uuid": reading.uuid,
-        "name": reading.name[:_LARGEST_CAUSE_TEXT],
+        "name": (reading.title or reading.name)[:_LARGEST_CAUSE_TEXT],
         "project": reading.project[:_LARGEST_CAUSE_TEXT] or None,
         "state": reading.state.value,
         "shape": wire.encode(shape_of(reading)),

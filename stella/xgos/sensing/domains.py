@@ -13,7 +13,8 @@ class Domain:
     """One running instance as the hypervisor describes it. ``links`` are its taps, ``disks`` its targets (``vda``).
 
     ``pid`` is 0 while its process is not known for sure; ``start_ticks`` (field 22 of /proc/PID/stat) is 0 while it is not known.
-    ``events`` grows with each event of the hypervisor about this instance. ``project`` and ``flavor`` are empty without metadata.
+    ``events`` grows with each event of the hypervisor about this instance. ``project``, ``flavor`` and ``title`` (its owner's name
+    for it) are empty without metadata.
     """
 
     uuid: str
@@ -28,6 +29,7 @@ class Domain:
     events: int = 0
     project: str = ""
     flavor: str = ""
+    title: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +129,7 @@ class RecordedHypervisor:
             events=int(record.get("events", 0)),
             project=str(record.get("project", "")),
             flavor=str(record.get("flavor", "")),
+            title=str(record.get("title", "")),
         )
 
     def block_statistics(self, uuids: tuple[str, ...]) -> dict[str, tuple[DiskReading, ...]]:

@@ -204,6 +204,7 @@ class LibvirtHypervisor:
             events=counts.get(uuid, 0),
             project=xml.project,
             flavor=xml.flavor,
+            title=xml.title,
         )
 
     def _learn(self, handles: dict[str, Any], counts: dict[str, int]) -> None:

@@ -210,6 +210,7 @@ class Sensors:
             start_ticks=held.threads.start_ticks if held else domain.start_ticks,
             project=domain.project,
             flavor=domain.flavor,
+            title=domain.title,
         )
 
     def _hold(self, domain: Domain, now: float) -> _Instance:

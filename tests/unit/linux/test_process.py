@@ -104,7 +104,7 @@ NOVA = """<domain><metadata>
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
 def test_nova_metadata(version: str) -> None:
     found = domain_xml.parse_domain(NOVA.format(version=version))
-    assert (found.project, found.flavor) == ("9a7b6c5d", "m1.small")
+    assert (found.project, found.flavor, found.title) == ("9a7b6c5d", "m1.small", "web")
     assert (found.emulator, found.uid) == ("/usr/bin/qemu-system-x86_64", 64055)
 
 

@@ -203,3 +203,23 @@ def test_it_is_linked_by_the_real_fetcher_and_reporter(tmp_path: Path) -> None:
         last = api.reports[-1]["instances"]
         assert {one["name"] for one in last} == {"web", "db", *(one.name for one in HOGS)}
         assert host.outbox.depth == 0
+
+
+def test_an_instance_that_is_shut_off_keeps_its_slo_and_has_it_again_as_another_process(tmp_path: Path) -> None:
+    with simulated(tmp_path) as host:
+        ask(host, FLOORS)
+        host.step(3.0)
+        web = host.machine.instances[uuid_of(host, "web")]
+        host.machine.stop(web.spec.uuid)
+        host.step(3.0)
+        tick = host.published()
+        assert tick is not None
+        assert web.spec.uuid in tick.intents
+        again = host.machine.start(web.spec)
+        assert again.own.weight == 100
+        host.step(3.0)
+        tick = host.published()
+        assert tick is not None
+        assert tick.standings[web.spec.uuid].state is IntentState.ENFORCED
+        assert again.own.weight != 100
+        assert len(again.threads[0].group.cpus or ()) < 4, "the host is full: it is placed like its predecessor"

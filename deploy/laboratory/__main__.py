@@ -1,0 +1,115 @@
+"""`python -m laboratory up | down | status | enter [COMMAND...] | service start|stop|restart NAME`."""
+
+import argparse
+import os
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from laboratory import environment, plan, steps
+from laboratory.enclosure import Enclosure
+from laboratory.services import Services
+from laboratory.settings import LaboratoryError, Settings, load
+
+
+def _up() -> int:
+    if os.geteuid():
+        raise LaboratoryError("must run as root: it makes namespaces and virtual machines")
+    started = time.monotonic()
+    settings = load(make=True)
+    assert settings is not None
+    settings.logs.mkdir(parents=True, exist_ok=True)
+    steps.say(f"OpenStack 2026.2 with Stella, below {settings.state} (1-minute load {os.getloadavg()[0]:.1f})")
+    if not steps.run(plan.steps(settings)):
+        steps.say(
+            f"not up after {time.monotonic() - started:.0f} s; logs are in {settings.logs}. `make openstack` goes on from here"
+        )
+        return 1
+    steps.say(f"up after {time.monotonic() - started:.0f} s (1-minute load {os.getloadavg()[0]:.1f})")
+    for name, port in settings.ports.items():
+        steps.say(f"  {name:<10} http://127.0.0.1:{port}")
+    steps.say(
+        "  . .run/member.env     a plain member; .run/openstack.env the administrator; make openstack-down removes all"
+    )
+    return 0
+
+
+def _down() -> int:
+    settings = load(make=False)
+    if settings is None:
+        steps.say("no laboratory is here")
+        return 0
+    Enclosure(settings).close()
+    for path in environment.paths(settings):
+        path.unlink(missing_ok=True)
+    shutil.rmtree(settings.state)
+    steps.say(
+        "removed: processes, namespaces, control groups, database, files. The installed packages stay (.venv-openstack)"
+    )
+    return 0
+
+
+def _there() -> Settings:
+    settings = load(make=False)
+    if settings is None or not Enclosure(settings).is_open():
+        raise LaboratoryError("no laboratory is up: make openstack")
+    return settings
+
+
+def _status() -> int:
+    settings = _there()
+    for name in Services(Enclosure(settings)).running():
+        steps.say(f"{name:<26} {settings.logs / name}.log")
+    return 0
+
+
+def _enter(command: Sequence[str]) -> int:
+    argv = Enclosure(_there()).inside(list(command) or [os.environ.get("SHELL", "/bin/bash")])
+    os.execv(argv[0], argv)  # noqa: S606 - what the caller asked for, in place of this process
+
+
+def _service(verb: str, name: str) -> int:
+    services = Services(Enclosure(_there()))
+    if verb != "start":
+        services.stop(name)
+    if verb != "stop":
+        services.start(name)
+    return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command."""
+    parser = argparse.ArgumentParser(
+        prog="laboratory", description="A real OpenStack on this machine, with Stella in it."
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("up", help="bring it up; what is done already is not done again")
+    commands.add_parser("down", help="remove it")
+    commands.add_parser("status", help="what runs")
+    commands.add_parser("enter", help="run a command in its namespaces").add_argument("argv", nargs=argparse.REMAINDER)
+    service = commands.add_parser("service", help="one service")
+    service.add_argument("verb", choices=["start", "stop", "restart"])
+    service.add_argument("name")
+    given = parser.parse_args(arguments)
+    try:
+        match given.command:
+            case "up":
+                return _up()
+            case "down":
+                return _down()
+            case "status":
+                return _status()
+            case "enter":
+                return _enter(given.argv)
+            case _:
+                return _service(given.verb, given.name)
+    except LaboratoryError as error:
+        print(f"laboratory: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+    sys.exit(main())

@@ -1,0 +1,392 @@
+"""Keystone, Placement, Glance, Nova and Neutron: their configuration, their databases' schemas, their services."""
+
+import http.client
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from laboratory import files
+from laboratory.enclosure import Enclosure
+from laboratory.services import Service, Services
+from laboratory.settings import CACHE_PORT, HOST, REGION, SWITCH_PORT, Settings
+
+
+def answers_http(port: int, path: str = "/") -> bool:
+    """Whether an HTTP service on this machine's 127.0.0.1 answers with anything but a server error."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status < 500
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+class ControlPlane:
+    """Each method is one step, or one service of a step."""
+
+    def __init__(self, settings: Settings, enclosure: Enclosure, services: Services) -> None:
+        self._settings, self._enclosure, self._services = settings, enclosure, services
+
+    def _path(self, name: str) -> Path:
+        service = name.split("-", maxsplit=1)[0].split(".", maxsplit=1)[0]
+        return self._settings.etc / service / name
+
+    def configure(self) -> None:
+        """Write every configuration file."""
+        settings = self._settings
+        shims = settings.data / "shims"
+        shims.mkdir(parents=True, exist_ok=True)
+        sudo = files.write(shims / "sudo", '#!/bin/sh\nexec "$@"\n')  # the laboratory runs as root
+        sudo.chmod(0o700)
+        source = settings.environments / "services" / "etc"
+        for service in ("glance", "nova", "neutron"):
+            shutil.copytree(source / service, settings.etc / service, dirs_exist_ok=True)
+        for directory in ("images", "staging", "tasks", "instances", "locks", "nova", "neutron"):
+            (settings.data / directory).mkdir(parents=True, exist_ok=True)
+        self._keystone_files()
+        self._placement_files()
+        self._glance_files()
+        self._nova_files()
+        self._neutron_files()
+
+    # --- Keystone
+
+    def _keystone_files(self) -> None:
+        etc = self._settings.etc / "keystone"
+        files.write_ini(
+            self._path("keystone.conf"),
+            {
+                "DEFAULT": {},
+                "database": {"connection": self._settings.database("keystone")},
+                "token": {"provider": "fernet"},
+                "fernet_tokens": {"key_repository": etc / "fernet"},
+                "credential": {"key_repository": etc / "credential"},
+                "cache": {
+                    "enabled": "true",
+                    "backend": "dogpile.cache.pymemcache",
+                    "memcache_servers": f"127.0.0.1:{CACHE_PORT}",
+                },
+            },
+        )
+
+    def keystone_schema(self) -> None:
+        """Keystone's database, keys, first user and catalogue."""
+        etc, url = self._settings.etc / "keystone", f"{self._settings.keystone}/"
+        manage = [self._settings.program("keystone-manage"), "--config-file", str(self._path("keystone.conf"))]
+        for directory in ("fernet", "credential"):
+            (etc / directory).mkdir(parents=True, exist_ok=True, mode=0o700)
+        owner = ["--keystone-user", "root", "--keystone-group", "root"]
+        self._enclosure.run([*manage, "db_sync"])
+        self._enclosure.run([*manage, "fernet_setup", *owner])
+        self._enclosure.run([*manage, "credential_setup", *owner])
+        self._enclosure.run(
+            [
+                *(*manage, "bootstrap", "--bootstrap-region-id", REGION),
+                *("--bootstrap-admin-url", url, "--bootstrap-internal-url", url, "--bootstrap-public-url", url),
+            ],
+            environment={"OS_BOOTSTRAP_PASSWORD": self._settings.passwords["admin"]},
+        )
+        self._stamp("keystone")
+
+    # --- schemas of the others
+
+    def placement_schema(self) -> None:
+        """Placement's database."""
+        self._manage("placement-manage", "placement.conf", ["db", "sync"])
+        self._stamp("placement")
+
+    def glance_schema(self) -> None:
+        """Glance's database."""
+        self._manage("glance-manage", "glance-api.conf", ["db_sync"])
+        self._stamp("glance")
+
+    def nova_schema(self) -> None:
+        """Nova's three databases and its cell."""
+        self._manage("nova-manage", "nova.conf", ["api_db", "sync"])
+        cell0 = self._settings.database("nova_cell0")
+        self._manage("nova-manage", "nova.conf", ["cell_v2", "map_cell0", "--database_connection", cell0])
+        self._manage("nova-manage", "nova.conf", ["db", "sync"])
+        if "cell1" not in self._manage("nova-manage", "nova.conf", ["cell_v2", "list_cells"]):
+            self._manage("nova-manage", "nova.conf", ["cell_v2", "create_cell", "--name=cell1"])
+        self._stamp("nova")
+
+    def neutron_schema(self) -> None:
+        """Neutron's database."""
+        argv = [self._settings.program("neutron-db-manage"), *self._neutron_options(), "upgrade", "head"]
+        self._enclosure.run(argv)
+        self._stamp("neutron")
+
+    def has_schema(self, name: str) -> Callable[[], bool]:
+        """Whether that was done on the database as it is now."""
+        return (self._settings.stamps / f"schema-{name}").exists
+
+    def _stamp(self, name: str) -> None:
+        (self._settings.stamps / f"schema-{name}").touch()
+
+    def _manage(self, program: str, file: str, words: list[str]) -> str:
+        return self._enclosure.run([self._settings.program(program), "--config-file", str(self._path(file)), *words])
+
+    # --- Placement, Glance
+
+    def _placement_files(self) -> None:
+        settings = self._settings
+        files.write_ini(
+            self._path("placement.conf"),
+            {
+                "api": {"auth_strategy": "keystone"},
+                "placement_database": {"connection": settings.database("placement")},
+                **files.token_checks(settings, "placement"),
+            },
+        )
+
+    def _glance_files(self) -> None:
+        settings = self._settings
+        files.write_ini(
+            self._path("glance-api.conf"),
+            {
+                "DEFAULT": {
+                    "enabled_backends": "images:file",
+                    "enabled_import_methods": "[]",
+                    "worker_self_reference_url": settings.url("glance"),
+                },
+                "database": {"connection": settings.database("glance")},
+                "glance_store": {"default_backend": "images"},
+                "images": {"filesystem_store_datadir": settings.data / "images"},
+                "os_glance_staging_store": {"filesystem_store_datadir": settings.data / "staging"},
+                "os_glance_tasks_store": {"filesystem_store_datadir": settings.data / "tasks"},
+                "paste_deploy": {"flavor": "keystone", "config_file": settings.etc / "glance" / "glance-api-paste.ini"},
+                "image_format": {"disk_formats": "ami,ari,aki,raw,qcow2"},
+                **files.token_checks(settings, "glance"),
+            },
+        )
+
+    # --- Nova
+
+    def _nova_files(self) -> None:
+        settings = self._settings
+        common: dict[str, Mapping[str, object]] = {
+            "DEFAULT": {
+                "concurrency_backend": "threading",
+                "transport_url": settings.queue,
+                "my_ip": "127.0.0.1",
+                "host": HOST,
+                "state_path": settings.data / "nova",
+                "instances_path": settings.data / "instances",
+                "compute_driver": "libvirt.LibvirtDriver",
+                "report_interval": 10,
+                "service_down_time": 60,
+                "vif_plugging_timeout": 120,
+                "shutdown_timeout": 5,  # the guests have no ACPI daemon: waiting the usual 60 s changes nothing
+                "reserved_host_memory_mb": 4096,
+                "ram_allocation_ratio": "1.0",
+                "cpu_allocation_ratio": "8.0",
+            },
+            "api": {"auth_strategy": "keystone"},
+            "oslo_concurrency": {"lock_path": settings.data / "locks"},
+            "conductor": {"workers": 1},
+            "scheduler": {"workers": 1, "discover_hosts_in_cells_interval": 10},
+            "libvirt": {"virt_type": "qemu"},
+            "vnc": {"enabled": "false"},
+            "glance": {"api_servers": settings.url("glance")},
+            "placement": files.client(settings, "placement"),
+            "neutron": {**files.client(settings, "neutron"), "service_metadata_proxy": "false"},
+            "service_user": {"send_service_user_token": "true", **files.client(settings, "nova")},
+            "workarounds": {"disable_rootwrap": "true"},
+            **files.token_checks(settings, "nova"),
+        }
+        stores: dict[str, Mapping[str, object]] = {
+            "api_database": {"connection": settings.database("nova_api")},
+            "database": {"connection": settings.database("nova")},
+        }
+        files.write_ini(self._path("nova.conf"), {**common, **stores})
+        files.write_ini(self._path("nova-compute.conf"), common)  # a compute node must not know the database
+
+    def _nova_program(self, name: str) -> Service:
+        path = self._path("nova-compute.conf" if name == "nova-compute" else "nova.conf")
+        argv = [self._settings.program(name), "--config-file", str(path), *self._nova_drop_ins()]
+        return Service(name=name, argv=argv, files=[path, *self._nova_drop_in_files()], environment=self._with_shims())
+
+    def _nova_drop_in_files(self) -> list[Path]:
+        return sorted((self._settings.etc / "nova" / "nova.conf.d").glob("*.conf"))
+
+    def _nova_drop_ins(self) -> list[str]:
+        """Where Stella's role for Nova leaves its options."""
+        directory = self._settings.etc / "nova" / "nova.conf.d"
+        directory.mkdir(exist_ok=True)
+        return ["--config-dir", str(directory)]
+
+    def _with_shims(self) -> dict[str, str]:
+        programs = self._settings.environments / "services" / "bin"
+        return {
+            "PATH": f"{self._settings.data / 'shims'}:{programs}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+        }
+
+    # --- Neutron
+
+    def _neutron_files(self) -> None:
+        settings = self._settings
+        files.write_ini(
+            self._path("neutron.conf"),
+            {
+                "DEFAULT": {
+                    "transport_url": settings.queue,
+                    "host": HOST,
+                    "core_plugin": "ml2",
+                    "service_plugins": "",
+                    "state_path": settings.data / "neutron",
+                    "api_paste_config": settings.etc / "neutron" / "api-paste.ini",
+                    "auth_strategy": "keystone",
+                    "notify_nova_on_port_status_changes": "true",
+                    "notify_nova_on_port_data_changes": "true",
+                    "rpc_workers": 1,
+                    "rpc_state_report_workers": 0,
+                    "dhcp_agents_per_network": 1,
+                },
+                "database": {"connection": settings.database("neutron")},
+                "oslo_concurrency": {"lock_path": settings.data / "locks"},
+                "nova": files.client(settings, "nova"),
+                "placement": files.client(settings, "placement"),
+                "agent": {"root_helper": "sudo", "root_helper_daemon": ""},
+                "privsep": {"helper_command": settings.program("privsep-helper")},
+                **files.token_checks(settings, "neutron"),
+            },
+        )
+        switch = {"datapath_type": "netdev", "ovsdb_connection": f"tcp:127.0.0.1:{SWITCH_PORT}"}
+        files.write_ini(
+            self._path("neutron-ml2.conf"),
+            {
+                "ml2": {
+                    "type_drivers": "local,flat,vlan",
+                    "tenant_network_types": "vlan",
+                    "mechanism_drivers": "openvswitch",
+                    "extension_drivers": "port_security",
+                },
+                "ml2_type_flat": {"flat_networks": "physical"},
+                "ml2_type_vlan": {"network_vlan_ranges": "physical:100:200"},
+                # With a Linux bridge between tap and switch, limits on the tap act also on the userspace datapath.
+                "securitygroup": {"enable_security_group": "true", "firewall_driver": "iptables_hybrid"},
+                "ovs": {"bridge_mappings": "physical:br-ex", **switch},
+            },
+        )
+        files.write_ini(
+            self._path("neutron-dhcp.conf"),
+            {
+                "DEFAULT": {
+                    "interface_driver": "openvswitch",
+                    "dhcp_driver": "neutron.agent.linux.dhcp.Dnsmasq",
+                    "enable_isolated_metadata": "false",
+                    "dhcp_confs": "/run/neutron-dhcp",  # dnsmasq reads it as nobody, who may not enter the laboratory's files
+                },
+                "ovs": switch,
+            },
+        )
+
+    def _neutron_options(self, *others: str) -> list[str]:
+        names = ("neutron.conf", *(others or ("neutron-ml2.conf",)))
+        return [word for name in names for word in ("--config-file", str(self._path(name)))]
+
+    def _neutron_program(self, name: str, *others: str) -> Service:
+        paths = [self._path("neutron.conf"), *(self._path(other) for other in others or ("neutron-ml2.conf",))]
+        argv = [self._settings.program(name), *self._neutron_options(*others)]
+        return Service(name=name, argv=argv, files=paths, environment=self._with_shims(), stop_seconds=2)
+
+    # --- services
+
+    def _wsgi(
+        self, service: str, module: str, environment: dict[str, str], *, workers: int = 1, threads: int = 4
+    ) -> Service:
+        """A service under gunicorn. These services parse sys.argv themselves, so gunicorn is told all by the environment."""
+        port = self._settings.ports[service]
+        path = files.write(
+            self._settings.etc / "gunicorn" / f"{service}.py",
+            f'wsgi_app = "{module}"\nbind = "127.0.0.1:{port}"\nworker_class = "gthread"\nworkers = {workers}\n'
+            f'threads = {threads}\ntimeout = 120\ngraceful_timeout = 2\nkeepalive = 30\nworker_tmp_dir = "/dev/shm"\n'
+            "control_socket_disable = True\n",
+        )
+        etc = self._settings.etc / service
+        return Service(
+            name=f"{service}-api",
+            argv=[self._settings.program("gunicorn")],
+            files=[path, *sorted(etc.glob("*.conf")), *sorted(etc.glob("nova.conf.d/*.conf"))],
+            environment={**environment, "GUNICORN_CMD_ARGS": f"-c {path}", **self._with_shims()},
+            ready=lambda: answers_http(port),
+        )
+
+    def keystone_api(self) -> Service:
+        """Keystone."""
+        environment = {
+            "OS_KEYSTONE_CONFIG_DIR": str(self._settings.etc / "keystone"),
+            "OS_KEYSTONE_CONFIG_FILES": "keystone.conf",
+        }
+        return self._wsgi("keystone", "keystone.wsgi.api:application", environment, workers=2, threads=1)
+
+    def placement_api(self) -> Service:
+        """Placement."""
+        environment = {"OS_PLACEMENT_CONFIG_DIR": str(self._settings.etc / "placement")}
+        return self._wsgi("placement", "placement.wsgi.api:application", environment)
+
+    def glance_api(self) -> Service:
+        """Glance."""
+        environment = {"OS_GLANCE_CONFIG_DIR": str(self._settings.etc / "glance")}
+        return self._wsgi("glance", "glance.wsgi.api:application", environment)
+
+    def nova_api(self) -> Service:
+        """Nova's API."""
+        environment = {"OS_NOVA_CONFIG_DIR": str(self._settings.etc / "nova")}
+        return self._wsgi("nova", "nova.wsgi.osapi_compute:application", environment, threads=6)
+
+    def neutron_api(self) -> Service:
+        """Neutron's API."""
+        environment = {
+            "OS_NEUTRON_CONFIG_DIR": str(self._settings.etc / "neutron"),
+            "OS_NEUTRON_CONFIG_FILES": "neutron.conf;neutron-ml2.conf",
+        }
+        return self._wsgi("neutron", "neutron.wsgi.api:application", environment)
+
+    def nova_workers(self) -> tuple[Service, ...]:
+        """Nova's conductor and scheduler."""
+        return self._nova_program("nova-conductor"), self._nova_program("nova-scheduler")
+
+    def nova_compute(self) -> Service:
+        """Nova's agent on the compute host."""
+        return self._nova_program("nova-compute")
+
+    def neutron_rpc(self) -> Service:
+        """Neutron's RPC server; agents that call before it listens wait for a time-out of a minute."""
+        service = self._neutron_program("neutron-rpc-server")
+        log = self._settings.logs / "neutron-rpc-server.log"
+        return Service(
+            name=service.name,
+            argv=service.argv,
+            files=service.files,
+            environment=service.environment,
+            ready=lambda: log.exists() and "Selected multiprocessing start method" in log.read_text(errors="replace"),
+        )
+
+    def neutron_agents(self) -> tuple[Service, ...]:
+        """Neutron's agents: the switch, and DHCP."""
+        switch = self._neutron_program("neutron-openvswitch-agent")
+        return switch, self._neutron_program("neutron-dhcp-agent", "neutron-dhcp.conf")
+
+    def ensure(self, *makers: Callable[[], Service | tuple[Service, ...]]) -> Callable[[], None]:
+        """A step that starts these services."""
+
+        def start() -> None:
+            for service in self._made(*makers):
+                self._services.ensure(service)
+
+        return start
+
+    def current(self, *makers: Callable[[], Service | tuple[Service, ...]]) -> Callable[[], bool]:
+        """Whether these services run as they are configured."""
+        return lambda: all(self._services.is_current(service) for service in self._made(*makers))
+
+    @staticmethod
+    def _made(*makers: Callable[[], Service | tuple[Service, ...]]) -> list[Service]:
+        made: list[Service] = []
+        for maker in makers:
+            found = maker()
+            made += found if isinstance(found, tuple) else [found]
+        return made

@@ -1,0 +1,120 @@
+"""All steps of the laboratory, and what each waits for."""
+
+from functools import partial
+
+from laboratory import environment, packages
+from laboratory.cloud import Cloud
+from laboratory.control_plane import ControlPlane
+from laboratory.enclosure import HERE, Enclosure
+from laboratory.guest import GuestImage
+from laboratory.horizon import Horizon
+from laboratory.infrastructure import Infrastructure
+from laboratory.services import Service, Services, answers
+from laboratory.settings import Settings
+from laboratory.stella import Stella
+from laboratory.steps import Step
+
+
+def _portal(settings: Settings, enclosure: Enclosure) -> Service:
+    ports = [str(port) for port in settings.ports.values()]
+    return Service(
+        name="portal",
+        argv=[packages.PYTHON, str(HERE / "portal.py"), str(enclosure.holder), *ports],
+        files=[HERE / "portal.py"],
+        ready=lambda: all(answers(port) for port in settings.ports.values()),
+        outside=True,
+    )
+
+
+def prepare(settings: Settings) -> list[Step]:
+    """What the machine needs; nothing of it runs afterwards."""
+    environments = packages.Environments(settings)
+    steps = [Step(name="packages", run=packages.distribution, done=packages.distribution_done)]
+    for name, before in (("tools", "packages"), ("services", "tools"), ("horizon", "tools")):
+        steps.append(
+            Step(
+                name=f"environment {name}",
+                run=partial(environments.make, name),
+                done=partial(environments.done, name),
+                after=(before if before == "packages" else f"environment {before}",),
+            )
+        )
+    return steps
+
+
+def steps(settings: Settings) -> list[Step]:
+    """From a machine to a cloud with Stella in it."""
+    enclosure = Enclosure(settings)
+    services = Services(enclosure)
+    under = Infrastructure(settings, enclosure, services)
+    control = ControlPlane(settings, enclosure, services)
+    guest = GuestImage(settings)
+    cloud = Cloud(settings, guest)
+    horizon, stella = Horizon(settings, enclosure, services), Stella(settings, enclosure, services)
+
+    def portal() -> None:
+        services.ensure(_portal(settings, enclosure))
+
+    def portal_done() -> bool:
+        return enclosure.is_open() and services.is_current(_portal(settings, enclosure))
+
+    def running(name: str, *makers: object, after: tuple[str, ...]) -> Step:
+        return Step(name=name, run=control.ensure(*makers), done=control.current(*makers), after=after)  # type: ignore[arg-type]
+
+    def schema(name: str) -> Step:
+        return Step(
+            name=f"{name} schema",
+            run=getattr(control, f"{name}_schema"),
+            done=control.has_schema(name),
+            after=("configuration", "mariadb"),
+        )
+
+    machine = ("environment services", "namespaces")
+    return [
+        *prepare(settings),
+        Step(name="guest image", run=guest.make, done=guest.done, after=("packages",)),
+        Step(name="namespaces", run=enclosure.open, done=enclosure.is_open, after=("packages",)),
+        Step(name="portal", run=portal, done=portal_done, after=("namespaces",)),
+        Step(name="configuration", run=control.configure, after=machine),
+        Step(name="mariadb", run=under.mariadb, done=under.mariadb_done, after=machine),
+        Step(name="rabbitmq", run=under.rabbitmq, done=under.rabbitmq_done, after=machine),
+        Step(name="memcached", run=under.memcached, done=under.memcached_done, after=machine),
+        Step(name="openvswitch", run=under.openvswitch, done=under.openvswitch_done, after=machine),
+        Step(name="libvirt", run=under.libvirt, done=under.libvirt_done, after=machine),
+        *(schema(name) for name in ("keystone", "nova", "neutron", "placement", "glance")),
+        running("keystone", control.keystone_api, after=("keystone schema", "memcached", "portal")),
+        Step(name="service users", run=cloud.service_users, done=cloud.service_users_done, after=("keystone",)),
+        running("placement", control.placement_api, after=("service users", "placement schema")),
+        running("glance", control.glance_api, after=("service users", "glance schema")),
+        running(
+            "nova",
+            control.nova_api,
+            control.nova_workers,
+            after=("service users", "nova schema", "rabbitmq", "placement"),
+        ),
+        running(
+            "neutron", control.neutron_api, control.neutron_rpc, after=("service users", "neutron schema", "rabbitmq")
+        ),
+        running("neutron agents", control.neutron_agents, after=("neutron", "openvswitch")),
+        running("nova-compute", control.nova_compute, after=("nova", "neutron", "libvirt")),
+        Step(name="image", run=cloud.image, done=cloud.image_done, after=("glance", "guest image")),
+        Step(name="tenants", run=cloud.tenants, done=cloud.tenants_done, after=("service users",)),
+        Step(name="flavors", run=cloud.flavors, done=cloud.flavors_done, after=("nova",)),
+        Step(name="network", run=cloud.network, done=cloud.network_done, after=("neutron", "tenants")),
+        Step(name="stella packages", run=stella.install, done=stella.install_done, after=("environment tools",)),
+        Step(
+            name="stella",
+            run=stella.deploy,
+            done=stella.done,
+            after=("stella packages", "mariadb", "service users", "libvirt", "portal"),
+        ),
+        Step(
+            name="horizon files",
+            run=horizon.static,
+            done=horizon.static_done,
+            after=("environment horizon", "memcached"),
+        ),
+        Step(name="horizon", run=horizon.run, done=horizon.done, after=("horizon files", "keystone", "memcached")),
+        Step(name="hosts", run=cloud.wait_for_hosts, done=cloud.hosts_ready, after=("nova-compute", "neutron agents")),
+        Step(name="credentials", run=partial(environment.write, settings), after=("tenants",)),
+    ]

@@ -1,0 +1,165 @@
+"""Where the laboratory keeps its files, which ports it answers on, and its passwords: chosen once, kept until it is removed."""
+
+import json
+import os
+import secrets
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+REPOSITORY = Path(__file__).parents[2]
+NAME = "stella-openstack"
+REGION = "RegionOne"
+HOST = "compute1"
+
+# Services that answer on this machine's 127.0.0.1, and the port that each takes if it is free.
+PUBLIC_PORTS = {
+    "keystone": 5000,
+    "placement": 8778,
+    "glance": 9292,
+    "nova": 8774,
+    "neutron": 9696,
+    "stella": 8791,
+    "horizon": 8080,
+}
+FIRST_OTHER_PORT = 21000
+PORTS_VARIABLE = "STELLA_OPENSTACK_PORTS"
+
+# Inside the laboratory's own network namespace nothing else listens: the usual ports.
+DATABASE_PORT, QUEUE_PORT, CACHE_PORT, SWITCH_PORT = 3306, 5672, 11211, 6640
+
+PASSWORDS = (
+    *("database", "queue", "admin", "placement", "glance", "nova", "neutron", "stella", "member", "other"),
+    "horizon",
+)
+
+
+class LaboratoryError(Exception):
+    """The laboratory cannot go on; the message is one line that says what would help."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """``state`` is kept on disk, ``volatile`` in memory (the database, sockets); both are removed by `down`."""
+
+    run: Path
+    state: Path
+    volatile: Path
+    environments: Path
+    ports: dict[str, int]
+    passwords: dict[str, str]
+
+    @property
+    def etc(self) -> Path:
+        """Configuration files."""
+        return self.state / "etc"
+
+    @property
+    def logs(self) -> Path:
+        """One file for each service."""
+        return self.state / "log"
+
+    @property
+    def data(self) -> Path:
+        """What services keep: images, instances, libvirt's and Open vSwitch's state."""
+        return self.state / "data"
+
+    @property
+    def stamps(self) -> Path:
+        """Marks of steps that need not be done again. In memory, like the database that they speak of."""
+        return self.volatile / "stamps"
+
+    def url(self, service: str, path: str = "") -> str:
+        """The address of a service, the same inside the laboratory and on this machine."""
+        return f"http://127.0.0.1:{self.ports[service]}{path}"
+
+    @property
+    def keystone(self) -> str:
+        """Keystone's address with its version."""
+        return self.url("keystone", "/v3")
+
+    def database(self, name: str) -> str:
+        """SQLAlchemy's URL of one service's database."""
+        user = name.split("_", maxsplit=1)[0]
+        return f"mysql+pymysql://{user}:{self.passwords['database']}@127.0.0.1:{DATABASE_PORT}/{name}?charset=utf8mb4"
+
+    @property
+    def queue(self) -> str:
+        """oslo.messaging's URL of RabbitMQ."""
+        return f"rabbit://stella:{self.passwords['queue']}@127.0.0.1:{QUEUE_PORT}/"
+
+    def program(self, name: str, environment: str = "services") -> str:
+        """A program of one of the laboratory's virtual environments."""
+        return str(self.environments / environment / "bin" / name)
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def choose_ports(wanted: str) -> dict[str, int]:
+    """Ports by service. ``wanted`` (``horizon=18080 nova=18774``) is taken as it is; of the others each is its usual one if free.
+
+    Raises `LaboratoryError` for a wanted port that cannot be.
+    """
+    ports: dict[str, int] = {}
+    for word in wanted.replace(",", " ").split():
+        name, _, number = word.partition("=")
+        if name not in PUBLIC_PORTS or not number.isdigit() or not 1 <= int(number) <= 65535:
+            raise LaboratoryError(f"{PORTS_VARIABLE}: {word!r} is not SERVICE=PORT of {', '.join(PUBLIC_PORTS)}")
+        if not _is_free(int(number)):
+            raise LaboratoryError(f"{PORTS_VARIABLE}: port {number} for {name} is taken; choose another")
+        ports[name] = int(number)
+    other = FIRST_OTHER_PORT
+    for name, usual in PUBLIC_PORTS.items():
+        if name in ports:
+            continue
+        if usual not in ports.values() and _is_free(usual):
+            ports[name] = usual
+            continue
+        while other in ports.values() or not _is_free(other):
+            other += 1
+        ports[name] = other
+    return ports
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only its owner may read; it never exists with another mode."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f"{path.name}.new")
+    unfinished.unlink(missing_ok=True)
+    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+    unfinished.rename(path)
+
+
+def load(*, make: bool) -> Settings | None:
+    """The settings of the laboratory that is there; made anew when there is none and ``make``, else None."""
+    run = REPOSITORY / ".run"
+    state, path = run / "openstack", run / "openstack" / "settings.json"
+    if not path.exists():
+        if not make:
+            return None
+        chosen = {
+            "ports": choose_ports(os.environ.get(PORTS_VARIABLE, "")),
+            "passwords": {name: secrets.token_urlsafe(18) for name in PASSWORDS},
+        }
+        state.mkdir(parents=True, exist_ok=True)
+        state.chmod(0o700)
+        write_private(path, json.dumps(chosen, indent=1))
+    kept = json.loads(path.read_text(encoding="utf-8"))
+    return Settings(
+        run=run,
+        state=state,
+        volatile=Path("/dev/shm") / NAME,  # noqa: S108 - a fixed name: one laboratory for each machine
+        environments=REPOSITORY / ".venv-openstack",
+        ports=kept["ports"],
+        passwords=kept["passwords"],
+    )
