@@ -42,7 +42,8 @@ async def ceilings(cloud: Cloud, progress: Progress) -> dict[str, Ceiling]:
         "GET /v1/instances/UUID": lambda: [get("", f"/v1/instances/{guest.uuid}", cloud.token_of(guest))],
     }
     progress.step("ceiling of polls")
-    found = {"host poll, 304": await ceiling(cloud.port, await _polls(cloud, few), cloud.cpu_seconds, seconds=_SECONDS)}
+    polls = await _polls(cloud, few)
+    found = {"host poll, 304": await ceiling(cloud.port, polls, cloud.cpu_seconds, seconds=_SECONDS, expected=304)}
     progress.step("ceiling of reports")
     found["host report"] = await _reports(cloud, few)
     for name, make in kinds.items():
