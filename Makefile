@@ -23,7 +23,7 @@ down:
 	@if [ -x $(PYTHON) ]; then $(PYTHON) -m stella.cmd.stella_bench down; fi
 
 test: check
-	@$(PYTHON) -m pytest tests/functional tests/agent tests/vm -p no:cacheprovider --timeout 600
+	@$(PYTHON) -m pytest tests/functional tests/faults tests/agent tests/vm -p no:cacheprovider --timeout 600
 
 check: setup
 	@ruff check stella tests scripts plugins
