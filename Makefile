@@ -26,8 +26,8 @@ test: check
 	@$(PYTHON) -m pytest tests/functional tests/faults tests/agent tests/vm -p no:cacheprovider --timeout 600
 
 check: setup
-	@ruff check stella tests scripts plugins
-	@ruff format --check -q stella tests scripts plugins
+	@ruff check stella tests scripts plugins deploy
+	@ruff format --check -q stella tests scripts plugins deploy
 	@mypy
 	@mypy --strict -p stellaclient
 	@lint-imports --no-cache | tail -n 4
@@ -37,7 +37,7 @@ figures: setup
 	@$(PYTHON) -m stella.cmd.stella_bench figures --output results/figures --document docs/benchmarks.md
 
 format:
-	@ruff format stella tests scripts plugins; ruff check --fix -q stella tests scripts plugins
+	@ruff format stella tests scripts plugins deploy; ruff check --fix -q stella tests scripts plugins deploy
 
 clean: down
 	@rm -rf .run results

@@ -11,7 +11,7 @@ from pathlib import Path
 from laboratory import environment, plan, steps
 from laboratory.enclosure import Enclosure
 from laboratory.services import Services
-from laboratory.settings import LaboratoryError, Settings, load
+from laboratory.settings import LaboratoryError, Settings, load, without_choices
 
 
 def _up() -> int:
@@ -39,12 +39,14 @@ def _up() -> int:
 def _down() -> int:
     settings = load(make=False)
     if settings is None:
-        steps.say("no laboratory is here")
-        return 0
+        settings = without_choices()  # its files may have been removed under it
+        if not Enclosure(settings).is_mine():
+            steps.say("no laboratory is here")
+            return 0
     Enclosure(settings).close()
     for path in environment.paths(settings):
         path.unlink(missing_ok=True)
-    shutil.rmtree(settings.state)
+    shutil.rmtree(settings.state, ignore_errors=True)
     steps.say(
         "removed: processes, namespaces, control groups, database, files. The installed packages stay (.venv-openstack)"
     )

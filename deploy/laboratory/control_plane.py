@@ -105,8 +105,8 @@ class ControlPlane:
     def nova_schema(self) -> None:
         """Nova's three databases and its cell."""
         self._manage("nova-manage", "nova.conf", ["api_db", "sync"])
-        cell0 = self._settings.database("nova_cell0")
-        self._manage("nova-manage", "nova.conf", ["cell_v2", "map_cell0", "--database_connection", cell0])
+        # Its address is derived from [database] connection: as an argument it would show the password to all.
+        self._manage("nova-manage", "nova.conf", ["cell_v2", "map_cell0"])
         self._manage("nova-manage", "nova.conf", ["db", "sync"])
         if "cell1" not in self._manage("nova-manage", "nova.conf", ["cell_v2", "list_cells"]):
             self._manage("nova-manage", "nova.conf", ["cell_v2", "create_cell", "--name=cell1"])

@@ -21,6 +21,8 @@ HERE = Path(__file__).parent
 MOUNT = Path("/sys/fs/cgroup")
 SHARES = {1: ("cpu.shares", "4096"), 2: ("cpu.weight", "400")}
 """The laboratory as a whole competes with each process of the machine's top group."""
+KEPT_DATA = ("image", "horizon")
+"""What is made from packages alone."""
 SYSTEM = "system"
 """The group of all services, beside libvirt's ``machine``, as systemd's system.slice is."""
 _JOIN = (
@@ -58,7 +60,9 @@ class Enclosure:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self._note = settings.state / "enclosure.json"
+        # In memory, as what it speaks of: there is one laboratory for each machine, and this says whose.
+        self._note = settings.volatile / "enclosure.json"
+        self._owner = str(settings.run.parent)
 
     def _read(self) -> dict[str, object]:
         try:
@@ -73,8 +77,9 @@ class Enclosure:
     @property
     def holder(self) -> int | None:
         """The process that holds the namespaces, if it lives and is still ours."""
-        pid = self._read().get("holder")
-        if not isinstance(pid, int) or not (self.settings.volatile / "ready").exists():
+        note = self._read()
+        pid = note.get("holder")
+        if note.get("owner") != self._owner or not isinstance(pid, int):
             return None
         return pid if any(pid in _processes(group) for group in self._groups()[:1]) else None
 
@@ -82,22 +87,28 @@ class Enclosure:
         """Whether the namespaces are there."""
         return self.holder is not None
 
+    def is_mine(self) -> bool:
+        """Whether there is anything of this checkout's to remove."""
+        return self._read().get("owner") == self._owner
+
     def open(self) -> None:
         """Make control groups, directories and namespaces. Raises `LaboratoryError`."""
         self.close()
         settings = self.settings
+        settings.volatile.mkdir(parents=True, exist_ok=True)
+        settings.volatile.chmod(0o700)
         version, own = _own_groups()
         groups = list(own.values())
-        self._refuse_another(groups)
-        self._note.write_text(json.dumps({"groups": [str(group) for group in groups]}))
+        note = {"owner": self._owner, "groups": [str(group) for group in groups]}
+        self._note.write_text(json.dumps(note))
         if version == 2:
             self._enable(MOUNT)
         for group in groups:
             self._make(group, version)
         knob, value = SHARES[version]
         (own["cpu" if version == 1 else "unified"] / knob).write_text(value)
+        self._forget()
         self._directories()
-        (settings.volatile / "ready").unlink(missing_ok=True)
         script = ["/bin/bash", str(HERE / "enclosure.sh"), str(settings.state), str(settings.volatile), HOST]
         unshare = ["/usr/bin/unshare", "--mount", "--net", "--uts", "--cgroup"]
         # The namespace's top is the group that the process is in when it is made; the services are in a group below.
@@ -116,17 +127,7 @@ class Enclosure:
                 raise LaboratoryError(f"the namespaces could not be made (as root?): {words}")
             time.sleep(0.05)
         self._settle(groups, version)
-        note = {"groups": [str(group) for group in groups], "holder": holder.pid}
-        self._note.write_text(json.dumps(note))
-
-    def _refuse_another(self, groups: list[Path]) -> None:
-        """One laboratory for each machine: the groups of another checkout's are not taken over."""
-        if any(_processes(group) for group in groups):
-            try:
-                owner = (self.settings.volatile / "owner").read_text()
-            except OSError:
-                owner = "another checkout"
-            raise LaboratoryError(f"a laboratory of {owner} runs on this machine: run make openstack-down there")
+        self._note.write_text(json.dumps({**note, "holder": holder.pid}))
 
     def _make(self, group: Path, version: int) -> None:
         for each in (group, group / SYSTEM):
@@ -151,6 +152,12 @@ class Enclosure:
             if version == 2:
                 self._enable(group)
 
+    def _forget(self) -> None:
+        """Remove what belongs to a database that is gone, as after a reboot: domains, instances, images, credentials, keys."""
+        for path in (self.settings.etc, *self.settings.data.glob("*")):
+            if path.name not in KEPT_DATA:
+                shutil.rmtree(path, ignore_errors=True)
+
     def _directories(self) -> None:
         settings = self.settings
         for path in (
@@ -159,8 +166,6 @@ class Enclosure:
             *(settings.volatile / "run" / name for name in ("libvirt", "openvswitch", "netns", "lock", "services")),
         ):
             path.mkdir(parents=True, exist_ok=True)
-        settings.volatile.chmod(0o700)
-        (settings.volatile / "owner").write_text(str(settings.run.parent))
         link = settings.state / "sockets"
         link.unlink(missing_ok=True)
         link.symlink_to(settings.volatile / "run")
@@ -198,8 +203,14 @@ class Enclosure:
         return done.stdout
 
     def close(self) -> None:
-        """End every process in the laboratory's groups and remove the groups; the namespaces go with the last process."""
+        """End every process in the laboratory's groups and remove the groups; the namespaces go with the last process.
+
+        Raises `LaboratoryError`, also for the laboratory of another checkout.
+        """
         groups = self._groups()
+        owner = self._read().get("owner", self._owner)
+        if owner != self._owner and any(_processes(group) for group in groups):
+            raise LaboratoryError(f"the laboratory of {owner} runs on this machine: run make openstack-down there")
         limit = time.monotonic() + 30
         while left := set().union(*(_processes(group) for group in groups)):
             if time.monotonic() > limit:
@@ -222,4 +233,3 @@ class Enclosure:
             if group.exists():
                 raise LaboratoryError(f"{group} cannot be removed")
         shutil.rmtree(self.settings.volatile, ignore_errors=True)
-        self._note.unlink(missing_ok=True)

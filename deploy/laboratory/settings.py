@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[2]
+RUN = REPOSITORY / ".run"
 NAME = "stella-openstack"
 REGION = "RegionOne"
 HOST = "compute1"
@@ -142,8 +143,8 @@ def write_private(path: Path, text: str) -> None:
 
 def load(*, make: bool) -> Settings | None:
     """The settings of the laboratory that is there; made anew when there is none and ``make``, else None."""
-    run = REPOSITORY / ".run"
-    state, path = run / "openstack", run / "openstack" / "settings.json"
+    state = RUN / "openstack"
+    path = state / "settings.json"
     if not path.exists():
         if not make:
             return None
@@ -155,11 +156,20 @@ def load(*, make: bool) -> Settings | None:
         state.chmod(0o700)
         write_private(path, json.dumps(chosen, indent=1))
     kept = json.loads(path.read_text(encoding="utf-8"))
+    return _settings(kept["ports"], kept["passwords"])
+
+
+def without_choices() -> Settings:
+    """Where things are, for a laboratory whose settings were lost: enough to remove it."""
+    return _settings({}, {})
+
+
+def _settings(ports: dict[str, int], passwords: dict[str, str]) -> Settings:
     return Settings(
-        run=run,
-        state=state,
+        run=RUN,
+        state=RUN / "openstack",
         volatile=Path("/dev/shm") / NAME,  # noqa: S108 - a fixed name: one laboratory for each machine
         environments=REPOSITORY / ".venv-openstack",
-        ports=kept["ports"],
-        passwords=kept["passwords"],
+        ports=ports,
+        passwords=passwords,
     )

@@ -91,21 +91,21 @@ class Stella:
         return self._settings.environments / "wheels" / f"stella-{VERSION}-py3-none-any.whl"
 
     def _playbook(self, argv: list[str], *, inside: bool) -> None:
-        etc = self._settings.etc / "ansible"
+        home = self._settings.state / "ansible"
         groups = ["stella_api", "xgos", *(["stella_engine"] if ENGINE.exists() else [])]
         inventory = files.write(
-            etc / "inventory.yml",
+            home / "inventory.yml",
             "all:\n  vars:\n    ansible_connection: local\n    ansible_python_interpreter: /usr/bin/python3\n  children:\n"
             + "".join(f"    {group}:\n      hosts:\n        {HOST}:\n" for group in groups),
         )
-        variables = files.write(etc / "variables.json", json.dumps(self._variables(), indent=1))
+        variables = files.write(home / "variables.json", json.dumps(self._variables(), indent=1))
         program = self._settings.program("ansible-playbook", "tools")
         command = [program, "-i", str(inventory), "-e", f"@{variables}", *argv, str(ANSIBLE / "site.yml")]
         environment = {
             **os.environ,
             "ANSIBLE_CONFIG": str(ANSIBLE / "ansible.cfg"),
-            "ANSIBLE_HOME": str(self._settings.data / "ansible"),
-            "ANSIBLE_LOCAL_TEMP": str(self._settings.data / "ansible" / "tmp"),
+            "ANSIBLE_HOME": str(home),
+            "ANSIBLE_LOCAL_TEMP": str(home / "tmp"),
             "UV_CACHE_DIR": str(self._settings.environments / "cache"),
             "LC_ALL": "C.UTF-8",
         }
@@ -131,7 +131,6 @@ class Stella:
 
     def install(self) -> None:
         """The roles' installation, where packages can be had: on the machine itself."""
-        self._settings.etc.joinpath("ansible").mkdir(parents=True, exist_ok=True)
         build = [
             self._settings.program("uv", "tools"),
             "build",

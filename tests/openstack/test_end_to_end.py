@@ -1,7 +1,11 @@
 """A plain member's SLO on a Nova server: through Keystone to stella-api, to the agent on the compute host, and back."""
 
 import contextlib
+import re
 from collections.abc import Iterator
+from http.cookiejar import CookieJar
+from urllib.parse import urlencode
+from urllib.request import HTTPCookieProcessor, Request, build_opener
 
 import pytest
 
@@ -62,7 +66,6 @@ def test_others_do_not_see_it(server: str, other: Person) -> None:
 
 
 def test_without_a_token_nothing_is_told(member: Person) -> None:
-    environment = {**member.environment, "OS_AUTH_TYPE": "admin_token", "OS_TOKEN": "forged"}
     stella = next(
         endpoint["url"]
         for entry in member.openstack("catalog", "list")
@@ -71,6 +74,25 @@ def test_without_a_token_nothing_is_told(member: Person) -> None:
         if endpoint["interface"] == "public"
     )
     forged = Person("member.env")
-    forged.environment = {**environment, "OS_ENDPOINT": stella}
+    kept = {key: value for key, value in forged.environment.items() if not key.startswith("OS_")}
+    forged.environment = {**kept, "OS_AUTH_TYPE": "admin_token", "OS_TOKEN": "forged", "OS_ENDPOINT": stella}
     with pytest.raises(Failed, match=r"401|token"):
         forged.run("openstack", "slo", "list", "--all")
+
+
+def test_the_member_sees_the_server_in_horizon(server: str, admin: Person) -> None:
+    url, name, password = (admin.environment[f"HORIZON_{key}"] for key in ("URL", "USER", "PASSWORD"))
+    browser = build_opener(HTTPCookieProcessor(CookieJar()))
+
+    def read(path: str, form: dict[str, str] | None = None) -> str:
+        data = urlencode(form).encode() if form else None
+        request = Request(url + path, data=data, headers={"Referer": url + path})
+        with browser.open(request, timeout=60) as answer:
+            return str(answer.read().decode())
+
+    page = read("/auth/login/")
+    token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page)
+    assert token is not None, page[:500]
+    form = {"csrfmiddlewaretoken": token[1], "username": name, "password": password, "region": "default"}
+    read("/auth/login/", form)
+    assert NAME in read("/project/instances/")

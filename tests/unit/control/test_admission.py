@@ -1,7 +1,6 @@
 """What is refused, under which field, and what is offered instead."""
 
 from dataclasses import replace
-from time import perf_counter
 
 import pytest
 
@@ -171,8 +170,8 @@ def test_a_shape_is_read_from_what_was_sensed() -> None:
     assert shape_of(replace(reading, groups=(group, replace(group, allowed_cpus=None)))).allowed_cpus is None
 
 
-def test_a_refusal_on_a_large_host_takes_milliseconds() -> None:
-    """128 CPUs, 150 SLOs: the best of some tries, since other work on this machine interrupts."""
+def test_a_refusal_on_a_large_host_says_why() -> None:
+    """128 CPUs, 150 SLOs. How long it takes is measured by `scripts/bench_tick.py`."""
     sets = (None, tuple(range(64)), tuple(range(128)))
     held = tuple(
         Held(cores=0.4 + 0.05 * (n % 9), vcpus=(1, 2, 4, 8, 16)[n % 5], io_ratio=0.3, allowed_cpus=sets[n % 3])
@@ -184,14 +183,9 @@ def test_a_refusal_on_a_large_host_takes_milliseconds() -> None:
         ({"cpu": {"floor": "85%"}, "block_bytes": {"floor": "300MB/s"}}, 1, 126.0),
     ]
     for keys, vcpus, cores in asked:
-        seconds = []
-        for _ in range(15):
-            begun = perf_counter()
-            room = HostCapacity(capacity_cores=cores, cpus=tuple(range(128)), one_cpu_cores=0.99, held=held)
-            answer = ask(keys, replace(SHAPE, vcpus=vcpus), room)
-            seconds.append(perf_counter() - begun)
-            assert not answer.accepted
-        assert min(seconds) < 0.005
+        room = HostCapacity(capacity_cores=cores, cpus=tuple(range(128)), one_cpu_cores=0.99, held=held)
+        answer = ask(keys, replace(SHAPE, vcpus=vcpus), room)
+        assert not answer.accepted and answer.message
 
 
 def test_prices_name_every_floor() -> None:

@@ -167,6 +167,15 @@ def test_an_instance_that_is_shut_off_is_not_gone() -> None:
     assert found is not None and found[-1] == {"uuid": off, "state": "shut_off"}
 
 
+def test_an_instance_has_the_name_that_its_owner_gave_it() -> None:
+    published = make_published({})
+    first, *others = published.snapshot.instances
+    titled = replace(published.snapshot, instances=(replace(first, title="web-1"), *others))
+    found = instances_section(replace(published, snapshot=titled))
+    assert found is not None
+    assert [row["name"] for row in found if isinstance(row, dict)] == ["web-1", *(other.name for other in others)]
+
+
 def test_a_host_that_observes_does_not_claim_to_enforce() -> None:
     row = StateRow(revision=4, state=IntentState.ENFORCED)
     assert state_section(row, Mode.ENFORCE) == {"revision": 4, "state": "enforced", "reason": "", "largest": {}}
