@@ -27,7 +27,7 @@ def choose(link: cfg.ConfigOpts.GroupAttr, *, hosts: int, has_pending: bool) -> 
     """The intervals with which ``hosts`` hosts together stay below ``[link] largest_requests_per_second``.
 
     They are never shorter than configured. A poll is never longer than 60 s and a report never longer than a third of the time after
-    which a host counts as silent: beyond that (6000 hosts as configured by default) an operator allows more requests.
+    which a host counts as silent: beyond that (2000 hosts as configured by default) an operator allows more requests.
     """
     polls = link.largest_requests_per_second * _POLL_SHARE
     reports = link.largest_requests_per_second - polls

@@ -14,9 +14,12 @@ from stella.db.slos import Holding
 from stella.model.slo import Slo, parse_slo
 from stella.model.wire import Json
 
+Place = tuple[Host, Sequence[Holding]]
+"""A host and what it holds."""
 
-def moves(session: Session, present: Present, slo: Slo, *, others: Sequence[Host], margin: float) -> list[Json]:
-    """The moves to ``others`` that would make room for ``slo`` on its host; none where none was found."""
+
+def moves(session: Session, present: Present, slo: Slo, *, others: Sequence[Place], margin: float) -> list[Json]:
+    """The moves to ``others``, hosts with what they hold, that would make room for ``slo`` on its host; none where none was found."""
     host, instance = present.host, present.instance
     if not admission.would_fit(slo, host=host, instance=instance, holdings=(), margin=margin):
         return []  # not even on an empty host: the instance itself is the limit
@@ -26,7 +29,7 @@ def moves(session: Session, present: Present, slo: Slo, *, others: Sequence[Host
         for other, row in slos.on_host(session, host.id)
         if other.id != instance.id and other.state != GONE
     }
-    places = _Places(session, others, margin)
+    places = _Places(others, margin)
 
     def makes_room(uuids: frozenset[str]) -> bool:
         moved = {rows[uuid][0].id for uuid in uuids}
@@ -59,10 +62,10 @@ def _priority(row: SloRow) -> int:
 
 
 class _Places:
-    """Where instances would go together. What other hosts hold is read once."""
+    """Where instances would go together."""
 
-    def __init__(self, session: Session, hosts: Sequence[Host], margin: float) -> None:
-        self._hosts = [(host, slos.holdings(session, host.id)) for host in hosts]
+    def __init__(self, hosts: Sequence[Place], margin: float) -> None:
+        self._hosts = hosts
         self._margin = margin
 
     def of(self, found: Sequence[tuple[Instance, SloRow]]) -> list[str] | None:

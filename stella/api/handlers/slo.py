@@ -107,14 +107,18 @@ def _does_not_fit(call: Call, present: Present, slo: Slo, verdict: Verdict) -> A
     fitting: list[str] = []
     with call.services.database.reader() as session:
         others = hosts.candidates(session, except_id=present.host.id, limit=_OFFERED_HOSTS)
+        held = slos.holdings(session, [host.id for host in others])
         for host in others:
             if not admission.may_fit(slo, host=host, instance=present.instance, margin=margin):
                 continue
-            holdings = slos.holdings(session, host.id)
-            if admission.would_fit(slo, host=host, instance=present.instance, holdings=holdings, margin=margin):
+            if admission.would_fit(slo, host=host, instance=present.instance, holdings=held[host.id], margin=margin):
                 fitting.append(host.name)
         moving = call.allows(policies.SHOW_MOVES)
-        moves = relief.moves(session, present, slo, others=others, margin=margin) if moving else []
+        moves = (
+            relief.moves(session, present, slo, others=[(host, held[host.id]) for host in others], margin=margin)
+            if moving
+            else []
+        )
     offer: dict[str, Json] = {"largest": dict(verdict.largest), "elsewhere": bool(fitting)}
     if moving:
         offer["moves"] = moves
