@@ -1,6 +1,8 @@
 """What is in the cloud: service users and their catalogue, the demonstration's project, member, flavors, network and image."""
 
+import contextlib
 import time
+from collections.abc import Callable
 from typing import Any
 
 import openstack
@@ -185,21 +187,30 @@ class Cloud:
                     )
         self._stamp("network")
 
+    def _compute(self) -> tuple[bool, bool]:
+        """Whether the compute host's service is up, and whether its cell has been told of it."""
+        compute = self.admin().compute
+        up = any(each.host == HOST and each.state == "up" for each in compute.services(binary="nova-compute"))
+        return up, any(True for _ in compute.hypervisors())
+
     def hosts_ready(self) -> bool:
         """Whether Nova knows its compute host and Neutron its agents, all alive."""
         try:
-            connection = self.admin()
-            up = any(s.host == HOST and s.state == "up" for s in connection.compute.services(binary="nova-compute"))
-            agents = {agent.binary for agent in connection.network.agents() if agent.is_alive}
-            known = any(True for _ in connection.compute.hypervisors())
+            agents = {agent.binary for agent in self.admin().network.agents() if agent.is_alive}
+            return agents >= {"neutron-openvswitch-agent", "neutron-dhcp-agent"} and self._compute() == (True, True)
         except (SDKException, ClientException):
             return False
-        return up and known and agents >= {"neutron-openvswitch-agent", "neutron-dhcp-agent"}
 
-    def wait_for_hosts(self) -> None:
-        """Wait for that. Raises `LaboratoryError`."""
+    def wait_for_hosts(self, discover: Callable[[], None]) -> None:
+        """Wait for that; ``discover`` makes Nova look for new hosts, which by itself it does once a minute.
+
+        Raises `LaboratoryError`.
+        """
         limit = time.monotonic() + READY_SECONDS
         while not self.hosts_ready():
+            with contextlib.suppress(SDKException, ClientException):
+                if self._compute() == (True, False):
+                    discover()
             if time.monotonic() > limit:
                 raise LaboratoryError(f"compute host or agents are not up; see {self._settings.logs}/nova-compute.log")
             time.sleep(0.5)

@@ -112,6 +112,10 @@ class ControlPlane:
             self._manage("nova-manage", "nova.conf", ["cell_v2", "create_cell", "--name=cell1"])
         self._stamp("nova")
 
+    def discover_hosts(self) -> None:
+        """Map new compute hosts into the cell."""
+        self._manage("nova-manage", "nova.conf", ["cell_v2", "discover_hosts"])
+
     def neutron_schema(self) -> None:
         """Neutron's database."""
         argv = [self._settings.program("neutron-db-manage"), *self._neutron_options(), "upgrade", "head"]

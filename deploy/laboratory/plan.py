@@ -115,6 +115,11 @@ def steps(settings: Settings) -> list[Step]:
             after=("environment horizon", "memcached"),
         ),
         Step(name="horizon", run=horizon.run, done=horizon.done, after=("horizon files", "keystone", "memcached")),
-        Step(name="hosts", run=cloud.wait_for_hosts, done=cloud.hosts_ready, after=("nova-compute", "neutron agents")),
+        Step(
+            name="hosts",
+            run=partial(cloud.wait_for_hosts, control.discover_hosts),
+            done=cloud.hosts_ready,
+            after=("nova-compute", "neutron agents"),
+        ),
         Step(name="credentials", run=partial(environment.write, settings), after=("tenants",)),
     ]

@@ -52,7 +52,7 @@ def test_a_members_slo_is_enforced_on_the_host(server: str, member: Person, admi
     eventually(ask, lambda answer: not answer.startswith("refused"), seconds=120)
     shown = member.openstack("slo", "show", "--server", NAME)
     assert shown["state"] == "enforced", shown
-    instance = next(each for each in admin.xgos("instances")["instances"] if each["uuid"] == server)
+    instance = next(each for each in admin.xgos("instances") if each["uuid"] == server)
     assert set(instance["slo"]) == {"cpu", "network_packets"}
     assert instance["project"] == member.openstack("token", "issue")["project_id"]
 
