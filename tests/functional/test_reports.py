@@ -194,7 +194,8 @@ def test_only_with_the_own_credential(cloud: Cloud, host: Agent) -> None:
 
 
 def test_the_server_sets_the_intervals_by_the_number_of_hosts(cloud: Cloud, host: Agent) -> None:
-    cloud.config.set_override("largest_requests_per_second", 3.0, group="link")
+    cloud.config.set_override("largest_polls_per_second", 2.0, group="link")
+    cloud.config.set_override("largest_reports_per_second", 1.0, group="link")
     before = host.intent()
     assert (before.json["poll_seconds"], before.json["report_seconds"]) == (0.5, 3.0)
     for number in range(2, 10):
