@@ -128,7 +128,7 @@ def test_an_instance_of_a_silent_host_may_be_reported_by_another(cloud: Cloud, h
     there.add(VM)
     cloud.clock.now += 30
     assert there.report().json["ignored"]
-    cloud.clock.now += 60
+    cloud.clock.now += 90
     assert not there.report().json["ignored"]
 
 
