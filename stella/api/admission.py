@@ -89,6 +89,13 @@ def would_fit(slo: Slo, *, host: Host, instance: Instance, holdings: Sequence[Ho
     )
 
 
+def short_cores(slo: Slo, *, host: Host, instance: Instance, holdings: Sequence[Holding], margin: float) -> float:
+    """How much more CPU in all ``slo`` needs than ``host`` has beside ``holdings``, in cores; 0 or less where it has enough."""
+    costs, margin = priced(_costs(instance), Prior(), slo), host.reservation_margin_ratio or margin
+    need = reserve(slo, costs, vcpus=_shape(instance.shape).vcpus, margin=margin)
+    return need.cores - _capacity(host, holdings).free_cores
+
+
 def _capacity(host: Host, holdings: Sequence[Holding]) -> HostCapacity:
     return HostCapacity(
         capacity_cores=host.capacity_cpu_cores or 0.0,

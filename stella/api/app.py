@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,7 +19,7 @@ from oslo_config import cfg
 from oslo_middleware.request_id import ENV_REQUEST_ID, RequestId
 
 from stella.api import intervals, microversion, strict_json, validation
-from stella.api.errors import ApiError, not_found
+from stella.api.errors import RETRY_SECONDS, ApiError, not_found
 from stella.api.identity import HOST_USER, Identity, Keystone, TokenFile, Users
 from stella.api.keystone import AuthToken
 from stella.api.metrics import Metrics
@@ -241,7 +242,6 @@ def _send_error(request: falcon.Request, response: falcon.Response, error: Excep
             known = ApiError(
                 "stella.server.database_unreachable",
                 "The database cannot be reached; try again.",
-                headers={"Retry-After": "5"},
             )
         case Conflict():
             known = ApiError("stella.request.conflict", f"This {error}.")
@@ -251,7 +251,8 @@ def _send_error(request: falcon.Request, response: falcon.Response, error: Excep
     response.status = known.status
     response.data = strict_json.dump(known.body(request_id_of(request)))
     response.content_type = falcon.MEDIA_JSON
-    for name, value in known.headers.items():
+    retry = {"Retry-After": RETRY_SECONDS} if known.status == HTTPStatus.SERVICE_UNAVAILABLE else {}
+    for name, value in {**retry, **known.headers}.items():
         response.set_header(name, value)
 
 

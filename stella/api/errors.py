@@ -4,6 +4,9 @@ from collections.abc import Mapping
 
 from stella.model.wire import Json
 
+RETRY_SECONDS = "5"
+"""When to try again what was answered 503 (``Retry-After``)."""
+
 CODES: Mapping[str, tuple[int, str]] = {
     "stella.request.not_json": (400, "The body is not JSON"),
     "stella.request.invalid": (400, "The request is not valid"),

@@ -11,7 +11,6 @@ PENDING_SECONDS = 30.0
 """For so long after its last change an SLO that is not acknowledged makes its host ask sooner."""
 
 _LONGEST_POLL_SECONDS = 60.0
-_POLL_SHARE = 2 / 3
 _REPORTS_A_SILENCE = 3
 
 
@@ -24,18 +23,16 @@ class Intervals:
 
 
 def choose(link: cfg.ConfigOpts.GroupAttr, *, hosts: int, has_pending: bool) -> Intervals:
-    """The intervals with which ``hosts`` hosts together stay below ``[link] largest_requests_per_second``.
+    """The intervals with which ``hosts`` hosts together stay below ``[link] largest_polls_per_second`` and ``..reports_per_second``.
 
     They are never shorter than configured. A poll is never longer than 60 s and a report never longer than a third of the time after
-    which a host counts as silent: beyond that (6000 hosts as configured by default) an operator allows more requests.
+    which a host counts as silent: beyond that (1200 hosts as configured by default) an operator allows more requests.
     """
-    polls = link.largest_requests_per_second * _POLL_SHARE
-    reports = link.largest_requests_per_second - polls
-    poll = min(_LONGEST_POLL_SECONDS, max(link.poll_seconds, hosts / polls))
+    poll = min(_LONGEST_POLL_SECONDS, max(link.poll_seconds, hosts / link.largest_polls_per_second))
     longest_report = max(link.report_seconds, link.silent_seconds / _REPORTS_A_SILENCE)
     return Intervals(
         poll_seconds=round(min(poll, link.pending_poll_seconds) if has_pending else poll, 3),
-        report_seconds=round(min(longest_report, max(link.report_seconds, hosts / reports)), 3),
+        report_seconds=round(min(longest_report, max(link.report_seconds, hosts / link.largest_reports_per_second)), 3),
     )
 
 

@@ -15,7 +15,7 @@ from oslo_config import cfg
 from oslo_middleware.request_id import ENV_REQUEST_ID
 
 from stella.api import strict_json
-from stella.api.errors import ApiError
+from stella.api.errors import RETRY_SECONDS, ApiError
 
 _UNREACHABLE = (
     keystone_errors.ConnectFailure,
@@ -58,6 +58,6 @@ class AuthToken(AuthProtocol):  # type: ignore[misc]  # keystonemiddleware has n
             known = ApiError("stella.server.keystone_unreachable", "Keystone cannot be reached; try again.")
             body = strict_json.dump(known.body(str(request.environ.get(ENV_REQUEST_ID, ""))))
             answer = webob.Response(body, status=known.status, content_type="application/json", charset=None)
-            answer.headers["Retry-After"] = "5"
+            answer.headers["Retry-After"] = RETRY_SECONDS
             return answer
         return found

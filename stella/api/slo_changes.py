@@ -47,7 +47,9 @@ def read(call: Call, session: Session, rule: str, *, with_quota: bool = False) -
     """What an answer about the instance in the path rests on. Raises `ApiError` (404, 403) as `rule` has it."""
     instance, host, row = visible_placed(call, session, rule)
     quota = quotas.read(call.services.config, session, instance, row) if with_quota else None
-    return Present(host=host, instance=instance, row=row, holdings=slos.holdings(session, host.id), quota=quota)
+    return Present(
+        host=host, instance=instance, row=row, holdings=slos.holdings(session, [host.id])[host.id], quota=quota
+    )
 
 
 def _store(session: Session, present: Present, terms: Terms | None, origin: Origin) -> SloRow:

@@ -5,8 +5,9 @@ that begins in the span, whatever is rolled up so far. Where minutes are kept no
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import pairwise
 
-from sqlalchemy import ColumnElement, and_, false, func, select, true
+from sqlalchemy import ColumnElement, and_, exists, false, func, or_, select, true
 from sqlalchemy.orm import Session
 
 from stella.control import rollup
@@ -26,9 +27,52 @@ _LARGEST_SPANS = 60
 
 def read(session: Session, instance_id: int, start: int, end: int) -> Mapping[str, StatusCounts]:
     """For each objective with a minute that begins from ``start`` to before ``end`` its seconds by status, by metric."""
-    first, last = _ceil(MINUTE_SECONDS, start), _ceil(MINUTE_SECONDS, end)
+    return read_spans(session, instance_id, [(start, end)])[0]
+
+
+def read_spans(session: Session, instance_id: int, spans: Sequence[Span]) -> list[Mapping[str, StatusCounts]]:
+    """`read` of several spans, of which each part is read once however many spans it is in."""
+    metrics = _metrics(session, instance_id)
+    edges = sorted({edge for span in spans for edge in span})
+    pieces = {
+        piece: _read(session, instance_id, piece, metrics)
+        for piece in pairwise(edges)
+        if any(_is_within(piece, span) for span in spans)
+    }
+    return [_add(found for piece, found in pieces.items() if _is_within(piece, span)) for span in spans]
+
+
+def _is_within(piece: Span, span: Span) -> bool:
+    return span[0] <= piece[0] and piece[1] <= span[1]
+
+
+def _add(found: Iterable[Mapping[str, StatusCounts]]) -> Mapping[str, StatusCounts]:
     parts: dict[str, list[StatusCounts]] = {}
-    gaps: dict[str, list[Span]] = {metric.value: [(first, last)] if first < last else [] for metric in Metric}
+    for piece in found:
+        for metric, counts in piece.items():
+            parts.setdefault(metric, []).append(counts)
+    return {metric: rollup.add_counts(parts[metric]) for metric in sorted(parts)}
+
+
+def _metrics(session: Session, instance_id: int) -> list[str]:
+    """The metrics of which there is anything at all, looked up in the indexes by one query."""
+    there = {
+        metric.value: or_(
+            *(
+                exists().where(table.instance_id == instance_id, table.metric == metric.value)
+                for table in (RollUp, Minute)
+            )
+        )
+        for metric in Metric
+    }
+    row = session.execute(select(*there.values())).one()
+    return [metric for metric, found in zip(there, row, strict=True) if found]
+
+
+def _read(session: Session, instance_id: int, span: Span, metrics: Sequence[str]) -> Mapping[str, StatusCounts]:
+    first, last = _ceil(MINUTE_SECONDS, span[0]), _ceil(MINUTE_SECONDS, span[1])
+    parts: dict[str, list[StatusCounts]] = {}
+    gaps: dict[str, list[Span]] = {metric: [(first, last)] if first < last else [] for metric in metrics}
     for span_seconds in (DAY_SECONDS, HOUR_SECONDS):
         found = _rolled_up(session, instance_id, span_seconds, gaps)
         for metric, rows in found.items():
@@ -36,7 +80,7 @@ def read(session: Session, instance_id: int, start: int, end: int) -> Mapping[st
             gaps[metric] = [gap for span in gaps[metric] for gap in without(span, sorted(rows), span_seconds)]
     for metric, counts in _minutes(session, instance_id, gaps).items():
         parts.setdefault(metric, []).append(counts)
-    return {metric: rollup.add_counts(parts[metric]) for metric in sorted(parts)}
+    return {metric: rollup.add_counts(counted) for metric, counted in parts.items()}
 
 
 def _ceil(span_seconds: int, at: int) -> int:

@@ -164,8 +164,8 @@ def lock(session: Session, host_id: int) -> Host:
 
 
 def candidates(session: Session, *, except_id: int, limit: int) -> Sequence[Host]:
-    """Other hosts that enforce, those with the most free CPU first."""
-    query = select(Host).where(Host.mode == "enforce", Host.id != except_id)
+    """Other hosts that enforce and report, those with the most free CPU first."""
+    query = select(Host).where(Host.mode == "enforce", Host.id != except_id, Host.silent_since.is_(None))
     return session.scalars(query.order_by(Host.free_cpu_cores.desc()).limit(limit)).all()
 
 

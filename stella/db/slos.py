@@ -61,19 +61,20 @@ class Holding:
 
 
 _HOLDINGS = (
-    select(Instance.id, Instance.shape, SloRow.reserved_cpu_cores, SloRow.reserved_io_ratio)
+    select(Instance.host_id, Instance.id, Instance.shape, SloRow.reserved_cpu_cores, SloRow.reserved_io_ratio)
     .join(SloRow, SloRow.instance_id == Instance.id)
-    .where(Instance.host_id == bindparam("host_id"), SloRow.objectives.is_not(None))
+    .where(Instance.host_id.in_(bindparam("host_ids", expanding=True)), SloRow.objectives.is_not(None))
     .order_by(Instance.uuid)
 )
 
 
-def holdings(session: Session, host_id: int) -> tuple[Holding, ...]:
-    """What the SLOs in force on a host hold, by uuid of the instance."""
-    return tuple(
-        Holding(instance_id=row[0], shape=row[1], reserved_cpu_cores=row[2], reserved_io_ratio=row[3])
-        for row in session.execute(_HOLDINGS, {"host_id": host_id})
-    )
+def holdings(session: Session, host_ids: Sequence[int]) -> Mapping[int, tuple[Holding, ...]]:
+    """What the SLOs in force on each of these hosts hold, by uuid of the instance."""
+    found: dict[int, list[Holding]] = {host_id: [] for host_id in host_ids}
+    for host_id, *row in session.execute(_HOLDINGS, {"host_ids": list(host_ids)}) if found else ():
+        held = Holding(instance_id=row[0], shape=row[1], reserved_cpu_cores=row[2], reserved_io_ratio=row[3])
+        found[host_id].append(held)
+    return {host_id: tuple(held) for host_id, held in found.items()}
 
 
 def on_host(session: Session, host_id: int) -> Sequence[tuple[Instance, SloRow]]:

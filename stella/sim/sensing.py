@@ -10,7 +10,7 @@ _SENSORS = ("hypervisor", "threads", "groups", "network", "block", "host")
 
 
 class SimulatedSensors:
-    """Implements `stella.xgos.process.loop.Sensors`: lets the model's time catch up with the clock, and reads it."""
+    """Implements `stella.xgos.process.ports.Sensors`: lets the model's time catch up with the clock, and reads it."""
 
     def __init__(self, machine: Machine, clock: Clock) -> None:
         self._machine = machine

@@ -56,7 +56,7 @@ class Traffic:
         for name in self._uuids:
             self.host.add(name)
         assert self.host.report().status_code == 200
-        self._first_minute = int(time.time()) // _MINUTE * _MINUTE - 40 * 1440 * _MINUTE
+        self._first_minute = int(time.time()) // _MINUTE * _MINUTE - 20 * 1440 * _MINUTE
 
     @contextmanager
     def flowing(self) -> Iterator[Ledger]:

@@ -1,10 +1,14 @@
 """Bad input: 4xx with the field's name, nothing changed, nothing leaked."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from stella.api.operation import Access
+from stella.api.routes import ROUTES
 from tests.functional.conftest import Agent, Cloud, error, uuid
+from tests.functional.dump import dump
 
 VM = uuid(1)
 SLO = f"/v1/instances/{VM}/slo"
@@ -12,11 +16,14 @@ JSON = {"Content-Type": "application/json"}
 
 
 @pytest.fixture
-def host(cloud: Cloud) -> Agent:
+def host(cloud: Cloud) -> Iterator[Agent]:
+    """A host with one instance. Whatever a test with it asks for is refused, and changes nothing in the database."""
     made = cloud.host("host1")
     made.add(VM)
     made.report()
-    return made
+    before = dump(cloud.database)
+    yield made
+    assert dump(cloud.database) == before
 
 
 @pytest.mark.parametrize(
@@ -190,6 +197,32 @@ def test_projects_that_cannot_be(cloud: Cloud, project: str) -> None:
         expected = 404 if method == "GET" else 403
         assert cloud.member.ask(method, f"/v1/quotas/{project}", json=body).status_code == expected
     assert cloud.admin.get("/v1/quotas").json["quotas"] == []
+
+
+_FREE_TEXTS = ("project", "name")
+_USER_ROUTES = [
+    (method, path, tuple(operation.query["properties"]))
+    for path, operations in ROUTES.items()
+    for method, operation in operations.items()
+    if operation.access is Access.USER
+]
+
+
+@pytest.mark.parametrize(("method", "path", "known"), _USER_ROUTES)
+def test_parameters_that_no_route_has_or_that_come_twice(
+    cloud: Cloud, host: Agent, method: str, path: str, known: tuple[str, ...]
+) -> None:
+    url = path.format(uuid=VM, name="host1", project_id="p1")
+    unknown = cloud.admin.ask(method, url, query_string="colour=red", json={})
+    assert error(unknown, 400)["field"] == "query"
+    for name in known:
+        twice = cloud.admin.ask(method, url, query_string=f"{name}=1&{name}=1", json={})
+        assert error(twice, 400)["field"] == name
+        strange = cloud.admin.ask(method, url, query_string=f"{name}=%00%FF", json={})
+        if name in _FREE_TEXTS:
+            assert next(iter(strange.json.values())) == []
+        else:
+            assert error(strange, 400)["field"] == name
 
 
 @pytest.mark.parametrize("name", ["x", "..", "%00", "'", "a" * 3000, uuid(1)[:-1], "%F0%9F%92%A9", uuid(99)])

@@ -208,7 +208,7 @@ def _require_end(world: World, token: str, *, revoke: bool) -> None:
     """A token that was good is not any more, once it is revoked or has expired."""
     assert revoke is False or world.ask(token, "GET", "/v1/instances")[0] == 200
     if revoke:
-        Administrator(world.keystone).revoke(token)
+        world.administrator.revoke(token)
     end = time.monotonic() + 30
     while world.ask(token, "GET", "/v1/instances")[0] == 200 and time.monotonic() < end:
         time.sleep(0.2)

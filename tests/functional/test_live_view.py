@@ -195,6 +195,21 @@ def test_minutes_and_their_bounds(cloud: Cloud, host: Agent) -> None:
         assert error(cloud.reader.get(f"/v1/instances/{VM}/usage?{query}"), 400)["field"] == field
 
 
+@pytest.mark.parametrize("step", [1, 60, 86400])
+@pytest.mark.parametrize(
+    "query",
+    [
+        "to=1970-01-01T00:00:00Z",
+        "from=1970-01-01T00:00:00%2B23:59&to=1970-01-01T00:00:00Z",
+        "from=2999-12-31T23:59:59-23:59&to=2999-12-31T23:59:59-23:59",
+        "to=2999-12-31T23:59:59Z",
+    ],
+)
+def test_times_at_the_ends_of_the_calendar(cloud: Cloud, host: Agent, query: str, step: int) -> None:
+    answer = cloud.reader.get(f"/v1/instances/{VM}/usage?step={step}&{query}")
+    assert answer.status_code == 200 and answer.json["points"] == [], answer.text
+
+
 def test_an_instance_that_is_gone_is_not_watched(cloud: Cloud, host: Agent) -> None:
     del host.instances[VM]
     host.report()

@@ -128,7 +128,7 @@ def test_an_instance_of_a_silent_host_may_be_reported_by_another(cloud: Cloud, h
     there.add(VM)
     cloud.clock.now += 30
     assert there.report().json["ignored"]
-    cloud.clock.now += 60
+    cloud.clock.now += 90
     assert not there.report().json["ignored"]
 
 
@@ -194,7 +194,8 @@ def test_only_with_the_own_credential(cloud: Cloud, host: Agent) -> None:
 
 
 def test_the_server_sets_the_intervals_by_the_number_of_hosts(cloud: Cloud, host: Agent) -> None:
-    cloud.config.set_override("largest_requests_per_second", 3.0, group="link")
+    cloud.config.set_override("largest_polls_per_second", 2.0, group="link")
+    cloud.config.set_override("largest_reports_per_second", 1.0, group="link")
     before = host.intent()
     assert (before.json["poll_seconds"], before.json["report_seconds"]) == (0.5, 3.0)
     for number in range(2, 10):

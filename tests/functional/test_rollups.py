@@ -7,6 +7,7 @@ from sqlalchemy import func, select
 
 from stella.control import rollup
 from stella.control.rollup import COUNTS, DAY_SECONDS, HOUR_SECONDS
+from stella.db import rollups as db_rollups
 from stella.db.models import Minute, RollUp
 from stella.db.rollups import total_of
 from stella.engine.duties import rollups
@@ -113,3 +114,21 @@ def test_minutes_older_than_kept_are_not_stored(cloud: Cloud) -> None:
     assert kept.stored == 1
     ((key, reason),) = kept.ignored
     assert key[2] == DAY and "older" in reason
+
+
+def test_a_day_waits_for_its_last_hour(cloud: Cloud) -> None:
+    """A minute that comes between the look for hours and the look for days."""
+    book = ledger(cloud)
+    book.keep({DAY: StatusCounts(met=60)})
+    before = DAY + 2 * DAY_SECONDS
+    with cloud.database.reader() as session:
+        (hour,) = db_rollups.hours_to_roll(session, before=before, largest=10)
+    assert cloud.database.write(lambda session: db_rollups.roll_hours(session, hour)) == 1
+    book.keep({DAY + 7 * HOUR_SECONDS: StatusCounts(met=60)})
+    with cloud.database.reader() as session:
+        (day,) = db_rollups.days_to_roll(session, before=before, largest=10)
+    assert cloud.database.write(lambda session: db_rollups.roll_days(session, day)) == 0
+    book.check(DAY, before)
+    roll(cloud, before + 600.0)
+    with cloud.database.reader() as session:
+        assert session.scalar(select(func.sum(RollUp.met_seconds)).where(RollUp.span_seconds == DAY_SECONDS)) == 120

@@ -19,7 +19,7 @@ from stella.bench.standalone import processes
 from stella.bench.standalone.paths import Paths
 from stella.bench.standalone.processes import recorded
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(400)
 REPOSITORY = Path(__file__).parents[2]
 PATIENCE_SECONDS = 90.0
 MARK = "STELLA_TEST_MARK"

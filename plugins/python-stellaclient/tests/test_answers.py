@@ -62,7 +62,7 @@ def line(shell: Shell, *command: object) -> str:
     [
         (401, b"", {}, "the API answered 401: the token is not valid; sign in anew"),
         (403, b"<html>no</html>", {"Content-Type": "text/html"}, "the API answered 403: your roles do not allow this"),
-        (404, b"<html>no</html>", {}, "the API answered 404: there is no such thing; is the endpoint the root"),
+        (404, b"<html>no</html>", {}, "The endpoint has no API at its root; it must be that of stella-api"),
         (429, b"slow", {"Retry-After": "7"}, "the API answered 429: too many requests; try again in 7 s"),
         (502, b"", {}, "the API answered 502: the load balancer reaches no stella-api"),
         (503, b"", {}, "the API answered 503: the service is not available"),

@@ -79,6 +79,27 @@ def test_refusal_has_the_counter_offer(shell: Shell, operator: Shell, cloud: Clo
     assert shell.json(slo.Set, "--server", "web-1", "--net-pps", largest.partition(";")[0], "--dry-run")["accepted"]
 
 
+def test_an_operator_is_told_what_would_have_to_move(shell: Shell, operator: Shell, cloud: Cloud) -> None:
+    assert cloud.host("compute-2").report().status_code == 200
+    operator.run(slo.Set, "--server", B, "--cpu", "50%")
+    operator.run(slo.Set, "--server", C, "--cpu", "60%")
+    wish = (slo.Set, "--server", "web-1", "--cpu", "70%", "--priority", "1")
+    for more in (("--dry-run",), ()):
+        with pytest.raises(CommandError, match=r"to make room here, move twin \(5\d.*% reserved\) to compute-2$"):
+            operator.run(*wish, *more)
+    operator.run(instances.Explain, "--server", "web-1")
+    told = operator.stderr.getvalue()
+    assert told.startswith("refused at 2026-") and "cpu: floor 70%, priority 1; now: cpu.floor: " in told
+    assert "to make room here, move twin" in told and told.count("\n") == 1
+    shell.run(instances.Explain, "--server", "web-1")
+    assert "largest that fits: " in shell.stderr.getvalue() and "move" not in shell.stderr.getvalue()
+    operator.run(slo.Unset, "--server", B)
+    operator.run(slo.Unset, "--server", C)
+    operator.stderr.truncate(0)
+    operator.run(instances.Explain, "--server", "web-1")
+    assert operator.stderr.getvalue().endswith("now it would be accepted\n")
+
+
 def test_conflict_is_explained(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     shell.run(slo.Set, "--server", "web-1", "--cpu", "20%")
     monkeypatch.setattr(shell.stella, "get_slo", lambda uuid: None)

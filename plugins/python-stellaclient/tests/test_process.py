@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from tests.functional.conftest import Cloud, uuid
-from tests.functional.test_process import _Server as Server
+from tests.functional.process import Server
 
 OPENSTACK = Path(sys.executable).with_name("openstack")
 
@@ -19,7 +19,7 @@ def test_the_shell(cloud: Cloud, tmp_path: Path) -> None:
     host.add(uuid(1), name="web-1")
     cloud.clock.now = time.time()
     host.report()
-    server = Server(cloud)
+    server = Server(cloud.config_path)
     server.start()
     environment = {key: value for key, value in os.environ.items() if not key.startswith("OS_")} | {
         "HOME": str(tmp_path),

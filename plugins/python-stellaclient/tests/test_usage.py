@@ -118,10 +118,10 @@ def test_usage_in_seconds_and_minutes(shell: Shell, agent: Agent) -> None:
 @pytest.mark.parametrize("output", ["table", "json", "yaml", "csv", "value"])
 def test_every_format(shell: Shell, agent: Agent, output: str) -> None:
     shell.run(usage.Usage, "--server", "web-1", "--step", "1")
-    agent.report(points=[point(SECOND - 1, 20000.0)])
+    agent.report(points=[point(SECOND - 1, 20000.5)])
     printed = shell.run(usage.Usage, "--server", "web-1", "--step", "1", "--format", output)
     assert ("20kpps" in printed) is (output == "table")
-    assert ("20000.0" in printed) is (output != "table")
+    assert ("20000.5" in printed) is (output != "table")
 
 
 def test_another_projects_instance_is_not_found(shell: Shell, agent: Agent) -> None:

@@ -56,10 +56,7 @@ def show(call: Call) -> Answer:
         raise ApiError("stella.request.invalid", "from is after to.", field="from")
     with call.services.database.reader() as session:
         instance, _, _ = visible_instance(call, session, policies.SHOW)
-        asked, of_today, of_month = (start, end), (today, now), (month, now)
-        found = {
-            span: _show(span, attainment.read(session, instance.id, int(span[0]), math.ceil(span[1])))
-            for span in {asked, of_today, of_month}
-        }
-    body: dict[str, Json] = {"uuid": instance.uuid, **found[asked]}
-    return Answer(body={**body, "today": found[of_today], "month": found[of_month]})
+        spans = ((start, end), (today, now), (month, now))
+        found = attainment.read_spans(session, instance.id, [(int(a), math.ceil(b)) for a, b in spans])
+    asked, of_today, of_month = (_show(span, counts) for span, counts in zip(spans, found, strict=True))
+    return Answer(body={"uuid": instance.uuid, **asked, "today": of_today, "month": of_month})

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from stella.api import admission, conditions, slo_changes, times
+from stella.api import admission, conditions, relief, slo_changes, times
 from stella.api.admission import Verdict
 from stella.api.attempts import attempts
 from stella.api.errors import ApiError, not_found
@@ -102,17 +102,26 @@ def _require_quota(call: Call, present: Present, slo: Slo, reserved_cpu_cores: f
 
 
 def _does_not_fit(call: Call, present: Present, slo: Slo, verdict: Verdict) -> ApiError:
-    """The refusal with its counter-offer: the largest that fits here, and where it would fit as asked."""
+    """The refusal with its counter-offer: the largest that fits here, where it would fit as asked, and what would have to move."""
     margin = call.services.config.link.reservation_margin_ratio
     fitting: list[str] = []
     with call.services.database.reader() as session:
-        for host in hosts.candidates(session, except_id=present.host.id, limit=_OFFERED_HOSTS):
+        others = hosts.candidates(session, except_id=present.host.id, limit=_OFFERED_HOSTS)
+        held = slos.holdings(session, [host.id for host in others])
+        for host in others:
             if not admission.may_fit(slo, host=host, instance=present.instance, margin=margin):
                 continue
-            holdings = slos.holdings(session, host.id)
-            if admission.would_fit(slo, host=host, instance=present.instance, holdings=holdings, margin=margin):
+            if admission.would_fit(slo, host=host, instance=present.instance, holdings=held[host.id], margin=margin):
                 fitting.append(host.name)
+        moving = call.allows(policies.SHOW_MOVES)
+        moves = (
+            relief.moves(session, present, slo, others=[(host, held[host.id]) for host in others], margin=margin)
+            if moving
+            else []
+        )
     offer: dict[str, Json] = {"largest": dict(verdict.largest), "elsewhere": bool(fitting)}
+    if moving:
+        offer["moves"] = moves
     if call.allows(host_policies.SHOW):
         offer["hosts"] = list(fitting)
     field = f"objectives.{verdict.field}" if verdict.field != "objectives" else verdict.field
@@ -125,7 +134,7 @@ def _does_not_fit(call: Call, present: Present, slo: Slo, verdict: Verdict) -> A
     query=schema.PUT_QUERY,
     body=schema.PUT,
     responses={200: schema.SLO_OR_DRY_RUN, 201: schema.SLO},
-    rules=(policies.SET,),
+    rules=(policies.SET, policies.SHOW_MOVES),
     errors=(
         "stella.slo.invalid",
         "stella.request.not_found",

@@ -26,9 +26,9 @@ _METRICS = 8
 def _moment(call: Call, name: str, default: float) -> float:
     given = pages.text(call, name)
     if given is None:
-        return default
+        return max(0.0, default)
     try:
-        return times.parse(given)
+        return max(0.0, times.parse(given))
     except (ValueError, OverflowError) as error:
         raise ApiError("stella.request.invalid", f"{name} is not a time: {error}.", field=name) from None
 

@@ -63,7 +63,21 @@ COUNTER_OFFER = mapping(
             "items": TEXT,
             "description": "Hosts where it would fit as asked. Only for those who may see hosts.",
         },
+        "moves": {
+            "type": "array",
+            "items": mapping(
+                {
+                    "uuid": UUID,
+                    "name": TEXT,
+                    "project_id": TEXT,
+                    "priority": PRIORITY,
+                    "reserved_cpu_cores": {"type": "number", "minimum": 0},
+                    "to": {"type": "string", "description": "The host that has room for it."},
+                }
+            ),
+            "description": "Instances whose move would make room here. Only for administrators; none were found: empty.",
+        },
         "elsewhere": {"type": "boolean", "description": "Whether it would fit on another host."},
     },
-    optional=("hosts",),
+    optional=("hosts", "moves"),
 )

@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from stella.bench.scale.http_client import Connection, NoAnswer
@@ -33,20 +33,24 @@ Meter = Callable[[], float]
 """CPU seconds that all which is measured took so far."""
 
 
-def ceiling_of(timings: Timings, *, seconds: float, cpu_seconds: float, body_bytes: int = 0) -> Ceiling:
+def ceiling_of(
+    timings: Timings, *, seconds: float, cpu_seconds: float, body_bytes: int = 0, expected: Sequence[int] = (200,)
+) -> Ceiling:
     """What was counted in ``seconds``, of which so many were CPU time."""
     every = timings.all
     return Ceiling(
         requests_per_second=every.count / seconds,
         spread=every,
         cpu_seconds=cpu_seconds / max(1, every.count),
-        unexpected={**timings.unexpected(SUCCESS), **timings.errors},
+        unexpected={**timings.unexpected(expected), **timings.errors},
         body_bytes=body_bytes,
     )
 
 
-async def ceiling(port: int, requests: Iterable[Request], meter: Meter, *, seconds: float) -> Ceiling:
-    """Ask in turn for ``seconds``."""
+async def ceiling(
+    port: int, requests: Iterable[Request], meter: Meter, *, seconds: float, expected: int = 200
+) -> Ceiling:
+    """Ask in turn for ``seconds``; answers with another status than ``expected`` are told apart."""
     turn = itertools.cycle(requests)
     timings = Timings()
     largest = 0
@@ -80,4 +84,4 @@ async def ceiling(port: int, requests: Iterable[Request], meter: Meter, *, secon
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-    return ceiling_of(timings, seconds=elapsed, cpu_seconds=taken, body_bytes=largest)
+    return ceiling_of(timings, seconds=elapsed, cpu_seconds=taken, body_bytes=largest, expected=(expected,))

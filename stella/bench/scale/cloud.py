@@ -108,7 +108,7 @@ def serving(
             filled.close()
         progress.step("starting stella-api")
         service = Service(directory / "api", url, cores=cores.measured)
-        stack.callback(service.process.stop)
+        stack.callback(service.stop)
         os.sched_setaffinity(0, cores.asking)
         stack.callback(os.sched_setaffinity, 0, cores.measured | cores.asking)
         yield Served(service=service, database=database, url=url)

@@ -72,6 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Until SIGTERM or SIGINT."""
     parser = argparse.ArgumentParser(description="Simulated hosts that tell when an SLO is in force.")
     parser.add_argument("--hosts", type=int, required=True)
+    parser.add_argument("--instances", type=int, required=True, help="on each host")
     parser.add_argument("--api-url", required=True)
     parser.add_argument("--credentials", type=Path, required=True)
     parser.add_argument("--state", type=Path, required=True)
@@ -79,7 +80,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    fleet = Fleet(hosts=given.hosts, api_url=given.api_url, credentials=given.credentials, state=given.state)
+    fleet = Fleet(
+        hosts=given.hosts,
+        instances=given.instances,
+        api_url=given.api_url,
+        credentials=given.credentials,
+        state=given.state,
+    )
     run(fleet, stop, sys.stdout)
     return 0
 

@@ -39,7 +39,11 @@ class MariaDb:
             "--skip-grant-tables",
         ]
         self.process = Process(command, log=directory / "log", cores=cores)
-        self.process.wait_until(self._answers)
+        try:
+            self.process.wait_until(self._answers)
+        except BaseException:
+            self.process.stop()
+            raise
 
     def _answers(self) -> bool:
         try:

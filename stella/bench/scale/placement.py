@@ -40,7 +40,11 @@ class Placement:
         command += ["--workers", "1", "--threads", str(_THREADS), "--keep-alive", str(_KEEP_ALIVE_SECONDS)]
         command.append("placement.wsgi.api:application")
         self.process = Process(command, log=directory / "log", cores=cores, environment=environment)
-        self.process.wait_until(self._answers)
+        try:
+            self.process.wait_until(self._answers)
+        except BaseException:
+            self.process.stop()
+            raise
         self.request = Request(
             kind="resource_providers",
             method="GET",

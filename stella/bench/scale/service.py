@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import signal
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
@@ -42,12 +43,29 @@ class Service:
         lines = [f"[{group}]\n" + "".join(f"{k} = {v}\n" for k, v in given.items()) for group, given in groups.items()]
         self.config_file.touch(mode=0o600)
         self.config_file.write_text("".join(lines))
-        command = [sys.executable, "-m", "stella.cmd.stella_api", "--sync", "--config-file", str(self.config_file)]
         self.log = directory / "log"
-        self.process = Process(
-            command, log=self.log, cores=cores, environment={"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-        )
-        self.process.wait_until(self._answers)
+        self._cores = cores
+        self.process = self._start()
+
+    def _start(self) -> Process:
+        command = [sys.executable, "-m", "stella.cmd.stella_api", "--sync", "--config-file", str(self.config_file)]
+        paths = {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+        process = Process(command, log=self.log, cores=self._cores, environment=paths)
+        try:
+            process.wait_until(self._answers)
+        except BaseException:
+            process.stop()
+            raise
+        return process
+
+    def restart(self) -> None:
+        """Stop it at once, with all that it still had to answer, and start it again. Raises `NotStarted`."""
+        self.process.stop(signal.SIGKILL)
+        self.process = self._start()
+
+    def stop(self) -> None:
+        """End it."""
+        self.process.stop()
 
     @property
     def url(self) -> str:

@@ -109,6 +109,7 @@ def _reads(cloud: Cloud) -> list[Request]:
 
 
 def _written(cloud: Cloud) -> list[tuple[str, str]]:
-    """Instances without SLO, one of each host until there are enough."""
-    free = [next(g for g in host.guests if g.terms is None) for host in cloud.hosts[-_WRITTEN:]]
+    """Instances without SLO, one of each host until there are enough; the first half of the hosts is left alone."""
+    hosts = cloud.hosts[-min(_WRITTEN, len(cloud.hosts) // 2 or 1) :]
+    free = [next(guest for guest in host.guests if guest.terms is None) for host in hosts]
     return [(guest.uuid, cloud.token_of(guest)) for guest in free]

@@ -175,7 +175,7 @@ class HostActuation:
     # --- acting -----------------------------------------------------------------------------------------------------
 
     def act(self, snapshot: Snapshot, decision: Decision) -> tuple[tuple[Outcome, ...], int]:
-        """See `stella.xgos.process.loop.Actuation.act`. The guard hears the heartbeat first: without one no restraint is set."""
+        """See `stella.xgos.process.ports.Actuation.act`. The guard hears the heartbeat first: without one no restraint is set."""
         if self.observe or self._paused:
             self.planned_writes = self.planned(snapshot, decision)
             return (), 0
@@ -204,7 +204,7 @@ class HostActuation:
         return outcomes, reasserted
 
     def pause(self, paused: bool, monotonic_seconds: float, wall_seconds: float) -> None:
-        """See `stella.xgos.process.loop.Actuation.pause`. What could not be put back is tried again each second.
+        """See `stella.xgos.process.ports.Actuation.pause`. What could not be put back is tried again each second.
 
         The agent's own group stays: it is no instance's.
         """

@@ -30,7 +30,8 @@ from stella.xgos.link.link import Link
 from stella.xgos.link.transport import Endpoint
 from stella.xgos.process import learned_costs, own_group
 from stella.xgos.process.config import Config, Options
-from stella.xgos.process.loop import Actuation, Loop, Sensors, Stores
+from stella.xgos.process.loop import Loop, Stores
+from stella.xgos.process.ports import Actuation, Sensors
 
 _LOG = logging.getLogger(__name__)
 

@@ -6,13 +6,12 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
 
 from stella.control.cost import Prior
 from stella.control.memory import Memory, Settings
 from stella.control.tick import decide
 from stella.control.windows import Window
-from stella.model.allocation import Decision, Intent, Outcome
+from stella.model.allocation import Intent, Outcome
 from stella.model.attainment import Status
 from stella.model.intent import IntentState, Mode
 from stella.model.snapshot import Snapshot
@@ -29,32 +28,10 @@ from stella.xgos.intents.store import IntentStore
 from stella.xgos.local_api.agent_api import AgentCounters, LinkStatus, Mailbox, Published
 from stella.xgos.process import learned_costs
 from stella.xgos.process.config import Config
+from stella.xgos.process.ports import Actuation, Sensors
 
 _LOG = logging.getLogger(__name__)
 _FORGET_SECONDS = 60.0
-
-
-class Sensors(Protocol):
-    """Sensing, as the loop uses it."""
-
-    def sense(self) -> Snapshot:
-        """One pass over the host."""
-
-
-class Actuation(Protocol):
-    """Actuation, as the loop uses it: plans what differs, journals it, writes it."""
-
-    def bounds(self, snapshot: Snapshot) -> Snapshot:
-        """The snapshot with what libvirt, Nova or an administrator allow each group (`allowed_cpus`, `allowed_quota`)."""
-
-    def act(self, snapshot: Snapshot, decision: Decision) -> tuple[tuple[Outcome, ...], int]:
-        """Write what differs; returns what became of it, and how many of the writes put back what another program had changed."""
-
-    def pause(self, paused: bool, monotonic_seconds: float, wall_seconds: float) -> None:
-        """While ``paused`` nothing is written; what was written before is put back at once."""
-
-    def beat(self) -> None:
-        """Tell the guard that the agent lives."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

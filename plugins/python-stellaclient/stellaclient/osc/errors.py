@@ -57,9 +57,17 @@ def describe(error: Mapping[str, Any]) -> str:
             parts.append(f"as asked it fits on {', '.join(map(str, offer['hosts']))}")
         elif offer.get("elsewhere"):
             parts.append("as asked it fits on another host")
+        if moves := offer.get("moves"):
+            parts.append(f"to make room here, move {', '.join(_move(move) for move in moves)}")
     if hint := _HINTS.get(str(error.get("code"))):
         parts.append(hint)
     return "; ".join(parts)
+
+
+def _move(move: Mapping[str, Any]) -> str:
+    """``web-3 (50%) to compute-2``."""
+    name = move["name"] or move["uuid"]
+    return f"{name} ({units.show_metric('cpu', move['reserved_cpu_cores'])} reserved) to {move['to']}"
 
 
 def _over_quota(quota: Mapping[str, Any]) -> str:
@@ -74,7 +82,8 @@ def _over_quota(quota: Mapping[str, Any]) -> str:
     )
 
 
-def _of_response(error: exceptions.HttpException) -> str:
+def of_response(error: exceptions.HttpException) -> str:
+    """What the API refuses, in one line."""
     response = error.response
     try:
         first = response.json()["errors"][0] if response is not None else None
@@ -96,7 +105,7 @@ def one_line() -> Iterator[None]:
     try:
         yield
     except exceptions.HttpException as error:
-        raise CommandError(_of_response(error)) from None
+        raise CommandError(of_response(error)) from None
     except keystone.EndpointNotFound:
         raise CommandError(
             "no endpoint: the service catalogue has no service of type stella; or set OS_AUTH_TYPE=admin_token, "

@@ -2,14 +2,18 @@
 
 import argparse
 from collections.abc import Mapping
+from datetime import datetime
 from itertools import islice
 from typing import Any
 
+from openstack import exceptions
 from osc_lib.command import command
 
 from stellaclient.osc.columns import Amount, Objectives, Ratio, Statuses
-from stellaclient.osc.errors import one_line
+from stellaclient.osc.errors import of_response, one_line
 from stellaclient.osc.service import add_server, add_sort, service, uuid_of
+from stellaclient.sdk.proxy import Proxy
+from stellaclient.sdk.resources import Slo
 
 STATES = ("pending", "enforced", "refused", "degraded")
 _WHY = {
@@ -79,8 +83,31 @@ class List(command.Lister):
         return columns, rows
 
 
+def refused_since(stella: Proxy, uuid: str, slo: Slo | None) -> str | None:
+    """What became of the last SLO that did not fit, asked again now; None where the SLO was changed after that."""
+    with one_line():
+        last = next(iter(stella.decisions(uuid=uuid, kind="slo_does_not_fit", limit=1)), None)
+    if last is None or (slo is not None and _moment(slo.changed_at) > _moment(last.decided_at)):
+        return None
+    wanted = last.detail["objectives"]
+    shown = Objectives(wanted).human_readable().replace("\n", "; ")
+    try:
+        stella.put_slo(uuid, wanted, generation=slo.generation if slo is not None else None, dry_run=True)
+    except exceptions.ForbiddenException:
+        return None
+    except exceptions.HttpException as error:
+        return f"refused at {last.decided_at}: {shown}; now: {of_response(error)}"
+    return f"refused at {last.decided_at}: {shown}; now it would be accepted"
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
 class Explain(command.Lister):
     """Explain for each objective of an instance whether it is met now, why not, and how often it was this month.
+
+    What was refused since its SLO changed last is asked again, and told beside the table with what would fit.
 
     Example: openstack slo explain --server web-1
     """
@@ -99,6 +126,8 @@ class Explain(command.Lister):
             instance = stella.get_instance(uuid)
             slo = stella.get_slo(uuid)
             attained = {o["metric"]: o["attainment_ratio"] for o in stella.get_attainment(uuid).objectives or ()}
+        if told := refused_since(stella, uuid, slo):
+            self.app.stderr.write(f"{told}\n")
         now = {o["metric"]: o for o in instance.objectives or ()}
         wanted: Mapping[str, Mapping[str, Any]] = slo.objectives if slo is not None else {}
         waiting = slo is not None and slo.state in ("pending", "refused")

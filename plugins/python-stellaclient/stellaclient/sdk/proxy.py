@@ -50,6 +50,10 @@ class Proxy(proxy.Proxy):
         if self.default_microversion is not None:
             return
         response = self.get("/")
+        if response.status_code == 404:
+            raise NoCommonVersion(
+                "The endpoint has no API at its root; it must be that of stella-api, such as http://127.0.0.1:8791"
+            )
         exceptions.raise_from_response(response)
         try:
             found = response.json()["versions"][0]

@@ -1,7 +1,6 @@
 """The generator's connections against a server of a few lines, and processes that end with what started them."""
 
 import asyncio
-import os
 import subprocess
 import sys
 import time
@@ -129,14 +128,20 @@ def test_processes_end_with_the_one_that_started_them(tmp_path: Path) -> None:
     program = (
         "import os, pathlib, sys, time\nfrom stella.bench.scale.processes import Process, divide_cores\n"
         f"p = Process(['sleep', '600'], log=pathlib.Path({str(tmp_path / 'log')!r}), cores=divide_cores().measured)\n"
+        "comm = pathlib.Path(f'/proc/{p._process.pid}/comm')\n"
+        "p.wait_until(lambda: comm.read_text() == 'sleep\\n')\n"
         "print(p._process.pid, flush=True)\nos.kill(os.getpid(), 9)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     pid, end = int(done.stdout), time.monotonic() + 15
-    while time.monotonic() < end and Path(f"/proc/{pid}").exists():
-        if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
-            break
+    while _runs(pid) and time.monotonic() < end:
         time.sleep(0.01)
-    else:
-        assert not Path(f"/proc/{pid}").exists()
-    assert os.getpid() != pid
+    assert not _runs(pid)
+
+
+def _runs(pid: int) -> bool:
+    """Whether there is such a process, and it has not ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
