@@ -23,15 +23,17 @@ down:
 	@if [ -x $(PYTHON) ]; then $(PYTHON) -m stella.cmd.stella_bench down; fi
 
 test: check
-	@$(PYTHON) -m pytest tests/functional tests/faults tests/agent tests/vm -p no:cacheprovider --timeout 600
+	@$(PYTHON) -m pytest -n 3 --dist loadfile tests/functional tests/faults tests/agent -p no:cacheprovider --timeout 600
+	@$(PYTHON) -m pytest tests/vm -p no:cacheprovider --timeout 600
 
 check: setup
 	@ruff check stella tests scripts plugins deploy
 	@ruff format --check -q stella tests scripts plugins deploy
 	@mypy
 	@mypy --strict -p stellaclient
+	@MYPYPATH=deploy mypy --strict -p laboratory
 	@lint-imports --no-cache | tail -n 4
-	@$(PYTHON) -m pytest tests/unit tests/property plugins/python-stellaclient/tests
+	@$(PYTHON) -m pytest -n 2 --dist loadfile tests/unit tests/property plugins/python-stellaclient/tests
 
 figures: setup
 	@$(PYTHON) -m stella.cmd.stella_bench figures --output results/figures --document docs/benchmarks.md

@@ -54,7 +54,7 @@ class Cores(FormattableColumn[float]):
 
     def human_readable(self) -> str:
         """For a table."""
-        return units.show_metric("cpu", self._value)
+        return "-" if self._value is None else f"{self._value:.4g} cores"
 
 
 class Ratio(FormattableColumn[float | None]):
