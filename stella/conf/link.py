@@ -29,7 +29,7 @@ OPTIONS = [
         "largest_polls_per_second",
         default=130.0,
         min=1.0,
-        help="What all enrolled hosts together may poll in a second: the intervals are chosen by it. A poll costs about 1.5 ms of CPU.",
+        help="What all enrolled hosts together may poll in a second; sets the interval. A poll costs about 1.5 ms of CPU.",
     ),
     cfg.FloatOpt(
         "largest_reports_per_second",
