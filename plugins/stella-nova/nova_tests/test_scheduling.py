@@ -91,7 +91,7 @@ class Scheduling(integrated_helpers.ProviderUsageBaseTestCase):
         ):
             CONF.set_override(name, value, "stella")
         CONF.set_override("retry_seconds", 0.0, "stella")
-        decisions.shared.cache_clear()
+        decisions.SHARED.forget()
         super().setUp()
         for number in (1, 2, 3):
             self._start_compute(f"host{number}")

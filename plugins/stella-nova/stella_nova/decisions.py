@@ -1,6 +1,6 @@
 """What the filter and the weigher do with Stella's answer. Neither needs Nova: a host has a name, a request has a flavor."""
 
-import functools
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,12 +17,29 @@ _LOG = log.getLogger(__name__)
 _LOGGED_HOSTS = 20
 
 
-@functools.cache
-def shared(config: cfg.ConfigOpts) -> Candidates:
-    """The one that filter and weigher of this process have together."""
-    options.register(config)
-    retry_seconds = config[options.GROUP].retry_seconds
-    return Candidates(HttpTransport(config), retry_seconds=retry_seconds, warn=_LOG.warning)
+class Shared:
+    """The `Candidates` that filter and weigher of a process have together, made when first needed. May be used by any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._made: Candidates | None = None
+
+    def get(self, config: cfg.ConfigOpts) -> Candidates:
+        """The one of the first configuration: Nova has one for each process."""
+        with self._lock:
+            if self._made is None:
+                options.register(config)
+                retry_seconds = config[options.GROUP].retry_seconds
+                self._made = Candidates(HttpTransport(config), retry_seconds=retry_seconds, warn=_LOG.warning)
+            return self._made
+
+    def forget(self) -> None:
+        """Make it anew when it is next needed."""
+        with self._lock:
+            self._made = None
+
+
+SHARED = Shared()
 
 
 def question(spec: Any) -> Question | None:

@@ -24,5 +24,5 @@ class StellaFilter(filters.BaseHostFilter):  # type: ignore[misc]  # Nova has no
         hosts = list(filter_obj_list)
         if not hosts or utils.request_is_rebuild(spec_obj):
             return iter(hosts)
-        answer = decisions.ask(decisions.shared(nova.conf.CONF), spec_obj, hosts)
+        answer = decisions.ask(decisions.SHARED.get(nova.conf.CONF), spec_obj, hosts)
         return iter(decisions.passing(answer, spec_obj, hosts))

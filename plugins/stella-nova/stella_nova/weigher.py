@@ -31,7 +31,7 @@ class StellaWeigher(weights.BaseHostWeigher):  # type: ignore[misc]  # Nova has 
 
     @staticmethod
     def _answer(hosts: Sequence[Any], spec: Any) -> Any:
-        return decisions.ask(decisions.shared(nova.conf.CONF), spec, hosts) if hosts else None
+        return decisions.ask(decisions.SHARED.get(nova.conf.CONF), spec, hosts) if hosts else None
 
 
 def _multiplier(host: Any, name: str) -> float:

@@ -242,6 +242,14 @@ def test_amounts(value: str) -> None:
         assert not re.fullmatch(patterns.AMOUNT, wrong), wrong
 
 
+def test_one_process_has_one(config: cfg.ConfigOpts) -> None:
+    shared = decisions.Shared()
+    first = shared.get(config)
+    assert shared.get(config) is first
+    shared.forget()
+    assert shared.get(config) is not first
+
+
 def test_options_are_listed() -> None:
     ((group, listed),) = options.list_opts()
     names = {option.name for option in listed}
