@@ -160,7 +160,7 @@ class Scheduling(integrated_helpers.ProviderUsageBaseTestCase):
         self.api.post_server({"server": {**body, "min_count": 3, "max_count": 3}})
         for server in self.api.get_servers(detail=False):
             self._wait_for_state_change(server, "ACTIVE")
-        self.assertEqual(1, len(self.stella.bodies))
+        self.assertEqual(1, len(self.stella.bodies), self.stella.bodies)
         self.assertNotIn("instance", self.stella.bodies[0])
 
     def test_extra_specs_are_validated(self):

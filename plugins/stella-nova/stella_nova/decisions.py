@@ -54,10 +54,12 @@ def question(spec: Any) -> Question | None:
 
 
 def request_id(spec: Any) -> str:
-    """The id of the API request that this thread serves, else of the instance."""
-    current = context.get_current()
-    found = getattr(current, "global_id", None) or getattr(current, "request_id", None)
-    return str(found or (spec.instance_uuid if "instance_uuid" in spec else id(spec)))
+    """The id of the API request that the spec came with, else of the one that this thread serves, else of the instance."""
+    for one in (getattr(spec, "_context", None), context.get_current()):
+        found = getattr(one, "global_id", None) or getattr(one, "request_id", None)
+        if found:
+            return str(found)
+    return str(spec.instance_uuid if "instance_uuid" in spec else id(spec))
 
 
 def ask(candidates: Candidates, spec: Any, hosts: Sequence[Any]) -> Answer:
