@@ -148,6 +148,21 @@ def test_an_instance_that_is_known_is_counted_once_with_what_it_has(cloud: Cloud
     assert candidates(cloud, objectives={"cpu": {"floor": 0.5}}, instance=uuid(99))["other"]["fits"], "not known yet"
 
 
+def test_that_no_host_fits_is_kept_with_every_reason(cloud: Cloud) -> None:
+    host(cloud, "watching", mode="observe")
+    host(cloud, "small", cpus=1)
+    body = {"objectives": {"cpu": {"floor": 3}}, "vcpus": 4, "instance": uuid(9)}
+    candidates(cloud, **body)
+    candidates(cloud, **{**body, "objectives": {"cpu": {"floor": 0.1}}, "record": True})
+    assert cloud.admin.get("/v1/decisions").json["decisions"] == [], "not asked for, or one fits"
+    candidates(cloud, **body, record=True)
+    (found,) = cloud.admin.get("/v1/decisions", query_string="kind=no_candidate").json["decisions"]
+    assert found["reason"].startswith("none of 2 hosts can take the instance, such as small: cpu.floor: ")
+    assert found["detail"]["instance"] == uuid(9) and found["detail"]["objectives"] == {"cpu": {"floor": 3.0}}
+    assert found["detail"]["hosts"]["watching"] == "the host is in mode observe"
+    assert cloud.member.get("/v1/decisions").json["decisions"] == [], "hosts are for operators"
+
+
 def test_recent_attainment(cloud: Cloud) -> None:
     one, two = host(cloud, "one", cpus=8), host(cloud, "two", cpus=8)
     start = int(cloud.clock.now) // 60 * 60 - 120

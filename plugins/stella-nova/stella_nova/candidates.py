@@ -38,9 +38,10 @@ class Question:
     vcpus: int
     instance: str | None = None
 
-    def body(self, hosts: Sequence[str]) -> dict[str, Any]:
-        """The request's body."""
+    def body(self, hosts: Sequence[str], *, whole: bool) -> dict[str, Any]:
+        """The request's body. ``whole``: these are all hosts, so that Stella may note that none fits."""
         asked: dict[str, Any] = {"extra_specs": dict(self.extra_specs), "vcpus": self.vcpus, "hosts": list(hosts)}
+        asked["record"] = whole
         return asked if self.instance is None else {**asked, "instance": self.instance}
 
 
@@ -139,7 +140,7 @@ class Candidates:
         found: dict[str, Candidate] = {}
         try:
             for first in range(0, len(askable), LARGEST_HOSTS):
-                body = question.body(askable[first : first + LARGEST_HOSTS])
+                body = question.body(askable[first : first + LARGEST_HOSTS], whole=len(askable) <= LARGEST_HOSTS)
                 found |= read(self._transport.candidates(body))
         except Unanswered as error:
             self._warn(

@@ -1,6 +1,8 @@
 """Candidates: which hosts could take an instance with an SLO, and why the others could not. For schedulers and operators."""
 
+import contextlib
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 
 from stella.api import admission, candidates
@@ -10,11 +12,13 @@ from stella.api.operation import Answer, Call, operation
 from stella.api.policies import candidate as policies
 from stella.api.schemas import candidate as schema
 from stella.control.admission import InstanceShape
-from stella.db import instances
-from stella.db.database import Session
+from stella.db import decisions, instances
+from stella.db.database import Conflict, Session, Unreachable
 from stella.model.flavor import slo_of
-from stella.model.slo import InvalidSlo, Slo, parse_slo
+from stella.model.slo import InvalidSlo, Slo, parse_slo, show_slo
 from stella.model.wire import Json
+
+_RECORDED_HOSTS = 50
 
 
 def _asked(call: Call) -> Slo:
@@ -60,6 +64,24 @@ def _show(candidate: Candidate) -> dict[str, Json]:
     }
 
 
+def _record(call: Call, slo: Slo, found: Sequence[Candidate]) -> None:
+    """Keep that no host fits. The scheduler waits, so a database that is busy with others is not waited for twice."""
+    detail = {
+        "instance": call.mapping.get("instance"),
+        "vcpus": call.mapping["vcpus"],
+        "objectives": show_slo(slo),
+        "hosts": {one.host: one.reason for one in found[:_RECORDED_HOSTS]},
+    }
+    reason = f"none of {len(found)} hosts can take the instance" if len(found) != 1 else "the one host cannot take it"
+    first = f", such as {found[0].host}: {found[0].reason}" if found else ""
+    with contextlib.suppress(Unreachable, Conflict):
+        call.services.database.write(
+            lambda session: decisions.record(
+                session, decisions.NO_CANDIDATE, origin=call.origin, reason=reason + first, detail=detail
+            )
+        )
+
+
 @operation(
     body=schema.POST,
     responses={200: schema.LIST},
@@ -70,7 +92,8 @@ def post(call: Call) -> Answer:
     """List hosts, and whether each could take an instance with this SLO; nothing is reserved.
 
     Answers 200 with a candidate for each host that was named, in that order, known or not, or for all. Of an `instance` that Stella
-    knows, what it is guaranteed already is counted too. 403 for those who are neither operators nor a service.
+    knows, what it is guaranteed already is counted too. With `record`, a decision `no_candidate` is kept where none fits. 403 for
+    those who are neither operators nor a service.
     """
     call.require(policies.LIST)
     slo, services = _asked(call), call.services
@@ -83,5 +106,7 @@ def post(call: Call) -> Answer:
             silent_before=services.clock() - services.config.link.silent_seconds,
             with_largest=bool(call.mapping.get("with_largest")),
         )
+    if call.mapping.get("record") and not any(one.fits for one in found):
+        _record(call, slo, found)
     shown: list[Json] = [_show(one) for one in found]
     return Answer(body={"candidates": shown})

@@ -21,8 +21,12 @@ POST = mapping(
             "type": "boolean",
             "description": "Also search what would fit where it does not fit as asked, which takes longer.",
         },
+        "record": {
+            "type": "boolean",
+            "description": "Where none fits, keep that as a decision, with the reason of each host. Schedulers ask for it.",
+        },
     },
-    optional=("objectives", "extra_specs", "hosts", "instance", "with_largest"),
+    optional=("objectives", "extra_specs", "hosts", "instance", "with_largest", "record"),
     oneOf=[{"required": ["objectives"]}, {"required": ["extra_specs"]}],
 )
 _RATIO = {"type": ["number", "null"], "minimum": 0, "maximum": 1}
