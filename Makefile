@@ -31,9 +31,10 @@ check: setup
 	@ruff format --check -q stella tests scripts plugins deploy
 	@mypy
 	@mypy --strict -p stellaclient
+	@MYPYPATH=plugins/stella-nova mypy --strict -p stella_nova
 	@MYPYPATH=deploy mypy --strict -p laboratory
 	@lint-imports --no-cache | tail -n 4
-	@$(PYTHON) -m pytest -n 2 --dist loadfile tests/unit tests/property plugins/python-stellaclient/tests
+	@$(PYTHON) -m pytest -n 2 --dist loadfile tests/unit tests/property plugins/python-stellaclient/tests plugins/stella-nova/tests
 
 figures: setup
 	@$(PYTHON) -m stella.cmd.stella_bench figures --output results/figures --document docs/benchmarks.md

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from stella.control.admission import InstanceShape, admit, fits
+from stella.control.admission import Answer, InstanceShape, admit, fits
 from stella.control.capabilities import missing
 from stella.control.capacity import Held, HostCapacity
 from stella.control.cost import Prior, UnitCost
@@ -19,6 +19,8 @@ from stella.db.models import Host, Instance
 from stella.db.slos import Holding
 from stella.model import wire
 from stella.model.slo import Metric, Slo
+
+_AMPLE_CPUS = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,8 +50,8 @@ def may_fit(slo: Slo, *, host: Host, instance: Instance, margin: float) -> bool:
     """Whether ``host`` has as much CPU left as ``slo`` needs, and can enforce it: what is cheap to know before `ask`."""
     if host.capacity_cpu_cores is None or unsupported(slo, host) is not None:
         return False
-    costs, margin = priced(_costs(instance), Prior(), slo), host.reservation_margin_ratio or margin
-    return reserve(slo, costs, vcpus=_shape(instance.shape).vcpus, margin=margin).cores <= host.free_cpu_cores
+    costs, margin = priced(learned_costs(instance), Prior(), slo), host.reservation_margin_ratio or margin
+    return reserve(slo, costs, vcpus=shape_of_text(instance.shape).vcpus, margin=margin).cores <= host.free_cpu_cores
 
 
 def ask(slo: Slo, *, host: Host, instance: Instance, holdings: Sequence[Holding], margin: float) -> Verdict:
@@ -57,16 +59,57 @@ def ask(slo: Slo, *, host: Host, instance: Instance, holdings: Sequence[Holding]
 
     ``margin`` is for hosts that report none.
     """
-    costs, shape = priced(_costs(instance), Prior(), slo), _shape(instance.shape)
-    margin = host.reservation_margin_ratio or margin
+    verdict, _ = ask_shape(
+        slo,
+        learned_costs(instance),
+        shape=shape_of_text(instance.shape),
+        host=host,
+        holdings=holdings,
+        instance_id=instance.id,
+        margin=margin,
+    )
+    return verdict
+
+
+def ask_shape(
+    slo: Slo,
+    costs: Mapping[Metric, UnitCost],
+    *,
+    shape: InstanceShape,
+    host: Host,
+    holdings: Sequence[Holding],
+    instance_id: int | None,
+    margin: float,
+    with_largest: bool = True,
+) -> tuple[Verdict, float]:
+    """`ask` for an instance of ``shape``, and what the host may guarantee in all.
+
+    ``instance_id`` is None where the instance does not exist yet. ``costs`` may be those of another size, or none.
+    """
+    costs, margin = priced(costs, Prior(), slo), host.reservation_margin_ratio or margin
+    capacity = _capacity(host, [one for one in holdings if one.instance_id != instance_id])
     answer = admit(
         slo,
         costs,
         shape=shape,
         margin=margin,
-        capacity=_capacity(host, [one for one in holdings if one.instance_id != instance.id]),
-        held_before_cores=sum(one.reserved_cpu_cores for one in holdings if one.instance_id == instance.id),
+        capacity=capacity,
+        held_before_cores=sum(one.reserved_cpu_cores for one in holdings if one.instance_id == instance_id),
+        with_largest=with_largest,
     )
+    return _verdict(slo, costs, shape, margin, answer), capacity.sellable_cores
+
+
+def estimate(slo: Slo, *, vcpus: int, margin: float) -> Verdict:
+    """What ``slo`` takes for an instance with ``vcpus`` on a host that has room for everything; refused: no host could hold it."""
+    costs, shape = priced({}, Prior(), slo), InstanceShape(vcpus=vcpus)
+    ample = HostCapacity(capacity_cores=_AMPLE_CPUS, cpus=tuple(range(_AMPLE_CPUS)), one_cpu_cores=1.0, held=())
+    return _verdict(slo, costs, shape, margin, admit(slo, costs, shape=shape, margin=margin, capacity=ample))
+
+
+def _verdict(
+    slo: Slo, costs: Mapping[Metric, UnitCost], shape: InstanceShape, margin: float, answer: Answer
+) -> Verdict:
     return Verdict(
         accepted=answer.accepted,
         reserved_cpu_cores=answer.reserved_cpu_cores,
@@ -82,8 +125,8 @@ def would_fit(slo: Slo, *, host: Host, instance: Instance, holdings: Sequence[Ho
     """Whether `ask` would accept it on another host than its own."""
     return fits(
         slo,
-        priced(_costs(instance), Prior(), slo),
-        shape=_shape(instance.shape),
+        priced(learned_costs(instance), Prior(), slo),
+        shape=shape_of_text(instance.shape),
         margin=host.reservation_margin_ratio or margin,
         capacity=_capacity(host, holdings),
     )
@@ -106,13 +149,13 @@ def _capacity(host: Host, holdings: Sequence[Holding]) -> HostCapacity:
 
 
 @functools.lru_cache(maxsize=4096)
-def _shape(text: str) -> InstanceShape:
+def shape_of_text(text: str) -> InstanceShape:
     """What the host told of an instance; keys that this release does not know are ignored. Many instances have the same."""
     return wire.decode(InstanceShape, json.loads(text))
 
 
 def _held(holding: Holding) -> Held:
-    shape = _shape(holding.shape)
+    shape = shape_of_text(holding.shape)
     return Held(
         cores=holding.reserved_cpu_cores,
         vcpus=shape.vcpus,
@@ -121,7 +164,7 @@ def _held(holding: Holding) -> Held:
     )
 
 
-def _costs(instance: Instance) -> dict[Metric, UnitCost]:
+def learned_costs(instance: Instance) -> dict[Metric, UnitCost]:
     """What the host learned of the instance; what cannot be read is left out, and then comes from the general prior."""
     found: dict[Metric, UnitCost] = {}
     for name, reported in json.loads(instance.costs).items():

@@ -20,6 +20,7 @@ from oslo_middleware.request_id import ENV_REQUEST_ID, RequestId
 
 from stella.api import intervals, microversion, strict_json, validation
 from stella.api.errors import RETRY_SECONDS, ApiError, not_found
+from stella.api.host_attainment import RecentAttainment
 from stella.api.identity import HOST_USER, Identity, Keystone, TokenFile, Users
 from stella.api.keystone import AuthToken
 from stella.api.metrics import Metrics
@@ -292,6 +293,7 @@ def build(
         clock=clock,
         host_count=host_count,
         metrics=metrics or Metrics(),
+        attainments=RecentAttainment(clock),
     )
     with_keystone = config.auth.strategy == "keystone"
     users: Users = Keystone() if with_keystone else TokenFile(Path(config.auth.token_file))

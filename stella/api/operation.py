@@ -11,6 +11,7 @@ from typing import Any, cast
 from oslo_config import cfg
 
 from stella.api.errors import ApiError
+from stella.api.host_attainment import RecentAttainment
 from stella.api.identity import Identity
 from stella.api.intervals import HostCount
 from stella.api.metrics import Metrics
@@ -32,7 +33,10 @@ class Access(enum.Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
-    """What handlers work with. ``clock`` gives Unix seconds, ``host_count`` how many hosts are enrolled."""
+    """What handlers work with.
+
+    ``clock`` gives Unix seconds, ``host_count`` how many hosts are enrolled, ``attainments`` how their objectives did lately.
+    """
 
     database: Database
     policy: Policy
@@ -40,6 +44,7 @@ class Services:
     clock: Callable[[], float]
     host_count: HostCount
     metrics: Metrics
+    attainments: RecentAttainment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

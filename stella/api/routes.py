@@ -4,7 +4,9 @@ from collections.abc import Mapping
 
 from stella.api.handlers import (
     attainment,
+    candidate,
     decision,
+    estimate,
     host,
     instance,
     intent,
@@ -35,5 +37,7 @@ ROUTES: Mapping[str, Mapping[str, Operation]] = {
     "/v1/violations": {"GET": violation.index},
     "/v1/quotas": {"GET": quota.index},
     "/v1/quotas/{project_id}": {"GET": quota.show, "PUT": quota.put, "DELETE": quota.delete},
+    "/v1/estimates": {"POST": estimate.post},
+    "/v1/candidates": {"POST": candidate.post},
     "/v1/decisions": {"GET": decision.index},
 }

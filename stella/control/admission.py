@@ -143,10 +143,12 @@ def admit(
     margin: float,
     capacity: HostCapacity,
     held_before_cores: float = 0.0,
+    with_largest: bool = True,
 ) -> Answer:
     """Answer whether ``slo`` fits an instance of ``shape`` on a host with ``capacity``, which does not hold the instance itself.
 
     ``held_before_cores``: what the instance holds by its present SLO. One that needs no more is not refused for want of capacity.
+    Without ``with_largest`` a refusal comes without the search for what would fit.
     """
     floors = floors_of(slo)
     estimated = any(costs[o.metric].estimated for o in io_floors(slo))
@@ -157,7 +159,7 @@ def admit(
     request = _request(slo, costs, shape, margin, capacity, held_before_cores)
     if request.accepts(floors):
         return Answer(accepted=True, reserved_cpu_cores=request.reservation(floors).cores, estimated=estimated)
-    largest = _largest(request, floors)
+    largest = _largest(request, floors) if with_largest else {}
     field, of, message = _reason(request, floors, largest)
     return _refused(field, of, message, estimated=estimated, largest=tuple(largest.items()))
 

@@ -83,6 +83,19 @@ def _read(session: Session, instance_id: int, span: Span, metrics: Sequence[str]
     return {metric: rollup.add_counts(counted) for metric, counted in parts.items()}
 
 
+def by_host(session: Session, host_ids: Collection[int], start: float) -> Mapping[int, tuple[int, int]]:
+    """(met, with demand) seconds of all objectives on each of these hosts in minutes that began since ``start`` (Unix seconds).
+
+    A host on which none had demand is left out.
+    """
+    if not host_ids:
+        return {}
+    met = func.sum(Minute.met_seconds)
+    asked = func.sum(Minute.met_seconds + Minute.violated_seconds + Minute.degraded_seconds)
+    query = select(Minute.host_id, met, asked).where(Minute.start >= int(start), Minute.host_id.in_(host_ids))
+    return {row[0]: (int(row[1]), int(row[2])) for row in session.execute(query.group_by(Minute.host_id)) if row[2]}
+
+
 def _ceil(span_seconds: int, at: int) -> int:
     return at + -at % span_seconds
 

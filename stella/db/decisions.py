@@ -20,6 +20,9 @@ SLO_ACCEPTED, SLO_WITHDRAWN, SLO_DOES_NOT_FIT, SLO_REFUSED_BY_HOST, HOST_MODE, S
     "quota",
 )
 HOST_SILENT, HOST_BACK, INSTANCE_GONE = "host_silent", "host_back", "instance_gone"
+NO_CANDIDATE = "no_candidate"
+"""A scheduler asked where an instance could go, and no host could take it; `detail` says why, host by host."""
+
 KINDS = (
     SLO_ACCEPTED,
     SLO_WITHDRAWN,
@@ -30,6 +33,7 @@ KINDS = (
     HOST_SILENT,
     HOST_BACK,
     INSTANCE_GONE,
+    NO_CANDIDATE,
     QUOTA,
 )
 

@@ -3,7 +3,7 @@
 import hashlib
 import hmac
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import and_, bindparam, exists, func, or_, select, update
@@ -167,6 +167,21 @@ def candidates(session: Session, *, except_id: int, limit: int) -> Sequence[Host
     """Other hosts that enforce and report, those with the most free CPU first."""
     query = select(Host).where(Host.mode == "enforce", Host.id != except_id, Host.silent_since.is_(None))
     return session.scalars(query.order_by(Host.free_cpu_cores.desc()).limit(limit)).all()
+
+
+def named(session: Session, given: Collection[str]) -> Sequence[Host]:
+    """The hosts of these names, by name."""
+    return session.scalars(select(Host).where(Host.name.in_(given)).order_by(Host.name)).all() if given else ()
+
+
+def freest(session: Session, *, limit: int) -> Sequence[Host]:
+    """Hosts, whatever their mode, those with the most free CPU first."""
+    return session.scalars(select(Host).order_by(Host.free_cpu_cores.desc(), Host.name).limit(limit)).all()
+
+
+def largest_margin(session: Session) -> float | None:
+    """The largest reservation margin that any host reports."""
+    return session.scalar(select(func.max(Host.reservation_margin_ratio)))
 
 
 def swap(session: Session, host: Host, **values: object) -> bool:

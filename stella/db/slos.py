@@ -1,7 +1,7 @@
 """SLOs and their history. `stella.api.admission` decides; this only keeps."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import bindparam, delete, insert, select, update
@@ -75,6 +75,23 @@ def holdings(session: Session, host_ids: Sequence[int]) -> Mapping[int, tuple[Ho
         held = Holding(instance_id=row[0], shape=row[1], reserved_cpu_cores=row[2], reserved_io_ratio=row[3])
         found[host_id].append(held)
     return {host_id: tuple(held) for host_id, held in found.items()}
+
+
+_HOLDINGS_BY_HOST = (
+    select(Instance.host_id, Instance.id, Instance.shape, SloRow.reserved_cpu_cores, SloRow.reserved_io_ratio)
+    .join(SloRow, SloRow.instance_id == Instance.id)
+    .where(SloRow.objectives.is_not(None))
+    .order_by(Instance.uuid)
+)
+
+
+def holdings_by_host(session: Session, host_ids: Collection[int]) -> Mapping[int, Sequence[Holding]]:
+    """`holdings` of many hosts, in one query; a host without SLOs is left out."""
+    found: dict[int, list[Holding]] = {}
+    for row in session.execute(_HOLDINGS_BY_HOST.where(Instance.host_id.in_(host_ids))) if host_ids else ():
+        one = Holding(instance_id=row[1], shape=row[2], reserved_cpu_cores=row[3], reserved_io_ratio=row[4])
+        found.setdefault(row[0], []).append(one)
+    return found
 
 
 def on_host(session: Session, host_id: int) -> Sequence[tuple[Instance, SloRow]]:

@@ -34,6 +34,8 @@ expected-statuses = ["2xx", "3xx", "400", "401", "403", "404", "409", "413", "42
 _BEYOND_SCHEMAS = {
     "slo.put": "units depend on the metric, floors on ceilings",
     "quota.put": "units depend on the metric",
+    "estimate.post": "units depend on the metric, floors on ceilings",
+    "candidate.post": "units depend on the metric, extra specs are names of their own",
     "report.post": "the host's clock is compared with the server's; a full report may be larger than what is taken at once",
 }
 """Operations that answer 400 to some requests that their schema allows, and why no schema can say so."""

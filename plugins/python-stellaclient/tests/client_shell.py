@@ -100,13 +100,15 @@ class Shell:
     """Runs command classes as one user."""
 
     stella: Proxy
+    sdk_connection: Any = None
     status: int = 0
     stderr: io.StringIO = field(default_factory=io.StringIO)
 
     def run(self, command: type, *arguments: str) -> str:
         """What the command prints."""
         stdout = io.StringIO()
-        app = SimpleNamespace(client_manager=SimpleNamespace(slo=self.stella), stdout=stdout, stderr=self.stderr)
+        manager = SimpleNamespace(slo=self.stella, sdk_connection=self.sdk_connection)
+        app = SimpleNamespace(client_manager=manager, stdout=stdout, stderr=self.stderr)
         made = command(app, None)
         self.status = made.run(made.get_parser("openstack").parse_args(list(arguments)))
         return stdout.getvalue()

@@ -8,13 +8,16 @@ from typing import Any
 
 from openstack import exceptions
 from osc_lib.command import command
+from osc_lib.exceptions import CommandError
 
+from stellaclient.osc import flavor
 from stellaclient.osc.columns import Amount, Objectives, Ratio, Statuses
 from stellaclient.osc.errors import of_response, one_line
 from stellaclient.osc.service import add_server, add_sort, service, uuid_of
 from stellaclient.sdk.proxy import Proxy
 from stellaclient.sdk.resources import Slo
 
+_LARGEST_VCPUS = 1024
 STATES = ("pending", "enforced", "refused", "degraded")
 _WHY = {
     "MET": "it gets what is guaranteed",
@@ -108,19 +111,30 @@ class Explain(command.Lister):
     """Explain for each objective of an instance whether it is met now, why not, and how often it was this month.
 
     What was refused since its SLO changed last is asked again, and told beside the table with what would fit.
+    With --flavor (for operators), explain for each host whether an instance of that flavor would fit, and why not.
 
     Example: openstack slo explain --server web-1
+    Example: openstack slo explain --flavor gold
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """The options."""
         parser: argparse.ArgumentParser = super().get_parser(prog_name)
-        add_server(parser)
+        what = parser.add_mutually_exclusive_group(required=True)
+        what.add_argument("--server", metavar="<server>", help="Name or uuid of an instance")
+        what.add_argument("--flavor", metavar="<flavor>", help="Name or id of a flavor of Nova (for operators)")
+        parser.add_argument("--vcpus", type=int, metavar="<number>", help="With --flavor: as if it had so many vCPUs")
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[Any, Any]:
         """Explain it."""
+        if parsed_args.vcpus is not None and (
+            parsed_args.flavor is None or not 1 <= parsed_args.vcpus <= _LARGEST_VCPUS
+        ):
+            raise CommandError(f"--vcpus: goes with --flavor and is from 1 to {_LARGEST_VCPUS}")
         stella = service(self)
+        if parsed_args.flavor is not None:
+            return flavor.explain(self, stella, parsed_args.flavor, parsed_args.vcpus)
         uuid = uuid_of(stella, parsed_args.server)
         with one_line():
             instance = stella.get_instance(uuid)

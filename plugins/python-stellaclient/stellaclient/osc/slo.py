@@ -37,6 +37,19 @@ METRICS = tuple(units.UNIT_OF)
 LARGEST_PRIORITY = 100
 
 
+def add_objectives(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that `asked` and `merge` read, and ``--replace``."""
+    for option, (_, _, example, text) in QUANTITIES.items():
+        help_text = f"{text[0].upper()}{text[1:]}, such as {example}".replace("%", "%%")
+        parser.add_argument(f"--{option.replace('_', '-')}", metavar="<quantity>", help=help_text)
+    for option, (_, choices, text) in DIRECTIONS.items():
+        parser.add_argument(f"--{option.replace('_', '-')}", choices=choices, help=f"Direction {text}")
+    parser.add_argument(
+        "--priority", type=int, metavar="<0-100>", help="Of floors that do not all fit, higher ones are kept"
+    )
+    parser.add_argument("--replace", action="store_true", help="Drop objectives that are not named")
+
+
 def asked(given: argparse.Namespace) -> dict[str, dict[str, Any]]:
     """The objectives that the options name, in base units. Raises `CommandError`."""
     found: dict[str, dict[str, Any]] = {}
@@ -149,15 +162,7 @@ class Set(command.ShowOne):
         """The options."""
         parser: argparse.ArgumentParser = super().get_parser(prog_name)
         add_server(parser)
-        for option, (_, _, example, text) in QUANTITIES.items():
-            help_text = f"{text[0].upper()}{text[1:]}, such as {example}".replace("%", "%%")
-            parser.add_argument(f"--{option.replace('_', '-')}", metavar="<quantity>", help=help_text)
-        for option, (_, choices, text) in DIRECTIONS.items():
-            parser.add_argument(f"--{option.replace('_', '-')}", choices=choices, help=f"Direction {text}")
-        parser.add_argument(
-            "--priority", type=int, metavar="<0-100>", help="Of floors that do not all fit, higher ones are kept"
-        )
-        parser.add_argument("--replace", action="store_true", help="Drop objectives that are not named")
+        add_objectives(parser)
         parser.add_argument(
             "--dry-run", action="store_true", help="Answer whether it would be accepted; change nothing"
         )

@@ -134,6 +134,20 @@ class Proxy(proxy.Proxy):
         """Decisions, newest first; ``kind``, ``host``, ``project``, ``uuid``, ``from`` and ``to`` filter; ``sort`` orders."""
         return self._list(Decision, **query)
 
+    def estimate(self, objectives: Mapping[str, Mapping[str, Any]], *, vcpus: int) -> dict[str, Any]:
+        """What an SLO takes, for an instance with so many vCPUs: CPU, resource classes, and the extra specs that sell it."""
+        response = self.post("/v1/estimates", json={"objectives": objectives, "vcpus": vcpus})
+        exceptions.raise_from_response(response)
+        found: dict[str, Any] = response.json()
+        return found
+
+    def candidates(self, **question: Any) -> list[dict[str, Any]]:
+        """Hosts, and whether each could take an instance: ``extra_specs`` or ``objectives``, ``vcpus``, ``hosts``, ``instance``."""
+        response = self.post("/v1/candidates", json=question)
+        exceptions.raise_from_response(response)
+        found: list[dict[str, Any]] = response.json()["candidates"]
+        return found
+
     def quotas(self) -> Iterator[Quota]:
         """Quotas of projects that had an SLO or a quota of their own, by project."""
         return self._list(Quota)

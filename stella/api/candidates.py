@@ -1,0 +1,142 @@
+"""Which hosts could take an instance with an SLO, and why the others could not: one instance against many hosts in a few queries.
+
+The instance may not exist yet. Then its CPU costs are the priors, which all hosts share, and it is taken to have no iothread, as Nova
+makes it; of one that Stella knows, its learned costs, its devices and the SLO that it has are counted.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from stella.api import admission
+from stella.api.admission import Verdict
+from stella.api.host_attainment import RecentAttainment
+from stella.control.admission import InstanceShape
+from stella.control.cost import UnitCost
+from stella.db import hosts, slos
+from stella.db.database import Session
+from stella.db.models import Host
+from stella.db.slos import Holding
+from stella.model.slo import Metric, Objective, Slo
+
+LARGEST_HOSTS = 1000
+UNKNOWN_HOST = "Stella does not know this host"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Newcomer:
+    """What is to be placed. ``instance_id`` is that of an instance that Stella knows; ``margin`` is for hosts that report none."""
+
+    slo: Slo
+    shape: InstanceShape
+    costs: Mapping[Metric, UnitCost]
+    margin: float
+    instance_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """One host. ``reason`` is empty where the SLO fits; ``head_room_ratio`` is the part of what it can guarantee that is left then."""
+
+    host: str
+    fits: bool
+    reason: str = ""
+    reserved_cpu_cores: float | None = None
+    head_room_ratio: float | None = None
+    attainment_ratio: float | None = None
+    largest: Mapping[str, float] | None = None
+
+
+def together(one: Slo, other: Slo) -> Slo:
+    """Both SLOs at once: per metric the larger floor and weight, the smaller ceiling and target, the higher priority."""
+    merged = {objective.metric: objective for objective in one.objectives}
+    for objective in other.objectives:
+        mine = merged.get(objective.metric)
+        merged[objective.metric] = objective if mine is None else _both(mine, objective)
+    return Slo(tuple(merged[metric] for metric in Metric if metric in merged))
+
+
+def _both(one: Objective, other: Objective) -> Objective:
+    dearer = one if (one.floor or 0.0) >= (other.floor or 0.0) else other
+    units = [o.unit_bytes for o in (one, other) if o.unit_bytes > 0]
+    return replace(
+        dearer,
+        floor=max((o.floor for o in (one, other) if o.floor is not None), default=None),
+        ceiling=min((o.ceiling for o in (one, other) if o.ceiling is not None), default=None),
+        weight=max((o.weight for o in (one, other) if o.weight is not None), default=None),
+        target=min((o.target for o in (one, other) if o.target is not None), default=None),
+        priority=max(one.priority, other.priority),
+        unit_bytes=min(units, default=0.0),
+    )
+
+
+def find(
+    session: Session,
+    newcomer: Newcomer,
+    *,
+    names: Collection[str] | None,
+    attainments: RecentAttainment,
+    silent_before: float,
+    with_largest: bool,
+) -> Sequence[Candidate]:
+    """A candidate for each of ``names`` in that order; None: for the `LARGEST_HOSTS` hosts with most free CPU, by name.
+
+    Hosts without a report since ``silent_before`` (Unix seconds) do not fit. Without ``with_largest`` what would fit is not searched.
+    """
+    if names is None:
+        asked = sorted(hosts.freest(session, limit=LARGEST_HOSTS), key=lambda host: host.name)
+    else:
+        asked = list(hosts.named(session, set(names)))
+    ids = [host.id for host in asked]
+    held = slos.holdings_by_host(session, ids)
+    ratios = attainments.read(session, ids)
+    found: dict[str, Candidate] = {}
+    for host in asked:
+        reason = _unfit(newcomer.slo, host, silent_before)
+        one = Candidate(host=host.name, fits=False, reason=reason)
+        if not reason:
+            one = _asked(newcomer, host, held.get(host.id, ()), with_largest=with_largest)
+        found[host.name] = replace(one, attainment_ratio=ratios[host.id])
+    if names is None:
+        return list(found.values())
+    return [found.get(name, Candidate(host=name, fits=False, reason=UNKNOWN_HOST)) for name in dict.fromkeys(names)]
+
+
+def _unfit(slo: Slo, host: Host, silent_before: float) -> str:
+    """Why the host takes no SLO such as this, whatever its values; empty where it does."""
+    if host.credential_sha256 is None:
+        return "the host is no longer enrolled"
+    if host.mode != "enforce":
+        return f"the host is in mode {host.mode}"
+    if host.capacity_cpu_cores is None or host.reported_at is None:
+        return "the host has not reported its capacity yet"
+    if host.reported_at < silent_before:
+        return "the host is silent"
+    missing = admission.unsupported(slo, host)
+    return f"{missing[0]}: {missing[1]}" if missing is not None else ""
+
+
+def _asked(newcomer: Newcomer, host: Host, holdings: Sequence[Holding], *, with_largest: bool) -> Candidate:
+    verdict, sellable_cores = admission.ask_shape(
+        newcomer.slo,
+        newcomer.costs,
+        shape=newcomer.shape,
+        host=host,
+        holdings=holdings,
+        instance_id=newcomer.instance_id,
+        margin=newcomer.margin,
+        with_largest=with_largest,
+    )
+    if not verdict.accepted:
+        return Candidate(host=host.name, fits=False, reason=_reason(verdict), largest=dict(verdict.largest))
+    held = sum(one.reserved_cpu_cores for one in holdings if one.instance_id != newcomer.instance_id)
+    left = max(0.0, sellable_cores - held - verdict.reserved_cpu_cores)
+    return Candidate(
+        host=host.name,
+        fits=True,
+        reserved_cpu_cores=verdict.reserved_cpu_cores,
+        head_room_ratio=left / sellable_cores if sellable_cores > 0 else 0.0,
+    )
+
+
+def _reason(verdict: Verdict) -> str:
+    return f"{verdict.field}: {verdict.message}"
