@@ -134,8 +134,8 @@ def would_fit(slo: Slo, *, host: Host, instance: Instance, holdings: Sequence[Ho
 
 def short_cores(slo: Slo, *, host: Host, instance: Instance, holdings: Sequence[Holding], margin: float) -> float:
     """How much more CPU in all ``slo`` needs than ``host`` has beside ``holdings``, in cores; 0 or less where it has enough."""
-    costs, margin = priced(_costs(instance), Prior(), slo), host.reservation_margin_ratio or margin
-    need = reserve(slo, costs, vcpus=_shape(instance.shape).vcpus, margin=margin)
+    costs, margin = priced(learned_costs(instance), Prior(), slo), host.reservation_margin_ratio or margin
+    need = reserve(slo, costs, vcpus=shape_of_text(instance.shape).vcpus, margin=margin)
     return need.cores - _capacity(host, holdings).free_cores
 
 
