@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from stella.control import rollup
 from stella.control.rollup import COUNTS, DAY_SECONDS, HOUR_SECONDS, Stretch, floor_to
-from stella.db.models import Minute, RollUp
+from stella.db.models import Instance, Minute, RollUp
 from stella.model.report import MINUTE_SECONDS, StatusCounts
 from stella.model.slo import Metric
 
@@ -86,14 +86,21 @@ def _read(session: Session, instance_id: int, span: Span, metrics: Sequence[str]
 def by_host(session: Session, host_ids: Collection[int], start: float) -> Mapping[int, tuple[int, int]]:
     """(met, with demand) seconds of all objectives on each of these hosts in minutes that began since ``start`` (Unix seconds).
 
-    A host on which none had demand is left out.
+    A host on which none had demand is left out. Minutes of instances that have left the host do not count: those of the host's own
+    instances are found by their index, however many hosts there are.
     """
     if not host_ids:
         return {}
     met = func.sum(Minute.met_seconds)
     asked = func.sum(Minute.met_seconds + Minute.violated_seconds + Minute.degraded_seconds)
-    query = select(Minute.host_id, met, asked).where(Minute.start >= int(start), Minute.host_id.in_(host_ids))
-    return {row[0]: (int(row[1]), int(row[2])) for row in session.execute(query.group_by(Minute.host_id)) if row[2]}
+    query = (
+        select(Minute.host_id, met, asked)
+        .join(Instance, Instance.id == Minute.instance_id)
+        .where(Instance.host_id.in_(host_ids), Minute.host_id == Instance.host_id, Minute.is_stretch == false())
+        .where(Minute.metric.in_([metric.value for metric in Metric]), Minute.start >= int(start))
+        .group_by(Minute.host_id)
+    )
+    return {row[0]: (int(row[1]), int(row[2])) for row in session.execute(query) if row[2]}
 
 
 def _ceil(span_seconds: int, at: int) -> int:

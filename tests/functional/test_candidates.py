@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from stella.api.candidates import LARGEST_HOSTS
+from stella.api.host_attainment import LARGEST_READ
 from stella.db import hosts
 from stella.db.models import Host, Instance, SloRow
 from stella.model.flavor import slo_of
@@ -183,6 +184,27 @@ def test_recent_attainment(cloud: Cloud) -> None:
     cloud.clock.now += 61
     one.report(), two.report()
     assert candidates(cloud, extra_specs=_SPECS)["one"]["attainment_ratio"] == 0.375
+
+
+def test_of_many_hosts_attainment_comes_with_the_next_requests(cloud: Cloud) -> None:
+    start = int(cloud.clock.now) // 60 * 60 - 120
+    many = LARGEST_READ + 5
+    for number in range(many):
+        agent = host(cloud, f"h{number}")
+        agent.add(uuid(number))
+        minute = {"uuid": uuid(number), "metric": "cpu", "start": start, "counts": {"met": 30, "violated": 30}}
+        assert agent.report(minutes=[minute]).status_code == 200
+
+    def known() -> int:
+        ratios = [one["attainment_ratio"] for one in candidates(cloud, extra_specs=_SPECS).values()]
+        assert set(ratios) <= {0.5, None}
+        return sum(ratio is not None for ratio in ratios)
+
+    assert [known(), known(), known()] == [LARGEST_READ, many, many]
+    cloud.clock.now += 61
+    assert known() == many, "what was read before goes on counting"
+    cloud.clock.now += 3600
+    assert known() <= many - LARGEST_READ, "and no longer than an hour"
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import re
 import threading
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -248,6 +249,22 @@ def test_one_process_has_one(config: cfg.ConfigOpts) -> None:
     assert shared.get(config) is first
     shared.forget()
     assert shared.get(config) is not first
+
+
+def test_what_is_named_to_others_is_there() -> None:
+    """Nova finds the validators and the classes by names; those that import Nova are looked for as files."""
+    root = Path(__file__).parents[1]
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    assert project["entry-points"] == {
+        "nova.api.extra_spec_validators": {"stella": "stella_nova.extra_specs"},
+        "oslo.config.opts": {"stella_nova": "stella_nova.options:list_opts"},
+    }
+    for module, name in (
+        ("extra_specs", "def register"),
+        ("filter", "class StellaFilter"),
+        ("weigher", "class StellaWeigher"),
+    ):
+        assert name in (root / "stella_nova" / f"{module}.py").read_text()
 
 
 def test_options_are_listed() -> None:

@@ -43,7 +43,8 @@ CANDIDATE = mapping(
         "head_room_ratio": {**_RATIO, "description": "The part of what the host may guarantee that is left then."},
         "attainment_ratio": {
             **_RATIO,
-            "description": "Met among the seconds with demand of all objectives on the host in the last hour; null: none.",
+            "description": "Met among the seconds with demand of all objectives on the host in the last hour; null: none."
+            " Of many hosts it comes with the next requests.",
         },
         "largest": {
             **BY_METRIC,
