@@ -13,7 +13,7 @@ import stella
 from stella import conf
 from stella.db.database import Unreachable
 from stella.db.leases import LeaseLost
-from stella.engine import metrics, service
+from stella.engine import metrics, service, surroundings
 
 USAGE = 2
 
@@ -32,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         config = conf.load(given.config_file)
         log.setup(config, "stella")
+        surroundings.find(config)
         if config.engine.metrics_bind:
             metrics.parse_address(config.engine.metrics_bind)
     except (conf.InvalidConfig, metrics.InvalidAddress) as error:

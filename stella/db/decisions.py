@@ -23,6 +23,9 @@ HOST_SILENT, HOST_BACK, INSTANCE_GONE = "host_silent", "host_back", "instance_go
 NO_CANDIDATE = "no_candidate"
 """A scheduler asked where an instance could go, and no host could take it; `detail` says why, host by host."""
 
+PLACEMENT_SHORT = "placement_short"
+"""More of a resource class is allocated in Placement than the host has; `detail` says by class how much more."""
+
 KINDS = (
     SLO_ACCEPTED,
     SLO_WITHDRAWN,
@@ -34,6 +37,7 @@ KINDS = (
     HOST_BACK,
     INSTANCE_GONE,
     NO_CANDIDATE,
+    PLACEMENT_SHORT,
     QUOTA,
 )
 

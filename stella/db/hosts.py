@@ -179,6 +179,12 @@ def freest(session: Session, *, limit: int) -> Sequence[Host]:
     return session.scalars(select(Host).order_by(Host.free_cpu_cores.desc(), Host.name).limit(limit)).all()
 
 
+def after(session: Session, name: str, *, limit: int) -> Sequence[Host]:
+    """Hosts that have reported their capacity, by name, those behind ``name``."""
+    query = select(Host).where(Host.name > name, Host.capacity_cpu_cores.is_not(None))
+    return session.scalars(query.order_by(Host.name).limit(limit)).all()
+
+
 def largest_margin(session: Session) -> float | None:
     """The largest reservation margin that any host reports."""
     return session.scalar(select(func.max(Host.reservation_margin_ratio)))

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
+from stella.clouds.port import Unanswered
 from stella.db.database import Conflict, Unreachable
 from stella.db.leases import LeaseLost
 from stella.engine import schedule
@@ -25,7 +26,7 @@ def run_once(
         outcome = duty.run(work)
     except (LeaseLost, Unreachable):
         raise
-    except Conflict as error:
+    except (Conflict, Unanswered) as error:
         _LOG.warning("duty %s: %s", duty.name, error)
         metrics.failed(duty.name)
         return None

@@ -11,12 +11,11 @@ from oslo_config import cfg
 from oslo_log import log
 
 from stella import conf
-from stella.clouds.standalone import Standalone
+from stella.clouds.port import Cloud
 from stella.db import leases, migrations
 from stella.db.database import Database, Unreachable
 from stella.db.leases import LeaseLost
-from stella.engine import lease_law, metrics, runner
-from stella.engine.duties import DUTIES
+from stella.engine import lease_law, metrics, runner, surroundings
 from stella.engine.duty import Work, limits_of
 from stella.engine.leader import Leader, keep_stepping, new_holder
 from stella.engine.metrics import Metrics
@@ -45,8 +44,8 @@ def connect(config: cfg.ConfigOpts) -> Database:
     return database
 
 
-def _work(config: cfg.ConfigOpts, leader: Leader) -> Work:
-    return Work(store=leader, cloud=Standalone(), limits=limits_of(config), clock=time.time)
+def _work(config: cfg.ConfigOpts, leader: Leader, cloud: Cloud) -> Work:
+    return Work(store=leader, cloud=cloud, limits=limits_of(config), clock=time.time)
 
 
 class Engine:
@@ -85,10 +84,12 @@ class Engine:
 
     def _serve(self, database: Database) -> None:
         seconds = self._config.engine.lease_seconds
+        found = surroundings.find(self._config)
         leader = Leader(database, holder=new_holder(), lease_seconds=seconds)
         stepping = threading.Thread(target=keep_stepping, args=(leader, self._stop), name="lease", daemon=True)
         stepping.start()
-        runner.run_while_leading(DUTIES, _work(self._config, leader), leader, self._metrics, self._stop)
+        work = _work(self._config, leader, found.cloud)
+        runner.run_while_leading(found.duties, work, leader, self._metrics, self._stop)
         stepping.join(STOP_SECONDS)
         try:
             leader.release()
@@ -139,8 +140,9 @@ def serve(files: Sequence[str] | None) -> None:
 def once(config: cfg.ConfigOpts, *, sleep: Callable[[float], None] = time.sleep) -> bool:
     """Take the lease, run every duty until it has no more to do, and release it; False when a duty failed.
 
-    Raises `Unreachable`, `WrongVersion`, and `LeaseLost` when another engine leads.
+    Raises `Unreachable`, `WrongVersion`, `stella.conf.InvalidConfig`, and `LeaseLost` when another engine leads.
     """
+    found = surroundings.find(config)
     database = connect(config)
     try:
         seconds = config.engine.lease_seconds
@@ -157,7 +159,7 @@ def once(config: cfg.ConfigOpts, *, sleep: Callable[[float], None] = time.sleep)
         stepping = threading.Thread(target=keep_stepping, args=(leader, stop), name="lease", daemon=True)
         stepping.start()
         try:
-            return runner.run_all(DUTIES, _work(config, leader), Metrics())
+            return runner.run_all(found.duties, _work(config, leader, found.cloud), Metrics())
         finally:
             stop.set()
             stepping.join(STOP_SECONDS)

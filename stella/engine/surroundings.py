@@ -1,0 +1,48 @@
+"""Which cloud the engine works in, as ``[cloud]`` says."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from oslo_config import cfg
+
+from stella.clouds.port import Cloud
+from stella.clouds.standalone import Standalone
+from stella.conf.cloud import OPENSTACK
+from stella.engine.duties import DUTIES
+from stella.engine.duty import Duty
+from stella.model.slo import Metric
+
+_LIMITS = {
+    Metric.NETWORK_PACKETS: "largest_network_packets_per_second",
+    Metric.NETWORK_BYTES: "largest_network_bytes_per_second",
+    Metric.BLOCK_BYTES: "largest_block_bytes_per_second",
+    Metric.BLOCK_OPERATIONS: "largest_block_operations_per_second",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """The cloud that is asked, and what there is to do in it."""
+
+    cloud: Cloud
+    duties: Sequence[Duty]
+
+
+def limits_of_devices(config: cfg.ConfigOpts) -> Mapping[Metric, float]:
+    """What the devices of each host can do, in each metric's base unit, where it is configured."""
+    found = {metric: config.cloud[option] for metric, option in _LIMITS.items()}
+    return {metric: value for metric, value in found.items() if value is not None}
+
+
+def find(config: cfg.ConfigOpts) -> Surroundings:
+    """What ``[cloud] kind`` says; nothing is asked yet. Raises `stella.conf.InvalidConfig`."""
+    if config.cloud.kind != OPENSTACK:
+        return Surroundings(cloud=Standalone(), duties=DUTIES)
+    # imported here: without OpenStack its client is not loaded
+    from stella.clouds.openstack.nova import Nova  # noqa: PLC0415
+    from stella.clouds.openstack.session import OpenStack  # noqa: PLC0415
+    from stella.engine.duties import placement  # noqa: PLC0415
+
+    openstack = OpenStack(config)
+    own = placement.duties(openstack.placement, limits=limits_of_devices(config))
+    return Surroundings(cloud=Nova(openstack.nova), duties=(*DUTIES, *own))

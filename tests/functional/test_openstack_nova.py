@@ -1,0 +1,179 @@
+"""Which instances are gone, asked of an emulated Nova over HTTP: nothing but a clear "no such server" counts."""
+
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from stella import conf
+from stella.clouds.openstack.nova import Nova
+from stella.clouds.openstack.session import OpenStack
+from stella.clouds.port import Missing, Unanswered
+from stella.clouds.standalone import Standalone
+from stella.cmd import stella_engine
+from stella.conf import InvalidConfig
+from stella.engine import surroundings
+from stella.engine.duties import DUTIES
+from tests.functional.conftest import uuid
+
+NOT_FOUND = {"itemNotFound": {"code": 404, "message": "Instance could not be found."}}
+
+
+class EmulatedNova:
+    """Answers what `answers` says for a path; every request is kept with its headers."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, tuple[int, Any]] = {"/servers": (200, {"servers": []})}
+        self.asked: list[tuple[str, dict[str, str]]] = []
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                outer.asked.append((self.path, dict(self.headers)))
+                path = urlsplit(self.path).path.removeprefix("/v2.1")
+                status, body = outer.answers.get(path, (404, NOT_FOUND))
+                content = body if isinstance(body, bytes) else json.dumps(body).encode()
+                self.send_response(status)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            def log_message(self, format: str, *words: Any) -> None:
+                """Say nothing."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+        self.thread.start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server.server_address[1]}/v2.1"
+
+    def has(self, number: int, status: str = "ACTIVE") -> None:
+        self.answers[f"/servers/{uuid(number)}"] = (200, {"server": {"id": uuid(number), "status": status}})
+
+    def stop(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+        self.thread.join(20)
+
+
+@pytest.fixture
+def emulated() -> Iterator[EmulatedNova]:
+    made = EmulatedNova()
+    yield made
+    if made.thread.is_alive():
+        made.stop()
+
+
+def config_file(directory: Path, url: str, more: str = "") -> Path:
+    path = directory / "stella.conf"
+    path.write_text(
+        f"[database]\nconnection = sqlite:///{directory}/stella.sqlite\n[cloud]\nkind = openstack\nnova_endpoint = {url}\n"
+        f"[openstack]\nauth_type = admin_token\nendpoint = {url}\ntoken = secret-token\n{more}"
+    )
+    return path
+
+
+@pytest.fixture
+def nova(emulated: EmulatedNova, tmp_path: Path) -> Nova:
+    return Nova(OpenStack(conf.load([str(config_file(tmp_path, emulated.url))])).nova)
+
+
+def missing(*numbers: int) -> list[Missing]:
+    return [Missing(uuid=uuid(number), host="host1", gone_at=1.0) for number in numbers]
+
+
+def test_what_nova_does_not_know_is_gone(emulated: EmulatedNova, nova: Nova) -> None:
+    emulated.has(1)
+    emulated.has(2, "SHELVED_OFFLOADED")
+    emulated.has(3, "SOFT_DELETED")
+    emulated.has(4, "UNKNOWN")
+    emulated.has(5, "DELETED")
+    assert nova.gone(missing(1, 2, 3, 4, 5, 6)) == {uuid(5), uuid(6)}
+    path, headers = emulated.asked[0]
+    assert "all_tenants=1" in path
+    assert headers["OpenStack-API-Version"] == "compute 2.69"
+    assert headers["X-Auth-Token"] == "secret-token"
+
+
+def test_nothing_is_asked_of_nothing(emulated: EmulatedNova, nova: Nova) -> None:
+    assert nova.gone([]) == frozenset()
+    assert emulated.asked == []
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 429, 500, 503])
+def test_a_user_who_may_not_see_all_projects_learns_nothing(emulated: EmulatedNova, nova: Nova, status: int) -> None:
+    emulated.answers["/servers"] = (status, {"forbidden": {}})
+    with pytest.raises(Unanswered):
+        nova.gone(missing(1))
+    assert all(not path.endswith(uuid(1)) for path, _ in emulated.asked)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (500, {"computeFault": {}}),
+        (503, b"<html>proxy</html>"),
+        (404, b"<html>no such page</html>"),
+        (404, {"error": "no such route"}),
+        (403, {"forbidden": {}}),
+        (300, {"choices": []}),
+        (200, b"not JSON"),
+        (200, []),
+        (200, {"server": {}}),
+    ],
+)
+def test_anything_else_leaves_that_one_unknown_and_the_others_are_told(
+    emulated: EmulatedNova, nova: Nova, answer: tuple[int, Any]
+) -> None:
+    emulated.answers[f"/servers/{uuid(1)}"] = answer
+    assert nova.gone(missing(1, 2)) == {uuid(2)}
+
+
+def test_a_nova_that_does_not_answer_tells_nothing(emulated: EmulatedNova, nova: Nova) -> None:
+    emulated.stop()
+    with pytest.raises(Unanswered):
+        nova.gone(missing(1))
+
+
+def test_the_configuration_chooses_the_cloud(tmp_path: Path, emulated: EmulatedNova) -> None:
+    found = surroundings.find(conf.load([str(config_file(tmp_path, emulated.url))]))
+    assert isinstance(found.cloud, Nova)
+    assert [duty.name for duty in found.duties] == [*(duty.name for duty in DUTIES), "placement"]
+    alone = tmp_path / "alone.conf"
+    alone.write_text("[database]\nconnection = sqlite://\n")
+    standing = surroundings.find(conf.load([str(alone)]))
+    assert isinstance(standing.cloud, Standalone) and standing.duties == DUTIES
+    assert emulated.asked == [], "nothing is asked yet"
+
+
+@pytest.mark.parametrize(
+    ("section", "words"),
+    [
+        ("", "auth_type is not set"),
+        ("[openstack]\nauth_type = none-such\n", "none-such"),
+        ("[openstack]\nauth_type = password\n", "auth_url"),
+    ],
+)
+def test_a_configuration_without_a_way_to_log_in_is_refused_in_one_line(
+    tmp_path: Path, section: str, words: str
+) -> None:
+    path = tmp_path / "stella.conf"
+    path.write_text(f"[database]\nconnection = sqlite://\n[cloud]\nkind = openstack\n{section}")
+    with pytest.raises(InvalidConfig):
+        surroundings.find(conf.load([str(path)]))
+    command = [sys.executable, "-m", "stella.cmd.stella_engine", "--config-file", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == stella_engine.USAGE
+    said = done.stderr.splitlines()[-1]
+    assert said.startswith("stella-engine: [openstack]") and words in said
+    assert "Traceback" not in done.stderr
