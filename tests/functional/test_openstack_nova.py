@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from stella import conf
-from stella.clouds.openstack.nova import Nova
+from stella.clouds.openstack.nova import AGAIN_SECONDS, ASKED_AT_ONCE, Nova
 from stella.clouds.openstack.session import OpenStack
 from stella.clouds.port import Missing, Unanswered
 from stella.clouds.standalone import Standalone
@@ -88,6 +88,15 @@ def nova(emulated: EmulatedNova, tmp_path: Path) -> Nova:
     return Nova(OpenStack(conf.load([str(config_file(tmp_path, emulated.url))])).nova)
 
 
+class Clock:
+    """Time that the test moves."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 def missing(*numbers: int) -> list[Missing]:
     return [Missing(uuid=uuid(number), host="host1", gone_at=1.0) for number in numbers]
 
@@ -137,6 +146,30 @@ def test_anything_else_leaves_that_one_unknown_and_the_others_are_told(
 ) -> None:
     emulated.answers[f"/servers/{uuid(1)}"] = answer
     assert nova.gone(missing(1, 2)) == {uuid(2)}
+
+
+def test_what_exists_is_asked_for_again_once_a_minute(emulated: EmulatedNova, tmp_path: Path) -> None:
+    clock = Clock()
+    nova = Nova(OpenStack(conf.load([str(config_file(tmp_path, emulated.url))])).nova, monotonic=clock)
+    emulated.has(1)
+    assert nova.gone(missing(1)) == frozenset()
+    del emulated.answers[f"/servers/{uuid(1)}"]
+    clock.now += AGAIN_SECONDS - 1
+    asked = len(emulated.asked)
+    assert nova.gone(missing(1)) == frozenset() and len(emulated.asked) == asked
+    assert nova.gone(missing(1, 2)) == {uuid(2)}, "another is not held up"
+    clock.now += 1
+    assert nova.gone(missing(1)) == {uuid(1)}
+
+
+def test_those_that_exist_do_not_hide_the_others(emulated: EmulatedNova, tmp_path: Path) -> None:
+    nova = Nova(OpenStack(conf.load([str(config_file(tmp_path, emulated.url))])).nova, monotonic=Clock())
+    for number in range(ASKED_AT_ONCE):
+        emulated.has(number)
+    everything = missing(*range(ASKED_AT_ONCE + 2))
+    assert nova.gone(everything) == frozenset()
+    assert len(emulated.asked) == ASKED_AT_ONCE + 1
+    assert nova.gone(everything) == {uuid(ASKED_AT_ONCE), uuid(ASKED_AT_ONCE + 1)}
 
 
 def test_a_nova_that_does_not_answer_tells_nothing(emulated: EmulatedNova, nova: Nova) -> None:

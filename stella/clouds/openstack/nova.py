@@ -3,10 +3,14 @@
 The servers are asked for one by one. A list leaves out the instances of a cell that is down, with a filter or a page size even in
 2.69, so that "not in the list" may mean "database away"; and it takes one uuid only. ``GET /servers/{uuid}`` answers 404 only when
 the cell has no such instance. To a user who may not see other projects that is 404 too: so the right is tested first.
+
+A server that exists and that its host does not report (shelved, or moved to a host without an agent) stays missing for long: it is
+asked for again once a minute, and the others before it.
 """
 
 import logging
-from collections.abc import Collection
+import time
+from collections.abc import Callable, Collection
 
 from keystoneauth1.adapter import Adapter
 
@@ -14,24 +18,46 @@ from stella.clouds.openstack.session import Refused, ask
 from stella.clouds.port import Missing, Unanswered
 
 _LOG = logging.getLogger(__name__)
+ASKED_AT_ONCE = 50
+AGAIN_SECONDS = 60.0
+_LONGEST_SECONDS = 3.0
+"""A slow Nova is asked for the rest in the next run: other duties wait for this one."""
 
 
 class Nova:
-    """Nova, as an administrator or a service sees it."""
+    """Nova, as an administrator or a service sees it. ``monotonic`` gives seconds of this machine."""
 
-    def __init__(self, adapter: Adapter) -> None:
+    def __init__(self, adapter: Adapter, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         """Ask through ``adapter``."""
         self._adapter = adapter
+        self._monotonic = monotonic
+        self._asked: dict[str, float] = {}
 
     def gone(self, missing: Collection[Missing]) -> frozenset[str]:
         """Those that Nova does not know, or calls deleted. One of which it does not tell is not among them. Raises `Unanswered`."""
-        if not missing:
+        began = self._monotonic()
+        uuids = [one.uuid for one in missing]
+        self._asked = {uuid: self._asked[uuid] for uuid in uuids if uuid in self._asked}
+        due = [uuid for uuid in uuids if began - self._asked.get(uuid, float("-inf")) >= AGAIN_SECONDS]
+        if not due:
             return frozenset()
+        self._require_all_projects()
+        due.sort(key=lambda uuid: self._asked.get(uuid, float("-inf")))
+        found = set()
+        for uuid in due[:ASKED_AT_ONCE]:
+            if self._monotonic() - began > _LONGEST_SECONDS:
+                break
+            if self._is_gone(uuid):
+                found.add(uuid)  # asked again at once, should it still be missing then
+            else:
+                self._asked[uuid] = began
+        return frozenset(found)
+
+    def _require_all_projects(self) -> None:
         path = "/servers?all_tenants=1&limit=1"
         status, _ = ask(self._adapter, "GET", path)
         if status != 200:
             raise Unanswered(f"compute: GET {path}: HTTP {status}; the user must be allowed to see all projects")
-        return frozenset(one.uuid for one in missing if self._is_gone(one.uuid))
 
     def _is_gone(self, uuid: str) -> bool:
         path = f"/servers/{uuid}"

@@ -10,6 +10,8 @@ from stella.engine.duty import Duty, Outcome, Work
 
 _LOG = logging.getLogger(__name__)
 _BATCH = 100
+_LOOKED_AT = 1000
+"""More than a batch: under OpenStack, those that exist stay missing, and must not hide the others."""
 
 
 def run(work: Work) -> Outcome:
@@ -18,7 +20,7 @@ def run(work: Work) -> Outcome:
     gone_before = now - work.limits.instance_gone_seconds
     reported_since = now - work.limits.host_silent_seconds
     with work.store.reader() as session:
-        found = gone_instances.find(session, gone_before=gone_before, reported_since=reported_since, largest=_BATCH)
+        found = gone_instances.find(session, gone_before=gone_before, reported_since=reported_since, largest=_LOOKED_AT)
     if not found:
         return Outcome()
     try:
@@ -27,7 +29,7 @@ def run(work: Work) -> Outcome:
         _LOG.warning("the cloud does not tell which instances are gone: %s", error)
         return Outcome(backlog=len(found))
     changed = 0
-    for uuid in sorted(gone):
+    for uuid in [uuid for uuid, _, _ in found if uuid in gone][:_BATCH]:
         change = partial(
             gone_instances.withdraw, uuid=uuid, gone_before=gone_before, reported_since=reported_since, now=now
         )
@@ -35,7 +37,11 @@ def run(work: Work) -> Outcome:
             changed += work.store.write(change)
         except Moved:  # the host was changed by a report or a request: the next run looks again
             continue
-    return Outcome(changed=changed, more=changed > 0 and len(found) == _BATCH, backlog=len(found) - changed)
+    return Outcome(
+        changed=changed,
+        more=changed > 0 and (len(gone) > _BATCH or len(found) == _LOOKED_AT),
+        backlog=len(found) - changed,
+    )
 
 
 DUTY = Duty(name="instances", interval_seconds=5.0, run=run)
