@@ -44,5 +44,5 @@ def find(config: cfg.ConfigOpts) -> Surroundings:
     from stella.engine.duties import placement  # noqa: PLC0415
 
     openstack = OpenStack(config)
-    own = placement.duties(openstack.placement, limits=limits_of_devices(config))
+    own = placement.duties(openstack, limits=limits_of_devices(config))
     return Surroundings(cloud=Nova(openstack.nova), duties=(*DUTIES, *own))

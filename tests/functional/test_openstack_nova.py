@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from stella import conf
-from stella.clouds.openstack.nova import AGAIN_SECONDS, ASKED_AT_ONCE, Nova
+from stella.clouds.openstack.nova import AGAIN_SECONDS, ASKED_AT_ONCE, Nova, compute_nodes
 from stella.clouds.openstack.session import OpenStack
 from stella.clouds.port import Missing, Unanswered
 from stella.clouds.standalone import Standalone
@@ -83,11 +83,6 @@ def config_file(directory: Path, url: str, more: str = "") -> Path:
     return path
 
 
-@pytest.fixture
-def nova(emulated: EmulatedNova, tmp_path: Path) -> Nova:
-    return Nova(OpenStack(conf.load([str(config_file(tmp_path, emulated.url))])).nova)
-
-
 class Clock:
     """Time that the test moves."""
 
@@ -95,6 +90,11 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+@pytest.fixture
+def nova(emulated: EmulatedNova, tmp_path: Path) -> Nova:
+    return Nova(OpenStack(conf.load([str(config_file(tmp_path, emulated.url))])).nova, monotonic=Clock())
 
 
 def missing(*numbers: int) -> list[Missing]:
@@ -176,6 +176,17 @@ def test_a_nova_that_does_not_answer_tells_nothing(emulated: EmulatedNova, nova:
     emulated.stop()
     with pytest.raises(Unanswered):
         nova.gone(missing(1))
+
+
+def test_compute_nodes_are_told_by_host(emulated: EmulatedNova, tmp_path: Path) -> None:
+    hypervisors = [{"id": uuid(n), "service": {"host": f"host{n}"}} for n in (1, 2)]
+    hypervisors += [{"id": uuid(n), "service": {"host": "ironic"}} for n in (3, 4)]
+    emulated.answers["/os-hypervisors/detail"] = (200, {"hypervisors": hypervisors})
+    adapter = OpenStack(conf.load([str(config_file(tmp_path, emulated.url))])).nova
+    assert compute_nodes(adapter) == {"host1": uuid(1), "host2": uuid(2)}
+    emulated.answers["/os-hypervisors/detail"] = (403, {"forbidden": {}})
+    with pytest.raises(Unanswered):
+        compute_nodes(adapter)
 
 
 def test_the_configuration_chooses_the_cloud(tmp_path: Path, emulated: EmulatedNova) -> None:

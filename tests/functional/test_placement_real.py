@@ -169,6 +169,22 @@ def test_a_host_that_placement_does_not_know_stops_no_other(world: World, caplog
     assert "another is in step with Placement again" in caplog.text
 
 
+def test_a_compute_node_of_another_name_is_found_by_what_nova_says(world: World) -> None:
+    for number in (1, 2):
+        world.cloud.host(f"{world.name}-{number}").report()
+    uuid = world.service.compute_node(f"{world.name}-1.example.com")
+    asked = []
+
+    def compute_nodes() -> dict[str, str]:
+        asked.append(1)
+        return {f"{world.name}-1": uuid}
+
+    duty = Inventories(world.service.adapter(), limits={}, compute_nodes=compute_nodes)
+    assert world.run(duty) == Outcome(changed=2, backlog=1), "Nova does not know the second either"
+    assert set(world.inventories(str(uuid5(UUID(uuid), "stella")))) == set(NAMES)
+    assert len(asked) == 1
+
+
 def test_more_hosts_than_one_run_takes_are_all_kept(world: World) -> None:
     for number in range(21):
         name = f"{world.name}-{number:02}"

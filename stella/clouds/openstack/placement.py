@@ -72,6 +72,17 @@ def find_root(adapter: Adapter, name: str) -> Root:
     return Root(uuid=found[0]["uuid"], name=found[0]["name"])
 
 
+def root_of(adapter: Adapter, uuid: str) -> Root:
+    """The provider of the compute node of this uuid. Raises `NoProvider` and `Unanswered`."""
+    path = f"/resource_providers/{uuid}"
+    status, body = ask(adapter, "GET", path)
+    if status == 404:
+        raise NoProvider(f"Placement has no resource provider {uuid}: is nova-compute of this host up?")
+    if status != 200:
+        raise Refused(f"placement: GET {path}: HTTP {status}")
+    return Root(uuid=body["uuid"], name=body["name"])
+
+
 def ensure_classes(adapter: Adapter) -> None:
     """Make the resource classes that are missing. Raises `Unanswered`."""
     for name in NAMES:

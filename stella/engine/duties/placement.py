@@ -6,14 +6,16 @@ the lease is asked all the same.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from keystoneauth1.adapter import Adapter
 
 from stella.clouds.openstack import placement
+from stella.clouds.openstack.nova import compute_nodes
 from stella.clouds.openstack.placement import Changed, Inventory, NoProvider, Root
-from stella.clouds.openstack.session import Refused
+from stella.clouds.openstack.session import OpenStack, Refused
 from stella.control.capacity import sellable_cores
 from stella.control.inventory import Settled, settle, totals_of
 from stella.db import decisions, hosts
@@ -52,10 +54,21 @@ def known(host: Host) -> Known:
 class Inventories:
     """The duty, with what it remembers of hosts: where the last run stopped, and what was said already."""
 
-    def __init__(self, adapter: Adapter, *, limits: Mapping[Metric, float]) -> None:
-        """``limits`` are what the devices of each host can do, in base units, where that is configured."""
+    def __init__(
+        self,
+        adapter: Adapter,
+        *,
+        limits: Mapping[Metric, float],
+        compute_nodes: Callable[[], Mapping[str, str]] = dict,
+    ) -> None:
+        """``limits`` are what the devices of each host can do, in base units, where that is configured.
+
+        ``compute_nodes`` tells the uuid of the compute node of each host, for those whose provider has another name than the host.
+        """
         self._adapter = adapter
         self._limits = limits
+        self._compute_nodes = compute_nodes
+        self._uuids: Mapping[str, str] | None = None
         self._after = ""
         self._failed = 0
         self._said: dict[str, str] = {}
@@ -66,7 +79,7 @@ class Inventories:
         with work.store.reader() as session:
             batch = [known(host) for host in hosts.after(session, self._after, limit=_BATCH)]
         if not self._after:
-            self._failed = 0
+            self._failed, self._uuids = 0, None
             placement.ensure_classes(self._adapter)
         changed = sum(self._try(work, host) for host in batch)
         more = len(batch) == _BATCH
@@ -96,7 +109,7 @@ class Inventories:
         return 0
 
     def _once(self, work: Work, host: Known) -> int:
-        root = placement.find_root(self._adapter, host.name)
+        root = self._root(host.name)
         stock = placement.read(self._adapter, root)
         if stock is None:
             self._check_lease(work)
@@ -116,6 +129,17 @@ class Inventories:
             _LOG.info("host %s: %s in Placement", host.name, inventories)
         self._note(work, host, root, settled)
         return int(changed)
+
+    def _root(self, name: str) -> Root:
+        """By its name; where there is none, by what Nova says, which is asked once for all hosts."""
+        try:
+            return placement.find_root(self._adapter, name)
+        except NoProvider:
+            if self._uuids is None:
+                self._uuids = self._compute_nodes()
+            if name not in self._uuids:
+                raise
+            return placement.root_of(self._adapter, self._uuids[name])
 
     @staticmethod
     def _check_lease(work: Work) -> None:
@@ -146,7 +170,7 @@ class Inventories:
         self._short[host.name] = short
 
 
-def duties(adapter: Adapter, *, limits: Mapping[Metric, float]) -> Sequence[Duty]:
+def duties(openstack: OpenStack, *, limits: Mapping[Metric, float]) -> Sequence[Duty]:
     """The duty, for an engine under OpenStack."""
-    run = Inventories(adapter, limits=limits).run
+    run = Inventories(openstack.placement, limits=limits, compute_nodes=partial(compute_nodes, openstack.nova)).run
     return (Duty(name="placement", interval_seconds=INTERVAL_SECONDS, run=run),)
