@@ -60,7 +60,8 @@ def _whole(one: ResourceClass, value: float) -> int:
 def settle(wanted: Mapping[str, int], *, current: Mapping[str, int], used: Mapping[str, int]) -> Settled:
     """The totals to write where ``current`` are written and ``used`` is allocated: noise is left out, and none is below what is used.
 
-    Placement would take a total below what is used; but then it refuses every change to those who hold it, a migration away too.
+    Placement would take a total below what is used. But the largest single allocation is bounded by the total too: a server that holds
+    more could not be moved away any more.
     """
     short = {name: amount - wanted.get(name, 0) for name, amount in used.items() if amount > wanted.get(name, 0)}
     totals = {name: _steady(current.get(name), total) for name, total in wanted.items()}

@@ -152,6 +152,21 @@ def test_a_host_that_does_not_enforce_takes_nothing_more(world: World, mode: str
     world.service.allocate(world.child, {CPU: 1})
 
 
+def test_a_server_may_be_moved_away_from_a_host_that_takes_nothing_more(world: World) -> None:
+    """Nova gives a migrating server's allocation to the migration, in one request, which may not raise what is used."""
+    world.run()
+    server = world.service.allocate(world.child, {CPU: 1500})
+    world.mode("maintenance")
+    world.report(1.0)
+    world.run()
+    assert world.inventories()[CPU] == (1500, 1500), "neither head-room nor what the host has"
+    generation = world.service.ask("GET", f"/allocations/{server}")["consumer_generation"]
+    taken = {"project_id": "p1", "user_id": "ann"}
+    migration = {**taken, "consumer_generation": None, "allocations": {world.child: {"resources": {CPU: 1500}}}}
+    body = {server: {**taken, "consumer_generation": generation, "allocations": {}}, str(uuid4()): migration}
+    world.service.ask("POST", "/allocations", body, status=204)
+
+
 def test_a_host_whose_credential_is_revoked_takes_nothing_more(world: World) -> None:
     world.run()
     world.cloud.database.write(lambda session: hosts.revoke(session, world.name))
