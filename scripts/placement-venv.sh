@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs openstack-placement into a virtual environment of its own (default .venv/placement), for `stella-bench scale load`,
-# which measures Stella's API beside it. Idempotent. gunicorn is the release that stella-api runs under.
+# Installs openstack-placement into a virtual environment of its own (default .venv/placement), for the functional tests and for
+# `stella-bench scale load`, which measures Stella's API beside it. Idempotent. gunicorn is the release that stella-api runs under.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 venv=${1:-.venv/placement}
@@ -8,6 +8,8 @@ gunicorn=$(sed -n 's/^ *"\(gunicorn==[^"]*\)".*/\1/p' pyproject.toml)
 # oslo.db is not tested with SQLAlchemy 2.1, see docs/decisions/0026
 wanted="openstack-placement==16.0.0 sqlalchemy<2.1 PyMySQL==1.2.4 $gunicorn"
 
+mkdir -p "$(dirname "$venv")"
+exec 9> "$venv.lock" && flock 9  # two test runs make it once
 if [ -f "$venv/.wanted" ] && [ "$(cat "$venv/.wanted")" = "$wanted" ]; then
   exit 0
 fi

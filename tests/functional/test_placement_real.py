@@ -1,6 +1,9 @@
 """The duty `placement` and a real Placement: what is written, what is left alone, what somebody else's writes do to it."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4, uuid5
 
@@ -18,7 +21,7 @@ from stella.engine.duty import Outcome, Work, limits_of
 from stella.model.resources import NAMES
 from stella.model.slo import Metric
 from tests.functional.conftest import Cloud
-from tests.functional.placement import Placement
+from tests.functional.placement import TOKEN, Placement
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -290,3 +293,17 @@ def test_a_placement_that_is_away_fails_the_run_and_is_caught_up_with(world: Wor
     finally:
         world.service.start()
     assert world.run() == Outcome(changed=1, backlog=0)
+
+
+def test_the_engine_keeps_inventories_as_its_configuration_says(world: World, tmp_path: Path) -> None:
+    path = tmp_path / "engine.conf"
+    path.write_text(
+        f"{world.cloud.config_path.read_text()}[engine]\nlease_seconds = 1\n"
+        "[cloud]\nkind = openstack\nlargest_network_packets_per_second = 5000\n"
+        f"[openstack]\nauth_type = admin_token\nendpoint = {world.service.url}\ntoken = {TOKEN}\n"
+    )
+    command = [sys.executable, "-m", "stella.cmd.stella_engine", "--config-file", str(path), "--once"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert world.inventories()[KPPS] == (5, 0)
+    assert world.inventories()[IOPS][0] > 8000
