@@ -23,7 +23,7 @@ down:
 	@if [ -x $(PYTHON) ]; then $(PYTHON) -m stella.cmd.stella_bench down; fi
 
 test: check
-	@$(PYTHON) -m pytest -n 3 --dist loadfile tests/functional tests/faults tests/agent -p no:cacheprovider --timeout 600
+	@$(PYTHON) -m pytest -n 3 --dist loadfile tests/faults tests/functional tests/agent -p no:cacheprovider --timeout 600
 	@$(PYTHON) -m pytest tests/vm -p no:cacheprovider --timeout 600
 
 check: setup
