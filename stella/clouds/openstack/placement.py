@@ -6,7 +6,6 @@ Every write carries the generation that its decision rests on; a 409 means that 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from urllib.parse import quote
 from uuid import UUID, uuid5
 
 from keystoneauth1.adapter import Adapter
@@ -42,6 +41,14 @@ class Root:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Providers:
+    """The compute nodes' own providers, and the generation of every provider by uuid."""
+
+    roots: tuple[Root, ...]
+    generations: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Inventory:
     """How much of a class there is, and how much of that is not given out."""
 
@@ -58,29 +65,16 @@ class Stock:
     used: Mapping[str, int]
 
 
-def find_root(adapter: Adapter, name: str) -> Root:
-    """The provider of the compute node of this name. Raises `NoProvider` and `Unanswered`."""
-    path = f"/resource_providers?name={quote(name, safe='')}"
-    status, body = ask(adapter, "GET", path)
+def list_providers(adapter: Adapter) -> Providers:
+    """All of them, in one request. Raises `Unanswered`."""
+    status, body = ask(adapter, "GET", "/resource_providers")
     if status != 200:
-        raise Refused(f"placement: GET {path}: HTTP {status}")
+        raise Refused(f"placement: GET /resource_providers: HTTP {status}")
     found = body["resource_providers"]
-    if not found:
-        raise NoProvider(f"Placement has no resource provider named {name}: is nova-compute of this host up?")
-    if found[0].get("parent_provider_uuid") is not None:
-        raise NoProvider(f"the resource provider {name} is not a compute node: it has a parent")
-    return Root(uuid=found[0]["uuid"], name=found[0]["name"])
-
-
-def root_of(adapter: Adapter, uuid: str) -> Root:
-    """The provider of the compute node of this uuid. Raises `NoProvider` and `Unanswered`."""
-    path = f"/resource_providers/{uuid}"
-    status, body = ask(adapter, "GET", path)
-    if status == 404:
-        raise NoProvider(f"Placement has no resource provider {uuid}: is nova-compute of this host up?")
-    if status != 200:
-        raise Refused(f"placement: GET {path}: HTTP {status}")
-    return Root(uuid=body["uuid"], name=body["name"])
+    return Providers(
+        roots=tuple(Root(uuid=one["uuid"], name=one["name"]) for one in found if one["parent_provider_uuid"] is None),
+        generations={one["uuid"]: int(one["generation"]) for one in found},
+    )
 
 
 def ensure_classes(adapter: Adapter) -> None:

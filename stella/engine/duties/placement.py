@@ -14,7 +14,7 @@ from keystoneauth1.adapter import Adapter
 
 from stella.clouds.openstack import placement
 from stella.clouds.openstack.nova import compute_nodes
-from stella.clouds.openstack.placement import Changed, Inventory, NoProvider, Root
+from stella.clouds.openstack.placement import Changed, Inventory, NoProvider, Providers, Root, Stock
 from stella.clouds.openstack.session import OpenStack, Refused
 from stella.control.capacity import sellable_cores
 from stella.control.inventory import Settled, settle, totals_of
@@ -51,6 +51,28 @@ def known(host: Host) -> Known:
     )
 
 
+class Nodes:
+    """The compute nodes as Placement and Nova had them when a round over all hosts began."""
+
+    def __init__(self, providers: Providers | None = None) -> None:
+        """Nova is asked only where Placement has no provider of a host's name."""
+        self.providers = providers or Providers(roots=(), generations={})
+        self._by_name = {root.name: root for root in self.providers.roots}
+        self._by_uuid = {root.uuid: root for root in self.providers.roots}
+        self._uuids: Mapping[str, str] | None = None
+
+    def find(self, name: str, compute_nodes: Callable[[], Mapping[str, str]]) -> Root:
+        """The provider of a host's compute node. Raises `NoProvider`, and what ``compute_nodes`` raises."""
+        found = self._by_name.get(name)
+        if found is None:
+            if self._uuids is None:
+                self._uuids = compute_nodes()
+            found = self._by_uuid.get(self._uuids.get(name, ""))
+        if found is None:
+            raise NoProvider(f"Placement has no resource provider of the compute node {name}: is its nova-compute up?")
+        return found
+
+
 class Inventories:
     """The duty, with what it remembers of hosts: where the last run stopped, and what was said already."""
 
@@ -68,7 +90,8 @@ class Inventories:
         self._adapter = adapter
         self._limits = limits
         self._compute_nodes = compute_nodes
-        self._uuids: Mapping[str, str] | None = None
+        self._nodes = Nodes()
+        self._stocks: dict[str, Stock] = {}
         self._after = ""
         self._failed = 0
         self._said: dict[str, str] = {}
@@ -79,8 +102,9 @@ class Inventories:
         with work.store.reader() as session:
             batch = [known(host) for host in hosts.after(session, self._after, limit=_BATCH)]
         if not self._after:
-            self._failed, self._uuids = 0, None
+            self._failed = 0
             placement.ensure_classes(self._adapter)
+            self._nodes = Nodes(placement.list_providers(self._adapter))
         changed = sum(self._try(work, host) for host in batch)
         more = len(batch) == _BATCH
         self._after = batch[-1].name if more else ""
@@ -100,16 +124,36 @@ class Inventories:
         return changed
 
     def _keep(self, work: Work, host: Known) -> int:
-        for attempt in range(_ATTEMPTS):
+        root = self._nodes.find(host.name, self._compute_nodes)
+        for _ in range(_ATTEMPTS - 1):
             try:
-                return self._once(work, host)
+                return self._once(work, host, root)
             except Changed:
-                if attempt == _ATTEMPTS - 1:
-                    raise
-        return 0
+                self._stocks.pop(root.child_uuid, None)
+        return self._once(work, host, root)
 
-    def _once(self, work: Work, host: Known) -> int:
-        root = self._root(host.name)
+    def _once(self, work: Work, host: Known, root: Root) -> int:
+        stock = self._stock(work, root)
+        current = {name: one.total for name, one in stock.inventories.items()}
+        wanted = totals_of(host.guaranteed_cores, limits=self._limits)
+        settled = settle(wanted, current=current, used=stock.used)
+        inventories = {
+            name: Inventory(total=total, reserved=0 if host.open else total) for name, total in settled.totals.items()
+        }
+        changed = inventories != stock.inventories
+        if changed:
+            self._check_lease(work)
+            del self._stocks[root.child_uuid]
+            placement.write(self._adapter, root, inventories, generation=stock.generation)
+            _LOG.info("host %s: %s in Placement", host.name, inventories)
+        self._note(work, host, root, settled)
+        return int(changed)
+
+    def _stock(self, work: Work, root: Root) -> Stock:
+        """What the child has; as it was read before, where its generation is still the same."""
+        stock = self._stocks.get(root.child_uuid)
+        if stock is not None and stock.generation == self._nodes.providers.generations.get(root.child_uuid):
+            return stock
         stock = placement.read(self._adapter, root)
         if stock is None:
             self._check_lease(work)
@@ -117,29 +161,8 @@ class Inventories:
             stock = placement.read(self._adapter, root)
             if stock is None:
                 raise Changed(f"the resource provider {root.child_name} is gone again")
-        current = {name: one.total for name, one in stock.inventories.items()}
-        settled = settle(totals_of(host.guaranteed_cores, limits=self._limits), current=current, used=stock.used)
-        inventories = {
-            name: Inventory(total=total, reserved=0 if host.open else total) for name, total in settled.totals.items()
-        }
-        changed = inventories != stock.inventories
-        if changed:
-            self._check_lease(work)
-            placement.write(self._adapter, root, inventories, generation=stock.generation)
-            _LOG.info("host %s: %s in Placement", host.name, inventories)
-        self._note(work, host, root, settled)
-        return int(changed)
-
-    def _root(self, name: str) -> Root:
-        """By its name; where there is none, by what Nova says, which is asked once for all hosts."""
-        try:
-            return placement.find_root(self._adapter, name)
-        except NoProvider:
-            if self._uuids is None:
-                self._uuids = self._compute_nodes()
-            if name not in self._uuids:
-                raise
-            return placement.root_of(self._adapter, self._uuids[name])
+        self._stocks[root.child_uuid] = stock
+        return stock
 
     @staticmethod
     def _check_lease(work: Work) -> None:
