@@ -26,7 +26,7 @@ def choose(link: cfg.ConfigOpts.GroupAttr, *, hosts: int, has_pending: bool) -> 
     """The intervals with which ``hosts`` hosts together stay below ``[link] largest_polls_per_second`` and ``..reports_per_second``.
 
     They are never shorter than configured. A poll is never longer than 60 s and a report never longer than a third of the time after
-    which a host counts as silent: beyond that (1200 hosts as configured by default) an operator allows more requests.
+    which a host counts as silent: beyond that (900 hosts as configured by default) an operator allows more requests.
     """
     poll = min(_LONGEST_POLL_SECONDS, max(link.poll_seconds, hosts / link.largest_polls_per_second))
     longest_report = max(link.report_seconds, link.silent_seconds / _REPORTS_A_SILENCE)

@@ -86,7 +86,7 @@ class Call:
 
     def allows(self, rule: str, project_id: str | None = None) -> bool:
         """Whether the user may do what ``rule`` names, to something of this project."""
-        return self.services.policy.allows(self.identity, rule, {"project_id": project_id})
+        return self.services.policy.allows(self.identity, rule, project_id)
 
     def require(self, rule: str, project_id: str | None = None) -> None:
         """Raises `ApiError` (403) unless the user may."""

@@ -27,13 +27,13 @@ OPTIONS = [
     ),
     cfg.FloatOpt(
         "largest_polls_per_second",
-        default=130.0,
+        default=100.0,
         min=1.0,
         help="What all enrolled hosts together may poll in a second; sets the interval. A poll costs about 1.5 ms of CPU.",
     ),
     cfg.FloatOpt(
         "largest_reports_per_second",
-        default=40.0,
+        default=30.0,
         min=1.0,
         help="The same for reports. A report costs about as much as five polls.",
     ),

@@ -23,6 +23,9 @@ from stella.bench.scale.users import Pool, Request, timed
 
 LARGEST_P99_SECONDS = 0.02
 LARGEST_GROWTH_RATIO = 1.5
+_TURNS = 3
+"""Instances of each host that are asked for: enough for two hundred of each kind on a hundred hosts, a tenth of which is left out."""
+
 ACCEPTED, REFUSED, DRY_RUN, DRY_RUN_REFUSED = "accepted", "refused, counter-offer", "dry run", "dry run, refused"
 _EXPECTED = {ACCEPTED: 201, REFUSED: 422, DRY_RUN: 200, DRY_RUN_REFUSED: 422}
 _LITTLE, _TOO_MUCH = {"cpu": {"floor": 0.2}}, {"cpu": {"floor": 5.0}, "network_packets": {"floor": 20_000.0}}
@@ -109,7 +112,10 @@ def _requests(cloud: Cloud, count: int, *, seed: int) -> Iterator[Request]:
     hosts = [host for host in cloud.hosts if host.number % 10]
     chance.shuffle(hosts)
     free = [
-        guest for turn in range(2) for host in hosts for guest in _without_slo(host.guests)[2 * seed - 2 + turn :][:1]
+        guest
+        for turn in range(_TURNS)
+        for host in hosts
+        for guest in _without_slo(host.guests)[_TURNS * (seed - 1) + turn :][:1]
     ]
     large = [next(guest for guest in host.guests if guest.vcpus == _LARGE_VCPUS) for host in hosts]
     for number in range(count):
