@@ -1,6 +1,6 @@
 """Requests and responses against their JSON Schemas.
 
-Each value is judged by jsonschema-rs, which is compiled, in tens of microseconds; what it refuses is explained by jsonschema, which
+Each value is validated by jsonschema-rs, which is compiled, in tens of microseconds; what it refuses is explained by jsonschema, which
 names the field and the keyword in a stable way (`docs/decisions/0035`).
 """
 
@@ -23,7 +23,7 @@ _READY: dict[int, tuple[Schema, jsonschema_rs.Draft202012Validator]] = {}
 """Schemas made ready once, by identity: they are module constants. Each is held, so that its id is not given to another."""
 
 
-def _judge(schema: Schema) -> jsonschema_rs.Draft202012Validator:
+def _compiled(schema: Schema) -> jsonschema_rs.Draft202012Validator:
     found = _READY.get(id(schema))
     if found is None:
         found = _READY[id(schema)] = (schema, jsonschema_rs.Draft202012Validator(dict(schema)))
@@ -41,13 +41,13 @@ def field_name(path: Sequence[str | int]) -> str:
 def first_error(schema: Schema, value: Json) -> tuple[str, str] | None:
     """The field and the message of what is most wrong with ``value``; None when nothing is."""
     try:
-        if _judge(schema).is_valid(value):
+        if _compiled(schema).is_valid(value):
             return None
     except UnicodeEncodeError:
         return "", "holds text with half a surrogate pair, which is not Unicode"
     error = best_match(Draft202012Validator(dict(schema)).iter_errors(value))
     if error is None:  # the two differ where Python's "$" also matches before a newline at the end
-        refused = next(_judge(schema).iter_errors(value))
+        refused = next(_compiled(schema).iter_errors(value))
         return field_name(list(refused.instance_path)), f"is not valid: {_short(refused.message)}"
     return field_name(list(error.absolute_path)), _message(error)
 

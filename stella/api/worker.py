@@ -1,4 +1,4 @@
-"""gunicorn's threaded worker with what it lacks: a client that sends or reads slowly delays nobody but itself.
+"""gunicorn's threaded worker with what it lacks: a client that sends or reads slowly delays no other client.
 
 gunicorn gives a thread to a connection for as long as its request takes to arrive, and closes connections on its main thread, waiting
 up to 2 s for each: a few clients that send a byte now and then stop the service. Here

@@ -1,4 +1,4 @@
-"""Usage of an instance over time: live seconds while somebody asks, minutes, hours and days afterwards."""
+"""Usage of an instance over time: live seconds while a client asks, minutes, hours and days afterwards."""
 
 import json
 from collections.abc import Iterable

@@ -1,7 +1,7 @@
 """Placement's REST API, as far as Stella writes to it: one child of each compute node's provider, and nothing else.
 
 The root is only looked up: what is not its own on it, nova-compute deletes when it starts, or fails to start where it is in use.
-Every write carries the generation that its decision rests on; a 409 means that somebody else wrote, and the reader begins anew.
+Every write carries the generation that its decision rests on; after a 409, another client's change, the caller reads it again.
 """
 
 from collections.abc import Mapping
@@ -150,7 +150,7 @@ def write(adapter: Adapter, root: Root, inventories: Mapping[str, Inventory], *,
     path = f"/resource_providers/{root.child_uuid}/inventories"
     status, answer = ask(adapter, "PUT", path, body)
     if status in (404, 409):
-        raise Changed(f"the resource provider {root.child_name} was changed by somebody else")
+        raise Changed(f"the resource provider {root.child_name} was changed by another client")
     if status != 200:
         raise Refused(f"placement: PUT {path}: HTTP {status}: {_detail(answer)}")
 
