@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from stella.clouds.port import Cloud
+from stella.clouds.port import Cloud, Ledger
 from stella.conf.retention import Retention
 from stella.db.database import Session
 
@@ -38,6 +38,7 @@ class Work:
 
     store: Store
     cloud: Cloud
+    ledger: Ledger
     limits: Limits
     clock: Callable[[], float]
 
