@@ -83,3 +83,15 @@ def compute_nodes(adapter: Adapter) -> Mapping[str, str]:
         if not page or not any(link.get("rel") == "next" for link in body.get("hypervisors_links", ())):
             return {host: next(iter(uuids)) for host, uuids in found.items() if len(uuids) == 1}
         marker = f"&marker={page[-1]['id']}"
+
+
+def migrations(adapter: Adapter, instance: str) -> frozenset[str]:
+    """The uuids of an instance's migrations, also those that ended long ago.
+
+    While an instance is moved, its migration holds in Placement what it had on the host that it leaves. Raises `Unanswered`.
+    """
+    path = f"/os-migrations?instance_uuid={instance}"
+    status, body = ask(adapter, "GET", path)
+    if status != 200:
+        raise Refused(f"compute: GET {path}: HTTP {status}")
+    return frozenset(one["uuid"] for one in body["migrations"])
