@@ -43,8 +43,8 @@ def find(config: cfg.ConfigOpts) -> Surroundings:
     from stella.clouds.openstack.allocations import PlacementLedger  # noqa: PLC0415
     from stella.clouds.openstack.nova import Nova  # noqa: PLC0415
     from stella.clouds.openstack.session import OpenStack  # noqa: PLC0415
-    from stella.engine.duties import placement  # noqa: PLC0415
+    from stella.engine.duties import limits, placement  # noqa: PLC0415
 
     openstack = OpenStack(config)
-    own = placement.duties(openstack, limits=limits_of_devices(config))
+    own = (*placement.duties(openstack, limits=limits_of_devices(config)), *limits.duties(openstack))
     return Surroundings(cloud=Nova(openstack.nova), ledger=PlacementLedger(openstack.placement), duties=(*DUTIES, *own))
