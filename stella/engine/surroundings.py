@@ -43,8 +43,12 @@ def find(config: cfg.ConfigOpts) -> Surroundings:
     from stella.clouds.openstack.allocations import ledger_of  # noqa: PLC0415
     from stella.clouds.openstack.nova import Nova  # noqa: PLC0415
     from stella.clouds.openstack.session import OpenStack  # noqa: PLC0415
-    from stella.engine.duties import ledger, placement  # noqa: PLC0415
+    from stella.engine.duties import ledger, limits, placement  # noqa: PLC0415
 
     openstack = OpenStack(config)
-    own = (*placement.duties(openstack, limits=limits_of_devices(config)), *ledger.duties(openstack))
+    own = (
+        *placement.duties(openstack, limits=limits_of_devices(config)),
+        *ledger.duties(openstack),
+        *limits.duties(openstack),
+    )
     return Surroundings(cloud=Nova(openstack.nova), ledger=ledger_of(openstack), duties=(*DUTIES, *own))

@@ -2,7 +2,7 @@
 
 import json
 
-from stella.api import pages, times
+from stella.api import limits, pages, times
 from stella.api.operation import Answer, Call, operation
 from stella.api.policies import instance as policies
 from stella.api.projects import visible_instance, visible_project
@@ -27,6 +27,7 @@ def _show(listed: Listed, *, with_host: bool) -> dict[str, Json]:
         "vcpus": json.loads(instance.shape).get("vcpus", 1),
         "slo_state": slo.state if slo is not None and in_force else None,
         "objectives": [{key: o.get(key, default) for key, default in _CURRENT.items()} for o in reported["objectives"]],
+        **limits.show(instance, slo),
         "reported_at": times.show(instance.reported_at),
     }
 

@@ -2,7 +2,9 @@
 
 from stella.api.schemas.vocabulary import (
     AMOUNT,
+    CONTRADICTIONS,
     COUNT,
+    EXISTING_LIMITS,
     HOST_NAME,
     LIMIT,
     METRIC,
@@ -43,6 +45,8 @@ INSTANCE = mapping(
         "vcpus": COUNT,
         "slo_state": {"type": ["string", "null"], "enum": [*STATES, None], "description": "None: it has no SLO."},
         "objectives": listing(CURRENT, description="As the host last reported them."),
+        "limits": EXISTING_LIMITS,
+        "contradictions": CONTRADICTIONS,
         "reported_at": TIME,
     }
 )
