@@ -279,7 +279,9 @@ def _positive(value: object) -> float:
 
 def to_text(limits: Iterable[Limit]) -> str:
     """One line of JSON, the same for the same limits in any order."""
-    return wire.dumps(sorted(limits, key=lambda one: (one.source, one.name, one.metric, one.device, one.direction, one.value)))
+    return wire.dumps(
+        sorted(limits, key=lambda one: (one.source, one.name, one.metric, one.device, one.direction, one.value))
+    )
 
 
 def from_text(text: str) -> tuple[Limit, ...]:
