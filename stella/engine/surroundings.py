@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from oslo_config import cfg
 
+from stella.clouds import ledgers
 from stella.clouds.port import Cloud, Ledger
 from stella.clouds.standalone import NoLedger, Standalone
 from stella.conf.cloud import OPENSTACK
@@ -41,7 +42,6 @@ def find(config: cfg.ConfigOpts) -> Surroundings:
     if config.cloud.kind != OPENSTACK:
         return Surroundings(cloud=Standalone(), ledger=NoLedger(), duties=DUTIES)
     # imported here: without OpenStack its client is not loaded
-    from stella.clouds.openstack.allocations import PlacementLedger  # noqa: PLC0415
     from stella.clouds.openstack.notifications import Hints, Listener  # noqa: PLC0415
     from stella.clouds.openstack.nova import Nova  # noqa: PLC0415
     from stella.clouds.openstack.session import OpenStack  # noqa: PLC0415
@@ -55,7 +55,7 @@ def find(config: cfg.ConfigOpts) -> Surroundings:
     )
     return Surroundings(
         cloud=Nova(openstack.nova),
-        ledger=PlacementLedger(openstack.placement),
+        ledger=ledgers.of_openstack(openstack),
         duties=(*DUTIES, *own),
         companions=[Listener(config, hints)] if config.notifications.transport_url else [],
     )
