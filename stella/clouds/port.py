@@ -1,6 +1,9 @@
-"""What the engine asks of a cloud. Stand-alone the hosts' reports answer (`stella.clouds.standalone`); under OpenStack, Nova will."""
+"""What Stella asks of a cloud: which instances are gone, and a place on a host for what users add to their instances.
 
-from collections.abc import Collection
+Stand-alone the hosts' reports answer, and the database alone counts (`stella.clouds.standalone`). Under OpenStack, Nova and Placement.
+"""
+
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -23,3 +26,38 @@ class Cloud(Protocol):
 
     def gone(self, missing: Collection[Missing]) -> frozenset[str]:
         """The uuids among these that do not exist any more, or not where they could run. Raises `Unanswered`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """All that an instance's SLO takes on one host, its flavor's part included.
+
+    ``instance`` and ``project`` are uuids; ``provider`` is the uuid of the host's compute node in Placement (its root provider);
+    ``resources`` are whole numbers of resource classes, as `stella.model.resources.resources_of` counts them: empty to let go of all.
+    """
+
+    instance: str
+    project: str
+    provider: str
+    resources: Mapping[str, int]
+
+
+class NoRoom(Exception):
+    """The host has not so much left of a resource class. ``free`` is the largest amount of it that the SLO could hold there in all."""
+
+    def __init__(self, resource_class: str, free: int) -> None:
+        """``free`` is in units of the class."""
+        super().__init__(f"{resource_class}: room for {free}")
+        self.resource_class = resource_class
+        self.free = free
+
+
+class Ledger(Protocol):
+    """Where what is taken on hosts is counted, beside the database: Placement."""
+
+    def hold(self, claim: Claim) -> None:
+        """Make Stella's own consumer hold exactly what of ``claim`` the instance's flavor does not hold already.
+
+        Doing it again is harmless. Raises `NoRoom`, with nothing changed, and `Unanswered`: then it is not known whether
+        something changed.
+        """

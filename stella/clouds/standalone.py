@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from stella.clouds.port import Missing
+from stella.clouds.port import Claim, Missing
 
 
 class Standalone:
@@ -11,3 +11,10 @@ class Standalone:
     def gone(self, missing: Collection[Missing]) -> frozenset[str]:
         """All of them."""
         return frozenset(one.uuid for one in missing)
+
+
+class NoLedger:
+    """Nobody but the database counts what is taken on hosts."""
+
+    def hold(self, claim: Claim) -> None:
+        """Nothing."""

@@ -5,7 +5,8 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 
-from stella.api import admission, candidates
+from stella.admission import verdicts
+from stella.api import candidates
 from stella.api.candidates import Candidate, Newcomer
 from stella.api.errors import ApiError
 from stella.api.operation import Answer, Call, operation
@@ -16,6 +17,7 @@ from stella.db import decisions, instances
 from stella.db.database import Conflict, Session, Unreachable
 from stella.model.flavor import slo_of
 from stella.model.slo import InvalidSlo, Slo, parse_slo, show_slo
+from stella.model.slo_union import together
 from stella.model.wire import Json
 
 _RECORDED_HOSTS = 50
@@ -42,11 +44,11 @@ def _newcomer(call: Call, session: Session, slo: Slo) -> Newcomer:
         return Newcomer(slo=slo, shape=shape, costs={}, margin=margin)
     instance, _, row = placed
     if row is not None and row.objectives is not None:
-        slo = candidates.together(slo, parse_slo(json.loads(row.objectives)))
+        slo = together(slo, parse_slo(json.loads(row.objectives)))
     return Newcomer(
         slo=slo,
-        shape=replace(admission.shape_of_text(instance.shape), vcpus=shape.vcpus, allowed_cpus=None),
-        costs=admission.learned_costs(instance),
+        shape=replace(verdicts.shape_of_text(instance.shape), vcpus=shape.vcpus, allowed_cpus=None),
+        costs=verdicts.learned_costs(instance),
         margin=margin,
         instance_id=instance.id,
     )

@@ -1,6 +1,6 @@
 """Estimates: what an SLO would take of any host, and the flavor that sells it."""
 
-from stella.api import admission
+from stella.admission import verdicts
 from stella.api.errors import ApiError
 from stella.api.operation import Answer, Call, operation
 from stella.api.policies import estimate as policies
@@ -30,7 +30,7 @@ def post(call: Call) -> Answer:
     margin = max(call.services.config.link.reservation_margin_ratio, reported or 0.0)
     try:
         slo = parse_slo(call.mapping["objectives"])
-        verdict = admission.estimate(slo, vcpus=call.mapping["vcpus"], margin=margin)
+        verdict = verdicts.estimate(slo, vcpus=call.mapping["vcpus"], margin=margin)
         if not verdict.accepted:
             field = f"objectives.{verdict.field}"
             raise ApiError(

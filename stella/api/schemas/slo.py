@@ -32,14 +32,20 @@ SLO = mapping(
     {
         "uuid": UUID,
         "generation": GENERATION,
-        "objectives": OBJECTIVES,
+        "objectives": {**OBJECTIVES, "description": "All that is in force."},
+        "flavor_objectives": {**OBJECTIVES, "description": "What the flavor sells of it."},
+        "added_objectives": {**OBJECTIVES, "description": "What its user asked for."},
         "priority": PRIORITY,
         "reserved_cpu_cores": {"type": "number", "minimum": 0, "description": "CPU set aside for the floors."},
         "estimated": {
             "type": "boolean",
             "description": "The CPU cost of I/O comes from the host's priors, not from history.",
         },
-        "state": {"type": "string", "enum": list(STATES), "description": "pending until the host acknowledges it."},
+        "state": {
+            "type": "string",
+            "enum": list(STATES),
+            "description": "pending until the host acknowledges it; suspended: kept but not in force, see reason.",
+        },
         "reason": TEXT,
         "largest": {
             **BY_METRIC,
