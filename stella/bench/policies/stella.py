@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stella.bench.lab.model import Guest
 from stella.bench.policies.agent_client import AgentRefused, AgentUnreachable, ask, read_windows
 from stella.bench.policies.base import LabPort, PolicyError
 from stella.bench.results import PolicyReport, Refusal
@@ -89,7 +88,7 @@ class StellaPolicy:
     def begin(self, lab: LabPort, scenario: Scenario, slos: Mapping[str, Slo]) -> Sequence[Refusal]:
         """Start the agent and set the SLOs. Raises `PolicyError` when it does not come up."""
         self._lab = lab
-        self._names = {Guest(name=i.name).uuid: i.name for i in scenario.instances}
+        self._names = {lab.uuid(i.name): i.name for i in scenario.instances}
         (self._directory / "state").mkdir(parents=True, exist_ok=True)
         text = config_text(
             mode=self._mode,

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from stella.api import times
-from stella.bench.lab.model import Guest
 from stella.bench.lab.process import cpu_seconds
 from stella.bench.lab.relay import Relay, listen_inside
 from stella.bench.policies.base import LabPort, PolicyError
@@ -129,7 +128,7 @@ class ApiPolicy:
     def begin(self, lab: LabPort, scenario: Scenario, slos: Mapping[str, Slo]) -> Sequence[Refusal]:
         """Start everything and set the SLOs. Raises `PolicyError` when a part does not come up."""
         self._lab = lab
-        self._uuids = {i.name: Guest(name=i.name).uuid for i in scenario.instances}
+        self._uuids = {i.name: lab.uuid(i.name) for i in scenario.instances}
         try:
             self._directory.mkdir(parents=True)
             plane = self._plane = control_plane.prepare(self._directory, (HOST,))

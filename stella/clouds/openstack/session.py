@@ -13,7 +13,9 @@ GROUP = "openstack"
 NOVA_MICROVERSION = "2.69"
 """The first in which a cell that is down makes an instance's answer incomplete, and not an error."""
 
-PLACEMENT_MICROVERSION = "1.36"
+PLACEMENT_MICROVERSION = "1.38"
+"""The first in which a consumer has a type: how Stella knows its own."""
+
 _ANSWER_SECONDS = 10
 _OF_ADAPTERS = ("valid_interfaces", "region_name")
 
