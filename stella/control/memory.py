@@ -25,7 +25,7 @@ _REQUEST_BYTES = {
 class Settings:
     """What an operator has set. ``capacity_cores`` 0 means all cores; ``margin`` is 1 or more.
 
-    What the host's own work takes is what was measured, at least ``host_reserved_cores``; exactly that if not ``overhead_is_measured``.
+    The host's own work takes what was measured, at least ``host_reserved_cores``; exactly that if not ``overhead_is_measured``.
     """
 
     capacity_cores: float = 0.0
