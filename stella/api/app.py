@@ -28,6 +28,8 @@ from stella.api.operation import Access, Answer, Call, Operation, Services
 from stella.api.policy import Policy
 from stella.api.routes import ROUTES
 from stella.api.schemas.vocabulary import NAME_PATTERN, UUID_PATTERN
+from stella.clouds import ledgers
+from stella.clouds.port import Ledger, Unanswered
 from stella.db import hosts
 from stella.db.database import Conflict, Database, Unreachable
 from stella.db.hosts import LinkedHost
@@ -244,6 +246,12 @@ def _send_error(request: falcon.Request, response: falcon.Response, error: Excep
                 "stella.server.database_unreachable",
                 "The database cannot be reached; try again.",
             )
+        case Unanswered():
+            _LOG.error("placement: %s", error)
+            known = ApiError(
+                "stella.server.placement_unreachable",
+                "Placement, which counts what is guaranteed, cannot be reached; try again.",
+            )
         case Conflict():
             known = ApiError("stella.request.conflict", f"This {error}.")
         case _:
@@ -278,8 +286,12 @@ def build(
     *,
     clock: Callable[[], float] = time.time,
     metrics: Metrics | None = None,
+    ledger: Ledger | None = None,
 ) -> Wsgi:
-    """The application with its middleware, the outermost last."""
+    """The application with its middleware, the outermost last. Raises `stella.conf.InvalidConfig`.
+
+    ``ledger`` None: as the configuration says.
+    """
 
     def count_hosts() -> int:
         with database.reader() as session:
@@ -294,6 +306,7 @@ def build(
         host_count=host_count,
         metrics=metrics or Metrics(),
         attainments=RecentAttainment(clock),
+        ledger=ledger if ledger is not None else ledgers.find(config),
     )
     with_keystone = config.auth.strategy == "keystone"
     users: Users = Keystone() if with_keystone else TokenFile(Path(config.auth.token_file))

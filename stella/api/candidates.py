@@ -7,8 +7,8 @@ makes it; of one that Stella knows, its learned costs, its devices and the SLO t
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from stella.api import admission
-from stella.api.admission import Verdict
+from stella.admission import verdicts
+from stella.admission.verdicts import Verdict
 from stella.api.host_attainment import RecentAttainment
 from stella.control.admission import InstanceShape
 from stella.control.cost import UnitCost
@@ -16,7 +16,7 @@ from stella.db import hosts, slos
 from stella.db.database import Session
 from stella.db.models import Host
 from stella.db.slos import Holding
-from stella.model.slo import Metric, Objective, Slo
+from stella.model.slo import Metric, Slo
 
 LARGEST_HOSTS = 1000
 UNKNOWN_HOST = "Stella does not know this host"
@@ -44,29 +44,6 @@ class Candidate:
     head_room_ratio: float | None = None
     attainment_ratio: float | None = None
     largest: Mapping[str, float] | None = None
-
-
-def together(one: Slo, other: Slo) -> Slo:
-    """Both SLOs at once: per metric the larger floor and weight, the smaller ceiling and target, the higher priority."""
-    merged = {objective.metric: objective for objective in one.objectives}
-    for objective in other.objectives:
-        mine = merged.get(objective.metric)
-        merged[objective.metric] = objective if mine is None else _both(mine, objective)
-    return Slo(tuple(merged[metric] for metric in Metric if metric in merged))
-
-
-def _both(one: Objective, other: Objective) -> Objective:
-    dearer = one if (one.floor or 0.0) >= (other.floor or 0.0) else other
-    units = [o.unit_bytes for o in (one, other) if o.unit_bytes > 0]
-    return replace(
-        dearer,
-        floor=max((o.floor for o in (one, other) if o.floor is not None), default=None),
-        ceiling=min((o.ceiling for o in (one, other) if o.ceiling is not None), default=None),
-        weight=max((o.weight for o in (one, other) if o.weight is not None), default=None),
-        target=min((o.target for o in (one, other) if o.target is not None), default=None),
-        priority=max(one.priority, other.priority),
-        unit_bytes=min(units, default=0.0),
-    )
 
 
 def find(
@@ -111,12 +88,12 @@ def _unfit(slo: Slo, host: Host, silent_before: float) -> str:
         return "the host has not reported its capacity yet"
     if host.reported_at < silent_before:
         return "the host is silent"
-    missing = admission.unsupported(slo, host)
+    missing = verdicts.unsupported(slo, host)
     return f"{missing[0]}: {missing[1]}" if missing is not None else ""
 
 
 def _asked(newcomer: Newcomer, host: Host, holdings: Sequence[Holding], *, with_largest: bool) -> Candidate:
-    verdict, sellable_cores = admission.ask_shape(
+    verdict, sellable_cores = verdicts.ask_shape(
         newcomer.slo,
         newcomer.costs,
         shape=newcomer.shape,

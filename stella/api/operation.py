@@ -17,6 +17,7 @@ from stella.api.intervals import HostCount
 from stella.api.metrics import Metrics
 from stella.api.policy import Policy
 from stella.api.validation import Schema, empty_query
+from stella.clouds.port import Ledger
 from stella.db.database import Database
 from stella.db.hosts import LinkedHost
 from stella.db.slos import Origin
@@ -35,7 +36,8 @@ class Access(enum.Enum):
 class Services:
     """What handlers work with.
 
-    ``clock`` gives Unix seconds, ``host_count`` how many hosts are enrolled, ``attainments`` how their objectives did lately.
+    ``clock`` gives Unix seconds, ``host_count`` how many hosts are enrolled, ``attainments`` how their objectives did lately,
+    ``ledger`` counts beside the database what is taken on hosts.
     """
 
     database: Database
@@ -45,6 +47,7 @@ class Services:
     host_count: HostCount
     metrics: Metrics
     attainments: RecentAttainment
+    ledger: Ledger
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

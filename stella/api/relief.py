@@ -3,8 +3,8 @@
 import json
 from collections.abc import Sequence
 
-from stella.api import admission
-from stella.api.slo_changes import Present
+from stella.admission import verdicts
+from stella.admission.changes import Present
 from stella.control.relief import Movable, relief
 from stella.db import slos
 from stella.db.database import Session
@@ -21,7 +21,7 @@ Place = tuple[Host, Sequence[Holding]]
 def moves(session: Session, present: Present, slo: Slo, *, others: Sequence[Place], margin: float) -> list[Json]:
     """The moves to ``others``, hosts with what they hold, that would make room for ``slo`` on its host; none where none was found."""
     host, instance = present.host, present.instance
-    if not admission.would_fit(slo, host=host, instance=instance, holdings=(), margin=margin):
+    if not verdicts.would_fit(slo, host=host, instance=instance, holdings=(), margin=margin):
         return []  # not even on an empty host: the instance itself is the limit
     beside = [one for one in present.holdings if one.instance_id != instance.id]
     rows = {
@@ -34,11 +34,11 @@ def moves(session: Session, present: Present, slo: Slo, *, others: Sequence[Plac
     def makes_room(uuids: frozenset[str]) -> bool:
         moved = {rows[uuid][0].id for uuid in uuids}
         left = [one for one in beside if one.instance_id not in moved]
-        return admission.would_fit(slo, host=host, instance=instance, holdings=left, margin=margin)
+        return verdicts.would_fit(slo, host=host, instance=instance, holdings=left, margin=margin)
 
     found = relief(
         [Movable(uuid=uuid, cores=row.reserved_cpu_cores, priority=_priority(row)) for uuid, (_, row) in rows.items()],
-        short_cores=admission.short_cores(slo, host=host, instance=instance, holdings=beside, margin=margin),
+        short_cores=verdicts.short_cores(slo, host=host, instance=instance, holdings=beside, margin=margin),
         priority=max(objective.priority for objective in slo.objectives),
         makes_room=makes_room,
         places=lambda uuids: places.of([rows[uuid] for uuid in uuids]),
@@ -89,6 +89,6 @@ class _Places:
         return names
 
     def _fits(self, slo: Slo, host: Host, instance: Instance, holdings: Sequence[Holding]) -> bool:
-        if not admission.may_fit(slo, host=host, instance=instance, margin=self._margin):
+        if not verdicts.may_fit(slo, host=host, instance=instance, margin=self._margin):
             return False
-        return admission.would_fit(slo, host=host, instance=instance, holdings=holdings, margin=self._margin)
+        return verdicts.would_fit(slo, host=host, instance=instance, holdings=holdings, margin=self._margin)

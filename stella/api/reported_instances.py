@@ -74,14 +74,17 @@ def _changed(known: KnownInstance, section: Section) -> Mapping[str, object]:
 
 
 def _moved_here(work: Work, known: KnownInstance) -> bool:
-    """Whether this host may take over an instance of another one: that one lost it, or is silent. Its SLO comes along, PENDING."""
+    """Whether this host may take over an instance of another one: that one lost it, or is silent. Its SLO comes along, PENDING.
+
+    A suspended one stays suspended: stella-engine resumes it where there is room.
+    """
     other = hosts.lock(work.session, known.host_id)
     silent = other.reported_at is None or work.origin.at - other.reported_at > work.silent_seconds
     if known.state != GONE and not silent:
         return False
     reports.change(work.session, known.id, {"previous_host_id": other.id, "host_id": work.host.id})
     row = slos.find(work.session, known.id)
-    if row is not None and row.objectives is not None:
+    if row is not None and row.objectives is not None and row.state != slos.SUSPENDED:
         for host, sign in ((other, -1.0), (work.host, 1.0)):
             host.reserved_cpu_cores += sign * row.reserved_cpu_cores
             host.free_cpu_cores = (host.capacity_cpu_cores or 0.0) - host.reserved_cpu_cores

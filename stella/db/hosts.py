@@ -190,6 +190,11 @@ def largest_margin(session: Session) -> float | None:
     return session.scalar(select(func.max(Host.reservation_margin_ratio)))
 
 
+def keep_provider(session: Session, host_id: int, uuid: str) -> None:
+    """Keep the uuid of the resource provider of a host's compute node. It moves no generation: nothing is decided on it."""
+    session.execute(update(Host).where(Host.id == host_id).values(resource_provider=uuid))
+
+
 def swap(session: Session, host: Host, **values: object) -> bool:
     """Move the host's generation on and set ``values``; False when it has moved since ``host`` was read (then roll back)."""
     swapped = update(Host).where(Host.id == host.id, Host.generation == host.generation)

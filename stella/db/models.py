@@ -38,7 +38,8 @@ class Host(Table):
     ``credential_sha256`` is None once it is revoked. ``capacity_cpu_cores`` is net of the host's own work, ``reserved_cpu_cores`` the
     sum over its SLOs, ``free_cpu_cores`` the rest; ``cpus`` are the numbers of the CPUs that instances may use. ``reported`` is the
     host's part of its last report; ``epoch`` and ``sequence`` tell which report that was. ``silent_since`` is the time of its last
-    report, noted by stella-engine once the host is overdue; None while it reports.
+    report, noted by stella-engine once the host is overdue; None while it reports. ``resource_provider`` is the uuid of its compute
+    node in Placement; None without OpenStack.
     """
 
     __tablename__ = "hosts"
@@ -66,6 +67,7 @@ class Host(Table):
     sequence: Mapped[int | None] = mapped_column(BigInteger)
     enrolled_at: Mapped[float] = mapped_column(Double)
     silent_since: Mapped[float | None] = mapped_column(Double)
+    resource_provider: Mapped[str | None] = mapped_column(String(36))
 
 
 class Stream(Table):
@@ -87,6 +89,8 @@ class Instance(Table):
 
     ``shape`` and ``costs`` are what admission needs: vCPUs and devices, and the CPU seconds per unit of each metric.
     ``gone_at``: since when its host no longer reports it. ``watched_until``: until then its host sends a point each second.
+    From OpenStack: ``flavor_objectives`` (JSON) is what its flavor sells, ``cloud_state`` Nova's status of it, ``limits`` the caps
+    that it has from elsewhere (`stella.model.limits`); None and empty without.
     """
 
     __tablename__ = "instances"
@@ -104,13 +108,17 @@ class Instance(Table):
     reported_at: Mapped[float] = mapped_column(Double)
     gone_at: Mapped[float | None] = mapped_column(Double, index=True)
     watched_until: Mapped[float | None] = mapped_column(Double)
+    flavor_objectives: Mapped[str | None] = mapped_column(Text)
+    cloud_state: Mapped[str | None] = mapped_column(String(32))
+    limits: Mapped[str] = mapped_column(Text, default="[]")
 
 
 class SloRow(Table):
     """What an instance is guaranteed. A withdrawn one keeps its row (``objectives`` None): ``generation`` never runs backwards.
 
-    ``reserved_io_ratio`` is the part of the reservation for its I/O threads. ``revision`` is the host's intent revision in which it
-    was last changed: an acknowledgement of an older one does not count.
+    ``objectives`` is all of it, ``added`` what its user asked for: the rest is sold by the flavor. A suspended one is kept, and
+    neither in force nor reserved. ``reserved_io_ratio`` is the part of the reservation for its I/O threads. ``revision`` is the host's
+    intent revision in which it was last changed: an acknowledgement of an older one does not count.
     """
 
     __tablename__ = "slos"
@@ -119,6 +127,7 @@ class SloRow(Table):
     generation: Mapped[int] = mapped_column(Integer)
     revision: Mapped[int] = mapped_column(Integer)
     objectives: Mapped[str | None] = mapped_column(_LargeText)
+    added: Mapped[str | None] = mapped_column(_LargeText)
     priority: Mapped[int] = mapped_column(Integer, default=0)
     reserved_cpu_cores: Mapped[float] = mapped_column(Double)
     reserved_io_ratio: Mapped[float] = mapped_column(Double, default=0.0)

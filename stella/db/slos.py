@@ -1,4 +1,4 @@
-"""SLOs and their history. `stella.api.admission` decides; this only keeps."""
+"""SLOs and their history. `stella.admission` decides; this only keeps."""
 
 import json
 from collections.abc import Collection, Mapping, Sequence
@@ -12,7 +12,10 @@ from stella.db.models import Instance, SloChange, SloFloor, SloRow
 from stella.model import wire
 
 PENDING, ENFORCED, REFUSED, DEGRADED, WITHDRAWN = "pending", "enforced", "refused", "degraded", "withdrawn"
-STATES = (PENDING, ENFORCED, REFUSED, DEGRADED)
+SUSPENDED = "suspended"
+"""Kept, but neither in force nor reserved: the instance runs nowhere, or its host has no room; the reason says it."""
+
+STATES = (PENDING, ENFORCED, REFUSED, DEGRADED, SUSPENDED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,13 +39,22 @@ def system_origin(now: float) -> Origin:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """What an SLO is set to: the mapping that `stella.model.slo.show_slo` prints, and what admission set aside for it."""
+    """What an SLO is set to: the mapping that `stella.model.slo.show_slo` prints, and what admission set aside for it.
+
+    ``added`` is the part that its user asked for; None: all of it is sold by the flavor. With ``suspended_because`` the SLO is kept
+    and not in force; then nothing is set aside.
+    """
 
     objectives: Mapping[str, Mapping[str, object]]
+    added: Mapping[str, Mapping[str, object]] | None
     priority: int
     reserved_cpu_cores: float
     reserved_io_ratio: float
     estimated: bool
+    suspended_because: str = ""
+
+
+_IN_FORCE = (SloRow.objectives.is_not(None), SloRow.state != SUSPENDED)
 
 
 def find(session: Session, instance_id: int) -> SloRow | None:
@@ -63,7 +75,7 @@ class Holding:
 _HOLDINGS = (
     select(Instance.host_id, Instance.id, Instance.shape, SloRow.reserved_cpu_cores, SloRow.reserved_io_ratio)
     .join(SloRow, SloRow.instance_id == Instance.id)
-    .where(Instance.host_id.in_(bindparam("host_ids", expanding=True)), SloRow.objectives.is_not(None))
+    .where(Instance.host_id.in_(bindparam("host_ids", expanding=True)), *_IN_FORCE)
     .order_by(Instance.uuid)
 )
 
@@ -80,7 +92,7 @@ def holdings(session: Session, host_ids: Sequence[int]) -> Mapping[int, tuple[Ho
 _HOLDINGS_BY_HOST = (
     select(Instance.host_id, Instance.id, Instance.shape, SloRow.reserved_cpu_cores, SloRow.reserved_io_ratio)
     .join(SloRow, SloRow.instance_id == Instance.id)
-    .where(SloRow.objectives.is_not(None))
+    .where(*_IN_FORCE)
     .order_by(Instance.uuid)
 )
 
@@ -99,7 +111,7 @@ def on_host(session: Session, host_id: int) -> Sequence[tuple[Instance, SloRow]]
     query = (
         select(Instance, SloRow)
         .join(SloRow, SloRow.instance_id == Instance.id)
-        .where(Instance.host_id == host_id, SloRow.objectives.is_not(None))
+        .where(Instance.host_id == host_id, *_IN_FORCE)
         .order_by(Instance.uuid)
     )
     return [(row[0], row[1]) for row in session.execute(query)]
@@ -119,17 +131,19 @@ def has_pending(session: Session, host_id: int) -> bool:
 def put(
     session: Session, instance: Instance, before: SloRow | None, terms: Terms, *, revision: int, origin: Origin
 ) -> SloRow | None:
-    """Set the SLO as ``terms`` say, PENDING until its host acknowledges ``revision``; the SLO as it is then.
+    """Set the SLO as ``terms`` say, PENDING until its host acknowledges ``revision``, or SUSPENDED; the SLO as it is then.
 
     None when another changed it since ``before`` was read; then the caller rolls back.
     """
     values: dict[str, object] = {
         "objectives": wire.dumps(terms.objectives),
+        "added": wire.dumps(terms.added) if terms.added is not None else None,
         "priority": terms.priority,
         "reserved_cpu_cores": terms.reserved_cpu_cores,
         "reserved_io_ratio": terms.reserved_io_ratio,
         "estimated": terms.estimated,
-        "state": PENDING,
+        "state": SUSPENDED if terms.suspended_because else PENDING,
+        "reason": terms.suspended_because,
     }
     return _change(session, instance, before, values, revision=revision, origin=origin)
 
@@ -138,10 +152,12 @@ def withdraw(session: Session, instance: Instance, before: SloRow, *, revision: 
     """Take the SLO away. None when another changed it since ``before`` was read; then the caller rolls back."""
     values: dict[str, object] = {
         "objectives": None,
+        "added": None,
         "reserved_cpu_cores": 0.0,
         "reserved_io_ratio": 0.0,
         "estimated": False,
         "state": WITHDRAWN,
+        "reason": "",
     }
     return _change(session, instance, before, values, revision=revision, origin=origin)
 
@@ -160,7 +176,6 @@ def _change(
         **values,
         "generation": generation,
         "revision": revision,
-        "reason": "",
         "largest": "{}",
         "changed_at": origin.at,
     }

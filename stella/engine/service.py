@@ -11,7 +11,6 @@ from oslo_config import cfg
 from oslo_log import log
 
 from stella import conf
-from stella.clouds.port import Cloud
 from stella.db import leases, migrations
 from stella.db.database import Database, Unreachable
 from stella.db.leases import LeaseLost
@@ -19,6 +18,7 @@ from stella.engine import lease_law, metrics, runner, surroundings
 from stella.engine.duty import Work, limits_of
 from stella.engine.leader import Leader, keep_stepping, new_holder
 from stella.engine.metrics import Metrics
+from stella.engine.surroundings import Surroundings
 
 _LOG = logging.getLogger(__name__)
 STOP_SECONDS = 4
@@ -44,8 +44,8 @@ def connect(config: cfg.ConfigOpts) -> Database:
     return database
 
 
-def _work(config: cfg.ConfigOpts, leader: Leader, cloud: Cloud) -> Work:
-    return Work(store=leader, cloud=cloud, limits=limits_of(config), clock=time.time)
+def _work(config: cfg.ConfigOpts, leader: Leader, found: Surroundings) -> Work:
+    return Work(store=leader, cloud=found.cloud, ledger=found.ledger, limits=limits_of(config), clock=time.time)
 
 
 class Engine:
@@ -88,8 +88,8 @@ class Engine:
         leader = Leader(database, holder=new_holder(), lease_seconds=seconds)
         stepping = threading.Thread(target=keep_stepping, args=(leader, self._stop), name="lease", daemon=True)
         stepping.start()
-        work = _work(self._config, leader, found.cloud)
-        runner.run_while_leading(found.duties, work, leader, self._metrics, self._stop)
+        work = _work(self._config, leader, found)
+        runner.run_while_leading(found.duties, work, leader, self._metrics, self._stop, companions=found.companions)
         stepping.join(STOP_SECONDS)
         try:
             leader.release()
@@ -159,7 +159,7 @@ def once(config: cfg.ConfigOpts, *, sleep: Callable[[float], None] = time.sleep)
         stepping = threading.Thread(target=keep_stepping, args=(leader, stop), name="lease", daemon=True)
         stepping.start()
         try:
-            return runner.run_all(found.duties, _work(config, leader, found.cloud), Metrics())
+            return runner.run_all(found.duties, _work(config, leader, found), Metrics())
         finally:
             stop.set()
             stepping.join(STOP_SECONDS)

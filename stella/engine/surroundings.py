@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 from oslo_config import cfg
 
-from stella.clouds.port import Cloud
-from stella.clouds.standalone import Standalone
+from stella.clouds.port import Cloud, Ledger
+from stella.clouds.standalone import NoLedger, Standalone
 from stella.conf.cloud import OPENSTACK
 from stella.engine.duties import DUTIES
-from stella.engine.duty import Duty
+from stella.engine.duty import Companion, Duty
 from stella.model.slo import Metric
 
 _LIMITS = {
@@ -22,10 +22,12 @@ _LIMITS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
-    """The cloud that is asked, and what there is to do in it."""
+    """The cloud that is asked, what there is to do in it, and what goes on beside that."""
 
     cloud: Cloud
+    ledger: Ledger
     duties: Sequence[Duty]
+    companions: Sequence[Companion] = ()
 
 
 def limits_of_devices(config: cfg.ConfigOpts) -> Mapping[Metric, float]:
@@ -37,12 +39,24 @@ def limits_of_devices(config: cfg.ConfigOpts) -> Mapping[Metric, float]:
 def find(config: cfg.ConfigOpts) -> Surroundings:
     """What ``[cloud] kind`` says; nothing is asked yet. Raises `stella.conf.InvalidConfig`."""
     if config.cloud.kind != OPENSTACK:
-        return Surroundings(cloud=Standalone(), duties=DUTIES)
+        return Surroundings(cloud=Standalone(), ledger=NoLedger(), duties=DUTIES)
     # imported here: without OpenStack its client is not loaded
+    from stella.clouds.openstack.allocations import ledger_of  # noqa: PLC0415
+    from stella.clouds.openstack.notifications import Hints, Listener  # noqa: PLC0415
     from stella.clouds.openstack.nova import Nova  # noqa: PLC0415
     from stella.clouds.openstack.session import OpenStack  # noqa: PLC0415
-    from stella.engine.duties import placement  # noqa: PLC0415
+    from stella.engine.duties import following, ledger, limits, placement  # noqa: PLC0415
 
-    openstack = OpenStack(config)
-    own = placement.duties(openstack, limits=limits_of_devices(config))
-    return Surroundings(cloud=Nova(openstack.nova), duties=(*DUTIES, *own))
+    openstack, hints = OpenStack(config), Hints()
+    own = (
+        following.duty(openstack.nova, hints, margin=config.link.reservation_margin_ratio),
+        *placement.duties(openstack, limits=limits_of_devices(config)),
+        *ledger.duties(openstack),
+        *limits.duties(openstack),
+    )
+    return Surroundings(
+        cloud=Nova(openstack.nova),
+        ledger=ledger_of(openstack),
+        duties=(*DUTIES, *own),
+        companions=[Listener(config, hints)] if config.notifications.transport_url else [],
+    )

@@ -63,3 +63,14 @@ def resources_of(slo: Slo, reserved_cpu_cores: float) -> Mapping[str, int]:
         if amount > 0:
             found[one.name] = amount
     return found
+
+
+def beyond(whole: Mapping[str, int], part: Mapping[str, int]) -> Mapping[str, int]:
+    """What of ``whole`` ``part`` does not hold, by class; classes of which nothing is left are left out."""
+    rest = {name: amount - part.get(name, 0) for name, amount in whole.items()}
+    return {name: amount for name, amount in rest.items() if amount > 0}
+
+
+def at_least(one: Mapping[str, int], other: Mapping[str, int]) -> Mapping[str, int]:
+    """The larger amount of each class: what holds ``one`` and ``other`` while it is not known which of them is in force."""
+    return {name: max(one.get(name, 0), other.get(name, 0)) for name in sorted({*one, *other})}

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from stella.clouds.standalone import Standalone
+from stella.clouds.standalone import NoLedger, Standalone
 from stella.db import leases
 from stella.db.database import Database
 from stella.db.leases import Sighting
@@ -96,7 +96,9 @@ def freeze(process: Process, database: Database) -> None:
 
 def run_duties(cloud: Cloud, duties: Sequence[Duty]) -> None:
     """Run each until it has no more to do, at the time of the test's clock, without a lease."""
-    work = Work(store=cloud.database, cloud=Standalone(), limits=limits_of(cloud.config), clock=cloud.clock)
+    work = Work(
+        store=cloud.database, cloud=Standalone(), ledger=NoLedger(), limits=limits_of(cloud.config), clock=cloud.clock
+    )
     for duty in duties:
         for _ in range(50):
             if not duty.run(work).more:

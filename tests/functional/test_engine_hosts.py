@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import select
 
 from stella.clouds.port import Missing, Unanswered
+from stella.clouds.standalone import NoLedger
 from stella.db import gone_instances
 from stella.db.models import Host
 from stella.engine.duties import DUTIES, instances
@@ -121,7 +122,9 @@ def test_nothing_is_withdrawn_when_the_host_changed_after_it_was_read(cloud: Clo
             host.report()
             return frozenset(one.uuid for one in missing)
 
-    work = Work(store=cloud.database, cloud=Slow(), limits=limits_of(cloud.config), clock=cloud.clock)
+    work = Work(
+        store=cloud.database, cloud=Slow(), ledger=NoLedger(), limits=limits_of(cloud.config), clock=cloud.clock
+    )
     assert instances.run(work).changed == 0
     assert cloud.member.get(f"/v1/instances/{VM}/slo").status_code == 200
 
@@ -136,7 +139,9 @@ def test_a_cloud_that_does_not_answer_withdraws_nothing(cloud: Cloud, host: Agen
         def gone(self, missing: Collection[Missing]) -> frozenset[str]:
             raise Unanswered("no route to host")
 
-    work = Work(store=cloud.database, cloud=Away(), limits=limits_of(cloud.config), clock=cloud.clock)
+    work = Work(
+        store=cloud.database, cloud=Away(), ledger=NoLedger(), limits=limits_of(cloud.config), clock=cloud.clock
+    )
     assert instances.run(work).changed == 0 and instances.run(work).backlog == 1
     with cloud.database.reader() as session:
         assert gone_instances.find(session, gone_before=NOW + 50, reported_since=NOW, largest=9) == [(VM, "host1", NOW)]

@@ -13,7 +13,7 @@ from keystoneauth1.adapter import Adapter
 from stella.clouds.openstack import placement
 from stella.clouds.openstack.placement import Changed, Inventory, Root
 from stella.clouds.port import Unanswered
-from stella.clouds.standalone import Standalone
+from stella.clouds.standalone import NoLedger, Standalone
 from stella.db import hosts
 from stella.db.leases import LeaseLost
 from stella.engine.duties.placement import Inventories
@@ -52,6 +52,7 @@ class World:
         work = Work(
             store=self.cloud.database,
             cloud=Standalone(),
+            ledger=NoLedger(),
             limits=limits_of(self.cloud.config),
             clock=self.cloud.clock,
         )
@@ -297,7 +298,13 @@ def test_an_engine_that_does_not_lead_writes_nothing(world: World) -> None:
         def write(self, change: object) -> Any:
             raise LeaseLost("engine")
 
-    work = Work(store=Lost(), cloud=Standalone(), limits=limits_of(world.cloud.config), clock=world.cloud.clock)
+    work = Work(
+        store=Lost(),
+        cloud=Standalone(),
+        ledger=NoLedger(),
+        limits=limits_of(world.cloud.config),
+        clock=world.cloud.clock,
+    )
     with pytest.raises(LeaseLost):
         world.duty.run(work)
     world.service.ask("GET", f"/resource_providers/{world.child}", status=404)

@@ -4,7 +4,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 
-from stella.api import pages, times
+from stella.api import limits, pages, times
 from stella.api.operation import Answer, Call, operation
 from stella.api.policies import instance as policies
 from stella.api.projects import visible_instance, visible_project
@@ -63,6 +63,7 @@ def _show(listed: Listed, *, with_host: bool) -> dict[str, Json]:
         "slo_state": slo.state if slo is not None and in_force else None,
         "slo": _show_slo(slo) if slo is not None and in_force else None,
         "objectives": [{key: o.get(key, default) for key, default in _CURRENT.items()} for o in reported["objectives"]],
+        **limits.show(instance, slo),
         "reported_at": times.show(instance.reported_at),
     }
 

@@ -4,8 +4,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from stella.api import admission, conditions, relief, slo_changes, times
-from stella.api.admission import Verdict
+from stella.admission import changes, verdicts
+from stella.admission.verdicts import Verdict
+from stella.api import conditions, limits, relief, slo_changes, times
 from stella.api.attempts import attempts
 from stella.api.errors import ApiError, not_found
 from stella.api.operation import Answer, Call, operation
@@ -13,10 +14,11 @@ from stella.api.policies import host as host_policies
 from stella.api.policies import slo as policies
 from stella.api.projects import visible_instance
 from stella.api.schemas import slo as schema
-from stella.api.slo_changes import Present
+from stella.api.slo_changes import Asked
+from stella.clouds.port import NoRoom
 from stella.db import decisions, hosts, slos
-from stella.db.models import SloRow
-from stella.db.slos import Terms
+from stella.db.models import Instance, SloRow
+from stella.model.resources import BY_METRIC, CLASSES
 from stella.model.slo import InvalidSlo, Slo, parse_slo, show_slo
 from stella.model.wire import Json
 
@@ -24,23 +26,26 @@ _OFFERED_HOSTS = 4
 """A refusal asks so many other hosts, those with the most free CPU: what fits on none of these hardly fits anywhere."""
 
 
-def _show(uuid: str, row: SloRow) -> dict[str, Json]:
+def _show(instance: Instance, row: SloRow) -> dict[str, Json]:
     return {
-        "uuid": uuid,
+        "uuid": instance.uuid,
         "generation": row.generation,
         "objectives": json.loads(row.objectives or "{}"),
+        "flavor_objectives": json.loads(instance.flavor_objectives or "{}"),
+        "added_objectives": json.loads(row.added or "{}"),
         "priority": row.priority,
         "reserved_cpu_cores": row.reserved_cpu_cores,
         "estimated": row.estimated,
         "state": row.state,
         "reason": row.reason,
         "largest": json.loads(row.largest),
+        **limits.show(instance, row),
         "changed_at": times.show(row.changed_at),
     }
 
 
-def _shown(uuid: str, row: SloRow, status: int = 200) -> Answer:
-    return Answer(status=status, body=_show(uuid, row), etag=conditions.etag(row.generation))
+def _shown(instance: Instance, row: SloRow, status: int = 200) -> Answer:
+    return Answer(status=status, body=_show(instance, row), etag=conditions.etag(row.generation))
 
 
 @operation(responses={200: schema.SLO}, rules=(policies.SHOW,), errors=("stella.request.not_found",))
@@ -53,7 +58,7 @@ def show(call: Call) -> Answer:
         instance, _, row = visible_instance(call, session, policies.SHOW)
     if row is None or row.objectives is None:
         raise not_found(f"An SLO of instance {instance.uuid}")
-    return _shown(instance.uuid, row)
+    return _shown(instance, row)
 
 
 def _asked(body: Mapping[str, Any]) -> Slo:
@@ -71,7 +76,7 @@ def _given(keys: Mapping[str, Any]) -> Mapping[str, Any]:
     return {key: value for key, value in keys.items() if value is not None}
 
 
-def _require_able(present: Present, slo: Slo) -> None:
+def _require_able(present: Asked, slo: Slo) -> None:
     """Raises `ApiError` for what no value of the objectives would cure."""
     if present.instance.state == "gone":
         raise ApiError("stella.slo.instance_not_running", "The instance is not on the host where it last ran.")
@@ -81,27 +86,34 @@ def _require_able(present: Present, slo: Slo) -> None:
         )
     if present.host.mode != "enforce":
         raise ApiError("stella.slo.host_not_enforcing", f"The instance's host is in mode {present.host.mode}.")
-    missing = admission.unsupported(slo, present.host)
+    missing = verdicts.unsupported(slo, present.host)
     if missing is not None:
         field, reason = missing
         raise ApiError("stella.slo.not_supported", f"objectives.{field}: {reason}.", field=f"objectives.{field}")
 
 
-def _refused(call: Call, present: Present, kind: str, refusal: ApiError, slo: Slo) -> ApiError:
+def _refused(call: Call, present: Asked, kind: str, refusal: ApiError, slo: Slo) -> ApiError:
     """The refusal, kept as a decision unless nothing was to change anyway."""
     if not call.query.get("dry_run"):
         slo_changes.record(call, present, kind, refusal.detail, slo)
     return refusal
 
 
-def _require_quota(call: Call, present: Present, slo: Slo, reserved_cpu_cores: float | None = None) -> None:
+def _require_quota(call: Call, present: Asked, slo: Slo, reserved_cpu_cores: float | None = None) -> None:
     """Raises `ApiError` (403) where the project's quota does not leave what ``slo`` asks for."""
     refusal = present.quota.refusal(slo, reserved_cpu_cores) if present.quota is not None else None
     if refusal is not None:
         raise _refused(call, present, decisions.SLO_OVER_QUOTA, refusal, slo)
 
 
-def _does_not_fit(call: Call, present: Present, slo: Slo, verdict: Verdict) -> ApiError:
+def _require_below_limits(call: Call, present: Asked, added: Slo) -> None:
+    """Raises `ApiError` (422) for a floor that a limit from outside Stella makes unreachable, unless it was in force before."""
+    refusal = limits.refusal(added, present.instance, before=present.all)
+    if refusal is not None:
+        raise _refused(call, present, decisions.SLO_ABOVE_LIMIT, refusal, added)
+
+
+def _does_not_fit(call: Call, present: Asked, slo: Slo, verdict: Verdict) -> ApiError:
     """The refusal with its counter-offer: the largest that fits here, where it would fit as asked, and what would have to move."""
     margin = call.services.config.link.reservation_margin_ratio
     fitting: list[str] = []
@@ -109,9 +121,9 @@ def _does_not_fit(call: Call, present: Present, slo: Slo, verdict: Verdict) -> A
         others = hosts.candidates(session, except_id=present.host.id, limit=_OFFERED_HOSTS)
         held = slos.holdings(session, [host.id for host in others])
         for host in others:
-            if not admission.may_fit(slo, host=host, instance=present.instance, margin=margin):
+            if not verdicts.may_fit(slo, host=host, instance=present.instance, margin=margin):
                 continue
-            if admission.would_fit(slo, host=host, instance=present.instance, holdings=held[host.id], margin=margin):
+            if verdicts.would_fit(slo, host=host, instance=present.instance, holdings=held[host.id], margin=margin):
                 fitting.append(host.name)
         moving = call.allows(policies.SHOW_MOVES)
         moves = (
@@ -144,16 +156,19 @@ def _does_not_fit(call: Call, present: Present, slo: Slo, verdict: Verdict) -> A
         "stella.slo.host_not_reported",
         "stella.slo.host_not_enforcing",
         "stella.slo.not_supported",
+        "stella.slo.above_limit",
         "stella.slo.does_not_fit",
         "stella.quota.exceeded",
+        "stella.server.placement_unreachable",
     ),
 )
 def put(call: Call) -> Answer:
-    """Set the SLO of an instance: all of it, what was there before is replaced.
+    """Set the SLO of an instance: all that its user asks for, what was there before is replaced. What its flavor sells is added to it.
 
     Answers 201, or 200 where there was one, with the SLO as `pending` until its host acknowledges it. With `dry_run` it answers
     200 with what would be reserved, and nothing is changed. Who replaces an SLO names its generation, as `generation` or in
     `If-Match`; 409 says that it has another. 422 says that it does not fit, with the largest values that would as `counter_offer`.
+    422 `stella.slo.above_limit` says that a limit of the flavor, of Neutron or of Cinder is below the floor, and names it in `limit`.
     403 `stella.quota.exceeded` says that the project's quota does not leave so much, and how much it leaves.
     """
     try:
@@ -166,48 +181,86 @@ def put(call: Call) -> Answer:
 
 
 def _put(call: Call) -> Answer:
-    slo = _asked(call.mapping)
-    database, margin = call.services.database, call.services.config.link.reservation_margin_ratio
+    added = _asked(call.mapping)
     for _ in attempts():
-        with database.reader() as session:
+        with call.services.database.reader() as session:
             present = slo_changes.read(call, session, policies.SET, with_quota=True)
         conditions.check_generation(
             call,
             call.mapping.get("generation"),
-            present.in_force.generation if present.in_force else None,
+            present.kept.generation if present.kept else None,
             code="stella.slo.generation_conflict",
             what="The SLO",
         )
+        slo = _beside_flavor(present, added)
         _require_able(present, slo)
+        _require_below_limits(call, present, added)
         _require_quota(call, present, slo)
-        verdict = admission.ask(
-            slo, host=present.host, instance=present.instance, holdings=present.holdings, margin=margin
-        )
-        if not verdict.accepted:
-            raise _refused(call, present, decisions.SLO_DOES_NOT_FIT, _does_not_fit(call, present, slo, verdict), slo)
+        verdict = _admitted(call, present, slo)
         _require_quota(call, present, slo, verdict.reserved_cpu_cores)
         if call.query.get("dry_run"):
-            return Answer(body=_dry_run(slo, verdict))
-        terms = Terms(
-            objectives=show_slo(slo),
-            priority=call.mapping.get("priority", 0),
-            reserved_cpu_cores=verdict.reserved_cpu_cores,
-            reserved_io_ratio=verdict.reserved_io_ratio,
-            estimated=verdict.estimated,
-        )
-        stored = slo_changes.change_slo(call, present, terms)
+            return Answer(body=_dry_run(present.instance, slo, verdict))
+        stored = _changed(call, present, slo, added, verdict)
         if stored is not None:
-            return _shown(present.instance.uuid, stored, status=200 if present.in_force else 201)
+            return _shown(present.instance, stored, status=200 if present.kept else 201)
     raise ApiError("stella.request.conflict", "The host was changed by others each time this was tried; try again.")
 
 
-def _dry_run(slo: Slo, verdict: Verdict) -> dict[str, Json]:
+def _beside_flavor(present: Asked, added: Slo) -> Slo:
+    """All that is to be in force: what the flavor sells, and ``added``. Raises `ApiError` where they contradict one another."""
+    try:
+        return changes.union(present.flavor, added) or added
+    except InvalidSlo as error:
+        message = f"objectives.{error}, beside what the instance's flavor guarantees."
+        raise ApiError("stella.slo.invalid", message, field=f"objectives.{error.field}") from None
+
+
+def _admitted(call: Call, present: Asked, slo: Slo) -> Verdict:
+    """Raises `ApiError` where ``slo`` does not fit."""
+    margin = call.services.config.link.reservation_margin_ratio
+    verdict = verdicts.ask(slo, host=present.host, instance=present.instance, holdings=present.holdings, margin=margin)
+    if not verdict.accepted:
+        raise _refused(call, present, decisions.SLO_DOES_NOT_FIT, _does_not_fit(call, present, slo, verdict), slo)
+    return verdict
+
+
+def _changed(call: Call, present: Asked, slo: Slo, added: Slo | None, verdict: Verdict) -> SloRow | None:
+    """The SLO as it is then; None: read and decide again. Raises `ApiError` where the ledger has no room."""
+    priority = call.mapping.get("priority", 0) if added is not None else 0
+    try:
+        return slo_changes.change_slo(
+            call, present, changes.terms(slo, added=added, verdict=verdict, priority=priority)
+        )
+    except NoRoom as full:
+        raise _refused(
+            call, present, decisions.SLO_DOES_NOT_FIT, _does_not_fit(call, present, slo, _without_room(slo, full)), slo
+        ) from None
+
+
+def _without_room(slo: Slo, full: NoRoom) -> Verdict:
+    """The refusal of a host whose ledger is full, in the words of admission."""
+    metric = next((metric for metric, one in BY_METRIC.items() if one.name == full.resource_class), None)
+    sold = next(one for one in CLASSES if one.name == full.resource_class)
+    largest = {metric.value: sold.value(full.free)} if metric is not None and full.free > 0 else {}
+    return Verdict(
+        accepted=False,
+        reserved_cpu_cores=0.0,
+        reserved_io_ratio=0.0,
+        estimated=False,
+        field=f"{metric.value}.floor" if metric is not None else "objectives",
+        message=f"Placement has room for {full.free} {sold.unit} ({sold.name}) on this host, what the instance holds included",
+        largest=largest,
+    )
+
+
+def _dry_run(instance: Instance, slo: Slo, verdict: Verdict) -> dict[str, Json]:
     objectives: Any = show_slo(slo)
     return {
         "accepted": True,
         "reserved_cpu_cores": verdict.reserved_cpu_cores,
         "estimated": verdict.estimated,
         "objectives": objectives,
+        "contradictions": limits.show_contradictions(slo, limits.of_instance(instance)),
     }
 
 
@@ -215,27 +268,47 @@ def _dry_run(slo: Slo, verdict: Verdict) -> dict[str, Json]:
     query=schema.DELETE_QUERY,
     responses={204: None},
     rules=(policies.DELETE,),
-    errors=("stella.request.not_found", "stella.request.conflict", "stella.slo.generation_conflict"),
+    errors=(
+        "stella.request.not_found",
+        "stella.request.conflict",
+        "stella.slo.generation_conflict",
+        "stella.slo.of_flavor",
+        "stella.slo.does_not_fit",
+        "stella.server.placement_unreachable",
+    ),
 )
 def delete(call: Call) -> Answer:
-    """Withdraw the SLO of an instance.
+    """Withdraw the SLO of an instance: what its flavor sells stays in force.
 
     Answers 204. The caller names its generation, as `generation` or in `If-Match`; 409 says that it has another. 404 when there is
-    none.
+    none. 409 `stella.slo.of_flavor` when all of it comes with the flavor.
     """
     given = call.query.get("generation")
     for _ in attempts():
         with call.services.database.reader() as session:
             present = slo_changes.read(call, session, policies.DELETE)
-        if present.in_force is None:
+        if present.kept is None:
             raise not_found(f"An SLO of instance {present.instance.uuid}")
         conditions.check_generation(
             call,
             given if isinstance(given, int) else None,
-            present.in_force.generation,
+            present.kept.generation,
             code="stella.slo.generation_conflict",
             what="The SLO",
         )
-        if slo_changes.change_slo(call, present, None) is not None:
+        if present.flavor is not None and present.added is None:
+            raise ApiError(
+                "stella.slo.of_flavor",
+                "The SLO comes with the instance's flavor; resize to another flavor to be rid of it.",
+            )
+        if _withdrawn(call, present) is not None:
             return Answer(status=204)
     raise ApiError("stella.request.conflict", "The host was changed by others each time this was tried; try again.")
+
+
+def _withdrawn(call: Call, present: Asked) -> SloRow | None:
+    """Take away what the user added; None: read and decide again."""
+    flavor = present.flavor
+    if flavor is None:
+        return slo_changes.change_slo(call, present, None)
+    return _changed(call, present, flavor, None, _admitted(call, present, flavor))

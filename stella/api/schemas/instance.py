@@ -3,7 +3,9 @@
 from stella.api.schemas.vocabulary import (
     AMOUNT,
     BY_METRIC,
+    CONTRADICTIONS,
     COUNT,
+    EXISTING_LIMITS,
     FLAG,
     GENERATION,
     HOST_NAME,
@@ -65,6 +67,8 @@ INSTANCE = mapping(
         "vcpus": COUNT,
         "slo_state": {"type": ["string", "null"], "enum": [*STATES, None], "description": "None: it has no SLO."},
         "objectives": listing(CURRENT, description="As the host last reported them."),
+        "limits": EXISTING_LIMITS,
+        "contradictions": CONTRADICTIONS,
         "slo": {**nullable(SLO), "description": "What it is guaranteed; null: nothing."},
         "attainment": {**ATTAINED, "description": "Where it was asked for: this day and this month (UTC) until now."},
         "reported_at": TIME,

@@ -2,6 +2,8 @@
 
 from stella.api.schemas.vocabulary import (
     BY_METRIC,
+    CONTRADICTIONS,
+    EXISTING_LIMITS,
     FLAG,
     GENERATION,
     OBJECTIVES,
@@ -32,24 +34,38 @@ SLO = mapping(
     {
         "uuid": UUID,
         "generation": GENERATION,
-        "objectives": OBJECTIVES,
+        "objectives": {**OBJECTIVES, "description": "All that is in force."},
+        "flavor_objectives": {**OBJECTIVES, "description": "What the flavor sells of it."},
+        "added_objectives": {**OBJECTIVES, "description": "What its user asked for."},
         "priority": PRIORITY,
         "reserved_cpu_cores": {"type": "number", "minimum": 0, "description": "CPU set aside for the floors."},
         "estimated": {
             "type": "boolean",
             "description": "The CPU cost of I/O comes from the host's priors, not from history.",
         },
-        "state": {"type": "string", "enum": list(STATES), "description": "pending until the host acknowledges it."},
+        "state": {
+            "type": "string",
+            "enum": list(STATES),
+            "description": "pending until the host acknowledges it; suspended: kept but not in force, see reason.",
+        },
         "reason": TEXT,
         "largest": {
             **BY_METRIC,
             "description": "Where the host refused it: for each floor the largest value that fits.",
         },
+        "limits": EXISTING_LIMITS,
+        "contradictions": CONTRADICTIONS,
         "changed_at": TIME,
     }
 )
 DRY_RUN = mapping(
-    {"accepted": FLAG, "reserved_cpu_cores": {"type": "number"}, "estimated": FLAG, "objectives": OBJECTIVES}
+    {
+        "accepted": FLAG,
+        "reserved_cpu_cores": {"type": "number"},
+        "estimated": FLAG,
+        "objectives": OBJECTIVES,
+        "contradictions": CONTRADICTIONS,
+    }
 )
 SLO_OR_DRY_RUN: Schema = {"oneOf": [SLO, DRY_RUN]}
 COUNTER_OFFER = mapping(

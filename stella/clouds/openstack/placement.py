@@ -1,4 +1,4 @@
-"""Placement's REST API, as far as Stella writes to it: one child of each compute node's provider, and nothing else.
+"""Placement's REST API, as far as Stella keeps providers in it: one child of each compute node's, and nothing else.
 
 The root is only looked up: what is not its own on it, nova-compute deletes when it starts, or fails to start where it is in use.
 Every write carries the generation that its decision rests on; after a 409, another client's change, the caller reads it again.
@@ -152,9 +152,10 @@ def write(adapter: Adapter, root: Root, inventories: Mapping[str, Inventory], *,
     if status in (404, 409):
         raise Changed(f"the resource provider {root.child_name} was changed by another client")
     if status != 200:
-        raise Refused(f"placement: PUT {path}: HTTP {status}: {_detail(answer)}")
+        raise Refused(f"placement: PUT {path}: HTTP {status}: {detail(answer)}")
 
 
-def _detail(answer: object) -> str:
+def detail(answer: object) -> str:
+    """What an answer of Placement that is no success says, in one line."""
     errors = answer.get("errors") if isinstance(answer, dict) else None
     return " ".join(str(errors[0].get("detail", "")).split())[:300] if errors else ""

@@ -13,7 +13,9 @@ GROUP = "openstack"
 NOVA_MICROVERSION = "2.69"
 """The first in which a cell that is down makes an instance's answer incomplete, and not an error."""
 
-PLACEMENT_MICROVERSION = "1.36"
+PLACEMENT_MICROVERSION = "1.38"
+"""The first in which a consumer has a type: how Stella knows its own."""
+
 _ANSWER_SECONDS = 10
 _OF_ADAPTERS = ("valid_interfaces", "region_name")
 
@@ -56,6 +58,18 @@ class OpenStack:
             endpoint_override=config.cloud.placement_endpoint,
             **common,
         )
+        self.network = Adapter(service_type="network", endpoint_override=config.cloud.neutron_endpoint, **common)
+        self.volume = Adapter(service_type="block-storage", endpoint_override=config.cloud.cinder_endpoint, **common)
+
+
+def is_offered(adapter: Adapter) -> bool:
+    """Whether the cloud has this service at all, as its catalogue says. Raises `Unanswered`."""
+    try:
+        return bool(adapter.get_endpoint())
+    except exceptions.EndpointNotFound:
+        return False
+    except exceptions.ClientException as error:
+        raise Unanswered(f"{adapter.service_type}: {' '.join(str(error).split())[:300]}") from None
 
 
 def ask(adapter: Adapter, method: str, path: str, body: object = None) -> tuple[int, Any]:

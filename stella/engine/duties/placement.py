@@ -33,10 +33,11 @@ _ATTEMPTS = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """A host as the database has it. ``open``: it may take more."""
+    """A host as the database has it. ``open``: it may take more. ``provider``: the uuid of its compute node's own, once found."""
 
     id: int
     name: str
+    provider: str | None
     guaranteed_cores: float
     open: bool
 
@@ -46,6 +47,7 @@ def known(host: Host) -> Known:
     return Known(
         id=host.id,
         name=host.name,
+        provider=host.resource_provider,
         guaranteed_cores=sellable_cores(host.capacity_cpu_cores or 0.0),
         open=host.mode == "enforce" and host.credential_sha256 is not None,
     )
@@ -125,6 +127,8 @@ class Inventories:
 
     def _keep(self, work: Work, host: Known) -> int:
         root = self._nodes.find(host.name, self._compute_nodes)
+        if host.provider != root.uuid:
+            work.store.write(lambda session: hosts.keep_provider(session, host.id, root.uuid))
         for _ in range(_ATTEMPTS - 1):
             try:
                 return self._once(work, host, root)
@@ -133,6 +137,10 @@ class Inventories:
         return self._once(work, host, root)
 
     def _once(self, work: Work, host: Known, root: Root) -> int:
+        if self._short.get(
+            host.name
+        ):  # Nova deletes without moving the generation; what is short is to be cured at once
+            self._stocks.pop(root.child_uuid, None)
         stock = self._stock(work, root)
         current = {name: one.total for name, one in stock.inventories.items()}
         wanted = totals_of(host.guaranteed_cores, limits=self._limits)

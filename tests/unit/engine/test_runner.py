@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from stella.clouds.standalone import Standalone
+from stella.clouds.standalone import NoLedger, Standalone
 from stella.conf.retention import Retention
 from stella.db.database import Conflict, Unreachable
 from stella.db.leases import LeaseLost
@@ -30,7 +30,7 @@ def duty(name: str, run: Callable[[Work], Outcome], seconds: float = 10.0) -> Du
 
 def work() -> Work:
     store: Any = None
-    return Work(store=store, cloud=Standalone(), limits=LIMITS, clock=lambda: 5.0)
+    return Work(store=store, cloud=Standalone(), ledger=NoLedger(), limits=LIMITS, clock=lambda: 5.0)
 
 
 def value(measured: Metrics, name: str, duty: str | None = None) -> float | None:

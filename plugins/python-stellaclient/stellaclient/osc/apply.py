@@ -148,7 +148,7 @@ def plan(stella: Proxy, wanted: Mapping[str, Wanted], *, prune: bool, project: s
         named.add(instance.id)
         with one_line():
             before = stella.get_slo(instance.id)
-        old = _canonical(before.objectives, 0) if before else {}
+        old = _canonical(before.added_objectives, 0) if before else {}
         change = difference(old, _canonical(terms.objectives, terms.priority))
         action = "create" if before is None else "change" if change else "keep"
         steps.append(Step(action=action, instance=instance, before=before, wanted=terms, difference=change))
@@ -157,13 +157,14 @@ def plan(stella: Proxy, wanted: Mapping[str, Wanted], *, prune: bool, project: s
     extra = [i for i in visible if i.slo_state is not None and i.id not in named]
     if len({i.project_id for i in extra} | {by_uuid[uuid].project_id for uuid in named}) > 1 and not project:
         raise CommandError("--prune would reach into more than one project; name one with --project")
-    return [_withdrawal(stella, instance) for instance in extra] + steps
+    withdrawals = [_withdrawal(stella, instance) for instance in extra]
+    return [step for step in withdrawals if step.difference] + steps
 
 
 def _withdrawal(stella: Proxy, instance: Instance) -> Step:
     with one_line():
         before = stella.get_slo(instance.id)
-    change = difference(_canonical(before.objectives, 0), {}) if before else ""
+    change = difference(_canonical(before.added_objectives, 0), {}) if before else ""
     return Step(action="remove", instance=instance, before=before, wanted=None, difference=change)
 
 

@@ -18,7 +18,7 @@ from stellaclient.sdk.proxy import Proxy
 from stellaclient.sdk.resources import Slo
 
 _LARGEST_VCPUS = 1024
-STATES = ("pending", "enforced", "refused", "degraded")
+STATES = ("pending", "enforced", "refused", "degraded", "suspended")
 _WHY = {
     "MET": "it gets what is guaranteed",
     "NO_DEMAND": "it does not ask for its floor",

@@ -94,6 +94,8 @@ def wait(stella: Proxy, uuid: str, generation: int, timeout_seconds: float) -> S
             raise CommandError("the SLO was changed by others before its host enforced it")
         if slo.state == "enforced":
             return slo
+        if slo.state == "suspended":
+            raise CommandError(f"suspended: {(slo.reason or 'no reason given').rstrip('.')}")
         if slo.state in ("refused", "degraded"):
             offer = f"; largest that fits: {show_largest(slo.largest)}" if slo.largest else ""
             raise CommandError(f"{slo.state} by the host: {(slo.reason or 'no reason given').rstrip('.')}{offer}")
@@ -141,6 +143,7 @@ def shown(slo: Slo, **more: Any) -> dict[str, Any]:
         "uuid": slo.uuid,
         **more,
         "objectives": Objectives(slo.objectives),
+        "from_flavor": Objectives(slo.flavor_objectives or {}),
         "priority": slo.priority,
         "state": slo.state,
         "reason": slo.reason,
@@ -183,7 +186,7 @@ class Set(command.ShowOne):
         uuid = uuid_of(stella, parsed_args.server)
         with one_line():
             before = stella.get_slo(uuid)
-        kept = {} if before is None or parsed_args.replace else before.objectives
+        kept = {} if before is None or parsed_args.replace else before.added_objectives
         objectives = merge(kept, change, parsed_args)
         if not objectives:
             raise CommandError("the instance has no SLO; name at least one objective, such as --cpu 20%")
@@ -250,7 +253,7 @@ class Show(command.ShowOne):
 
 
 class Unset(command.Command):
-    """Withdraw the SLO of an instance, or single objectives of it.
+    """Withdraw the SLO of an instance, or single objectives of it. What its flavor sells stays.
 
     Example: openstack slo unset --server web-1 --objective cpu --wait
     """
@@ -273,13 +276,19 @@ class Unset(command.Command):
             slo = stella.get_slo(uuid)
         if slo is None:
             raise CommandError(f"instance {parsed_args.server} has no SLO")
-        dropped = parsed_args.objective or list(slo.objectives)
-        missing = [metric for metric in dropped if metric not in slo.objectives]
+        added = slo.added_objectives
+        if not added:
+            raise CommandError(
+                "all of the SLO comes with the server's flavor; resize to another flavor to be rid of it"
+            )
+        dropped = parsed_args.objective or list(added)
+        missing = [metric for metric in dropped if metric not in added]
         if missing:
-            raise CommandError(f"the SLO has no objective {missing[0]}")
+            of_flavor = " but that of its flavor" if missing[0] in slo.objectives else ""
+            raise CommandError(f"the SLO has no objective {missing[0]}{of_flavor}")
         left = {
             metric: {**keys, "priority": keys.get("priority", 0)}
-            for metric, keys in slo.objectives.items()
+            for metric, keys in added.items()
             if metric not in dropped
         }
         with one_line():
@@ -290,4 +299,4 @@ class Unset(command.Command):
         if parsed_args.wait and left:
             wait(stella, uuid, changed.generation, parsed_args.timeout)
         elif parsed_args.wait:
-            wait_withdrawn(stella, uuid, dropped, parsed_args.timeout)
+            wait_withdrawn(stella, uuid, set(dropped) - set(slo.flavor_objectives), parsed_args.timeout)

@@ -42,6 +42,8 @@ class Slo(resource.Resource):
     uuid = resource.Body("uuid")
     generation = resource.Body("generation", type=int)
     objectives = resource.Body("objectives", type=dict)
+    flavor_objectives = resource.Body("flavor_objectives", type=dict)
+    added_objectives = resource.Body("added_objectives", type=dict)
     priority = resource.Body("priority", type=int)
     reserved_cpu_cores = resource.Body("reserved_cpu_cores", type=float)
     estimated = resource.Body("estimated", type=bool)

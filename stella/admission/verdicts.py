@@ -1,6 +1,6 @@
-"""The question to `stella.control.admission`, asked of what is in the database. Nothing else in the API knows its signature.
+"""The question to `stella.control.admission`, asked of what is in the database. Nothing else knows its signature.
 
-The answer holds for the generation that the host was read with; `stella.api.handlers.slo` swaps on it.
+The answer holds for the generation that the host was read with; `stella.admission.changes` swaps on it.
 """
 
 import contextlib
