@@ -63,12 +63,17 @@ class Limit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contradiction:
-    """A floor above a limit. ``reachable``: other devices or the other direction could still make it up."""
+    """A floor above a limit. ``reach`` is the most that all limits together leave the instance, perhaps infinite."""
 
     metric: Metric
     floor: float
     limit: Limit
-    reachable: bool
+    reach: float
+
+    @property
+    def is_reachable(self) -> bool:
+        """Whether other devices or the other direction could still make up for it."""
+        return _at_most(self.floor, self.reach)
 
     @property
     def field(self) -> str:
@@ -85,7 +90,7 @@ class Contradiction:
             f"{units.show(self.floor, unit)} is above the limit {limit.name} of {_OWNERS[limit.source]}, "
             f"{units.show(limit.value, unit)}{way}{where}"
         )
-        return f"{text}; only other devices or the other direction can make up for it" if self.reachable else text
+        return f"{text}; only other devices or the other direction can make up for it" if self.is_reachable else text
 
 
 _OWNERS = {Source.FLAVOR: "its flavor", Source.NEUTRON: "Neutron", Source.CINDER: "Cinder"}
@@ -100,9 +105,9 @@ def contradictions(slo: Slo, limits: Iterable[Limit]) -> list[Contradiction]:
         relevant = [one for one in limits if one.metric is objective.metric and _touches(one, objective)]
         if objective.floor is None or not relevant:
             continue
-        reachable = _at_most(objective.floor, reach(objective, relevant))
+        most = reach(objective, relevant)
         found += [
-            Contradiction(metric=objective.metric, floor=objective.floor, limit=one, reachable=reachable)
+            Contradiction(metric=objective.metric, floor=objective.floor, limit=one, reach=most)
             for one in sorted(relevant, key=lambda limit: limit.value)
             if not _at_most(objective.floor, one.value)
         ]

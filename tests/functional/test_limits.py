@@ -10,10 +10,12 @@ from stella import conf
 from stella.clouds.openstack import limits as reads
 from stella.clouds.openstack.session import OpenStack
 from stella.clouds.port import Unanswered
-from stella.clouds.standalone import Standalone
+from stella.clouds.standalone import NoLedger, Standalone
+from stella.db import limits as kept
+from stella.db.models import Instance
 from stella.engine.duties.limits import ExistingLimits, duties
 from stella.engine.duty import Work, limits_of
-from tests.functional.conftest import Cloud, uuid
+from tests.functional.conftest import Cloud, error, uuid
 from tests.functional.emulated_openstack import EmulatedOpenStack, Services
 
 _EGRESS = {"type": "bandwidth_limit", "max_kbps": 8000, "direction": "egress"}
@@ -45,7 +47,9 @@ def duty(openstack: OpenStack) -> ExistingLimits:
 
 def run(cloud: Cloud, duty: ExistingLimits) -> int:
     """One round; how many instances changed."""
-    work = Work(store=cloud.database, cloud=Standalone(), limits=limits_of(cloud.config), clock=cloud.clock)
+    work = Work(
+        store=cloud.database, cloud=Standalone(), ledger=NoLedger(), limits=limits_of(cloud.config), clock=cloud.clock
+    )
     changed = 0
     for _ in range(50):
         outcome = duty.run(work)
@@ -196,9 +200,11 @@ def test_many_servers_are_read_in_pages(
         services.port(f"p{number}", uuid(number), own="slow")
     assert run(cloud, duty) == 120
     pages = [path for path in services.asked if path.startswith("/nova/servers/detail")]
-    assert len(pages) == 3 and sum("/v2.0/ports" in path for path in services.asked) == 6
+    assert len(pages) == 3 and sum("/v2.0/ports" in path for path in services.asked) == 5
     assert sum("/qos/policies" in path for path in services.asked) == 1
-    work = Work(store=cloud.database, cloud=Standalone(), limits=limits_of(cloud.config), clock=cloud.clock)
+    work = Work(
+        store=cloud.database, cloud=Standalone(), ledger=NoLedger(), limits=limits_of(cloud.config), clock=cloud.clock
+    )
     assert duty.run(work).more
     del services.servers[:60]
     with pytest.raises(Unanswered):  # the server that the next page follows is gone
@@ -218,3 +224,89 @@ def limit(cloud: Cloud, number: int, services: Services, duty: ExistingLimits, *
     services.ports = []
     services.port("a", uuid(number))
     run(cloud, duty)
+
+
+def put(cloud: Cloud, number: int, query: str = "", generation: int | None = None, **objectives: Any) -> Any:
+    more = {} if generation is None else {"generation": generation}
+    return cloud.member.put_slo(uuid(number), objectives, query=query, **more)
+
+
+def test_a_floor_above_a_limit_is_refused(cloud: Cloud, services: Services, duty: ExistingLimits) -> None:
+    known(cloud, 1)
+    limit(cloud, 1, services, duty, cpu_quota="50000", vif_outbound_average="1000")
+    for query in ("dry_run=true", ""):
+        found = error(put(cloud, 1, query, cpu={"floor": "80%"}), 422)
+        assert found["code"] == "stella.slo.above_limit" and found["field"] == "objectives.cpu.floor"
+        assert found["limit"]["name"] == "quota:cpu_quota" and found["limit"]["value"] == 0.5
+        assert found["largest"] == {"cpu": 0.5}
+        assert found["detail"] == "objectives.cpu.floor: 80% is above the limit quota:cpu_quota of its flavor, 50%."
+    kept = cloud.admin.get("/v1/decisions?kind=slo_above_limit").json["decisions"]
+    assert len(kept) == 1 and kept[0]["detail"]["objectives"]["cpu"]["floor"] == 0.8, "a dry run is not kept"
+    assert put(cloud, 1, cpu={"floor": "50%"}).json["contradictions"] == []
+    refused = {"floor": "2MB/s", "direction": "tx"}
+    assert put(cloud, 1, generation=1, network_bytes=refused).status_code == 422
+    assert put(cloud, 1, generation=1, network_bytes={**refused, "direction": "rx"}).status_code == 200
+    shown = cloud.reader.get(f"/v1/instances/{uuid(1)}/slo").json
+    assert shown["contradictions"] == [] and len(shown["limits"]) == 2
+
+
+def test_what_could_be_reached_otherwise_is_flagged(cloud: Cloud, services: Services, duty: ExistingLimits) -> None:
+    known(cloud, 1)
+    limit(cloud, 1, services, duty, vif_outbound_average="1000")
+    asked = {"floor": "2MB/s"}
+    (flagged,) = put(cloud, 1, "dry_run=true", network_bytes=asked).json["contradictions"]
+    assert flagged["field"] == "objectives.network_bytes.floor" and flagged["reachable"] is True
+    assert (flagged["name"], flagged["source"]) == ("quota:vif_outbound_average", "flavor")
+    assert (flagged["value"], flagged["device"]) == (1e6, "port a")
+    assert put(cloud, 1, network_bytes=asked).json["contradictions"] == [flagged]
+    assert cloud.reader.get(f"/v1/instances/{uuid(1)}").json["contradictions"] == [flagged]
+    assert cloud.reader.get("/v1/instances").json["instances"][0]["contradictions"] == [flagged]
+
+
+def test_a_limit_that_comes_later_is_flagged_and_blocks_no_other_change(
+    cloud: Cloud, services: Services, duty: ExistingLimits
+) -> None:
+    known(cloud, 1)
+    assert put(cloud, 1, cpu={"floor": "50%"}).status_code == 201
+    limit(cloud, 1, services, duty, cpu_quota="20000")
+    (flagged,) = cloud.reader.get(f"/v1/instances/{uuid(1)}").json["contradictions"]
+    assert flagged["reachable"] is False and "quota:cpu_quota" in flagged["message"]
+    both = {"cpu": {"floor": "50%"}, "block_bytes": {"floor": "1MB/s"}}
+    answer = put(cloud, 1, generation=1, **both)
+    assert answer.status_code == 200 and answer.json["contradictions"] == [flagged]
+    assert put(cloud, 1, generation=2, cpu={"floor": "60%"}).status_code == 422
+    assert put(cloud, 1, generation=2, cpu={"floor": "30%"}).status_code == 200, "less is never refused"
+
+
+def test_a_flavor_that_contradicts_itself_is_flagged(cloud: Cloud, services: Services, duty: ExistingLimits) -> None:
+    known(cloud, 1)
+    limit(cloud, 1, services, duty, cpu_quota="20000")
+    sold = '{"cpu":{"floor":0.5}}'
+    cloud.database.write(lambda session: setattr(session.query(Instance).one(), "flavor_objectives", sold))
+    answer = put(cloud, 1, block_bytes={"floor": "1MB/s"})
+    assert answer.status_code == 201, "what its user does not ask for is not held against him"
+    (flagged,) = answer.json["contradictions"]
+    assert flagged["field"] == "objectives.cpu.floor"
+    assert cloud.reader.get(f"/v1/instances/{uuid(1)}").json["contradictions"] == [flagged]
+
+
+def test_an_estimate_tells_what_the_flavor_contradicts(cloud: Cloud) -> None:
+    body = {"objectives": {"cpu": {"floor": "80%"}, "network_bytes": {"floor": "5MB/s", "direction": "rx"}}, "vcpus": 2}
+
+    def ask(**specs: str) -> Any:
+        answer = cloud.reader.ask("POST", "/v1/estimates", json={**body, "extra_specs": specs})
+        assert answer.status_code == 200, answer.text
+        return answer.json["contradictions"]
+
+    assert cloud.reader.ask("POST", "/v1/estimates", json=body).json["contradictions"] == []
+    assert ask(**{"quota:cpu_quota": "50000", "hw:cpu_policy": "shared"}) == []
+    (found,) = ask(**{"quota:cpu_quota": "30000", "quota:vif_outbound_average": "1"})
+    assert found["message"] == "cpu.floor: 80% is above the limit quota:cpu_quota of its flavor, 60%"
+    assert [one["reachable"] for one in ask(**{"quota:vif_inbound_average": "4999"})] == [False]
+
+
+def test_what_a_later_release_wrote_is_left_out(cloud: Cloud) -> None:
+    known(cloud, 1)
+    text = '[{"source":"mars","name":"x"},{"source":"flavor","name":"quota:cpu_quota","metric":"cpu","direction":"both","value":0.5}]'
+    cloud.database.write(lambda session: kept.write(session, {uuid(1): text}))
+    assert [one["value"] for one in limits(cloud, 1).values()] == [0.5]

@@ -38,7 +38,7 @@ def test_what_is_refused_cannot_be_had(
 ) -> None:
     """Any traffic within all limits stays below a floor that is not reachable."""
     found = contradictions(_slo(floor, direction), limits)
-    if all(one.reachable for one in found):
+    if all(one.is_reachable for one in found):
         return
     used = 0.0
     for device in _DEVICES[: limits[0].devices]:

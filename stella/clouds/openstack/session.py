@@ -66,6 +66,8 @@ def is_offered(adapter: Adapter) -> bool:
     """Whether the cloud has this service at all, as its catalogue says. Raises `Unanswered`."""
     try:
         return bool(adapter.get_endpoint())
+    except exceptions.EndpointNotFound:
+        return False
     except exceptions.ClientException as error:
         raise Unanswered(f"{adapter.service_type}: {' '.join(str(error).split())[:300]}") from None
 

@@ -132,7 +132,7 @@ def test_devices_and_directions_add_up(
     floor: float, direction: str, limits: list[Limit], reachable: list[bool]
 ) -> None:
     asked = slo(network_bytes={"floor": floor, "direction": direction})
-    assert [one.reachable for one in contradictions(asked, limits)] == reachable
+    assert [one.is_reachable for one in contradictions(asked, limits)] == reachable
 
 
 def test_only_floors_contradict_and_each_names_its_limit() -> None:
