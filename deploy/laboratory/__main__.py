@@ -1,4 +1,4 @@
-"""`python -m laboratory up | down | status | enter [COMMAND...] | service start|stop|restart NAME`."""
+"""`python -m laboratory up | down | status | enter [COMMAND...] | service start|stop|restart NAME | fake-hosts N`."""
 
 import argparse
 import os
@@ -9,7 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from laboratory import environment, plan, steps
+from laboratory.cloud import Cloud
+from laboratory.control_plane import ControlPlane
 from laboratory.enclosure import Enclosure
+from laboratory.fake_hosts import LARGEST, FakeHosts
+from laboratory.guest import GuestImage
 from laboratory.services import Services
 from laboratory.settings import LaboratoryError, Settings, load, without_choices
 
@@ -81,6 +85,17 @@ def _service(verb: str, name: str) -> int:
     return 0
 
 
+def _fake_hosts(count: int) -> int:
+    started, settings = time.monotonic(), _there()
+    enclosure = Enclosure(settings)
+    services = Services(enclosure)
+    control = ControlPlane(settings, enclosure, services)
+    cloud = Cloud(settings, GuestImage(settings))
+    FakeHosts(settings, enclosure, services, cloud, control.discover_hosts).have(count)
+    steps.say(f"done after {time.monotonic() - started:.0f} s (1-minute load {os.getloadavg()[0]:.1f})")
+    return 0
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command."""
     parser = argparse.ArgumentParser(
@@ -94,6 +109,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     service = commands.add_parser("service", help="one service")
     service.add_argument("verb", choices=["start", "stop", "restart"])
     service.add_argument("name")
+    fake = commands.add_parser("fake-hosts", help=f"have N hosts that are not there, at most {LARGEST}; 0 removes them")
+    fake.add_argument("count", type=int, metavar="N")
     given = parser.parse_args(arguments)
     try:
         match given.command:
@@ -105,6 +122,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return _status()
             case "enter":
                 return _enter(given.argv)
+            case "fake-hosts":
+                return _fake_hosts(given.count)
             case _:
                 return _service(given.verb, given.name)
     except LaboratoryError as error:

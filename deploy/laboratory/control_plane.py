@@ -2,13 +2,16 @@
 
 import http.client
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from laboratory import files
 from laboratory.enclosure import Enclosure
 from laboratory.services import Service, Services
 from laboratory.settings import CACHE_PORT, HOST, REGION, SWITCH_PORT, Settings
+
+NOTIFICATIONS = "stella-notifications.conf"
+"""What Stella's role leaves for every service of Nova; its other drop-in is for controllers."""
 
 
 def answers_http(port: int, path: str = "/") -> bool:
@@ -186,6 +189,8 @@ class ControlPlane:
                 "reserved_host_memory_mb": 4096,
                 "ram_allocation_ratio": "1.0",
                 "cpu_allocation_ratio": "8.0",
+                "allow_resize_to_same_host": "true",  # there is no other
+                "shelved_offload_time": 0,
             },
             "api": {"auth_strategy": "keystone"},
             "oslo_concurrency": {"lock_path": settings.data / "locks"},
@@ -208,18 +213,23 @@ class ControlPlane:
         files.write_ini(self._path("nova-compute.conf"), common)  # a compute node must not know the database
 
     def _nova_program(self, name: str) -> Service:
-        path = self._path("nova-compute.conf" if name == "nova-compute" else "nova.conf")
-        argv = [self._settings.program(name), "--config-file", str(path), *self._nova_drop_ins()]
-        return Service(name=name, argv=argv, files=[path, *self._nova_drop_in_files()], environment=self._with_shims())
+        """One program of Nova, with the options that Stella's role leaves for it and, in the scheduler, Stella's filter."""
+        compute = name == "nova-compute"
+        paths = [
+            self._path("nova-compute.conf" if compute else "nova.conf"),
+            *(path for path in self._nova_drop_ins() if not compute or path.name == NOTIFICATIONS),
+        ]
+        argv = [self._settings.program(name), *(word for path in paths for word in ("--config-file", str(path)))]
+        files_read = [*paths, *(self._nova_plugin() if name == "nova-scheduler" else [])]
+        return Service(name=name, argv=argv, files=files_read, environment=self._with_shims())
 
-    def _nova_drop_in_files(self) -> list[Path]:
+    def _nova_drop_ins(self) -> list[Path]:
         return sorted((self._settings.etc / "nova" / "nova.conf.d").glob("*.conf"))
 
-    def _nova_drop_ins(self) -> list[str]:
-        """Where Stella's role for Nova leaves its options."""
-        directory = self._settings.etc / "nova" / "nova.conf.d"
-        directory.mkdir(exist_ok=True)
-        return ["--config-dir", str(directory)]
+    def _nova_plugin(self) -> list[Path]:
+        """The list of stella-nova's installed files with their digests."""
+        directory = self._settings.environments / "services" / "lib"
+        return sorted(directory.glob("python3*/site-packages/stella_nova-*.dist-info/RECORD"))
 
     def _with_shims(self) -> dict[str, str]:
         programs = self._settings.environments / "services" / "bin"
@@ -238,7 +248,7 @@ class ControlPlane:
                     "transport_url": settings.queue,
                     "host": HOST,
                     "core_plugin": "ml2",
-                    "service_plugins": "",
+                    "service_plugins": "qos",
                     "state_path": settings.data / "neutron",
                     "api_paste_config": settings.etc / "neutron" / "api-paste.ini",
                     "auth_strategy": "keystone",
@@ -265,13 +275,14 @@ class ControlPlane:
                     "type_drivers": "local,flat,vlan",
                     "tenant_network_types": "vlan",
                     "mechanism_drivers": "openvswitch",
-                    "extension_drivers": "port_security",
+                    "extension_drivers": "port_security,qos",
                 },
                 "ml2_type_flat": {"flat_networks": "physical"},
                 "ml2_type_vlan": {"network_vlan_ranges": "physical:100:200"},
                 # With a Linux bridge between tap and switch, limits on the tap act also on the userspace datapath.
                 "securitygroup": {"enable_security_group": "true", "firewall_driver": "iptables_hybrid"},
                 "ovs": {"bridge_mappings": "physical:br-ex", **switch},
+                "agent": {"extensions": "qos"},
             },
         )
         files.write_ini(
@@ -299,7 +310,14 @@ class ControlPlane:
     # --- services
 
     def _wsgi(
-        self, service: str, module: str, environment: dict[str, str], *, workers: int = 1, threads: int = 4
+        self,
+        service: str,
+        module: str,
+        environment: dict[str, str],
+        *,
+        workers: int = 1,
+        threads: int = 4,
+        files_read: Sequence[Path] = (),
     ) -> Service:
         """A service under gunicorn. These services parse sys.argv themselves, so gunicorn is told all by the environment."""
         port = self._settings.ports[service]
@@ -313,7 +331,7 @@ class ControlPlane:
         return Service(
             name=f"{service}-api",
             argv=[self._settings.program("gunicorn")],
-            files=[path, *sorted(etc.glob("*.conf")), *sorted(etc.glob("nova.conf.d/*.conf"))],
+            files=[path, *sorted(etc.glob("*.conf")), *files_read],
             environment={**environment, "GUNICORN_CMD_ARGS": f"-c {path}", **self._with_shims()},
             ready=lambda: answers_http(port),
         )
@@ -338,8 +356,13 @@ class ControlPlane:
 
     def nova_api(self) -> Service:
         """Nova's API."""
-        environment = {"OS_NOVA_CONFIG_DIR": str(self._settings.etc / "nova")}
-        return self._wsgi("nova", "nova.wsgi.osapi_compute:application", environment, threads=6)
+        drop_ins = self._nova_drop_ins()
+        environment = {
+            "OS_NOVA_CONFIG_DIR": str(self._settings.etc / "nova"),
+            "OS_NOVA_CONFIG_FILES": ";".join(["api-paste.ini", "nova.conf", *map(str, drop_ins)]),
+        }
+        read = [*drop_ins, *self._nova_plugin()]
+        return self._wsgi("nova", "nova.wsgi.osapi_compute:application", environment, threads=6, files_read=read)
 
     def neutron_api(self) -> Service:
         """Neutron's API."""

@@ -90,7 +90,7 @@ def steps(settings: Settings) -> list[Step]:
             "nova",
             control.nova_api,
             control.nova_workers,
-            after=("service users", "nova schema", "rabbitmq", "placement"),
+            after=("service users", "nova schema", "rabbitmq", "placement", "stella-nova"),
         ),
         running(
             "neutron", control.neutron_api, control.neutron_rpc, after=("service users", "neutron schema", "rabbitmq")
@@ -101,6 +101,18 @@ def steps(settings: Settings) -> list[Step]:
         Step(name="tenants", run=cloud.tenants, done=cloud.tenants_done, after=("service users",)),
         Step(name="flavors", run=cloud.flavors, done=cloud.flavors_done, after=("nova",)),
         Step(name="network", run=cloud.network, done=cloud.network_done, after=("neutron", "tenants")),
+        Step(
+            name="stella-nova packages",
+            run=stella.nova_install,
+            done=stella.nova_install_done,
+            after=("environment services",),
+        ),
+        Step(
+            name="stella-nova",
+            run=stella.nova,
+            done=stella.nova_done,
+            after=("configuration", "stella-nova packages"),
+        ),
         Step(name="stella packages", run=stella.install, done=stella.install_done, after=("environment tools",)),
         Step(
             name="stella",

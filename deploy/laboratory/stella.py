@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import stella
@@ -15,8 +16,10 @@ from laboratory.settings import HOST, REGION, REPOSITORY, LaboratoryError, Setti
 
 VERSION = stella.__version__
 ANSIBLE = REPOSITORY / "deploy" / "ansible"
-ENGINE = REPOSITORY / "stella" / "cmd" / "stella_engine.py"
+GROUPS = ("stella_api", "stella_engine", "xgos")
+NOVA_GROUPS = ("stella_nova",)
 _SOURCES = ("stella", "etc", "deploy/ansible", "plugins", "pyproject.toml")
+_NOVA_SOURCES = ("plugins/stella-nova", "deploy/ansible/roles/stella_nova", "deploy/ansible/site.yml")
 
 
 class Stella:
@@ -25,23 +28,39 @@ class Stella:
     def __init__(self, settings: Settings, enclosure: Enclosure, services: Services) -> None:
         self._settings, self._enclosure, self._services = settings, enclosure, services
 
-    def _digest(self) -> str:
+    @staticmethod
+    def _digest(*tops: Path) -> str:
         digest = hashlib.sha256()
-        for top in _SOURCES:
-            path = REPOSITORY / top
+        for path in tops:
             for each in sorted(path.rglob("*")) if path.is_dir() else [path]:
                 if each.is_file() and each.suffix != ".pyc" and "__pycache__" not in each.parts:
                     digest.update(f"{each}\n".encode() + each.read_bytes())
         return digest.hexdigest()
 
-    def _stamp(self, name: str) -> Path:
-        return (
-            self._settings.environments / "stella" if name == "install" else self._settings.stamps
-        ) / f"{name}.digest"
+    def _stamps(self) -> dict[str, tuple[Path, str]]:
+        """For what was done: the file that remembers from what, and from what it would be done now."""
+        settings = self._settings
+        own = self._digest(*(REPOSITORY / top for top in _SOURCES))
+        nova_sources = [REPOSITORY / top for top in _NOVA_SOURCES]
+        nova = self._digest(*nova_sources)
+        environment = settings.environments / "services"
+        configured = self._digest(
+            *nova_sources, *(path for path in [settings.etc / "nova" / "nova.conf"] if path.exists())
+        )
+        return {
+            "install": (settings.environments / "stella" / "install.digest", own),
+            "deployed": (settings.stamps / "deployed.digest", own),
+            "nova install": (environment / "stella-nova.digest", nova),
+            "nova": (settings.stamps / "stella-nova.digest", configured),
+        }
 
     def _is_current(self, name: str) -> bool:
-        stamp = self._stamp(name)
-        return stamp.exists() and stamp.read_text() == self._digest()
+        stamp, digest = self._stamps()[name]
+        return stamp.exists() and stamp.read_text() == digest
+
+    def _remember(self, name: str) -> None:
+        stamp, digest = self._stamps()[name]
+        stamp.write_text(digest)
 
     def _variables(self) -> dict[str, object]:
         """What differs from an operator's cloud: paths, a supervisor instead of systemd, and where things listen."""
@@ -56,7 +75,7 @@ class Stella:
             "stella_group": "root",
             "stella_virtualenv": str(settings.environments / "stella"),
             "stella_python": "/usr/bin/python3",
-            "stella_package": str(self._wheel()),
+            "stella_package": str(self._wheel("stella")),
             "stella_pip": [
                 *(settings.program("uv", "tools"), "pip", "install", "--quiet"),
                 *("--python", settings.program("python", "stella")),
@@ -75,26 +94,54 @@ class Stella:
             "stella_keystone_admin_password": settings.passwords["admin"],
             "stella_region": REGION,
             "stella_memcached_servers": "127.0.0.1:11211",
+            "stella_notifications_transport_url": settings.queue,
             "stella_restart": not self._is_current("deployed"),
+            "stella_nova_package": str(self._wheel("stella_nova")),
+            "stella_nova_wheel_directory": str(settings.environments / "services" / "stella-nova"),
+            "stella_nova_python": settings.program("python"),
+            "stella_nova_pip": [
+                *(settings.program("uv", "tools"), "pip", "install", "--quiet"),
+                *("--python", settings.program("python")),
+            ],
+            "stella_nova_configuration": str(settings.etc / "nova" / "nova.conf"),
+            "stella_nova_directory": str(settings.etc / "nova" / "nova.conf.d"),
+            "stella_nova_group": "root",
+            "stella_nova_password": settings.passwords["nova"],
+            # The laboratory starts a service again when a file that it reads changed.
+            "stella_nova_restart_command": [],
             "xgos_host_name": HOST,
             "xgos_mode": "enforce",
             "xgos_state_directory": str(settings.data / "xgos"),
             "xgos_run_directory": "/run/xgos",
+            # The machine may do other work, which nobody promised anything: it waits while a floor needs its CPU.
             "xgos_host_reserved_cpu_cores": 0.3,
+            "xgos_host_overhead": "reserved",
         }
 
-    def _wheel(self) -> Path:
-        return self._settings.environments / "wheels" / f"stella-{VERSION}-py3-none-any.whl"
+    def _wheel(self, name: str) -> Path:
+        return self._settings.environments / "wheels" / f"{name}-{VERSION}-py3-none-any.whl"
 
-    def _playbook(self, argv: list[str], *, inside: bool) -> None:
+    def _build(self, source: Path) -> None:
+        command = [self._settings.program("uv", "tools"), "build", "--quiet", "--wheel", "--out-dir"]
+        done = subprocess.run(
+            [*command, str(self._settings.environments / "wheels"), str(source)],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "UV_CACHE_DIR": str(self._settings.environments / "cache")},
+        )
+        if done.returncode:
+            words = " ".join(done.stderr.split())[-400:]
+            raise LaboratoryError(f"the wheel of {source.name} could not be built: {words}")
+
+    def _playbook(self, argv: list[str], *, groups: Sequence[str], inside: bool) -> None:
         home = self._settings.state / "ansible"
-        groups = ["stella_api", "xgos", *(["stella_engine"] if ENGINE.exists() else [])]
         inventory = files.write(
-            home / "inventory.yml",
+            home / f"{groups[0]}.yml",
             "all:\n  vars:\n    ansible_connection: local\n    ansible_python_interpreter: /usr/bin/python3\n  children:\n"
             + "".join(f"    {group}:\n      hosts:\n        {HOST}:\n" for group in groups),
         )
-        variables = files.write(home / "variables.json", json.dumps(self._variables(), indent=1))
+        variables = files.write(home / f"{groups[0]}.json", json.dumps(self._variables(), indent=1))
         program = self._settings.program("ansible-playbook", "tools")
         command = [program, "-i", str(inventory), "-e", f"@{variables}", *argv, str(ANSIBLE / "site.yml")]
         environment = {
@@ -127,33 +174,38 @@ class Stella:
 
     def install(self) -> None:
         """The roles' installation, where packages can be had: on the machine itself."""
-        build = [
-            self._settings.program("uv", "tools"),
-            "build",
-            "--quiet",
-            "--wheel",
-            "--out-dir",
-            str(self._wheel().parent),
-        ]
-        cache = {"UV_CACHE_DIR": str(self._settings.environments / "cache")}
-        done = subprocess.run(
-            [*build, str(REPOSITORY)], capture_output=True, text=True, check=False, env={**os.environ, **cache}
-        )
-        if done.returncode:
-            raise LaboratoryError(f"the wheel could not be built: {' '.join(done.stderr.split())[-400:]}")
-        self._playbook(["--tags", "install"], inside=False)
-        self._stamp("install").write_text(self._digest())
+        self._build(REPOSITORY)
+        self._playbook(["--tags", "install"], groups=GROUPS, inside=False)
+        self._remember("install")
 
     def done(self) -> bool:
         """Whether API, engine and agent run this tree's Stella."""
-        names = ["stella-api", "xgos", *(["stella-engine"] if ENGINE.exists() else [])]
         return (
             self._is_current("deployed")
-            and all(self._services.pid(name) is not None for name in names)
+            and all(self._services.pid(name) is not None for name in ("stella-api", "stella-engine", "xgos"))
             and answers_http(self._settings.ports["stella"], "/healthcheck")
         )
 
     def deploy(self) -> None:
         """Everything else the roles do, in the laboratory."""
-        self._playbook(["--skip-tags", "install"], inside=True)
-        self._stamp("deployed").write_text(self._digest())
+        self._playbook(["--skip-tags", "install"], groups=GROUPS, inside=True)
+        self._remember("deployed")
+
+    def nova_install_done(self) -> bool:
+        """Whether Nova's environment has this tree's filter and weigher."""
+        return self._is_current("nova install")
+
+    def nova_install(self) -> None:
+        """The installation of the role for Nova, on the machine itself."""
+        self._build(REPOSITORY / "plugins" / "stella-nova")
+        self._playbook(["--tags", "install"], groups=NOVA_GROUPS, inside=False)
+        self._remember("nova install")
+
+    def nova_done(self) -> bool:
+        """Whether Nova's drop-ins are as the role would write them now."""
+        return self._is_current("nova")
+
+    def nova(self) -> None:
+        """The rest of the role for Nova: its drop-ins, before Nova starts."""
+        self._playbook(["--skip-tags", "install"], groups=NOVA_GROUPS, inside=True)
+        self._remember("nova")

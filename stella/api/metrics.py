@@ -18,6 +18,7 @@ MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
 _BUCKETS_SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 _VERDICTS: Mapping[str, str] = {
     "stella.slo.does_not_fit": "does_not_fit",
+    "stella.slo.above_limit": "above_limit",
     "stella.slo.not_supported": "not_supported",
     "stella.quota.exceeded": "over_quota",
     "stella.slo.host_not_enforcing": "host_not_ready",

@@ -15,7 +15,7 @@ from stella.api.errors import CODES
 from stella.api.operation import Access, Operation
 from stella.api.schemas.quota import EXCEEDED, PROJECT_ID
 from stella.api.schemas.slo import COUNTER_OFFER
-from stella.api.schemas.vocabulary import HOST_NAME, TEXT, UUID, listing, mapping
+from stella.api.schemas.vocabulary import BY_METRIC, EXISTING_LIMIT, HOST_NAME, TEXT, UUID, listing, mapping
 from stella.model.wire import Json
 
 _PATH_PARAMETERS = {"uuid": UUID, "name": HOST_NAME, "project_id": PROJECT_ID}
@@ -50,10 +50,21 @@ ERRORS = mapping(
                     "generation": {"type": "integer"},
                     "counter_offer": COUNTER_OFFER,
                     "quota": EXCEEDED,
+                    "limit": EXISTING_LIMIT,
+                    "largest": BY_METRIC,
                     "min_version": TEXT,
                     "max_version": TEXT,
                 },
-                optional=("field", "generation", "counter_offer", "quota", "min_version", "max_version"),
+                optional=(
+                    "field",
+                    "generation",
+                    "counter_offer",
+                    "quota",
+                    "limit",
+                    "largest",
+                    "min_version",
+                    "max_version",
+                ),
             )
         )
     }

@@ -6,6 +6,7 @@ Exit codes: 0 ended by SIGTERM or SIGINT; 1 failed; 2 wrong usage or configurati
 import argparse
 import logging
 import os
+import re
 import signal
 import sys
 import threading
@@ -43,6 +44,12 @@ def _whole(low: int, high: int) -> Callable[[str], int]:
     return read
 
 
+def _prefix(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,59}", text):
+        raise argparse.ArgumentTypeError(f"must be letters, digits, dot, dash and underscore, not {text[:64]!r}")
+    return text
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = _Parser(prog="stella-sim", allow_abbrev=False, description=__doc__.splitlines()[0].partition(": ")[2])
@@ -77,6 +84,17 @@ def build_parser() -> argparse.ArgumentParser:
     one.add_argument(
         "--tick-milliseconds", type=_whole(100, 5000), default=250, metavar="MS", help="of the agents (default: 250)"
     )
+    one.add_argument("--name-prefix", type=_prefix, default="sim", metavar="TEXT", help="of the hosts (default: sim)")
+    one.add_argument(
+        "--first", type=_whole(1, 10_000), default=1, metavar="N", help="number of the first host (default: 1)"
+    )
+    one.add_argument(
+        "--listed-instances",
+        type=Path,
+        metavar="DIR",
+        help="DIR/simN.json lists the instances of simN, which come and go with it, instead of --instances-per-host; "
+        'as {"instances": [{"uuid", "name", "project", "flavor", "vcpus", "running"}]}',
+    )
     one.add_argument("--verbose", action="store_true", help="also log what the agents do, not only what fails")
     return parser
 
@@ -105,6 +123,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         cores=options.cores,
         instances=options.instances_per_host,
         tick_milliseconds=options.tick_milliseconds,
+        prefix=options.name_prefix,
+        first=options.first,
+        listed_instances=options.listed_instances,
     )
     try:
         run(fleet, stop)

@@ -1,7 +1,8 @@
 """`xgos`: the node agent, and the command line that asks it.
 
 Exit codes: 0 done; 1 the agent failed; 2 wrong usage, wrong configuration or refused (nothing was changed); 3 the agent
-cannot be reached; 130 interrupted. Errors are one line on standard error that names the field.
+cannot be reached; 130 interrupted. Errors are one line on standard error that names the field. `xgos check` has those of OpenStack's
+checks: 0 all well, 1 a warning, 2 a failure, 255 the check could not be done.
 """
 
 import argparse
@@ -15,6 +16,7 @@ from typing import NoReturn
 
 import stella
 from stella.cmd import xgos_slo
+from stella.model import check
 from stella.model.intent import Mode
 from stella.model.slo import InvalidSlo
 from stella.xgos.local_api import format as fmt
@@ -36,7 +38,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 _EPILOG = """exit status: 0 done, 1 the agent failed, 2 wrong usage or configuration, or refused (nothing was changed),
-3 the agent cannot be reached, 130 interrupted
+3 the agent cannot be reached, 130 interrupted; of check: 0 all well, 1 a warning, 2 a failure, 255 wrong usage or configuration
 
 examples:
   xgos run --once --dry-run            print what one tick sees, decides and would write; change nothing
@@ -46,11 +48,16 @@ examples:
   xgos release                         restore every setting that the agent changed"""
 
 
-def _agent_options() -> _Parser:
+def _config_option() -> _Parser:
     parser = _Parser(add_help=False)
     parser.add_argument(
         "--config", type=Path, metavar="FILE", help=f"configuration file (default: {DEFAULT_PATH} if it exists)"
     )
+    return parser
+
+
+def _agent_options() -> _Parser:
+    parser = _Parser(add_help=False, parents=[_config_option()])
     parser.add_argument(
         "--root", type=Path, default=Path("/"), metavar="DIR", help="read /proc and /sys below DIR (default: /)"
     )
@@ -113,6 +120,20 @@ def build_parser() -> argparse.ArgumentParser:
         "xgos release --dry-run",
         "xgos release",
     )
+    checking = command(
+        "check",
+        "tell whether this host is as the agent needs it, and what to do where it is not; change nothing",
+        _config_option(),
+        "xgos check",
+        "xgos check --nova-conf /etc/nova/nova-compute.conf",
+    )
+    checking.add_argument(
+        "--nova-conf",
+        action="append",
+        metavar="PATH",
+        default=[],
+        help="configuration of nova-compute, a file or a directory of files; may be repeated (default: where Nova looks)",
+    )
     xgos_slo.add_parsers(commands, asking)
     events = command("events", "list violations, with cause", asking, "xgos events --open", "xgos events web1 -f json")
     events.add_argument("instance", nargs="?", metavar="UUID-OR-NAME", help="only this instance (default: all)")
@@ -148,6 +169,17 @@ def _run_agent(options: argparse.Namespace) -> int:
     )
 
 
+def _check(options: argparse.Namespace) -> int:
+    """Look at the host, and print a line for each thing."""
+    from stella.xgos.checks import gather, verdicts  # noqa: PLC0415  # the other commands need no client of the API
+    from stella.xgos.host_files import HostFiles  # noqa: PLC0415
+
+    config = load_config(options.config)
+    results = verdicts.check(gather.gather(config, HostFiles(), nova_files=options.nova_conf))
+    print("\n".join(check.lines(results)))
+    return check.worst(results)
+
+
 def _ask(options: argparse.Namespace) -> str:
     client = Client(options.socket, timeout_seconds=120.0 if options.command == "calibrate" else 15.0)
     as_json = options.format == "json"
@@ -179,20 +211,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words and words[0].startswith("-") and words[0] not in ("-h", "--help", "--version"):
         words.insert(0, "run")  # `xgos --root DIR --once`, `xgos --release`
+    usage = check.Code.BROKEN if words[:1] == ["check"] else USAGE
     try:
         options = build_parser().parse_args(words)
         if options.command in ("run", "release"):
             return _run_agent(options)
+        if options.command == "check":
+            return _check(options)
         print(_ask(options))
     except (InvalidConfig, InvalidSlo) as error:
         option = xgos_slo.option_of(error.field)
-        return _fail(USAGE, f"{option}: {error}" if option else str(error))
+        return _fail(usage, f"{option}: {error}" if option else str(error))
     except RequestRefused as error:
         return _fail(USAGE, xgos_slo.refusal(error))
     except Unreachable as error:
         return _fail(UNREACHABLE, str(error))
     except SystemExit as error:  # argparse: its own codes, whether --help or wrong usage
-        return error.code if isinstance(error.code, int) else USAGE
+        return usage if error.code else 0
     except BrokenPipeError:
         return 0
     except KeyboardInterrupt:

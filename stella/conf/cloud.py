@@ -23,6 +23,14 @@ OPTIONS = [
         "nova_endpoint", help="The root of Nova's API, such as http://10.0.0.1:8774/v2.1, instead of the catalogue's."
     ),
     cfg.StrOpt("placement_endpoint", help="The root of Placement's API, instead of the catalogue's."),
+    cfg.StrOpt(
+        "neutron_endpoint",
+        help="The root of Neutron's API, such as http://10.0.0.1:9696, instead of the catalogue's. Its QoS limits are read.",
+    ),
+    cfg.StrOpt(
+        "cinder_endpoint",
+        help="The root of Cinder's API, such as http://10.0.0.1:8776/v3, instead of the catalogue's. Its QoS limits are read.",
+    ),
     cfg.FloatOpt(
         "largest_network_packets_per_second",
         min=0,

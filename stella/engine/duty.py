@@ -54,11 +54,25 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Duty:
-    """Something done again and again. One run is short (about a second): what is left is said with `Outcome.more`."""
+    """Something done again and again. One run is short (about a second): what is left is said with `Outcome.more`.
+
+    ``is_hinted`` tells whether there is something to do before the interval has passed; it is asked several times a second.
+    """
 
     name: str
     interval_seconds: float
     run: Callable[[Work], Outcome]
+    is_hinted: Callable[[], bool] | None = None
+
+
+class Companion(Protocol):
+    """Something that goes on beside the duties while this process leads. Both return at once and may be called again and again."""
+
+    def start(self) -> None:
+        """This process leads."""
+
+    def stop(self) -> None:
+        """It leads no more."""
 
 
 def limits_of(config: Any) -> Limits:

@@ -9,12 +9,14 @@ from stella.clouds.port import Unanswered
 from stella.db.database import Conflict, Unreachable
 from stella.db.leases import LeaseLost
 from stella.engine import schedule
-from stella.engine.duty import Duty, Outcome, Work
+from stella.engine.duty import Companion, Duty, Outcome, Work
 from stella.engine.leader import Leader
 from stella.engine.metrics import Metrics
 
 _LOG = logging.getLogger(__name__)
 _AWAY_SECONDS = 1.0
+_HINT_SECONDS = 0.2
+"""How long a hint waits at most, where a duty takes hints."""
 
 
 def run_once(
@@ -57,14 +59,37 @@ def run_while_leading(
     metrics: Metrics,
     stop: threading.Event,
     *,
+    companions: Sequence[Companion] = (),
     monotonic: Callable[[], float] = time.monotonic,
 ) -> None:
-    """Run duties as they become due, until ``stop``. A new leader begins with all of them."""
+    """Run duties as they become due, until ``stop``, and ``companions`` while leading. A new leader begins with all duties."""
+    try:
+        _run_while_leading(duties, work, leader, metrics, stop, companions, monotonic)
+    finally:
+        for companion in companions:
+            companion.stop()
+
+
+def _run_while_leading(
+    duties: Sequence[Duty],
+    work: Work,
+    leader: Leader,
+    metrics: Metrics,
+    stop: threading.Event,
+    companions: Sequence[Companion],
+    monotonic: Callable[[], float],
+) -> None:
+    longest = _HINT_SECONDS if any(duty.is_hinted is not None for duty in duties) else 1.0
     due: schedule.Due = {}
     led: int | None = None
     while not stop.is_set():
         token = leader.token
         metrics.leader.set(0 if token is None else 1)
+        for companion in companions:
+            if token is None:
+                companion.stop()
+            else:
+                companion.start()
         if token is None:
             leader.led.wait(0.2)
             continue
@@ -73,7 +98,7 @@ def run_while_leading(
             due, led = schedule.first(duties, monotonic()), token
         duty = schedule.next_duty(duties, due, monotonic())
         if duty is None:
-            stop.wait(schedule.pause_seconds(due, monotonic()))
+            stop.wait(schedule.pause_seconds(due, monotonic(), longest=longest))
             continue
         try:
             outcome = run_once(duty, work, metrics)

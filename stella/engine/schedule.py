@@ -14,8 +14,8 @@ def first(duties: Iterable[Duty], now: float) -> Due:
 
 
 def next_duty(duties: Iterable[Duty], due: Due, now: float) -> Duty | None:
-    """The one that has waited longest; None while none is due."""
-    waiting = [duty for duty in duties if due[duty.name] <= now]
+    """The one that has waited longest, then one that was given a hint; None while none is due."""
+    waiting = [duty for duty in duties if due[duty.name] <= now or (duty.is_hinted is not None and duty.is_hinted())]
     return min(waiting, key=lambda duty: due[duty.name], default=None)
 
 
@@ -25,5 +25,5 @@ def after(due: Due, duty: Duty, now: float, *, more: bool) -> Due:
 
 
 def pause_seconds(due: Due, now: float, *, longest: float = 1.0) -> float:
-    """How long nothing is due."""
+    """How long nothing is due, ``longest`` seconds at most."""
     return max(0.0, min(longest, min(due.values(), default=now + longest) - now))

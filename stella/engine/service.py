@@ -89,7 +89,7 @@ class Engine:
         stepping = threading.Thread(target=keep_stepping, args=(leader, self._stop), name="lease", daemon=True)
         stepping.start()
         work = _work(self._config, leader, found)
-        runner.run_while_leading(found.duties, work, leader, self._metrics, self._stop)
+        runner.run_while_leading(found.duties, work, leader, self._metrics, self._stop, companions=found.companions)
         stepping.join(STOP_SECONDS)
         try:
             leader.release()

@@ -9,7 +9,7 @@ from stella.clouds.port import Cloud, Ledger
 from stella.clouds.standalone import NoLedger, Standalone
 from stella.conf.cloud import OPENSTACK
 from stella.engine.duties import DUTIES
-from stella.engine.duty import Duty
+from stella.engine.duty import Companion, Duty
 from stella.model.slo import Metric
 
 _LIMITS = {
@@ -22,11 +22,12 @@ _LIMITS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
-    """The cloud that is asked, and what there is to do in it."""
+    """The cloud that is asked, what there is to do in it, and what goes on beside that."""
 
     cloud: Cloud
     ledger: Ledger
     duties: Sequence[Duty]
+    companions: Sequence[Companion] = ()
 
 
 def limits_of_devices(config: cfg.ConfigOpts) -> Mapping[Metric, float]:
@@ -41,10 +42,21 @@ def find(config: cfg.ConfigOpts) -> Surroundings:
         return Surroundings(cloud=Standalone(), ledger=NoLedger(), duties=DUTIES)
     # imported here: without OpenStack its client is not loaded
     from stella.clouds.openstack.allocations import ledger_of  # noqa: PLC0415
+    from stella.clouds.openstack.notifications import Hints, Listener  # noqa: PLC0415
     from stella.clouds.openstack.nova import Nova  # noqa: PLC0415
     from stella.clouds.openstack.session import OpenStack  # noqa: PLC0415
-    from stella.engine.duties import ledger, placement  # noqa: PLC0415
+    from stella.engine.duties import following, ledger, limits, placement  # noqa: PLC0415
 
-    openstack = OpenStack(config)
-    own = (*placement.duties(openstack, limits=limits_of_devices(config)), *ledger.duties(openstack))
-    return Surroundings(cloud=Nova(openstack.nova), ledger=ledger_of(openstack), duties=(*DUTIES, *own))
+    openstack, hints = OpenStack(config), Hints()
+    own = (
+        following.duty(openstack.nova, hints, margin=config.link.reservation_margin_ratio),
+        *placement.duties(openstack, limits=limits_of_devices(config)),
+        *ledger.duties(openstack),
+        *limits.duties(openstack),
+    )
+    return Surroundings(
+        cloud=Nova(openstack.nova),
+        ledger=ledger_of(openstack),
+        duties=(*DUTIES, *own),
+        companions=[Listener(config, hints)] if config.notifications.transport_url else [],
+    )

@@ -30,6 +30,34 @@ class DomainXml:
     uid: int | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interface:
+    """How an instance's link is plugged. ``device`` is the host's side of it, empty where there is none.
+
+    ``kind`` is libvirt's type, such as ``bridge``, ``ethernet``, ``direct`` (macvtap) or ``vhostuser``. ``switch`` is the type of its
+    virtual port, such as ``openvswitch``; empty without one.
+    """
+
+    device: str
+    kind: str
+    switch: str = ""
+
+
+def parse_interfaces(text: str) -> tuple[Interface, ...]:
+    """The links of a running domain, from its live XML. Raises `InvalidText`."""
+    found = []
+    for each in _parse(text).iterfind("devices/interface"):
+        target, port = each.find("target"), each.find("virtualport")
+        found.append(
+            Interface(
+                device=_name(target.get("dev") if target is not None else None),
+                kind=_name(each.get("type")),
+                switch=_name(port.get("type") if port is not None else None),
+            )
+        )
+    return tuple(found)
+
+
 def parse_domain(text: str) -> DomainXml:
     """A running domain, from its live XML. Raises `InvalidText`."""
     root = _parse(text)

@@ -1,7 +1,7 @@
 """The real agent on a simulated host: the same assembly as on a machine, with the model behind sensing and actuation."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from stella.model.intent import Mode
@@ -49,11 +49,17 @@ class UnkeptLines:
 
 @contextlib.contextmanager
 def agent(
-    config: Config, machine: Machine, clock: Clock, *, lines: Lines | None = None, background: bool = True
+    config: Config,
+    machine: Machine,
+    clock: Clock,
+    *,
+    lines: Lines | None = None,
+    background: bool = True,
+    follow: Callable[[Machine], None] | None = None,
 ) -> Iterator[Loop]:
     """The agent's loop over the model. Raises `own_group.AlreadyRunning` when another one has the state directory.
 
-    ``lines`` and ``background``: see `assemble`.
+    ``lines`` and ``background``: see `assemble`; ``follow``: see `SimulatedSensors`.
     """
     with contextlib.ExitStack() as stack:
         apply = open_apply(config, Options(), stack, reach=simulated_actuators(machine), lines=lines)
@@ -61,5 +67,5 @@ def agent(
         apply.journal.forget([entry.target for entry in apply.journal.entries])
         observe = config.mode is Mode.OBSERVE
         actuation = HostActuation(apply, None if observe else SimulatedGuard(), observe=observe)
-        sensors = SimulatedSensors(machine, clock)
+        sensors = SimulatedSensors(machine, clock, follow=follow)
         yield assemble(config, sensors, actuation, stack, clock=clock, lines=lines, background=background)

@@ -12,6 +12,7 @@ from pathlib import Path
 from stella.model.intent import Mode
 from stella.sim.agent import agent
 from stella.sim.host import CORES, INSTANCES, boot
+from stella.sim.listed import ListedInstances
 from stella.sim.population import specs
 from stella.xgos import supervision
 from stella.xgos.link.transport import NoCredential, read_credential
@@ -34,7 +35,10 @@ class CannotRun(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fleet:
-    """What `stella-sim run` was asked for. ``names`` are `sim1` to `simN`."""
+    """What `stella-sim run` was asked for. ``names`` are `sim1` to `simN`, or count from ``first`` behind another ``prefix``.
+
+    With ``listed_instances`` the instances of each host are those in the file NAME.json there (`stella.sim.listed`).
+    """
 
     hosts: int
     api_url: str
@@ -44,11 +48,14 @@ class Fleet:
     cores: int = CORES
     instances: int = INSTANCES
     tick_milliseconds: int = 250
+    prefix: str = "sim"
+    first: int = 1
+    listed_instances: Path | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
         """The hosts' names."""
-        return tuple(f"sim{n + 1}" for n in range(self.hosts))
+        return tuple(f"{self.prefix}{n}" for n in range(self.first, self.first + self.hosts))
 
 
 def _quoted(text: object) -> str:
@@ -87,15 +94,16 @@ def check_credentials(fleet: Fleet) -> None:
 @contextlib.contextmanager
 def _host(fleet: Fleet, number: int, config: Config) -> Iterator[Loop]:
     """One host with its agent; the link is not connected yet. Raises `own_group.AlreadyRunning`, OSError."""
-    name = config.api_host_name
+    name, directory = config.api_host_name, fleet.listed_instances
+    follow = ListedInstances(directory / f"{name}.json").follow if directory is not None else None
     machine = boot(
         name,
         cores=fleet.cores,
-        instances=specs(name, number, fleet.instances, seed=fleet.seed),
+        instances=() if follow else specs(name, number, fleet.instances, seed=fleet.seed),
         seed=fleet.seed,
         unix_seconds=MACHINE_CLOCK.wall(),
     )
-    with agent(config, machine, MACHINE_CLOCK) as loop:
+    with agent(config, machine, MACHINE_CLOCK, follow=follow) as loop:
         yield loop
 
 
@@ -121,7 +129,8 @@ def run(fleet: Fleet, stop: threading.Event) -> None:
                 connect(config, loop, end)
                 threads.append(supervision.start(partial(loop.run, stop), name="loop", stop=stop))
         garbage_collection.settle()
-        _LOG.info("%d hosts with %d instances each, linked to %s", fleet.hosts, fleet.instances, fleet.api_url)
+        each = f"{fleet.instances}" if fleet.listed_instances is None else "the listed"
+        _LOG.info("%d hosts with %s instances each, linked to %s", fleet.hosts, each, fleet.api_url)
         while not stop.wait(_SAVE_SECONDS):
             _save(loops, configs)
     finally:

@@ -65,8 +65,9 @@ def test_totals_hold_what_is_used_and_are_settled_after_one_step(
     assert settle(wanted, current=settled.totals, used=used) == settled
 
 
-@given(capacity=st.floats(0.5, 500), noise=st.lists(st.floats(-0.009, 0.009), max_size=20))
+@given(capacity=st.floats(5, 500), noise=st.lists(st.floats(-0.009, 0.009), max_size=20))
 def test_noise_of_one_percent_writes_nothing(capacity: float, noise: list[float]) -> None:
+    # on a smaller host rounding by one unit of thousand packets/s is a change of more than a percent itself
     written = totals_of(capacity)
     for part in noise:
         assert settle(totals_of(capacity * (1 + part)), current=written, used={}).totals == written

@@ -6,7 +6,7 @@ from typing import Any
 
 from stella.admission import changes, verdicts
 from stella.admission.verdicts import Verdict
-from stella.api import conditions, relief, slo_changes, times
+from stella.api import conditions, limits, relief, slo_changes, times
 from stella.api.attempts import attempts
 from stella.api.errors import ApiError, not_found
 from stella.api.operation import Answer, Call, operation
@@ -39,6 +39,7 @@ def _show(instance: Instance, row: SloRow) -> dict[str, Json]:
         "state": row.state,
         "reason": row.reason,
         "largest": json.loads(row.largest),
+        **limits.show(instance, row),
         "changed_at": times.show(row.changed_at),
     }
 
@@ -105,6 +106,13 @@ def _require_quota(call: Call, present: Asked, slo: Slo, reserved_cpu_cores: flo
         raise _refused(call, present, decisions.SLO_OVER_QUOTA, refusal, slo)
 
 
+def _require_below_limits(call: Call, present: Asked, added: Slo) -> None:
+    """Raises `ApiError` (422) for a floor that a limit from outside Stella makes unreachable, unless it was in force before."""
+    refusal = limits.refusal(added, present.instance, before=present.all)
+    if refusal is not None:
+        raise _refused(call, present, decisions.SLO_ABOVE_LIMIT, refusal, added)
+
+
 def _does_not_fit(call: Call, present: Asked, slo: Slo, verdict: Verdict) -> ApiError:
     """The refusal with its counter-offer: the largest that fits here, where it would fit as asked, and what would have to move."""
     margin = call.services.config.link.reservation_margin_ratio
@@ -148,6 +156,7 @@ def _does_not_fit(call: Call, present: Asked, slo: Slo, verdict: Verdict) -> Api
         "stella.slo.host_not_reported",
         "stella.slo.host_not_enforcing",
         "stella.slo.not_supported",
+        "stella.slo.above_limit",
         "stella.slo.does_not_fit",
         "stella.quota.exceeded",
         "stella.server.placement_unreachable",
@@ -159,6 +168,7 @@ def put(call: Call) -> Answer:
     Answers 201, or 200 where there was one, with the SLO as `pending` until its host acknowledges it. With `dry_run` it answers
     200 with what would be reserved, and nothing is changed. Who replaces an SLO names its generation, as `generation` or in
     `If-Match`; 409 says that it has another. 422 says that it does not fit, with the largest values that would as `counter_offer`.
+    422 `stella.slo.above_limit` says that a limit of the flavor, of Neutron or of Cinder is below the floor, and names it in `limit`.
     403 `stella.quota.exceeded` says that the project's quota does not leave so much, and how much it leaves.
     """
     try:
@@ -184,11 +194,12 @@ def _put(call: Call) -> Answer:
         )
         slo = _beside_flavor(present, added)
         _require_able(present, slo)
+        _require_below_limits(call, present, added)
         _require_quota(call, present, slo)
         verdict = _admitted(call, present, slo)
         _require_quota(call, present, slo, verdict.reserved_cpu_cores)
         if call.query.get("dry_run"):
-            return Answer(body=_dry_run(slo, verdict))
+            return Answer(body=_dry_run(present.instance, slo, verdict))
         stored = _changed(call, present, slo, added, verdict)
         if stored is not None:
             return _shown(present.instance, stored, status=200 if present.kept else 201)
@@ -242,13 +253,14 @@ def _without_room(slo: Slo, full: NoRoom) -> Verdict:
     )
 
 
-def _dry_run(slo: Slo, verdict: Verdict) -> dict[str, Json]:
+def _dry_run(instance: Instance, slo: Slo, verdict: Verdict) -> dict[str, Json]:
     objectives: Any = show_slo(slo)
     return {
         "accepted": True,
         "reserved_cpu_cores": verdict.reserved_cpu_cores,
         "estimated": verdict.estimated,
         "objectives": objectives,
+        "contradictions": limits.show_contradictions(slo, limits.of_instance(instance)),
     }
 
 

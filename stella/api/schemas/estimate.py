@@ -1,10 +1,9 @@
 """What an SLO would take."""
 
-from stella.api.schemas.vocabulary import OBJECTIVES_INPUT, mapping
+from stella.api.schemas.vocabulary import CONTRADICTIONS, OBJECTIVES_INPUT, mapping
 from stella.model.resources import CLASSES
 
 VCPUS = {"type": "integer", "minimum": 1, "maximum": 1024, "description": "vCPUs of the instance."}
-POST = mapping({"objectives": OBJECTIVES_INPUT, "vcpus": VCPUS})
 RESOURCES = {
     "type": "object",
     "properties": {
@@ -18,6 +17,18 @@ EXTRA_SPECS = {
     "additionalProperties": {"type": "string", "maxLength": 255},
     "description": "By name, as Nova keeps them with a flavor.",
 }
+POST = mapping(
+    {
+        "objectives": OBJECTIVES_INPUT,
+        "vcpus": VCPUS,
+        "extra_specs": {
+            **EXTRA_SPECS,
+            "maxProperties": 1000,
+            "description": "Those of the flavor that is to sell it; its limits (quota:*) are compared with the floors.",
+        },
+    },
+    optional=("extra_specs",),
+)
 ESTIMATE = mapping(
     {
         "reserved_cpu_cores": {
@@ -31,5 +42,9 @@ ESTIMATE = mapping(
         },
         "resources": RESOURCES,
         "extra_specs": {**EXTRA_SPECS, "description": "Those with which a flavor sells this SLO."},
+        "contradictions": {
+            **CONTRADICTIONS,
+            "description": "Floors above a limit of the flavor, for one NIC and one disk.",
+        },
     }
 )

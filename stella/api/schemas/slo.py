@@ -2,6 +2,8 @@
 
 from stella.api.schemas.vocabulary import (
     BY_METRIC,
+    CONTRADICTIONS,
+    EXISTING_LIMITS,
     FLAG,
     GENERATION,
     OBJECTIVES,
@@ -51,11 +53,19 @@ SLO = mapping(
             **BY_METRIC,
             "description": "Where the host refused it: for each floor the largest value that fits.",
         },
+        "limits": EXISTING_LIMITS,
+        "contradictions": CONTRADICTIONS,
         "changed_at": TIME,
     }
 )
 DRY_RUN = mapping(
-    {"accepted": FLAG, "reserved_cpu_cores": {"type": "number"}, "estimated": FLAG, "objectives": OBJECTIVES}
+    {
+        "accepted": FLAG,
+        "reserved_cpu_cores": {"type": "number"},
+        "estimated": FLAG,
+        "objectives": OBJECTIVES,
+        "contradictions": CONTRADICTIONS,
+    }
 )
 SLO_OR_DRY_RUN: Schema = {"oneOf": [SLO, DRY_RUN]}
 COUNTER_OFFER = mapping(

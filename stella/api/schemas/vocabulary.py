@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stella.model.attainment import Cause
-from stella.model.slo import LARGEST_PRIORITY, LARGEST_WEIGHT, Metric
+from stella.model.limits import Source
+from stella.model.slo import LARGEST_PRIORITY, LARGEST_WEIGHT, Direction, Metric
 
 Schema = dict[str, Any]
 
@@ -146,6 +147,52 @@ BY_METRIC: Schema = {
     "properties": {metric.value: {"type": "number", "minimum": 0} for metric in Metric},
     "additionalProperties": False,
 }
+EXISTING_LIMIT = mapping(
+    {
+        "source": {"type": "string", "enum": [one.value for one in Source], "description": "Whose limit it is."},
+        "name": {
+            "type": "string",
+            "description": "As its source calls it, such as quota:cpu_quota or bandwidth_limit.",
+        },
+        "metric": METRIC,
+        "direction": {
+            "type": "string",
+            "enum": [one.value for one in Direction],
+            "description": "As the guest sees it.",
+        },
+        "value": {"type": "number", "exclusiveMinimum": 0, "description": "In the metric's base unit."},
+        "device": {
+            "type": "string",
+            "description": "The NIC or disk that is limited; empty: each, or the CPU of all vCPUs.",
+        },
+        "devices": {"type": "integer", "minimum": 0, "description": "How many such devices the instance has."},
+        "is_floor": {"type": "boolean", "description": "A minimum that Neutron keeps: shown, never compared."},
+    }
+)
+EXISTING_LIMITS: Schema = listing(
+    EXISTING_LIMIT, description="Limits from outside Stella: of the flavor, Neutron and Cinder."
+)
+CONTRADICTIONS: Schema = listing(
+    mapping(
+        {
+            "field": {"type": "string", "description": "The floor, such as objectives.cpu.floor."},
+            "name": TEXT,
+            "source": EXISTING_LIMIT["properties"]["source"],
+            "device": TEXT,
+            "value": {
+                "type": "number",
+                "exclusiveMinimum": 0,
+                "description": "Of the limit, in the metric's base unit.",
+            },
+            "reachable": {
+                "type": "boolean",
+                "description": "Other devices or the other direction can make up for it; if false, the floor cannot be reached.",
+            },
+            "message": TEXT,
+        }
+    ),
+    description="Floors above a limit from outside Stella.",
+)
 SECONDS_BY_STATUS = mapping(
     {name: COUNT for name in ("met", "violated", "degraded", "no_demand", "self_limited", "unknown")}
 )

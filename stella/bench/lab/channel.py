@@ -71,13 +71,12 @@ def fit_clock(pings: Sequence[Ping]) -> Clock:
 class Link:
     """The line to one guest agent. ``handle`` gets every message but pongs, on the reader's thread."""
 
-    def __init__(self, name: str, path: Path, handle: Callable[[Message], None]) -> None:
+    def __init__(self, name: str, connected: socket.socket, handle: Callable[[Message], None]) -> None:
         self.name, self.handle = name, handle
         self.pings: list[Ping] = []
         self.open = True
         self.answered = threading.Event()
-        self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.connect(str(path))
+        self.socket = connected
         self._pending = b""
         self._asked: dict[int, float] = {}
         self._lock = threading.Lock()
@@ -113,6 +112,13 @@ class Link:
                     self.handle(message)
                 except Exception as error:  # one guest's nonsense must not silence the others
                     self.handle({"error": f"{line[:200]!r}: {error!r}"})
+
+
+def connect_local(path: Path) -> socket.socket:
+    """A connection to a Unix socket: the host's end of a guest's serial port."""
+    connected = socket.socket(socket.AF_UNIX)
+    connected.connect(str(path))
+    return connected
 
 
 class Lines:

@@ -4,17 +4,20 @@ Rates are kept by the kernel below a tool (a token bucket under the guest's NIC,
 no restart. Other keys restart the tool; its counts go on from where they were.
 """
 
+import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from dataclasses import dataclass, field, replace
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 from stella.bench.lab import receiver, sender, tools
 from stella.bench.lab.channel import Link, Message
 from stella.bench.lab.model import Guest, LabError, Workload, WorkloadError
-from stella.bench.lab.network import HEADER_BYTES, Network, Seat, tbf_arguments, udp_received
+from stella.bench.lab.network import HEADER_BYTES, tbf_arguments, udp_received
 from stella.bench.lab.process import launch
 from stella.bench.recording import Asked, Series
 
@@ -25,7 +28,29 @@ UNBOUNDED_SENDER_PACKETS_PER_SECOND = (
 )
 PROOF_PACKETS = 2000  # sockperf is then past its warm-up
 GUEST_BURST_SECONDS = 0.02  # the guest's timers tick every 4 ms
+PORTS_OF_A_GUEST = 16  # peers of several guests may share an address
+_COUNT_BYTES = 8
 _GUEST_CGROUP = "/sys/fs/cgroup"
+
+
+class Place(Protocol):
+    """Where a guest sits: its number (from 1), both ends' addresses, and the network namespace of its peer (name or path)."""
+
+    @property
+    def index(self) -> int: ...
+
+    @property
+    def guest_ip(self) -> str: ...
+
+    @property
+    def peer_ip(self) -> str: ...
+
+    @property
+    def namespace(self) -> str: ...
+
+    def set_up(self) -> tuple[tuple[str, ...], ...]:
+        """The commands that the guest runs to have its address."""
+        ...
 
 
 @dataclass(slots=True)
@@ -34,6 +59,7 @@ class Slot:
 
     index: int
     workload: Workload
+    port: int  # UDP; this workload has it to itself
     running: bool = False
     identity: int = -1
     proved: bool = False
@@ -42,24 +68,26 @@ class Slot:
     base: dict[str, float] = field(default_factory=dict)
     sender: "subprocess.Popen[bytes] | None" = None
 
-    @property
-    def port(self) -> int:
-        """The UDP port this workload has to itself."""
-        return tools.FIRST_PORT + self.index
-
 
 class GuestLoads:
-    """All that plays load in and for one guest."""
+    """All that plays load in and for one guest. ``helpers``: their control groups; ``directory``: for the receiver's count."""
 
-    def __init__(self, guest: Guest, seat: Seat, network: Network, helpers: tuple[Any, ...]) -> None:
-        self.guest, self.seat, self.network, self._helpers = guest, seat, network, helpers
-        self.slots = [Slot(index, tools.check(w)) for index, w in enumerate(guest.workloads) if w.kind != "idle"]
+    def __init__(self, guest: Guest, seat: Place, helpers: tuple[Path, ...], directory: Path) -> None:
+        self.guest, self.seat, self._helpers = guest, seat, helpers
+        first_port = tools.FIRST_PORT + PORTS_OF_A_GUEST * seat.index
+        self.slots = [
+            Slot(index, tools.check(w), first_port + index)
+            for index, w in enumerate(guest.workloads)
+            if w.kind != "idle"
+        ]
         self.link: Link | None = None
         self.died = ""
         self.bins: dict[str, Series] = {}  # on the guest's clock
         self.asked: list[Asked] = []
         self.closing = False
         self.receiver: subprocess.Popen[bytes] | None = None
+        self._count_file = directory / f"received{seat.index}"
+        self._count = -1
         self._tails: dict[int, str] = {}
         self._retired: set[int] = set()
         self._next_identity = 0
@@ -137,11 +165,9 @@ class GuestLoads:
 
     def configure(self) -> None:
         """Give the guest its address and have it watch the counters its loads need; nothing is watched that nobody reads."""
-        link, seat = self._need_link(), self.seat
-        link.send("do", argv=["ip", "addr", "add", f"{seat.guest_ip}/16", "dev", "eth0"])
-        link.send("do", argv=["ip", "link", "set", "eth0", "up"])
-        if seat.namespace:
-            link.send("do", argv=["arp", "-s", seat.peer_ip, seat.peer_mac])
+        link = self._need_link()
+        for argv in self.seat.set_up():
+            link.send("do", argv=argv)
         watched: dict[str, str] = {}
         if self._of("disk"):
             link.send("watch", files={"device": "/sys/block/vda/dev"}, period=BIN_SECONDS, together=1)
@@ -164,12 +190,13 @@ class GuestLoads:
 
     def _start_receiver(self, ports: list[str]) -> None:
         """Start the guest's peer and wait until it listens: before that it is not yet in its namespace either."""
-        argv = ["/usr/bin/python3", "-I", "-S", receiver.__file__, self.seat.peer_ip, *ports]
+        argv = ["/usr/bin/python3", "-I", "-S", receiver.__file__, str(self._count_file), self.seat.peer_ip, *ports]
         self.receiver = launch(argv, namespace=self.seat.namespace, groups=self._helpers, stdout=subprocess.PIPE)
         assert self.receiver.stdout is not None
         with self.receiver.stdout as answer:
             if not answer.readline():
                 raise LabError(f"{self.guest.name}: its receiver does not start")
+        self._count = os.open(self._count_file, os.O_RDONLY)
 
     def _play(self, slot: Slot) -> None:
         """Start the tool of a slot in the guest, as a new run."""
@@ -209,10 +236,9 @@ class GuestLoads:
 
     def received(self) -> int | None:
         """Datagrams that the guest's peer got from it so far; None without one."""
-        if self.receiver is None:
+        if self._count < 0:
             return None
-        with open(f"/proc/{self.receiver.pid}/net/snmp") as file:  # noqa: PTH123 - the cheapest way, 10 times a second
-            return udp_received(file.read())
+        return int.from_bytes(os.pread(self._count, _COUNT_BYTES, 0), sys.byteorder)
 
     def sent_frame_bytes(self) -> float:
         """Mean bytes on the wire of the packets the guest sends."""
@@ -337,3 +363,6 @@ class GuestLoads:
                 process.kill()
                 process.wait()
         self.receiver = None
+        count, self._count = self._count, -1
+        if count >= 0:
+            os.close(count)

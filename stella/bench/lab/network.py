@@ -44,6 +44,16 @@ class Seat:
         """Its peer's hardware address."""
         return f"02:00:00:77:02:{self.index:02x}"
 
+    def set_up(self) -> tuple[tuple[str, ...], ...]:
+        """The commands that the guest runs to have its address, and its peer's hardware address."""
+        commands: list[tuple[str, ...]] = [
+            ("ip", "addr", "add", f"{self.guest_ip}/16", "dev", "eth0"),
+            ("ip", "link", "set", "eth0", "up"),
+        ]
+        if self.namespace:
+            commands.append(("arp", "-s", self.peer_ip, self.peer_mac))
+        return tuple(commands)
+
 
 def tbf_arguments(rate_bytes_per_second: float, *, burst_seconds: float = 0.01) -> list[str]:
     """`tc` words for a token bucket: bursts of ``burst_seconds`` (at least 16 KB), and room for 50 ms."""
@@ -127,6 +137,10 @@ class Network:
         """Settle the tap that libvirt has made and put on the bridge."""
         seat = self._seats[guest]
         self._settle_port(seat.tap, [seat.guest_mac])
+
+    def tap(self, guest: str) -> str:
+        """A guest's device."""
+        return self._seats[guest].tap
 
     def remove(self) -> None:
         """Delete the namespaces and all in them."""

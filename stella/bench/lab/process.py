@@ -11,6 +11,8 @@ from typing import IO
 
 from stella.bench.lab.model import LabError
 
+NAMESPACES = Path("/run/netns")
+
 # Fixed text: what comes from outside is only ever an argument. Joins the groups named first, then becomes the program.
 _ENTER = (
     'n=$1; shift; while [ "$n" -gt 0 ]; do echo 0 > "$1/cgroup.procs" || exit 126; shift; n=$((n-1)); done; exec "$@"'
@@ -18,7 +20,7 @@ _ENTER = (
 
 
 def inside(argv: Sequence[str], *, namespace: str = "", groups: Iterable[Path] = ()) -> list[str]:
-    """The command that runs ``argv`` in a network namespace (by name) and in groups, and dies with its parent.
+    """The command that runs ``argv`` in a network namespace (by name, or by path) and in groups, and dies with its parent.
 
     The parent is the *thread* that starts it: start from one that lives as long as the program shall. `nsenter`, not
     `ip netns exec`: that one would hide the cgroup mounts.
@@ -36,7 +38,7 @@ def inside(argv: Sequence[str], *, namespace: str = "", groups: Iterable[Path] =
         *listed,
     ]
     if namespace:
-        command += ["/usr/bin/nsenter", f"--net=/run/netns/{namespace}"]
+        command += ["/usr/bin/nsenter", f"--net={NAMESPACES / namespace}"]
     return [*command, *argv]
 
 

@@ -2,45 +2,19 @@
 where the taps are, reaches stella-api on the host's loopback."""
 
 import contextlib
-import ctypes
-import os
 import socket
 import threading
 from pathlib import Path
 
-_CLONE_NEWNET = 0x40000000
+from stella.bench.lab.entering import inside
+
 _CHUNK_BYTES = 1 << 16
 _CONNECT_SECONDS = 5.0
 
 
 def listen_inside(namespace: Path, port: int) -> socket.socket:
-    """A socket that listens on 127.0.0.1 in the namespace at this path (its ``lo`` must be up). Raises OSError.
-
-    A thread enters the namespace for it and ends there; this process stays where it is.
-    """
-    made: list[socket.socket] = []
-    problems: list[OSError] = []
-
-    def listen() -> None:
-        libc = ctypes.CDLL(None, use_errno=True)
-        try:
-            if libc.setns(descriptor, _CLONE_NEWNET):
-                number = ctypes.get_errno()
-                raise OSError(number, f"setns: {os.strerror(number)}")
-            made.append(socket.create_server(("127.0.0.1", port)))
-        except OSError as error:
-            problems.append(error)
-
-    descriptor = os.open(namespace, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        thread = threading.Thread(target=listen, name="namespace")
-        thread.start()
-        thread.join()
-    finally:
-        os.close(descriptor)
-    if problems:
-        raise problems[0]
-    return made[0]
+    """A socket that listens on 127.0.0.1 in the namespace at this path (its ``lo`` must be up). Raises OSError."""
+    return inside(namespace, lambda: socket.create_server(("127.0.0.1", port)))
 
 
 class Relay:

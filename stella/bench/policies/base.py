@@ -32,6 +32,10 @@ class LabPort(Protocol):
         """Its name, with the bridges and taps."""
         ...
 
+    def uuid(self, name: str) -> str:
+        """Of an instance of the scenario."""
+        ...
+
     def spawn(
         self,
         argv: Sequence[str],

@@ -15,8 +15,10 @@ from collections.abc import Callable, Collection, Mapping
 
 from keystoneauth1.adapter import Adapter
 
+from stella.clouds.openstack import servers
 from stella.clouds.openstack.session import Refused, ask
-from stella.clouds.port import Missing, Unanswered
+from stella.clouds.port import Missing
+from stella.control.following import DELETED
 
 _LOG = logging.getLogger(__name__)
 _PAGE = 1000
@@ -43,7 +45,7 @@ class Nova:
         due = [uuid for uuid in uuids if began - self._asked.get(uuid, float("-inf")) >= AGAIN_SECONDS]
         if not due:
             return frozenset()
-        self._require_all_projects()
+        servers.require_all_projects(self._adapter)
         due.sort(key=lambda uuid: self._asked.get(uuid, float("-inf")))
         found = set()
         for uuid in due[:ASKED_AT_ONCE]:
@@ -55,30 +57,12 @@ class Nova:
                 self._asked[uuid] = began
         return frozenset(found)
 
-    def _require_all_projects(self) -> None:
-        path = "/servers?all_tenants=1&limit=1"
-        status, _ = ask(self._adapter, "GET", path)
-        if status != 200:
-            raise Unanswered(f"compute: GET {path}: HTTP {status}; the user must be allowed to see all projects")
-
     def _is_gone(self, uuid: str) -> bool:
-        path = f"/servers/{uuid}"
         try:
-            status, body = ask(self._adapter, "GET", path)
+            return servers.show(self._adapter, uuid).status == DELETED
         except Refused as error:  # where nothing answers at all, the others need not be tried
             _LOG.warning("%s", error)
             return False
-        if status == 404:
-            return _says_not_found(body)
-        if status != 200:
-            _LOG.warning("compute: GET %s: HTTP %d", path, status)
-            return False
-        return isinstance(body, dict) and body.get("server", {}).get("status") == "DELETED"
-
-
-def _says_not_found(body: object) -> bool:
-    """Whether this is Nova's own 404: a proxy or a wrong endpoint says 404 too, of everything."""
-    return isinstance(body, dict) and "itemNotFound" in body
 
 
 def compute_nodes(adapter: Adapter) -> Mapping[str, str]:
@@ -96,7 +80,7 @@ def compute_nodes(adapter: Adapter) -> Mapping[str, str]:
         page = body["hypervisors"]
         for one in page:
             found[one["service"]["host"]].add(one["id"])
-        if len(page) < _PAGE:
+        if not page or not any(link.get("rel") == "next" for link in body.get("hypervisors_links", ())):
             return {host: next(iter(uuids)) for host, uuids in found.items() if len(uuids) == 1}
         marker = f"&marker={page[-1]['id']}"
 

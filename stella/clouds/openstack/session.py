@@ -58,6 +58,18 @@ class OpenStack:
             endpoint_override=config.cloud.placement_endpoint,
             **common,
         )
+        self.network = Adapter(service_type="network", endpoint_override=config.cloud.neutron_endpoint, **common)
+        self.volume = Adapter(service_type="block-storage", endpoint_override=config.cloud.cinder_endpoint, **common)
+
+
+def is_offered(adapter: Adapter) -> bool:
+    """Whether the cloud has this service at all, as its catalogue says. Raises `Unanswered`."""
+    try:
+        return bool(adapter.get_endpoint())
+    except exceptions.EndpointNotFound:
+        return False
+    except exceptions.ClientException as error:
+        raise Unanswered(f"{adapter.service_type}: {' '.join(str(error).split())[:300]}") from None
 
 
 def ask(adapter: Adapter, method: str, path: str, body: object = None) -> tuple[int, Any]:

@@ -32,11 +32,12 @@ class NoCredential(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What the server answered; ``etag`` is empty where it sent none."""
+    """What the server answered; ``etag`` and ``date`` (of its clock, as HTTP writes it) are empty where it sent none."""
 
     status: int
     body: bytes = b""
     etag: str = ""
+    date: str = ""
 
 
 class Transport(Protocol):
@@ -122,7 +123,12 @@ class HttpTransport:
             self._connection = self._open()
         self._connection.request(method, f"{self._path}/{what}", body, dict(headers))
         answer = self._connection.getresponse()
-        found = Answer(status=answer.status, body=_read(answer), etag=answer.getheader("ETag") or "")
+        found = Answer(
+            status=answer.status,
+            body=_read(answer),
+            etag=answer.getheader("ETag") or "",
+            date=answer.getheader("Date") or "",
+        )
         if answer.will_close:
             self.close()
         return found

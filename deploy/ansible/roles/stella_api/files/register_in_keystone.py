@@ -45,6 +45,16 @@ class Registration:
         print(f"made {kind} {body.get('name') or body.get('url')}")
         return str(self._ask("POST", f"/{kind}s", {kind: body})[kind]["id"])
 
+    def _let_ask(self, project: str) -> None:
+        """Give the role `service` to the services that ask Stella, as far as they have a user already."""
+        for name in self._wanted["askers"]:
+            for user in self._ask("GET", f"/users?name={name}&domain_id=default")["users"]:
+                role = self._ensure("role", "name=service", {"name": "service"})
+                path = f"/projects/{project}/users/{user['id']}/roles"
+                if role not in [each["id"] for each in self._ask("GET", path)["roles"]]:
+                    self._ask("PUT", f"{path}/{role}")
+                    print(f"gave {name} the role service")
+
     def run(self) -> None:
         """Make what is missing; a password or an address that differs is changed."""
         wanted = self._wanted
@@ -57,6 +67,7 @@ class Registration:
         for name in wanted["roles"]:
             role = self._ensure("role", f"name={name}", {"name": name})
             self._ask("PUT", f"/projects/{project}/users/{user}/roles/{role}")
+        self._let_ask(project)
         try:
             _session(wanted["user"], wanted["password"], wanted["project"]).get_token()
         except Unauthorized:
