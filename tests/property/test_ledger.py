@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from copy import deepcopy
+from dataclasses import replace
 from uuid import UUID, uuid5
 
 from hypothesis import given, settings
@@ -89,7 +90,7 @@ class Ledgers(RuleBasedStateMachine):
         before = self.in_force.get(instance, {})
         self.steps_to_live = steps
         try:
-            self.ledger.hold(self._claim(instance, at_least(before, wanted)))
+            self.ledger.hold(replace(self._claim(instance, at_least(before, wanted)), at_least=True))
             self._before("commit", "")
             self.in_force[instance] = wanted
             self.ledger.hold(self._claim(instance, wanted))
