@@ -25,6 +25,8 @@ class Instance(resource.Resource):
     vcpus = resource.Body("vcpus", type=int)
     slo_state = resource.Body("slo_state")
     objectives = resource.Body("objectives", type=list)
+    limits = resource.Body("limits", type=list)
+    contradictions = resource.Body("contradictions", type=list)
     reported_at = resource.Body("reported_at")
 
 
@@ -46,6 +48,8 @@ class Slo(resource.Resource):
     state = resource.Body("state")
     reason = resource.Body("reason")
     largest = resource.Body("largest", type=dict)
+    limits = resource.Body("limits", type=list)
+    contradictions = resource.Body("contradictions", type=list)
     changed_at = resource.Body("changed_at")
     accepted = resource.Body("accepted", type=bool)
 
