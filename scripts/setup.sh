@@ -53,7 +53,7 @@ make_environment() { # $1: the extra of pyproject.toml that it is for
     "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || fail "Python 3.11 or newer is needed"
     "$python" -m venv --system-site-packages .venv > .pip.log 2>&1 || fail "python3 -m venv fails: install python3-venv"
   fi
-  .venv/bin/pip install -q --disable-pip-version-check -e ".[$1]" -e plugins/python-stellaclient 2> .pip.log ||
+  .venv/bin/pip install -q --disable-pip-version-check -e ".[$1]" -e "plugins/python-stellaclient[cli]" 2> .pip.log ||
     { tail -n 30 .pip.log >&2; exit 1; }
   rm -f .pip.log
   echo "$wanted $1" > "$stamp"

@@ -12,8 +12,8 @@ from typing import Any
 from stella.bench import stage
 from stella.bench.fair import Solo
 from stella.bench.judge import judge, work_of
-from stella.bench.lab.laboratory import Lab
 from stella.bench.lab.model import LabError
+from stella.bench.lab.rig import Rig
 from stella.bench.lab.sampler import Recorder
 from stella.bench.policies import Policy, make_policy
 from stella.bench.progress import Progress
@@ -37,7 +37,7 @@ class Options:
     """How to run. ``solo_seconds``: of each load alone on the machine first; 0 leaves that out. ``cache`` keeps the guest image.
 
     ``on_the_minute``: the measured time begins with a minute of the clock; loads start as long before it as the scenario says.
-    ``make`` makes a policy by its name.
+    ``make`` makes a policy by its name; ``open_stage`` makes where it all happens, of a scenario, ``cache`` and what to tell progress.
     """
 
     policies: tuple[str, ...]
@@ -47,6 +47,7 @@ class Options:
     repeat: int = 1
     on_the_minute: bool = False
     make: Callable[[str, Path], Policy] = make_policy
+    open_stage: stage.Opener = stage.laboratory
 
 
 def run_all(scenario: Scenario, options: Options, progress: Progress) -> dict[str, Any]:
@@ -104,7 +105,7 @@ def run_once(
     """
     policy = policy or options.make(policy_name, options.output / policy_name)
     try:
-        with _lab(scenario, options, progress, title) as lab:
+        with _stage(scenario, options, progress, title) as lab:
             lab.boot(stage.guests(scenario))
             try:
                 recording = _measure(scenario, lab, policy, progress, title, on_the_minute=options.on_the_minute)
@@ -128,17 +129,12 @@ def run_once(
     )
 
 
-def _lab(scenario: Scenario, options: Options, progress: Progress, title: str) -> Lab:
-    return Lab(
-        directory=options.cache,
-        uplinks=stage.uplinks(scenario),
-        backends=stage.backends(scenario),
-        progress=lambda text: progress.step(f"{title}: {text}"),
-    )
+def _stage(scenario: Scenario, options: Options, progress: Progress, title: str) -> Rig:
+    return options.open_stage(scenario, options.cache, lambda text: progress.step(f"{title}: {text}"))
 
 
 def _measure(
-    scenario: Scenario, lab: Lab, policy: Policy, progress: Progress, title: str, *, on_the_minute: bool
+    scenario: Scenario, lab: Rig, policy: Policy, progress: Progress, title: str, *, on_the_minute: bool
 ) -> Recording:
     """Policy, loads, warm-up, events, recording. The agent's last windows are fetched before anything is stopped."""
     progress.step(f"{title}: setting the SLOs")
@@ -216,7 +212,7 @@ def measure_solo(scenario: Scenario, options: Options, progress: Progress) -> di
     """Each instance's load alone on the machine, all guests booted and the others idle. Raises `InvalidRun`."""
     found = {}
     try:
-        with _lab(scenario, options, progress, "solo") as lab:
+        with _stage(scenario, options, progress, "solo") as lab:
             lab.boot(stage.guests(scenario))
             for instance in scenario.instances:
                 if all(load.kind == "idle" for load in instance.loads):

@@ -1,11 +1,13 @@
-"""A scenario put on a laboratory: its guests, and its events at their time."""
+"""A scenario put on a stage: its guests, and its events at their time. The stage is the bench's own laboratory unless told."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 from stella.bench.lab.laboratory import Lab
 from stella.bench.lab.model import Backend, Guest, Uplink, Workload
+from stella.bench.lab.rig import Rig
 from stella.bench.policies.base import Policy
 from stella.bench.results import Refusal
 from stella.bench.scenario import Event, Load, Scenario
@@ -14,6 +16,15 @@ from stella.model.slo import Slo
 TIMED_BIN_SECONDS = 0.1
 GUARANTEED_BIN_SECONDS = 0.5
 BEST_EFFORT_BIN_SECONDS = 2.0
+
+
+Opener = Callable[[Scenario, Path, Callable[[str], None]], Rig]
+"""Makes a stage of a scenario, the directory that keeps the guest image, and what is told its progress."""
+
+
+def laboratory(scenario: Scenario, cache: Path, progress: Callable[[str], None]) -> Rig:
+    """The bench's own laboratory for a scenario, not yet opened."""
+    return Lab(directory=cache, uplinks=uplinks(scenario), backends=backends(scenario), progress=progress)
 
 
 def uplinks(scenario: Scenario) -> tuple[Uplink, ...]:
@@ -84,7 +95,7 @@ def changes(before: Sequence[Load], after: Sequence[Load]) -> list[tuple[int, Ma
     return found
 
 
-def apply(event: Event, before: Sequence[Load], lab: Lab, policy: Policy) -> Sequence[Refusal]:
+def apply(event: Event, before: Sequence[Load], lab: Rig, policy: Policy) -> Sequence[Refusal]:
     """Let one event happen. ``before``: the loads of its instance until then."""
     match event.what:
         case "start":

@@ -38,10 +38,10 @@ def login(session: Session) -> Login:
         access = plugin.get_access(session)
     except exceptions.ClientException as error:
         return Login(error=one_line(error))
-    catalog = access.service_catalog.catalog if access.has_service_catalog() else []
+    catalog = (access.service_catalog.catalog if access.has_service_catalog() else None) or []
     return Login(
         user=access.username or "",
-        roles=frozenset(str(role).lower() for role in access.role_names),
+        roles=frozenset(str(role).lower() for role in access.role_names or ()),
         services=frozenset(str(entry.get("type")) for entry in catalog),
     )
 

@@ -12,7 +12,7 @@ def find(config: cfg.ConfigOpts) -> Ledger:
     if config.cloud.kind != OPENSTACK:
         return NoLedger()
     # imported here: without OpenStack its client is not loaded
-    from stella.clouds.openstack.allocations import PlacementLedger  # noqa: PLC0415
+    from stella.clouds.openstack.allocations import ledger_of  # noqa: PLC0415
     from stella.clouds.openstack.session import OpenStack  # noqa: PLC0415
 
-    return PlacementLedger(OpenStack(config).placement)
+    return ledger_of(OpenStack(config))

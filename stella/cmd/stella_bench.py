@@ -124,6 +124,19 @@ def _add_figures(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     demo.add_argument(
         "--seconds", type=int, default=60, choices=range(10, 601), metavar="N", help="measured time of each"
     )
+    demo.add_argument(
+        "--on",
+        choices=("lab", "openstack"),
+        default="lab",
+        help="the bench's own guests, or servers in the OpenStack of `make openstack` (default: %(default)s)",
+    )
+    demo.add_argument(
+        "--cloud",
+        type=Path,
+        default=Path(".run"),
+        metavar="DIR",
+        help="with --on openstack: where `make openstack` wrote its credentials (default: %(default)s)",
+    )
     figures = _command(commands, "figures", "measure every figure of docs/benchmarks.md (needs root)")
     figures.add_argument("--document", type=Path, default=Path("docs/benchmarks.md"), metavar="FILE.md")
     figures.add_argument(
@@ -227,12 +240,15 @@ def _is_root(command: str) -> bool:
 def _demo(options: argparse.Namespace, progress: Progress) -> int:
     if not _is_root("demo"):
         return INVALID_SCENARIO
-    from stella.bench.demo import run_demo  # noqa: PLC0415
+    from stella.bench.demo import run_demo, run_on_openstack  # noqa: PLC0415
     from stella.bench.policies.base import PolicyError  # noqa: PLC0415
     from stella.bench.run import InvalidRun  # noqa: PLC0415
 
     try:
-        reasons = run_demo(options.output, options.seconds, options.cache, progress)
+        if options.on == "openstack":
+            reasons = run_on_openstack(options.output, options.seconds, options.cache, options.cloud, progress)
+        else:
+            reasons = run_demo(options.output, options.seconds, options.cache, progress)
     except (InvalidRun, PolicyError) as error:
         reasons = [str(error)]
     progress.close()

@@ -4,6 +4,7 @@ The SLO that is wanted is the flavor's together with what the user added. It is 
 
 - the server is deleted: withdrawn; not while its host is silent, whose QEMU may live
 - shelved and offloaded: suspended, so that it reserves nothing; kept, and in force again where the server comes back
+- a new flavor that contradicts what the user added: suspended, until the user adds something else
 - anything else: in force where its host reports it. A flavor that changed (resize, confirm, revert) is a change of the SLO
 - Nova does not say, or the server is on its way between hosts: all stays as it is
 """
@@ -21,7 +22,8 @@ DELETED, SHELVED_OFFLOADED, UNKNOWN = "DELETED", "SHELVED_OFFLOADED", "UNKNOWN"
 """Nova's own words for a server's status, those that matter here. UNKNOWN: its cell is down."""
 
 SHELVED = "the server is shelved: it has no host"
-_FIGURES = re.compile(r"[0-9]+([.,][0-9]+)*")
+_FIGURES = re.compile(r"(?<![\w.-])[0-9]+([.,][0-9]+)*(?![\w-])")
+"""Numbers, and not those in names such as host1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,16 +100,17 @@ def decide(server: Server, known: Followed) -> Step:
         flavor = slo_of(server.extra_specs)
     except InvalidSlo as error:
         return _keep(state, f"flavor {server.flavor}: {error}")
-    wanted = both(flavor, known.added)
+    wanted, contradiction = _all(flavor, known.added)
+    because = SHELVED if state == SHELVED_OFFLOADED else contradiction
     if wanted is None:
         if not (known.is_held or known.is_suspended):
             return _keep(state)
-    elif state == SHELVED_OFFLOADED:
-        if known.is_suspended and known.reason == SHELVED and flavor == known.flavor:
-            return _keep(state)
-        return Step(do=Do.SUSPEND, cloud_state=state, flavor=flavor, slo=wanted, reason=SHELVED)
-    elif known.is_held and flavor == known.flavor:
+    elif known.is_held and flavor == known.flavor and state != SHELVED_OFFLOADED:
         return _keep(state)
+    elif because:
+        if known.is_suspended and known.reason == because and flavor == known.flavor:
+            return _keep(state)
+        return Step(do=Do.SUSPEND, cloud_state=state, flavor=flavor, slo=wanted, reason=because)
     waits = _waits(server, known)
     if waits:
         return _keep(state, waits)
@@ -139,11 +142,14 @@ def _waits(server: Server, known: Followed) -> str:
     return ""
 
 
-def both(flavor: Slo | None, added: Slo | None) -> Slo | None:
-    """What is guaranteed in all; None for nothing."""
+def _all(flavor: Slo | None, added: Slo | None) -> tuple[Slo | None, str]:
+    """What is guaranteed in all, None for nothing; or the flavor's alone and why both together cannot be."""
     if flavor is None or added is None:
-        return flavor if added is None else added
-    return together(flavor, added)
+        return flavor if added is None else added, ""
+    try:
+        return together(flavor, added), ""
+    except InvalidSlo as error:
+        return flavor, f"what its flavor guarantees and what was added contradict one another: {error}"
 
 
 def is_same_reason(one: str, other: str) -> bool:

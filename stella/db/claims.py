@@ -8,9 +8,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from stella.db.models import Instance, SloRow
+from stella.db.slos import SUSPENDED
 from stella.model.slo import Slo, parse_slo
-
-SUSPENDED = "suspended"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

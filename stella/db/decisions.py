@@ -22,6 +22,9 @@ SLO_ACCEPTED, SLO_WITHDRAWN, SLO_DOES_NOT_FIT, SLO_REFUSED_BY_HOST, HOST_MODE, S
 SLO_ABOVE_LIMIT = "slo_above_limit"
 """A floor was asked for that a limit from outside Stella, such as a flavor's or Neutron's, is below."""
 
+SLO_SUSPENDED = "slo_suspended"
+"""Nova took the instance off its host; its SLO is kept, and in force again where the instance comes back."""
+
 HOST_SILENT, HOST_BACK, INSTANCE_GONE = "host_silent", "host_back", "instance_gone"
 NO_CANDIDATE = "no_candidate"
 """A scheduler asked where an instance could go, and no host could take it; `detail` says why, host by host."""
@@ -36,6 +39,7 @@ KINDS = (
     SLO_OVER_QUOTA,
     SLO_ABOVE_LIMIT,
     SLO_REFUSED_BY_HOST,
+    SLO_SUSPENDED,
     HOST_MODE,
     HOST_SILENT,
     HOST_BACK,

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import ColumnElement, bindparam, case, func, literal, or_, select
 from sqlalchemy.orm import Session
 
-from stella.db.models import Host, Instance, SloRow
-from stella.db.paging import Page, paged
+from stella.db.models import Host, Instance, SloRow, ViolationRow
+from stella.db.paging import Page, SortKeys, paged
+from stella.db.slos import DEGRADED, ENFORCED, REFUSED
 
 GONE = "gone"
 """The state of an instance that its host no longer reports."""
@@ -42,11 +43,31 @@ _PLACED = (
 )
 
 
-SORT_KEYS = {
+HEALTHS = ("troubled", "pending", "guaranteed", "best_effort")
+"""The worst first. Troubled: a violation is open, or the host refuses or cannot hold the SLO; pending: not enforced yet, or
+suspended; best-effort: without SLO."""
+
+
+def _health() -> ColumnElement[str]:
+    """The place of the instance's health in `HEALTHS`, as a digit."""
+    in_force = select(SloRow.instance_id).where(SloRow.objectives.is_not(None))
+    violated = select(ViolationRow.instance_id).where(ViolationRow.closed_at.is_(None))
+    failing = in_force.where(SloRow.state.in_((REFUSED, DEGRADED)))
+    guaranteed = Instance.id.in_(in_force)
+    return case(
+        (guaranteed & or_(Instance.id.in_(violated), Instance.id.in_(failing)), literal("0")),
+        (Instance.id.in_(in_force.where(SloRow.state != ENFORCED)), literal("1")),
+        (guaranteed, literal("2")),
+        else_=literal("3"),
+    )
+
+
+SORT_KEYS: SortKeys = {
     "uuid": Instance.uuid,
     "name": Instance.name,
     "project_id": Instance.project_id,
     "state": Instance.state,
+    "health": _health() + Instance.name,
 }
 
 
@@ -58,8 +79,14 @@ def page(
     project_id: str | None = None,
     state: str | None = None,
     name: str | None = None,
+    name_contains: str | None = None,
+    health: str | None = None,
+    with_gone: bool = True,
 ) -> Sequence[Listed]:
-    """Instances; each filter that is given must match. ``state`` is that of the SLO. Raises `stella.db.paging.UnknownMarker`."""
+    """Instances; each filter that is given must match. ``state`` is that of the SLO. ``health`` is one of `HEALTHS`.
+
+    Raises `stella.db.paging.UnknownMarker`.
+    """
     query = _query()
     for column, value in (
         (Host.name, host),
@@ -68,6 +95,12 @@ def page(
         (Instance.name, name),
     ):
         query = query.where(column == value) if value is not None else query
+    if name_contains is not None:
+        query = query.where(Instance.name.icontains(name_contains, autoescape=True))
+    if health is not None:
+        query = query.where(_health() == str(HEALTHS.index(health)))
+    if not with_gone:
+        query = query.where(Instance.state != GONE)
     query = paged(session, query, at, keys=SORT_KEYS, unique=Instance.uuid)
     return [(row[0], row[1], row[2]) for row in session.execute(query)]
 

@@ -41,15 +41,22 @@ def find(config: cfg.ConfigOpts) -> Surroundings:
     if config.cloud.kind != OPENSTACK:
         return Surroundings(cloud=Standalone(), ledger=NoLedger(), duties=DUTIES)
     # imported here: without OpenStack its client is not loaded
-    from stella.clouds.openstack.allocations import PlacementLedger  # noqa: PLC0415
+    from stella.clouds.openstack.allocations import ledger_of  # noqa: PLC0415
+    from stella.clouds.openstack.notifications import Hints, Listener  # noqa: PLC0415
     from stella.clouds.openstack.nova import Nova  # noqa: PLC0415
     from stella.clouds.openstack.session import OpenStack  # noqa: PLC0415
-    from stella.engine.duties import ledger, limits, placement  # noqa: PLC0415
+    from stella.engine.duties import following, ledger, limits, placement  # noqa: PLC0415
 
-    openstack = OpenStack(config)
+    openstack, hints = OpenStack(config), Hints()
     own = (
+        following.duty(openstack.nova, hints, margin=config.link.reservation_margin_ratio),
         *placement.duties(openstack, limits=limits_of_devices(config)),
         *ledger.duties(openstack),
         *limits.duties(openstack),
     )
-    return Surroundings(cloud=Nova(openstack.nova), ledger=PlacementLedger(openstack.placement), duties=(*DUTIES, *own))
+    return Surroundings(
+        cloud=Nova(openstack.nova),
+        ledger=ledger_of(openstack),
+        duties=(*DUTIES, *own),
+        companions=[Listener(config, hints)] if config.notifications.transport_url else [],
+    )

@@ -37,8 +37,9 @@ def _listed(one: Mapping[str, Any]) -> Listed:
     vcpus, running = one["vcpus"], one["running"]
     if type(vcpus) is not int or vcpus < 1 or type(running) is not bool:
         raise ValueError(f"instance {one['uuid']}: needs vcpus from 1 and running true or false")
-    words = {key: str(one[key]) for key in ("uuid", "name", "project", "flavor")}
-    return Listed(spec=InstanceSpec(**words, vcpus=vcpus, iothreads=0), running=running)
+    uuid, name, project, flavor = (str(one[key]) for key in ("uuid", "name", "project", "flavor"))
+    spec = InstanceSpec(uuid=uuid, name=name, project=project, flavor=flavor, vcpus=vcpus, iothreads=0)
+    return Listed(spec=spec, running=running)
 
 
 class ListedInstances:

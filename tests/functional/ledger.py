@@ -8,7 +8,8 @@ from sqlalchemy import select
 
 from stella.control import rollup
 from stella.control.rollup import COUNTS, DAY_SECONDS
-from stella.db import attainment, hosts, minutes
+from stella.db import attainment, attainments, hosts, minutes
+from stella.db.attainments import Counted
 from stella.db.database import Database, Session
 from stella.db.models import Host, Instance, Minute
 from stella.model.report import StatusCounts
@@ -73,6 +74,13 @@ class Ledger:
     def check(self, start: int, end: int) -> None:
         with self.database.reader() as session:
             found = attainment.read(session, self.instance_id, start, end)
+            middle = start + (end - start) // 3
+            of_many = attainments.read(session, [self.instance_id, -1], [(start, end), (middle, end)])
+        for counted, begin in zip(of_many[self.instance_id], (start, middle), strict=True):
+            plain = self.plain(begin, end)
+            asked = plain.met + plain.violated + plain.degraded
+            assert counted.get(METRIC, Counted()) == Counted(met=plain.met, with_demand=asked), (begin - DAY, end - DAY)
+        assert of_many[-1] == [{}, {}]
         assert found.get(METRIC, StatusCounts()) == self.plain(start, end), (start - DAY, end - DAY)
         assert set(found) <= {METRIC}
 

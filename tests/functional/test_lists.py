@@ -69,6 +69,9 @@ def test_each_item_comes_once_in_any_order(full: Cloud, path: str, keys: Any, un
     assert len(everything) == {"/v1/instances": 9, "/v1/hosts": 3, "/v1/violations": 9, "/v1/decisions": 6}[path]
     for key in keys:
         found = walk(full.admin, path, sort=f"{key}{direction}")
+        if key == "health":  # its order has a test of its own
+            assert sorted(item[unique] for item in found) == sorted(everything)
+            continue
         order = [(item[key], item[unique]) for item in found]
         assert order == sorted(order, reverse=direction == ":desc")
         assert {item[unique] for item in found} == everything
@@ -101,3 +104,53 @@ def test_spans(full: Cloud) -> None:
     assert violated(**{"from": at(-10)}) == {"2"}, "it lasts"
     decided = [d["id"] for d in walk(full.admin, "/v1/decisions", **{"from": at(1), "to": at(2)})]
     assert decided == [4, 3]
+
+
+def test_the_troubled_come_first_and_each_with_its_slo_and_attainment(cloud: Cloud) -> None:
+    host = cloud.host("host1", cpus=8)
+    names = ("enforced", "Violated_1", "none", "refused", "pending", "gone")
+    ids = {name: uuid(number) for number, name in enumerate(names)}
+    for name, one in ids.items():
+        host.add(one, name=name)
+    host.report()
+    for name, one in ids.items():
+        if name != "none":
+            assert cloud.member.put_slo(one, {"cpu": {"floor": 0.2}}).status_code == 201
+    slos = host.intent().json["slos"]
+    states = {
+        one: {"revision": slos[one]["revision"], "state": "refused" if name == "refused" else "enforced"}
+        for name, one in ids.items()
+        if name not in ("none", "pending")
+    }
+    del host.instances[ids["gone"]]
+    today = int(NOW) // 86400 * 86400
+    counts = {"met": 30, "violated": 10, "degraded": 0, "no_demand": 20, "self_limited": 0, "unknown": 0}
+    host.report(
+        states=states,
+        violations=[
+            {"id": "v1", "uuid": ids["Violated_1"], "metric": "cpu", "opened_at": NOW - 9, "closed_at": None},
+            {"id": "v2", "uuid": ids["enforced"], "metric": "cpu", "opened_at": NOW - 9, "closed_at": NOW - 5},
+        ],
+        minutes=[
+            {"uuid": ids["enforced"], "metric": "cpu", "start": start, "counts": counts, "causes": {"cpu": 10}}
+            for start in (today - 60, today)
+        ],
+    )
+
+    def listed(**query: str) -> list[str]:
+        return [one["name"] for one in walk(cloud.member, "/v1/instances", sort="health", gone="false", **query)]
+
+    assert listed() == ["Violated_1", "refused", "pending", "enforced", "none"]
+    assert [one["name"] for one in walk(cloud.member, "/v1/instances", sort="health:desc", gone="false")] == listed()[
+        ::-1
+    ]
+    assert listed(health="troubled") == ["Violated_1", "refused"]
+    assert (listed(health="pending"), listed(health="guaranteed")) == (["pending"], ["enforced"])
+    assert listed(health="best_effort") == ["none"]
+    assert listed(name_contains="violated_") == ["Violated_1"] and listed(name_contains="%") == []
+    found = {one["name"]: one for one in walk(cloud.member, "/v1/instances", attainment="true")}
+    assert found["enforced"]["attainment"] == {"today": {"cpu": 0.75}, "month": {"cpu": 0.75}}
+    assert found["none"]["attainment"] == {"today": {}, "month": {}} and found["none"]["slo"] is None
+    assert found["enforced"]["slo"]["objectives"]["cpu"]["floor"] == 0.2
+    assert found["refused"]["slo"]["state"] == "refused" and "gone" in found
+    assert "attainment" not in cloud.member.get(f"/v1/instances/{ids['enforced']}").json

@@ -1,14 +1,10 @@
 """Which instances are gone, asked of an emulated Nova over HTTP: nothing but a clear "no such server" counts."""
 
-import json
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -22,48 +18,7 @@ from stella.conf import InvalidConfig
 from stella.engine import surroundings
 from stella.engine.duties import DUTIES
 from tests.functional.conftest import uuid
-
-NOT_FOUND = {"itemNotFound": {"code": 404, "message": "Instance could not be found."}}
-
-
-class EmulatedNova:
-    """Answers what `answers` says for a path; every request is kept with its headers."""
-
-    def __init__(self) -> None:
-        self.answers: dict[str, tuple[int, Any]] = {"/servers": (200, {"servers": []})}
-        self.asked: list[tuple[str, dict[str, str]]] = []
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                outer.asked.append((self.path, dict(self.headers)))
-                path = urlsplit(self.path).path.removeprefix("/v2.1")
-                status, body = outer.answers.get(path, (404, NOT_FOUND))
-                content = body if isinstance(body, bytes) else json.dumps(body).encode()
-                self.send_response(status)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(content)))
-                self.end_headers()
-                self.wfile.write(content)
-
-            def log_message(self, format: str, *words: Any) -> None:
-                """Say nothing."""
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-        self.thread.start()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server.server_address[1]}/v2.1"
-
-    def has(self, number: int, status: str = "ACTIVE") -> None:
-        self.answers[f"/servers/{uuid(number)}"] = (200, {"server": {"id": uuid(number), "status": status}})
-
-    def stop(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
-        self.thread.join(20)
+from tests.functional.nova import EmulatedNova, config_file
 
 
 @pytest.fixture
@@ -72,15 +27,6 @@ def emulated() -> Iterator[EmulatedNova]:
     yield made
     if made.thread.is_alive():
         made.stop()
-
-
-def config_file(directory: Path, url: str, more: str = "") -> Path:
-    path = directory / "stella.conf"
-    path.write_text(
-        f"[database]\nconnection = sqlite:///{directory}/stella.sqlite\n[cloud]\nkind = openstack\nnova_endpoint = {url}\n"
-        f"[openstack]\nauth_type = admin_token\nendpoint = {url}\ntoken = secret-token\n{more}"
-    )
-    return path
 
 
 class Clock:
@@ -192,7 +138,8 @@ def test_compute_nodes_are_told_by_host(emulated: EmulatedNova, tmp_path: Path) 
 def test_the_configuration_chooses_the_cloud(tmp_path: Path, emulated: EmulatedNova) -> None:
     found = surroundings.find(conf.load([str(config_file(tmp_path, emulated.url))]))
     assert isinstance(found.cloud, Nova)
-    assert [duty.name for duty in found.duties] == [*(duty.name for duty in DUTIES), "placement", "ledger", "limits"]
+    own = ["following", "placement", "ledger", "limits"]
+    assert [duty.name for duty in found.duties] == [*(duty.name for duty in DUTIES), *own]
     alone = tmp_path / "alone.conf"
     alone.write_text("[database]\nconnection = sqlite://\n")
     standing = surroundings.find(conf.load([str(alone)]))

@@ -15,6 +15,7 @@ from stella.api.schemas import candidate as schema
 from stella.control.admission import InstanceShape
 from stella.db import decisions, instances
 from stella.db.database import Conflict, Session, Unreachable
+from stella.db.models import SloRow
 from stella.model.flavor import slo_of
 from stella.model.slo import InvalidSlo, Slo, parse_slo, show_slo
 from stella.model.slo_union import together
@@ -43,15 +44,27 @@ def _newcomer(call: Call, session: Session, slo: Slo) -> Newcomer:
     if placed is None:
         return Newcomer(slo=slo, shape=shape, costs={}, margin=margin)
     instance, _, row = placed
-    if row is not None and row.objectives is not None:
-        slo = together(slo, parse_slo(json.loads(row.objectives)))
     return Newcomer(
-        slo=slo,
+        slo=_with_added(slo, row),
         shape=replace(verdicts.shape_of_text(instance.shape), vcpus=shape.vcpus, allowed_cpus=None),
         costs=verdicts.learned_costs(instance),
         margin=margin,
         instance_id=instance.id,
     )
+
+
+def _with_added(slo: Slo, row: SloRow | None) -> Slo:
+    """``slo`` with what the instance's user asked for beside its flavor, which stays; what the present flavor sells does not.
+
+    Raises `ApiError` where they contradict one another: nowhere could both be in force.
+    """
+    if row is None or row.added is None:
+        return slo
+    try:
+        return together(slo, parse_slo(json.loads(row.added)))
+    except InvalidSlo as error:
+        message = f"{error}, beside what was added to the instance."
+        raise ApiError("stella.slo.invalid", message, field=error.field) from None
 
 
 def _show(candidate: Candidate) -> dict[str, Json]:
@@ -94,8 +107,8 @@ def post(call: Call) -> Answer:
     """List hosts, and whether each could take an instance with this SLO; nothing is reserved.
 
     Answers 200 with a candidate for each host that was named, in that order, known or not, or for all. Of an `instance` that Stella
-    knows, what it is guaranteed already is counted too. With `record`, a decision `no_candidate` is kept where none fits. 403 for
-    those who are neither operators nor a service.
+    knows, what its user added to its flavor's SLO is counted too; 400 where that contradicts this one. With `record`, a decision
+    `no_candidate` is kept where none fits. 403 for those who are neither operators nor a service.
     """
     call.require(policies.LIST)
     slo, services = _asked(call), call.services
@@ -105,6 +118,7 @@ def post(call: Call) -> Answer:
             _newcomer(call, session, slo),
             names=call.mapping.get("hosts"),
             attainments=services.attainments,
+            holdings=services.holdings,
             silent_before=services.clock() - services.config.link.silent_seconds,
             with_largest=bool(call.mapping.get("with_largest")),
         )

@@ -1,17 +1,52 @@
 """Instances: where they run, how they do."""
 
 import json
+import math
+from collections.abc import Mapping, Sequence
 
 from stella.api import limits, pages, times
 from stella.api.operation import Answer, Call, operation
 from stella.api.policies import instance as policies
 from stella.api.projects import visible_instance, visible_project
 from stella.api.schemas import instance as schema
-from stella.db import instances
+from stella.db import attainments, instances
+from stella.db.attainments import Attained
+from stella.db.database import Session
 from stella.db.instances import Listed
+from stella.db.models import SloRow
 from stella.model.wire import Json
 
 _CURRENT = {"metric": None, "usage": None, "demand": None, "status": "UNKNOWN", "cause": None}
+
+
+def _show_slo(row: SloRow) -> dict[str, Json]:
+    return {
+        "generation": row.generation,
+        "objectives": json.loads(row.objectives or "{}"),
+        "state": row.state,
+        "reason": row.reason,
+        "largest": json.loads(row.largest),
+        "changed_at": times.show(row.changed_at),
+    }
+
+
+def _show_attained(of_today: Attained, of_month: Attained) -> dict[str, Json]:
+    return {
+        "today": {metric: counted.ratio for metric, counted in of_today.items()},
+        "month": {metric: counted.ratio for metric, counted in of_month.items()},
+    }
+
+
+def _attained(call: Call, session: Session, found: Sequence[Listed]) -> Mapping[int, dict[str, Json]]:
+    """By id of the instance; empty unless it was asked for."""
+    if not call.query.get("attainment"):
+        return {}
+    now = call.services.clock()
+    today, month = times.day_start(now), times.month_start(now)
+    ids = [listed[0].id for listed in found]
+    spans = [(int(start), math.ceil(now)) for start in (today, month)]
+    counted = attainments.read(session, ids, spans)
+    return {instance_id: _show_attained(*of_spans) for instance_id, of_spans in counted.items()}
 
 
 def _show(listed: Listed, *, with_host: bool) -> dict[str, Json]:
@@ -26,10 +61,15 @@ def _show(listed: Listed, *, with_host: bool) -> dict[str, Json]:
         "state": instance.state,
         "vcpus": json.loads(instance.shape).get("vcpus", 1),
         "slo_state": slo.state if slo is not None and in_force else None,
+        "slo": _show_slo(slo) if slo is not None and in_force else None,
         "objectives": [{key: o.get(key, default) for key, default in _CURRENT.items()} for o in reported["objectives"]],
         **limits.show(instance, slo),
         "reported_at": times.show(instance.reported_at),
     }
+
+
+def _with(attained: dict[str, Json] | None) -> dict[str, Json]:
+    return {} if attained is None else {"attainment": attained}
 
 
 @operation(query=schema.LIST_QUERY, responses={200: schema.LIST}, rules=(policies.LIST, policies.LIST_ALL))
@@ -37,6 +77,7 @@ def index(call: Call) -> Answer:
     """List instances, by uuid or as `sort` has it.
 
     Answers 200 with those of the caller's project, or of all projects for operators. Only operators see and filter by host.
+    With `attainment` one answer has all that a page about them shows.
     """
     project = visible_project(call, list_rule=policies.LIST, all_rule=policies.LIST_ALL)
     with_host = call.allows(policies.SHOW_HOST)
@@ -48,8 +89,12 @@ def index(call: Call) -> Answer:
             project_id=project,
             state=pages.text(call, "status"),
             name=pages.text(call, "name"),
+            name_contains=pages.text(call, "name_contains"),
+            health=pages.text(call, "health"),
+            with_gone=call.query.get("gone") is not False,
         )
-    shown: list[Json] = [_show(listed, with_host=with_host) for listed in found]
+        attained = _attained(call, session, found)
+    shown: list[Json] = [_show(one, with_host=with_host) | _with(attained.get(one[0].id)) for one in found]
     return Answer(body=pages.page(call, "instances", shown, found[-1][0].uuid if found else None))
 
 

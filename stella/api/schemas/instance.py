@@ -2,12 +2,16 @@
 
 from stella.api.schemas.vocabulary import (
     AMOUNT,
+    BY_METRIC,
     CONTRADICTIONS,
     COUNT,
     EXISTING_LIMITS,
+    FLAG,
+    GENERATION,
     HOST_NAME,
     LIMIT,
     METRIC,
+    OBJECTIVES,
     PROJECT,
     TEXT,
     TIME,
@@ -20,6 +24,7 @@ from stella.api.schemas.vocabulary import (
     query,
     sort,
 )
+from stella.db.instances import HEALTHS
 from stella.db.slos import STATES
 
 STATUS: Schema = {
@@ -35,6 +40,23 @@ CURRENT = mapping(
         "cause": nullable(TEXT),
     }
 )
+SLO = mapping(
+    {
+        "generation": GENERATION,
+        "objectives": OBJECTIVES,
+        "state": {"type": "string", "enum": list(STATES)},
+        "reason": TEXT,
+        "largest": BY_METRIC,
+        "changed_at": TIME,
+    }
+)
+_RATIOS: Schema = {
+    "type": "object",
+    "properties": {metric: {"type": ["number", "null"], "minimum": 0, "maximum": 1} for metric in METRIC["enum"]},
+    "additionalProperties": False,
+    "description": "By metric the share of the seconds with demand that were met; null: there were none.",
+}
+ATTAINED = mapping({"today": _RATIOS, "month": _RATIOS})
 INSTANCE = mapping(
     {
         "uuid": UUID,
@@ -47,8 +69,11 @@ INSTANCE = mapping(
         "objectives": listing(CURRENT, description="As the host last reported them."),
         "limits": EXISTING_LIMITS,
         "contradictions": CONTRADICTIONS,
+        "slo": {**nullable(SLO), "description": "What it is guaranteed; null: nothing."},
+        "attainment": {**ATTAINED, "description": "Where it was asked for: this day and this month (UTC) until now."},
         "reported_at": TIME,
-    }
+    },
+    optional=("attainment",),
 )
 LIST = page("instances", INSTANCE)
 LIST_QUERY = query(
@@ -57,7 +82,24 @@ LIST_QUERY = query(
         "project": PROJECT,
         "status": {"type": "string", "enum": list(STATES), "description": "State of the SLO."},
         "name": {"type": "string", "minLength": 1, "maxLength": 255, "description": "Exactly this name."},
-        "sort": sort("uuid", "name", "project_id", "state"),
+        "name_contains": {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": 255,
+            "description": "The name has this in it, in large or small letters.",
+        },
+        "health": {
+            "type": "string",
+            "enum": list(HEALTHS),
+            "description": "troubled: a violation is open, or its host does not hold the SLO; pending: awaits its host, or is "
+            "suspended; guaranteed; best_effort: without SLO.",
+        },
+        "gone": {**FLAG, "description": "false: without those that their host no longer has."},
+        "attainment": {**FLAG, "description": "Also tell the attainment of today and this month."},
+        "sort": {
+            **sort("uuid", "name", "project_id", "state", "health"),
+            "description": "A key and a direction, which is asc where none is given. health: troubled ones first, by name.",
+        },
         "limit": LIMIT,
         "marker": UUID,
     }

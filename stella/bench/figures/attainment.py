@@ -5,7 +5,8 @@ from dataclasses import replace
 
 from stella.bench.figures.row import Bound, Facts, Row, row_of
 from stella.bench.figures.session import Family, Part, Session, part_seconds, scenario_file
-from stella.bench.policies.through_api import MINUTE_SECONDS, ApiPolicy
+from stella.bench.policies.tenant import MINUTE_SECONDS
+from stella.bench.policies.through_api import ApiPolicy
 from stella.bench.scenario import Scenario
 
 SECONDS = 120

@@ -35,6 +35,8 @@ class Rig(ABC):
     """A context manager that leaves nothing behind; use it in the main thread, as root. A stage derives from it."""
 
     accelerator = ""
+    partition = "/machine"
+    """The guests' parent group, as libvirt names it."""
 
     def __init__(self, progress: Callable[[str], None]) -> None:
         self.name = f"stella-bench-{uuid4().hex[:6]}"
@@ -67,6 +69,11 @@ class Rig(ABC):
     @abstractmethod
     def network_namespace(self) -> str:
         """The network namespace with the guests' taps: its name under /run/netns, or its path."""
+
+    @property
+    @abstractmethod
+    def uri(self) -> str:
+        """Of that libvirtd."""
 
     @abstractmethod
     def uuid(self, name: str) -> str:

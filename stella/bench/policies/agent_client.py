@@ -64,3 +64,24 @@ def read_windows(document: Mapping[str, Any], names: Mapping[str, str]) -> list[
                     )
                 )
     return found
+
+
+class WindowLog:
+    """The windows of some instances, collected now and then: the agent keeps them for 15 minutes. ``names``: as `read_windows`."""
+
+    def __init__(self, names: Mapping[str, str]) -> None:
+        self._names = names
+        self._found: dict[tuple[int, str, str], AgentWindow] = {}
+
+    def collect(self, path: Path) -> None:
+        """Fetch those since the last time. Raises `AgentUnreachable` and `AgentRefused`."""
+        after = (
+            max((start for start, _, _ in self._found), default=2) - 2
+        )  # again: the last may have been in the making
+        answer = ask(path, {"op": "windows", "after": after}, timeout_seconds=10.0)
+        for window in read_windows(answer, self._names):
+            self._found[window.start, window.instance, window.metric] = window
+
+    def windows(self) -> tuple[AgentWindow, ...]:
+        """All of them, in order."""
+        return tuple(self._found[key] for key in sorted(self._found))

@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stella.bench.policies.agent_client import AgentRefused, AgentUnreachable, ask, read_windows
+from stella.bench.policies.agent_client import AgentRefused, AgentUnreachable, WindowLog, ask
 from stella.bench.policies.base import LabPort, PolicyError
 from stella.bench.results import PolicyReport, Refusal
 from stella.bench.scenario import Scenario
-from stella.bench.verdict import AgentWindow
 from stella.model.slo import Slo, show_slo
 
 START_PATIENCE_SECONDS = 30.0
@@ -67,8 +66,7 @@ class StellaPolicy:
         self._directory = directory.absolute() / "agent"
         self._process: subprocess.Popen[bytes] | None = None
         self._lab: LabPort | None = None
-        self._names: dict[str, str] = {}
-        self._windows: dict[tuple[int, str, str], AgentWindow] = {}
+        self._log = WindowLog({})
         self._ticks = self._late = 0
         self._refused: list[Refusal] = []
         self._notes: list[str] = []
@@ -88,7 +86,7 @@ class StellaPolicy:
     def begin(self, lab: LabPort, scenario: Scenario, slos: Mapping[str, Slo]) -> Sequence[Refusal]:
         """Start the agent and set the SLOs. Raises `PolicyError` when it does not come up."""
         self._lab = lab
-        self._names = {lab.uuid(i.name): i.name for i in scenario.instances}
+        self._log = WindowLog({lab.uuid(i.name): i.name for i in scenario.instances})
         (self._directory / "state").mkdir(parents=True, exist_ok=True)
         text = config_text(
             mode=self._mode,
@@ -189,17 +187,11 @@ class StellaPolicy:
         self._late += int(status.get("late_ticks", 0))
 
     def collect(self) -> None:
-        """Fetch the windows since the last time: the agent keeps them for 15 minutes."""
-        after = (
-            max((start for start, _, _ in self._windows), default=2) - 2
-        )  # again: the last may have been in the making
+        """Fetch the windows since the last time."""
         try:
-            answer = ask(self._socket, {"op": "windows", "after": after}, timeout_seconds=10.0)
+            self._log.collect(self._socket)
         except (AgentUnreachable, AgentRefused) as error:
             self._notes.append(f"windows: {error}")
-            return
-        for window in read_windows(answer, self._names):
-            self._windows[window.start, window.instance, window.metric] = window
 
     def measured(self, start: float, end: float) -> None:
         """Its windows are collected already."""
@@ -207,7 +199,7 @@ class StellaPolicy:
     def report(self) -> PolicyReport:
         """What the agent said. To be asked after `end`."""
         return PolicyReport(
-            windows=tuple(self._windows[key] for key in sorted(self._windows)),
+            windows=self._log.windows(),
             refused=tuple(self._refused),
             ticks=self._ticks,
             late_ticks=self._late,

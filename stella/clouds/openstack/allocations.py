@@ -6,13 +6,14 @@ hold, in one request; should it change before we write, the engine's duty `ledge
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from keystoneauth1.adapter import Adapter
 
-from stella.clouds.openstack import placement
+from stella.clouds.openstack import nova, placement
 from stella.clouds.openstack.placement import Changed, Root, Stock
-from stella.clouds.openstack.session import Refused, ask
+from stella.clouds.openstack.session import OpenStack, Refused, ask
 from stella.clouds.port import Claim, NoRoom
 from stella.control.ledger import Change, Consumer, consumer_of, part_of_nova, unknown
 from stella.model.resources import beyond
@@ -132,19 +133,21 @@ class PlacementLedger:
         raise Refused(f"placement: what {claim.instance} holds was changed {_ATTEMPTS} times by other clients")
 
     def _hold(self, claim: Claim) -> None:
-        if not claim.provider and not claim.resources:
-            return
         if not claim.provider:
-            raise Refused("placement: no compute node of the instance's host is known yet; stella-engine finds it")
+            if claim.resources:
+                raise Refused(
+                    "placement: the resource provider of the host is not known yet; stella-engine looks for it"
+                )
+            return
         root = Root(uuid=claim.provider, name=claim.provider)
         holdings = read(self._adapter, root.child_uuid)
         if holdings is None:
             if not claim.resources:
                 return
             raise Refused(f"placement: the resource provider {root.child_uuid} is missing; stella-engine makes it")
-        nova = self.part_of_nova(claim, holdings.consumers)
+        part = self.part_of_nova(claim, holdings.consumers)
         consumer = consumer_of(claim.instance, claim.provider)
-        wanted = beyond(claim.resources, nova)
+        wanted = beyond(claim.resources, part)
         found = holdings.consumers.get(consumer)
         if wanted == (found or _NO_CONSUMER).resources:
             return
@@ -152,7 +155,7 @@ class PlacementLedger:
         try:
             write(self._adapter, change, child=root.child_uuid, project=claim.project)
         except Exceeded as error:
-            raise self._no_room(root, change, nova) from error
+            raise self._no_room(root, change, part) from error
 
     def part_of_nova(self, claim: Claim, consumers: Mapping[str, Consumer]) -> Mapping[str, int]:
         """What Nova holds for the instance among ``consumers``, those of the claim's host.
@@ -168,7 +171,7 @@ class PlacementLedger:
             return found
         return part_of_nova(consumers, claim.instance, self._migrations(claim.instance))
 
-    def _no_room(self, root: Root, change: Change, nova: Mapping[str, int]) -> Exception:
+    def _no_room(self, root: Root, change: Change, part: Mapping[str, int]) -> Exception:
         """Which class is short, and how much of it the whole SLO could hold; `Changed` where there is room meanwhile."""
         holdings, stock = read(self._adapter, root.child_uuid), placement.read(self._adapter, root)
         if holdings is None or stock is None:
@@ -176,5 +179,10 @@ class PlacementLedger:
         could = largest(stock, holdings.consumers.get(change.consumer, _NO_CONSUMER).resources)
         for name, amount in sorted(change.resources.items()):
             if amount > could.get(name, 0):
-                return NoRoom(name, nova.get(name, 0) + could.get(name, 0))
+                return NoRoom(name, part.get(name, 0) + could.get(name, 0))
         return Changed(f"the resource provider {root.child_uuid} has room again")
+
+
+def ledger_of(openstack: OpenStack) -> PlacementLedger:
+    """The ledger of an OpenStack. Nothing is asked yet."""
+    return PlacementLedger(openstack.placement, migrations=partial(nova.migrations, openstack.nova))

@@ -14,13 +14,8 @@ from stella.bench.figures.attainment import largest_difference, unknown_seconds
 from stella.bench.figures.row import Facts
 from stella.bench.judge import judge
 from stella.bench.lab.relay import Relay, listen_inside
-from stella.bench.policies.through_api import (
-    ApiPolicy,
-    NoSuchOption,
-    parse_attainment,
-    set_options,
-    whole_minutes,
-)
+from stella.bench.policies.tenant import NoSuchOption, parse_attainment, set_options, whole_minutes
+from stella.bench.policies.through_api import ApiPolicy
 from stella.bench.recording import Asked, InstanceRecording, Recording, Series
 from stella.bench.report.table import api_rows, text_table
 from stella.bench.results import ApiAttainment, PolicyReport, Run, policy_result, results

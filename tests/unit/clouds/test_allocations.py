@@ -169,3 +169,10 @@ def test_a_placement_that_is_away_is_unanswered(cloud: EmulatedPlacement) -> Non
     cloud.before = unreachable
     with pytest.raises(Unanswered):
         ledger(cloud).hold(claim({CPU: 1}))
+
+
+def test_a_host_whose_provider_is_not_known_yet_holds_nothing_and_says_so(cloud: EmulatedPlacement) -> None:
+    ledger(cloud).hold(Claim(instance=INSTANCE, project="p1", provider="", resources={}))
+    with pytest.raises(Refused, match="not known yet"):
+        ledger(cloud).hold(Claim(instance=INSTANCE, project="p1", provider="", resources={CPU: 1}))
+    assert cloud.asked == []

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stella.control.following import DELETED, SHELVED, SHELVED_OFFLOADED, UNKNOWN, Do, Followed, Server, both, decide
+from stella.control.following import DELETED, SHELVED, SHELVED_OFFLOADED, UNKNOWN, Do, Followed, Server, decide
 from stella.control.following import is_same_reason as same
-from stella.model.slo import Slo, parse_slo
+from stella.model.slo import InvalidSlo, Slo, parse_slo
+from stella.model.slo_union import together
 
 UUID = "00000000-0000-4000-8000-000000000001"
 GOLD, SILVER, PLAIN = {"stella:slo_cpu_floor": "0.4"}, {"stella:slo_cpu_floor": "0.2"}, {"hw:cpu_policy": "shared"}
@@ -16,6 +17,14 @@ GOLD, SILVER, PLAIN = {"stella:slo_cpu_floor": "0.4"}, {"stella:slo_cpu_floor": 
 
 def cpu(floor: float) -> Slo:
     return parse_slo({"cpu": {"floor": floor}})
+
+
+def at_most(ceiling: float) -> Slo:
+    return parse_slo({"cpu": {"ceiling": ceiling}})
+
+
+def both(flavor: Slo | None, added: Slo | None) -> Slo | None:
+    return together(flavor, added) if flavor is not None and added is not None else flavor or added
 
 
 def packets(floor: float) -> Slo:
@@ -60,6 +69,18 @@ ROWS = {
         replace(HELD, added=packets(9)),
         Do.SET,
         both(cpu(0.4), packets(9)),
+    ),
+    "resize to a flavor that contradicts what was added": (
+        server("VERIFY_RESIZE", GOLD),
+        replace(HELD, added=at_most(0.3)),
+        Do.SUSPEND,
+        cpu(0.4),
+    ),
+    "resize back from that": (
+        server("ACTIVE", SILVER),
+        replace(HELD, flavor=cpu(0.4), added=at_most(0.3), is_held=False, is_suspended=True, reason="they contradict"),
+        Do.SET,
+        both(cpu(0.2), at_most(0.3)),
     ),
     "resize to a flavor without an SLO": (server("VERIFY_RESIZE", PLAIN), HELD, Do.WITHDRAW, None),
     "rebuild": (server("REBUILD", task_state="rebuild_spawning"), replace(HELD, is_reported=False), Do.KEEP, None),
@@ -121,13 +142,22 @@ SERVERS = st.builds(
     host=st.sampled_from([None, "host1", "host2"]),
     extra_specs=st.sampled_from([None, GOLD, SILVER, PLAIN]),
 )
-SLOS = st.sampled_from([None, cpu(0.2), cpu(0.4), packets(9)])
+SLOS = st.sampled_from([None, cpu(0.2), cpu(0.4), packets(9), at_most(0.3)])
+
+
+def contradict(flavor: Slo | None, added: Slo | None) -> bool:
+    try:
+        both(flavor, added)
+    except InvalidSlo:
+        return True
+    return False
 
 
 @st.composite
 def known(draw: st.DrawFn) -> Followed:
     flavor, added = draw(SLOS), draw(SLOS)
-    kind = draw(st.sampled_from(["held", "suspended"])) if both(flavor, added) is not None else "none"
+    kinds = ["held", "suspended"] if not contradict(flavor, added) else ["suspended"]
+    kind = draw(st.sampled_from(kinds)) if flavor or added else "none"
     return Followed(
         host="host1",
         is_reported=draw(st.booleans()),
@@ -145,7 +175,9 @@ def test_nothing_is_withdrawn_but_what_is_deleted_or_guaranteed_no_more(said: Se
     step = decide(said, what)
     if step.do is Do.WITHDRAW:
         assert said.status == DELETED or (said.extra_specs == PLAIN and what.added is None)
-    if step.do in (Do.SET, Do.SUSPEND):
+    if step.do in (Do.SET, Do.SUSPEND) and contradict(step.flavor, what.added):
+        assert (step.do, step.slo) == (Do.SUSPEND, step.flavor)
+    elif step.do in (Do.SET, Do.SUSPEND):
         assert step.slo == both(step.flavor, what.added), "what a user added is never lost"
     if step.do is Do.SET:
         assert what.is_reported and not what.is_silent and said.host in (None, what.host)
@@ -166,3 +198,5 @@ def test_what_was_done_is_not_done_again(said: Server, what: Followed) -> None:
 def test_figures_are_no_news() -> None:
     assert same("cpu.floor: only 0.31 cores are free", "cpu.floor: only 0.4 cores are free")
     assert not same("cpu.floor: only 0.31 cores are free", "the host is silent")
+    assert not same("does not fit on host1", "does not fit on host2")
+    assert not same("does not fit on rack-1", "does not fit on rack-2")

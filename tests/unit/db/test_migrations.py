@@ -1,5 +1,6 @@
 """The migrations make what the tables say, and the commands that run them."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -7,9 +8,11 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
 from stella.cmd import stella_manage, stella_status
-from stella.db import hosts, migrations
+from stella.db import hosts, leases, migrations
 from stella.db.database import Database
 from stella.db.models import Table
+from stella.engine import leader
+from stella.model.check import Code
 
 
 @pytest.fixture
@@ -34,16 +37,20 @@ def test_migrations_make_the_tables(tmp_path: Path) -> None:
         assert compare_metadata(MigrationContext.configure(connection), Table.metadata) == []
 
 
-def test_upgrade_check(config: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_upgrade_check(config: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     check = ["--config-file", config, "upgrade", "check"]
-    assert stella_status.main(check) == stella_status.FAILURE
+    assert stella_status.main(check) == Code.FAILURE
     assert "run stella-manage db sync" in capsys.readouterr().out
     assert manage(config, "db", "version") == 0 and capsys.readouterr().out == "none\n"
     assert manage(config, "db", "sync") == 0
-    assert stella_status.main(check) == stella_status.WARNING
+    assert stella_status.main(check) == Code.WARNING
     assert manage(config, "token", "create", "--user", "ann", "--project", "p1", "--roles", "member,reader") == 0
-    assert stella_status.main(check) == stella_status.SUCCESS
-    assert stella_status.main(["--config-file", "/no/such.conf", "upgrade", "check"]) == stella_status.BROKEN
+    assert stella_status.main(check) == Code.WARNING and "Engine: Warning" in capsys.readouterr().out
+    database = Database(f"sqlite:///{tmp_path}/stella.sqlite")
+    never = leases.Sighting(holder=None, token=0, renewal=0)
+    database.write(lambda session: leases.take(session, leader.NAME, never, holder="h", now=time.time()))
+    assert stella_status.main(check) == Code.SUCCESS
+    assert stella_status.main(["--config-file", "/no/such.conf", "upgrade", "check"]) == Code.BROKEN
 
 
 def test_a_host_is_enrolled_once_and_its_credential_is_not_kept(

@@ -15,7 +15,9 @@ class Instance(resource.Resource):
     base_path = "/v1/instances"
     allow_fetch = True
     allow_list = True
-    _query_mapping = resource.QueryParameters("host", "project", "status", "name", "sort")
+    _query_mapping = resource.QueryParameters(
+        "host", "project", "status", "name", "name_contains", "health", "gone", "attainment", "sort"
+    )
 
     uuid = resource.Body("uuid", alternate_id=True)
     name = resource.Body("name")
@@ -24,6 +26,8 @@ class Instance(resource.Resource):
     state = resource.Body("state")
     vcpus = resource.Body("vcpus", type=int)
     slo_state = resource.Body("slo_state")
+    slo = resource.Body("slo", type=dict)
+    attainment = resource.Body("attainment", type=dict)
     objectives = resource.Body("objectives", type=list)
     limits = resource.Body("limits", type=list)
     contradictions = resource.Body("contradictions", type=list)

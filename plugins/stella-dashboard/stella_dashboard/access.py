@@ -1,0 +1,16 @@
+"""Which actions are offered: what the API would refuse for want of a role is not."""
+
+from django.http import HttpRequest
+from openstack_dashboard import policy
+
+from stella_dashboard import SERVICE_TYPE
+
+LIST = "stella:instance:list"
+SET = "stella:slo:set"
+DELETE = "stella:slo:delete"
+SHOW_HOST = "stella:instance:show_host"
+
+
+def may(request: HttpRequest, rule: str, project_id: str | None = None) -> bool:
+    """Whether the policies allow ``rule`` to this user, for what belongs to ``project_id`` (by default the user's own project)."""
+    return bool(policy.check(((SERVICE_TYPE, rule),), request, {"project_id": project_id or request.user.project_id}))

@@ -1,0 +1,79 @@
+"""The answer to a form that is filled in and not sent yet: whether it fits, and what would."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from django.http import HttpRequest
+from django.utils.translation import gettext as _
+
+from stella_dashboard.api import slos
+from stella_dashboard.api.problems import Refused
+from stella_dashboard.api.slos import Fits
+from stella_dashboard.content.service_levels.forms import SetForm, field_of
+from stella_dashboard.words import names, quantities, refusals
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """A button that fills in what would fit: ``field`` of the form gets ``value``."""
+
+    label: str
+    field: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """``fits`` None: nothing can be said. ``errors`` are sentences by field of the form; those of no field are ``sentences``."""
+
+    fits: bool | None
+    sentences: Sequence[str] = ()
+    offers: Sequence[Offer] = ()
+    errors: Mapping[str, str] = field(default_factory=dict)
+
+
+def of_form(request: HttpRequest, uuid: str, form: SetForm) -> Answer:
+    """Ask the API, once the form is valid; nothing is changed."""
+    if not form.is_valid():
+        of_fields = {name: " ".join(found) for name, found in form.errors.items() if name != "__all__"}
+        return Answer(fits=None, sentences=tuple(form.non_field_errors()), errors=of_fields)
+    found = slos.check(request, uuid, form.cleaned_data["objectives"], form.cleaned_data.get("generation"))
+    if isinstance(found, Fits):
+        return Answer(fits=True, sentences=_fitting(form, found))
+    sentence, about = refusals.sentence(found), field_of(form, found)
+    offers = _offers(found) if isinstance(found, Refused) else ()
+    if about is not None and not offers:
+        return Answer(fits=False, errors={about: sentence})
+    return Answer(fits=False if isinstance(found, Refused) else None, sentences=(sentence,), offers=offers)
+
+
+def _fitting(form: SetForm, fits: Fits) -> tuple[str, ...]:
+    sentences = [
+        _("Fits. %(cpu)s of CPU are set aside for it.") % {"cpu": quantities.show("cpu", fits.reserved_cpu_cores)}
+        if fits.reserved_cpu_cores > 0
+        else _("Fits.")
+    ]
+    for metric, largest in fits.largest.items():
+        more = largest - float(form.cleaned_data.get(f"{metric}-floor") or 0)
+        if more > largest * 0.01:
+            sentences.append(
+                _("%(more)s more of %(metric)s would be free here.")
+                % {"more": quantities.show_to_ask(metric, more), "metric": names.of(names.METRICS, metric)}
+            )
+    if fits.estimated:
+        sentences.append(_("The CPU that its I/O costs is an estimate until the instance has run for a while."))
+    return tuple(sentences)
+
+
+def _offers(refused: Refused) -> tuple[Offer, ...]:
+    largest = refused.counter_offer.get("largest") or {}
+    if refused.quota and refused.field.endswith(".floor"):
+        largest = {refused.field.split(".")[1]: refused.quota.get("largest") or 0}
+    offers = []
+    for metric, value in largest.items():
+        if value > 0 and metric in quantities.UNIT_OF:
+            shown = quantities.show_to_ask(metric, value)
+            label = _("Take %(quantity)s") if len(largest) == 1 else _("Take %(quantity)s of %(metric)s")
+            named = {"quantity": shown, "metric": names.of(names.METRICS, metric)}
+            offers.append(Offer(label=label % named, field=f"{metric}-floor", value=shown))
+    return tuple(offers)

@@ -1,0 +1,13 @@
+"""Addresses of the panel's pages."""
+
+from django.urls import path
+
+from stella_dashboard.content.service_levels import views
+
+urlpatterns = [
+    path("", views.IndexView.as_view(), name="index"),
+    path("live/", views.LiveView.as_view(), name="live"),
+    path("<uuid:instance_id>/set/", views.SetView.as_view(), name="set"),
+    path("<uuid:instance_id>/check/", views.CheckView.as_view(), name="check"),
+    path("<uuid:instance_id>/remove/", views.RemoveView.as_view(), name="remove"),
+]

@@ -1,0 +1,1 @@
+"""Files that are copied to `openstack_dashboard/local/enabled`."""

@@ -1,0 +1,68 @@
+/* The form in which an SLO is set: it is checked while it is filled in, and the API's answer is shown before it is sent. */
+
+const PAUSE_MILLISECONDS = 400;
+
+/** Follows the form. */
+export function start(form) {
+  let timer = null;
+  let asking = null;
+
+  async function check() {
+    if (asking) {
+      asking.abort();
+    }
+    asking = new AbortController();
+    const signal = asking.signal;
+    try {
+      const answer = await fetch(form.dataset.stellaCheck, {
+        method: 'POST',
+        body: new FormData(form),
+        credentials: 'same-origin',
+        headers: {'X-Requested-With': 'XMLHttpRequest'},
+        signal,
+      });
+      if (answer.ok) {
+        show(form, await answer.json());
+      }
+    } catch (error) {
+      if (error.name !== 'AbortError') {
+        show(form, {html: '', errors: {}});
+      }
+    }
+  }
+
+  function soon() {
+    window.clearTimeout(timer);
+    timer = window.setTimeout(check, PAUSE_MILLISECONDS);
+  }
+
+  form.addEventListener('input', soon);
+  form.addEventListener('change', soon);
+  form.addEventListener('click', function (event) {
+    const button = event.target.closest('[data-stella-take]');
+    if (button) {
+      const input = form.elements[button.dataset.stellaTake];
+      input.value = button.dataset.stellaValue;
+      input.focus();
+      check();
+    }
+  });
+}
+
+function show(form, answer) {
+  const box = form.querySelector('[data-stella-answer]');
+  if (!box) {
+    return;
+  }
+  const parsed = new DOMParser().parseFromString(answer.html, 'text/html');
+  box.replaceChildren(...[...parsed.body.childNodes].map((node) => document.adoptNode(node)));
+  form.querySelectorAll('[data-stella-field]').forEach(function (group) {
+    const sentence = answer.errors[group.dataset.stellaField] || '';
+    const error = group.querySelector('[data-stella-error]');
+    const input = group.querySelector('input, select');
+    group.classList.toggle('has-error', sentence !== '');
+    error.textContent = sentence;
+    input.setAttribute('aria-invalid', String(sentence !== ''));
+    input.setAttribute('aria-describedby', error.id);
+  });
+}

@@ -1,0 +1,1 @@
+"""How people read it: names, quantities and refusals, in the language of the user."""

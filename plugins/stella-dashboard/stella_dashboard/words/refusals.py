@@ -1,0 +1,77 @@
+"""What went wrong, as a sentence with what would help. The API tells in English; what it also tells in numbers is said anew."""
+
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from stella_dashboard.api.problems import NotOffered, Problem, Refused, Unreachable
+from stella_dashboard.words import names, quantities
+
+_SENTENCES = {
+    "stella.request.unauthenticated": gettext_lazy("Stella does not accept your session. Sign in again."),
+    "stella.request.forbidden": gettext_lazy("Your roles do not allow this."),
+    "stella.request.not_found": gettext_lazy("Stella does not know this instance, or it has no service level."),
+    "stella.request.conflict": gettext_lazy("Others changed the host at the same time. Try again."),
+    "stella.slo.generation_conflict": gettext_lazy(
+        "Someone else changed this service level meanwhile. Close this form and look at it again."
+    ),
+    "stella.slo.host_not_enforcing": gettext_lazy("The host of this instance does not enforce service levels now."),
+    "stella.slo.host_not_reported": gettext_lazy("The host of this instance has not reported yet. Try again."),
+    "stella.slo.instance_not_running": gettext_lazy("The instance is not on the host where it last ran."),
+    "stella.server.database_unreachable": gettext_lazy("Stella's database cannot be reached. Nothing was changed."),
+    "stella.server.keystone_unreachable": gettext_lazy("Stella cannot reach Keystone. Nothing was changed."),
+}
+
+
+def sentence(problem: Problem) -> str:
+    """The problem in the user's language; one sentence or two."""
+    match problem:
+        case Unreachable():
+            return _(
+                "Stella's API does not answer. What it guarantees goes on being held; it cannot be shown or changed now."
+            )
+        case NotOffered():
+            return _("There is no Stella in this region.")
+        case Refused(code="stella.slo.does_not_fit"):
+            return _does_not_fit(problem)
+        case Refused(code="stella.quota.exceeded"):
+            return _over_quota(problem)
+    return str(
+        _SENTENCES.get(problem.code) or problem.detail.removeprefix(f"{problem.field}: ").removeprefix("objectives.")
+    )
+
+
+def _does_not_fit(refused: Refused) -> str:
+    largest = {metric: value for metric, value in (refused.counter_offer.get("largest") or {}).items() if value > 0}
+    parts = []
+    if largest:
+        shown = ", ".join(
+            f"{names.of(names.METRICS, metric)} {quantities.show_to_ask(metric, value)}"
+            for metric, value in largest.items()
+        )
+        parts.append(
+            _("This does not fit on the host of the instance. The most that fits there: %(largest)s.")
+            % {"largest": shown}
+        )
+    else:
+        parts.append(_("This does not fit on the host of the instance, and nothing more does."))
+    if refused.counter_offer.get("elsewhere"):
+        parts.append(_("It would fit on another host."))
+    return " ".join(parts)
+
+
+def _over_quota(refused: Refused) -> str:
+    quota = refused.quota
+    resource = str(quota.get("resource"))
+    if resource == "slos":
+        return _("The project's quota allows %(limit)g instances with service levels, and has as many.") % {
+            "limit": quota.get("limit") or 0
+        }
+    metric = "cpu" if resource == "reserved_cpu_cores" else resource
+    return _(
+        "The project's quota of %(name)s is %(limit)s, of which others hold %(used)s: at most %(largest)s can be had."
+    ) % {
+        "name": names.of(names.METRICS, metric),
+        "limit": quantities.show(metric, quota.get("limit")),
+        "used": quantities.show(metric, quota.get("used")),
+        "largest": quantities.show_to_ask(metric, float(quota.get("largest") or 0)),
+    }
