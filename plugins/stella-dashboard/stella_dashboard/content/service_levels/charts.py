@@ -36,10 +36,11 @@ SPANS = {
 }
 
 
-def as_json(usage: Usage) -> dict[str, Any]:
+def as_json(usage: Usage, span: Span) -> dict[str, Any]:
     """Columns by metric: times in Unix seconds, quantities in base units, statuses and causes in the API's words and the user's."""
     return {
         "step": usage.step,
+        "seconds": span.seconds,
         "note": usage.not_watched_reason,
         "objectives": {
             metric: {

@@ -124,8 +124,9 @@ def _section(detail: Detail, objective: Objective) -> dict[str, Any]:
             },
             {
                 "label": _("Used now"),
-                "value": quantities.show(objective.metric, objective.usage),
-                "note": _("asks for %(demand)s") % {"demand": quantities.show(objective.metric, objective.demand)}
+                "value": quantities.show_measured(objective.metric, objective.usage),
+                "note": _("asks for %(demand)s")
+                % {"demand": quantities.show_measured(objective.metric, objective.demand)}
                 if objective.demand is not None
                 else "",
             },

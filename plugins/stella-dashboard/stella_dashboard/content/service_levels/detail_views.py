@@ -74,7 +74,7 @@ class UsageView(generic.View):
         found = records.usage(request, str(instance_id), step=span.step, start=start)
         if isinstance(found, PROBLEMS):
             return HttpResponse(refusals.sentence(found), status=503, content_type="text/plain; charset=utf-8")
-        answer = JsonResponse(charts.as_json(found))
+        answer = JsonResponse(charts.as_json(found, span))
         answer["Cache-Control"] = "no-store"
         return answer
 

@@ -46,6 +46,7 @@ export class Chart {
     this.rows = section.querySelector('[data-stella-rows]');
     this.columns = empty();
     this.step = 1;
+    this.seconds = 900;
     this.plot = null;
     this.chosen = null;
     this.clock = new Intl.DateTimeFormat(settings.language, {
@@ -56,16 +57,17 @@ export class Chart {
     new ResizeObserver(() => this.resize()).observe(this.place);
   }
 
-  /** Show these points instead. */
-  replace(columns, step) {
+  /** Show these points instead: of a span of so many seconds that ends now, in steps of so many. */
+  replace(columns, step, seconds) {
     this.columns = columns || empty();
     this.step = step;
+    this.seconds = seconds;
     this.chosen = null;
     this.draw();
   }
 
-  /** Show these points too; those older than `seconds` go. A point that was there is replaced. */
-  add(columns, seconds) {
+  /** Show these points too; those before the span go. A point that was there is replaced. */
+  add(columns) {
     if (!columns || !columns.at.length) {
       return;
     }
@@ -74,7 +76,7 @@ export class Chart {
     while (keep > 0 && known.at[keep - 1] >= columns.at[0]) {
       keep -= 1;
     }
-    const oldest = columns.at[columns.at.length - 1] - seconds;
+    const oldest = columns.at[columns.at.length - 1] - this.seconds;
     let first = 0;
     while (first < keep && known.at[first] < oldest) {
       first += 1;
@@ -125,13 +127,14 @@ export class Chart {
       height: HEIGHT,
       tzDate: (time) => library.tzDate(new Date(time * 1000), this.settings.zone),
       cursor: {drag: {x: false, y: false}},
-      scales: {y: {range: (_, least, most) => [0, (most || 1) * 1.1]}},
+      legend: {mount: (_, legend) => this.section.querySelector('[data-stella-legend]').append(legend)},
+      scales: {x: {range: (_, least, most) => this.range(most)}, y: {range: (_, least, most) => [0, (most || 1) * 1.1]}},
       axes: [
-        {stroke: COLOURS.axis, grid: {stroke: COLOURS.grid}, values: (_, times) => times.map((time) => this.tick(time))},
+        {stroke: COLOURS.axis, grid: {stroke: COLOURS.grid}, space: 90, values: (_, times) => times.map((time) => this.tick(time))},
         {stroke: COLOURS.axis, grid: {stroke: COLOURS.grid}, size: 84, values: (_, values) => values.map((value) => show(this.metric, value))},
       ],
       series: [
-        {label: '', value: (_, time) => (time === null ? '' : this.clock.format(time * 1000))},
+        {label: words.stellaTimeWord, value: (_, time) => (time === null ? '' : this.clock.format(time * 1000))},
         line(words.stellaUsageWord, COLOURS.usage, {fill: 'rgba(0, 114, 178, .12)'}),
         line(words.stellaDemandWord, COLOURS.demand, {dash: [4, 3]}),
         line(words.stellaFloorWord, COLOURS.floor, {width: 2, dash: [10, 3]}),
@@ -139,6 +142,12 @@ export class Chart {
       ],
       hooks: {setCursor: [(plot) => { if (plot.cursor.idx !== null && plot.cursor.left >= 0) { this.tell(plot.cursor.idx, false); } }]},
     };
+  }
+
+  /** The span that is shown ends with the newest point, or now where there is none. */
+  range(newest) {
+    const end = this.columns.at.length ? newest : Date.now() / 1000;
+    return [end - this.seconds, end];
   }
 
   tick(time) {
@@ -158,12 +167,14 @@ export class Chart {
     this.strip.height = height * scale;
     const context = this.strip.getContext('2d');
     context.scale(scale, scale);
+    const edge = this.plot.bbox.left / scale;
+    const end = edge + this.plot.bbox.width / scale;
     at.forEach((time, index) => {
-      const left = this.plot.valToPos(time, 'x') + this.plot.bbox.left / scale;
-      const right = this.plot.valToPos(time + this.step, 'x') + this.plot.bbox.left / scale;
+      const left = edge + this.plot.valToPos(time, 'x');
+      const right = Math.min(edge + this.plot.valToPos(time + this.step, 'x'), end);
       const look = STRIP[this.settings.words.classes[status[index]] || 'unknown'];
       context.fillStyle = look.colour;
-      context.fillRect(left, height * (1 - look.part), Math.max(1, Math.min(right, width) - left), height * look.part);
+      context.fillRect(left, height * (1 - look.part), Math.max(1, right - left), height * look.part);
     });
   }
 

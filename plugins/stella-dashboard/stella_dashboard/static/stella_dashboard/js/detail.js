@@ -5,7 +5,6 @@ import {Chart} from './chart.js';
 const LIVE_MILLISECONDS = 1000;
 const HISTORY_MILLISECONDS = 60000;
 const LARGEST_MILLISECONDS = 30000;
-const LIVE_SECONDS = 900;
 
 /** Follows the page in `root`. */
 export async function start(root) {
@@ -85,9 +84,9 @@ class Follower {
     for (const [metric, chart] of this.charts) {
       const columns = found.objectives[metric];
       if (isMore) {
-        chart.add(columns, LIVE_SECONDS);
+        chart.add(columns);
       } else {
-        chart.replace(columns, found.step);
+        chart.replace(columns, found.step, found.seconds);
       }
       if (columns && columns.at.length) {
         this.latest = Math.max(this.latest || 0, columns.at[columns.at.length - 1]);

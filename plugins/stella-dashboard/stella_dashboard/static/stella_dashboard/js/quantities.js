@@ -1,10 +1,10 @@
-/* Quantities as stella_dashboard/words/quantities.py shows them. */
+/* Measured quantities as stella_dashboard/words/quantities.py shows them. */
 
 const NO_BREAK = '\u00a0';
 const ENDINGS = {network_packets: 'pps', block_operations: 'iops', network_bytes: 'B/s', block_bytes: 'B/s'};
 
 function digits(value) {
-  return String(Number(value.toPrecision(4)));
+  return String(Number(value.toPrecision(3)));
 }
 
 /** `20 kpps`, `300 MB/s`, `20 %`; a dash where nothing is known. */
