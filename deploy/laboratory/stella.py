@@ -113,7 +113,9 @@ class Stella:
             "xgos_mode": "enforce",
             "xgos_state_directory": str(settings.data / "xgos"),
             "xgos_run_directory": "/run/xgos",
+            # The machine may do other work, which nobody promised anything: it waits while a floor needs its CPU.
             "xgos_host_reserved_cpu_cores": 0.3,
+            "xgos_host_overhead": "reserved",
         }
 
     def _wheel(self, name: str) -> Path:

@@ -21,6 +21,7 @@ from oslo_middleware.request_id import ENV_REQUEST_ID, RequestId
 from stella.api import intervals, microversion, strict_json, validation
 from stella.api.errors import RETRY_SECONDS, ApiError, not_found
 from stella.api.host_attainment import RecentAttainment
+from stella.api.host_holdings import HostHoldings
 from stella.api.identity import HOST_USER, Identity, Keystone, TokenFile, Users
 from stella.api.keystone import AuthToken
 from stella.api.metrics import Metrics
@@ -306,6 +307,7 @@ def build(
         host_count=host_count,
         metrics=metrics or Metrics(),
         attainments=RecentAttainment(clock),
+        holdings=HostHoldings(),
         ledger=ledger if ledger is not None else ledgers.find(config),
     )
     with_keystone = config.auth.strategy == "keystone"

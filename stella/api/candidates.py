@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from stella.admission import verdicts
 from stella.admission.verdicts import Verdict
 from stella.api.host_attainment import RecentAttainment
+from stella.api.host_holdings import Held, HostHoldings
 from stella.control.admission import InstanceShape
 from stella.control.cost import UnitCost
-from stella.db import hosts, slos
+from stella.db import hosts
 from stella.db.database import Session
 from stella.db.models import Host
-from stella.db.slos import Holding
 from stella.model.slo import Metric, Slo
 
 LARGEST_HOSTS = 1000
@@ -31,6 +31,11 @@ class Newcomer:
     costs: Mapping[Metric, UnitCost]
     margin: float
     instance_id: int | None = None
+
+    @property
+    def question(self) -> str:
+        """The same text for the same question, of an instance that holds nothing yet."""
+        return repr((self.slo, self.shape, sorted(self.costs.items()), self.margin))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +57,7 @@ def find(
     *,
     names: Collection[str] | None,
     attainments: RecentAttainment,
+    holdings: HostHoldings,
     silent_before: float,
     with_largest: bool,
 ) -> Sequence[Candidate]:
@@ -63,15 +69,15 @@ def find(
         asked = sorted(hosts.freest(session, limit=LARGEST_HOSTS), key=lambda host: host.name)
     else:
         asked = list(hosts.named(session, set(names)))
-    ids = [host.id for host in asked]
-    held = slos.holdings_by_host(session, ids)
-    ratios = attainments.read(session, ids)
+    ratios = attainments.read(session, [host.id for host in asked])
+    held = holdings.read(session, asked)
+    question = f"{newcomer.question} {with_largest}"
     found: dict[str, Candidate] = {}
     for host in asked:
         reason = _unfit(newcomer.slo, host, silent_before)
         one = Candidate(host=host.name, fits=False, reason=reason)
         if not reason:
-            one = _asked(newcomer, host, held.get(host.id, ()), with_largest=with_largest)
+            one = _asked(newcomer, host, held[host.id], question, with_largest=with_largest)
         found[host.name] = replace(one, attainment_ratio=ratios[host.id])
     if names is None:
         return list(found.values())
@@ -92,21 +98,24 @@ def _unfit(slo: Slo, host: Host, silent_before: float) -> str:
     return f"{missing[0]}: {missing[1]}" if missing is not None else ""
 
 
-def _asked(newcomer: Newcomer, host: Host, holdings: Sequence[Holding], *, with_largest: bool) -> Candidate:
-    verdict, sellable_cores = verdicts.ask_shape(
-        newcomer.slo,
-        newcomer.costs,
-        shape=newcomer.shape,
-        host=host,
-        holdings=holdings,
-        instance_id=newcomer.instance_id,
-        margin=newcomer.margin,
-        with_largest=with_largest,
-    )
+def _asked(newcomer: Newcomer, host: Host, held: Held, question: str, *, with_largest: bool) -> Candidate:
+    def ask() -> tuple[Verdict, float]:
+        return verdicts.ask_shape(
+            newcomer.slo,
+            newcomer.costs,
+            shape=newcomer.shape,
+            host=host,
+            holdings=held.holdings,
+            instance_id=newcomer.instance_id,
+            margin=newcomer.margin,
+            with_largest=with_largest,
+        )
+
+    own = newcomer.instance_id in held.instances
+    verdict, sellable_cores = ask() if own else held.answer(question, ask)
     if not verdict.accepted:
         return Candidate(host=host.name, fits=False, reason=_reason(verdict), largest=dict(verdict.largest))
-    held = sum(one.reserved_cpu_cores for one in holdings if one.instance_id != newcomer.instance_id)
-    left = max(0.0, sellable_cores - held - verdict.reserved_cpu_cores)
+    left = max(0.0, sellable_cores - held.without(newcomer.instance_id) - verdict.reserved_cpu_cores)
     return Candidate(
         host=host.name,
         fits=True,

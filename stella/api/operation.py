@@ -12,6 +12,7 @@ from oslo_config import cfg
 
 from stella.api.errors import ApiError
 from stella.api.host_attainment import RecentAttainment
+from stella.api.host_holdings import HostHoldings
 from stella.api.identity import Identity
 from stella.api.intervals import HostCount
 from stella.api.metrics import Metrics
@@ -37,7 +38,7 @@ class Services:
     """What handlers work with.
 
     ``clock`` gives Unix seconds, ``host_count`` how many hosts are enrolled, ``attainments`` how their objectives did lately,
-    ``ledger`` counts beside the database what is taken on hosts.
+    ``holdings`` what they hold, ``ledger`` counts beside the database what is taken on hosts.
     """
 
     database: Database
@@ -47,6 +48,7 @@ class Services:
     host_count: HostCount
     metrics: Metrics
     attainments: RecentAttainment
+    holdings: HostHoldings
     ledger: Ledger
 
 

@@ -14,6 +14,8 @@ from stella.db.instances import GONE
 from stella.db.models import Instance
 from stella.db.reports import KnownInstance
 
+_NO_SHAPE = "{}"
+
 
 def take(work: Work, found: Iterable[Section]) -> None:
     """Take in all instances that the host has: what is missing is gone."""
@@ -31,6 +33,8 @@ def take(work: Work, found: Iterable[Section]) -> None:
         changed = _changed(known, section)
         if changed:
             reports.change(work.session, known.id, changed)
+            if "shape" in changed and known.shape != _NO_SHAPE:
+                work.host.generation += 1  # what it holds lies otherwise on the host's CPUs
         work.known[uuid] = known
         reported[known.id] = strict_json.text({"objectives": section.get("objectives", [])})
     reports.refresh(work.session, reported, work.origin.at)
@@ -50,7 +54,7 @@ def _new(work: Work, uuid: str, section: Section) -> KnownInstance:
         project_id=section.get("project") or DEFAULT_PROJECT,
         name="",
         state="",
-        shape="{}",
+        shape=_NO_SHAPE,
         costs="{}",
         reported_at=work.origin.at,
     )

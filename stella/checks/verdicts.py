@@ -257,6 +257,12 @@ def notifications(listening: Notifications, conf: NovaConf) -> Result:
             name,
             f"Nova does not send to {topic}: add it to [notifications] versioned_notifications_topics in nova.conf.",
         )
+    if conf.control_exchange != listening.exchange:
+        return warning(
+            name,
+            f"Nova sends to the exchange {conf.control_exchange}, stella-engine listens at {listening.exchange}: set [notifications] "
+            f"exchange = {conf.control_exchange} in stella.conf.",
+        )
     return success(name, f"Nova sends to {topic}, and stella-engine listens.")
 
 

@@ -1,12 +1,15 @@
 """What an SLO takes, and which hosts could take it, on both databases."""
 
+import itertools
 import json
 import statistics
 import time
 from typing import Any
 
 import pytest
+from falcon import testing
 
+from stella.api.app import build
 from stella.api.candidates import LARGEST_HOSTS
 from stella.api.host_attainment import LARGEST_READ
 from stella.db import hosts
@@ -147,6 +150,48 @@ def test_an_instance_that_is_known_is_counted_once_with_what_it_has(cloud: Cloud
     alone = candidates(cloud, objectives={"network_packets": {"floor": "20kpps"}})
     assert alone["other"]["fits"] and not packets["other"]["fits"], "the increment has no room there"
     assert candidates(cloud, objectives={"cpu": {"floor": 0.5}}, instance=uuid(99))["other"]["fits"], "not known yet"
+
+
+def test_what_is_kept_of_hosts_is_what_a_fresh_api_says(cloud: Cloud) -> None:
+    """After each change of what a host holds or can do, the API that has answered before answers as one that was just started."""
+    one, two = host(cloud, "one", cpus=2), host(cloud, "two", cpus=2)
+    for agent, number in ((one, 1), (one, 2), (two, 3)):
+        agent.add(uuid(number), vcpus=2)
+        agent.report()
+    body = {"vcpus": 1, "objectives": {"cpu": {"floor": 0.6}}, "with_largest": True}
+
+    def smaller() -> None:
+        two.cpus = 1
+        two.report()
+
+    def pinned() -> None:
+        one.instances[uuid(1)]["shape"] = {"vcpus": 2, "allowed_cpus": [0]}
+        one.report()
+
+    def moved() -> None:
+        two.instances[uuid(2)] = one.instances.pop(uuid(2))
+        one.report()
+        two.report()
+
+    seen = []
+    for change in (
+        lambda: None,
+        lambda: cloud.member.put_slo(uuid(1), {"cpu": {"floor": 0.5}}),
+        lambda: cloud.member.put_slo(uuid(2), {"cpu": {"floor": 0.3}}),
+        pinned,
+        lambda: cloud.member.put_slo(uuid(1), {"cpu": {"floor": 0.2}}, generation=1),
+        moved,
+        smaller,
+        lambda: cloud.member.ask("DELETE", f"/v1/instances/{uuid(2)}/slo", headers={"If-Match": "*"}),
+    ):
+        change()
+        asked = [{**body, **more} for more in ({}, {"instance": uuid(2)}, {"vcpus": 2})]
+        kept = [[candidates(cloud, **each) for each in asked] for _ in range(2)]
+        fresh = User(cloud.service.token, testing.TestClient(build(cloud.config, cloud.database, clock=cloud.clock)))
+        said = [post(fresh, "/v1/candidates", **each)["candidates"] for each in asked]
+        assert kept == [[{found["host"]: found for found in answer} for answer in said]] * 2
+        seen.append(kept[0])
+    assert [before != after for before, after in itertools.pairwise(seen)] == [True] * 7, "each change shows"
 
 
 def test_that_no_host_fits_is_kept_with_every_reason(cloud: Cloud) -> None:

@@ -88,6 +88,20 @@ def passing(answer: Answer, spec: Any, hosts: Sequence[Any]) -> list[Any]:
     return passed
 
 
+def note(who: str, spec: Any, *, hosts: int, left: int, seconds: float) -> None:
+    """One line with the time that the filter or the weigher added to a scheduling request, the question to Stella included."""
+    _LOG.info(
+        "Stella: %(who)s, %(left)d of %(all)d hosts left, took %(ms).1f ms for instance %(instance)s",
+        {
+            "who": who,
+            "left": left,
+            "all": hosts,
+            "ms": seconds * 1000,
+            "instance": spec.instance_uuid if "instance_uuid" in spec else "?",
+        },
+    )
+
+
 def weight(found: Candidate, *, head_room_multiplier: float, attainment_multiplier: float) -> float:
     """Head-room and recent attainment, each from 0 to 1 times its multiplier. A host where nothing had demand missed nothing."""
     attainment = 1.0 if found.attainment_ratio is None else found.attainment_ratio

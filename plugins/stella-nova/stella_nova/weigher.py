@@ -1,5 +1,6 @@
 """The scheduler weigher. nova.conf: ``weight_classes = nova.scheduler.weights.all_weighers,stella_nova.weigher.StellaWeigher``."""
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,7 +28,12 @@ class StellaWeigher(weights.BaseHostWeigher):  # type: ignore[misc]  # Nova has 
     def weigh_objects(self, weighed_obj_list: Sequence[Any], weight_properties: Any) -> list[float]:
         """Of all hosts, by what Stella said to the filter, else by one question."""
         hosts = [weighed.obj for weighed in weighed_obj_list]
-        return decisions.weights(self._answer(hosts, weight_properties), hosts, _multiplier)
+        begun = time.perf_counter()
+        found = decisions.weights(self._answer(hosts, weight_properties), hosts, _multiplier)
+        seconds = time.perf_counter() - begun
+        if hosts and decisions.question(weight_properties) is not None:
+            decisions.note("weigher", weight_properties, hosts=len(hosts), left=len(hosts), seconds=seconds)
+        return found
 
     @staticmethod
     def _answer(hosts: Sequence[Any], spec: Any) -> Any:

@@ -89,6 +89,15 @@ def test_filter_and_weigher_ask_once(made: Made, front: Any) -> None:
     assert len(front.bodies) == 4, "it was long ago"
 
 
+def test_the_time_that_it_took_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    decisions.note("filter", Spec(Flavor(_GOLD)), hosts=20, left=3, seconds=0.01234)
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line == (
+        "Stella: filter, 3 of 20 hosts left, took 12.3 ms for instance 00000000-0000-4000-8000-000000000099"
+    )
+
+
 @pytest.mark.usefixtures("fleet")
 def test_several_instances_at_once_are_one_question(made: Made, front: Any) -> None:
     context.RequestContext(request_id="req-many")

@@ -118,6 +118,7 @@ def post(call: Call) -> Answer:
             _newcomer(call, session, slo),
             names=call.mapping.get("hosts"),
             attainments=services.attainments,
+            holdings=services.holdings,
             silent_before=services.clock() - services.config.link.silent_seconds,
             with_largest=bool(call.mapping.get("with_largest")),
         )

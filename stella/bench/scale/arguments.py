@@ -10,6 +10,7 @@ Every process ends with the command; databases are in a temporary directory.
 examples:
   stella-bench scale link
   stella-bench scale load
+  stella-bench scale packing
   stella-bench scale admission --hosts 100,1000,10000 --database mariadb
   stella-bench scale load --hosts 200 --seconds 20 --no-placement"""
 _Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -73,6 +74,19 @@ def add_to(commands: _Commands) -> None:
         "--admissions", type=_count, default=200, metavar="N", help="of each kind (default: %(default)s)"
     )
     admission.add_argument("--database", choices=("sqlite", "mariadb"), default="mariadb", help="default: %(default)s")
+    packing = _add(
+        figures, "packing", "Nova fills fake hosts with servers that have SLOs; needs `make openstack`", seconds=0
+    )
+    packing.add_argument("--hosts", type=_count, default=20, metavar="N", help="default: %(default)s")
+    packing.add_argument("--creates", type=_count, default=300, metavar="N", help="default: %(default)s")
+    packing.add_argument("--clients", type=_count, default=10, metavar="N", help="default: %(default)s")
+    packing.add_argument(
+        "--openrc",
+        type=Path,
+        default=Path(".run/openstack.env"),
+        metavar="FILE",
+        help="the administrator's, that make openstack wrote (default: %(default)s)",
+    )
     document = _add(figures, "document", "write the last results into docs/scale.md", seconds=0)
     document.add_argument(
         "--page", type=Path, default=Path("docs/scale.md"), metavar="FILE", help="default: %(default)s"

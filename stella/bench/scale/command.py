@@ -9,7 +9,7 @@ from pathlib import Path
 from types import FrameType
 
 from stella.bench.progress import Progress
-from stella.bench.scale import admission, document, link, load, results
+from stella.bench.scale import admission, document, link, load, packing, results
 from stella.bench.scale.fleet import Fleet
 from stella.bench.scale.processes import NotStarted
 from stella.bench.scale.results import Outcome
@@ -37,10 +37,16 @@ def _admission(given: argparse.Namespace, directory: Path, progress: Progress) -
     return admission.run(options, directory, progress)
 
 
+def _packing(given: argparse.Namespace, directory: Path, progress: Progress) -> Outcome:
+    options = packing.Options(hosts=given.hosts, creates=given.creates, clients=given.clients, openrc=given.openrc)
+    return packing.run(options, directory, progress)
+
+
 _FIGURES: Mapping[str, Callable[[argparse.Namespace, Path, Progress], Outcome]] = {
     "link": _link,
     "load": _load,
     "admission": _admission,
+    "packing": _packing,
 }
 
 

@@ -241,11 +241,7 @@ class Allocations:
             f"{', '.join(sorted(fresh))}: Placement has no room for all that the SLO of {claimed.claim.instance} has in force; "
             "what fits is held"
         )
-        detail = {
-            "resource_provider": place.root.child_uuid,
-            "consumer": consumer,
-            "short": dict(sorted(short.items())),
-        }
+        detail = {"short": dict(sorted(short.items()))}  # the instance's owner sees it: no provider
 
         def record(session: Session) -> None:
             decisions.record(

@@ -1,6 +1,6 @@
 """`python -m tests.openstack.outages [OUTAGE...]`: stops or kills services of the laboratory, one after the other, and measures.
 
-A plain member's server sends packets and has a floor for them; another one keeps the host's CPUs busy. The floor is measured at the
+A plain member's server sends packets and has a floor for them; others keep the host's CPUs busy. The floor is measured at the
 tap. Needs root, and `make openstack` of this checkout; nobody else should use the laboratory meanwhile. Each outage takes about 2
 minutes.
 Exit codes: 0 every floor held and nothing was lost; 1 not so.
@@ -26,6 +26,7 @@ from tests.openstack.outages.guests import Counter, Guest, sink
 from tests.openstack.outages.state import Cloud
 from tests.openstack.outages.trial import KILLED, OUTAGES, STOPPED, Outcome, Setting, run
 
+HOGS = ("outage-hog-1", "outage-hog-2", "outage-hog-3")
 FLOORS = (3000, 2000, 1000, 500)
 """Packets/s; the largest that the host guarantees now is used: a busy machine has less to guarantee."""
 
@@ -72,18 +73,20 @@ def _stage(admin: Person, member: Person) -> Iterator[Setting]:
         raise LaboratoryError("no laboratory of this checkout is up: make openstack")
     with contextlib.ExitStack() as stack:
         stack.enter_context(sink(enclosure))
-        guests = []
-        for name, flavor in (("outage-slo", "small"), ("outage-hog", "large")):
-            guests.append(Guest(member, enclosure, name))
-            stack.callback(guests[-1].close)
-            guests[-1].create(flavor)
-        sender, hog = guests
+        guests = [Guest(member, enclosure, name) for name in ("outage-slo", *HOGS)]
+        for guest in guests:
+            stack.callback(guest.close)
+            guest.create("small")
+        sender, *hogs = guests
         counter = Counter(holder, sender.tap())
         stack.callback(counter.close)
         floor = _largest_floor(member, sender.uuid)
         sender.send_packets(LOAD_RATIO * floor)
-        hog.burn(threads=4)
-        say(f"floor {floor} packets/s for {sender.uuid}; load {LOAD_RATIO:g} times that, 4 busy vCPUs beside it")
+        for hog in hogs:
+            hog.burn(threads=1)
+        say(
+            f"floor {floor} packets/s for {sender.uuid}; load {LOAD_RATIO:g} times that, {len(hogs)} busy vCPUs beside it"
+        )
         counter.await_rate(floor)
         yield Setting(
             services=Services(enclosure),
