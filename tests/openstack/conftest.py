@@ -51,6 +51,23 @@ class Placement:
         """What a consumer holds: resources by the provider's uuid."""
         return {uuid: each["resources"] for uuid, each in self._read(f"/allocations/{consumer}")["allocations"].items()}
 
+    def put(self, consumer: str, provider: str, resources: Mapping[str, int], *, consumer_type: str) -> None:
+        """Make a consumer that holds so much of a provider."""
+        body = {
+            "allocations": {provider: {"resources": dict(resources)}},
+            "project_id": "none",
+            "user_id": "none",
+            "consumer_generation": None,
+            "consumer_type": consumer_type,
+        }
+        answer = self._connection.placement.put(f"/allocations/{consumer}", json=body, microversion="1.39")
+        assert answer.status_code == 204, answer.text
+
+    def delete(self, consumer: str) -> None:
+        """Take away all that a consumer holds."""
+        answer = self._connection.placement.delete(f"/allocations/{consumer}", microversion="1.39")
+        assert answer.status_code == 204, answer.text
+
     def consumers(self, provider: str) -> dict[str, dict[str, int]]:
         """Who holds what of a provider."""
         found = self._read(f"/resource_providers/{provider}/allocations")["allocations"]
