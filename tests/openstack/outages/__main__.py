@@ -137,33 +137,37 @@ def _left(cloud: Cloud, uuid: str) -> str:
     return ""
 
 
+def _try(name: str, setting: Setting, given: argparse.Namespace) -> Outcome | None:
+    """One outage, told as it goes; None where the trial itself failed."""
+    stop = given.stop or name in STOPPED
+    how = f"stopped for {given.seconds:.0f} s" if stop else "killed and started again"
+    say(f"{name}: {how} (1-minute load {os.getloadavg()[0]:.1f})")
+    try:
+        found = run(name, setting, away_seconds=given.seconds if stop else None, watch_seconds=given.watch)
+    except (Failed, LaboratoryError, ClientException, AssertionError) as error:
+        say(f"{name}: the trial itself failed: {' '.join(str(error).split())[:300]}")
+        return None
+    if found.meanwhile != "not asked":
+        say(f"{name}: an SLO set meanwhile was {found.meanwhile}")
+    for each in found.wrong:
+        say(f"{name}: {each}")
+    say(" | ".join(_row(found)))
+    return found
+
+
 def _run(given: argparse.Namespace) -> int:
     admin, member = Person("openstack.env"), Person("member.env")
-    outcomes: list[Outcome] = []
-    with _stage(admin, member) as setting:
-        for name in given.outages or OUTAGES:
-            stop = given.stop or name in STOPPED
-            how = f"stopped for {given.seconds:.0f} s" if stop else "killed and started again"
-            say(f"{name}: {how} (1-minute load {os.getloadavg()[0]:.1f})")
-            try:
-                outcomes.append(
-                    run(name, setting, away_seconds=given.seconds if stop else None, watch_seconds=given.watch)
-                )
-            except (Failed, LaboratoryError, ClientException, AssertionError) as error:
-                say(f"{name}: the trial itself failed: {' '.join(str(error).split())[:300]}")
-                given.failed = True
-                continue
-            last = outcomes[-1]
-            if last.meanwhile != "not asked":
-                say(f"{name}: an SLO set meanwhile was {last.meanwhile}")
-            for each in last.wrong:
-                say(f"{name}: {each}")
-            say(" | ".join(_row(last)))
-    left = _left(Cloud(admin), setting.uuid)
-    print("\nseconds below 95 % of the floor / seconds, and the longest time below it in one piece")
-    print(table([_HEADINGS, *map(_row, outcomes)]))
+    outcomes: list[Outcome | None] = []
+    try:
+        with _stage(admin, member) as setting:
+            for name in given.outages or OUTAGES:
+                outcomes.append(_try(name, setting, given))
+        left = _left(Cloud(admin), setting.uuid)
+    finally:  # what was measured is told, also of a run that was ended
+        print("\nseconds below 95 % of the floor / seconds, and the longest time below it in one piece")
+        print(table([_HEADINGS, *(_row(outcome) for outcome in outcomes if outcome)]), flush=True)
     print(left or "Nothing is left in Placement of the deleted server.")
-    return int(given.failed or bool(left) or not all(outcome.passed for outcome in outcomes))
+    return int(bool(left) or not all(outcome and outcome.passed for outcome in outcomes))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -180,7 +184,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--stop", action="store_true", help="stop all for a while, also those that are killed otherwise"
     )
-    given = parser.parse_args(arguments, argparse.Namespace(failed=False))
+    given = parser.parse_args(arguments)
     if unknown := sorted(set(given.outages) - set(OUTAGES)):
         parser.error(f"{unknown[0]!r} is none of {', '.join(OUTAGES)}")
     signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(1))  # so that what was stopped is started again
