@@ -5,6 +5,7 @@ import {show} from './quantities.js';
 
 const HEIGHT = 190;
 const TABLE_ROWS = 60;
+const GAP_STEPS = 4; // a host reports late now and then
 const COLOURS = {usage: '#0072b2', demand: '#cc79a7', floor: '#00735c', ceiling: '#8a4b00', axis: '#5c6670', grid: '#e6e8ea'};
 const STRIP = { // told apart by height as well as by colour
   met: {colour: '#00735c', part: 0.45},
@@ -45,6 +46,7 @@ export class Chart {
     this.reading = section.querySelector('[data-stella-reading]');
     this.rows = section.querySelector('[data-stella-rows]');
     this.columns = empty();
+    this.indexes = [];
     this.step = 1;
     this.seconds = 900;
     this.plot = null;
@@ -90,9 +92,21 @@ export class Chart {
     this.draw();
   }
 
+  /** What is drawn: where nothing is known for a while there is a gap. `indexes` leads from what is drawn to the points. */
   data() {
     const {at, usage, demand} = this.columns;
-    return [at, usage, demand, at.map((time) => this.promised(time, 'floor')), at.map((time) => this.promised(time, 'ceiling'))];
+    const drawn = [[], [], [], [], []];
+    this.indexes = [];
+    at.forEach((time, index) => {
+      if (index > 0 && time - at[index - 1] > GAP_STEPS * this.step) {
+        [time - this.step, null, null, null, null].forEach((value, row) => drawn[row].push(value));
+        this.indexes.push(index);
+      }
+      [time, usage[index], demand[index], this.promised(time, 'floor'), this.promised(time, 'ceiling')]
+        .forEach((value, row) => drawn[row].push(value));
+      this.indexes.push(index);
+    });
+    return drawn;
   }
 
   promised(time, key) {
@@ -140,7 +154,7 @@ export class Chart {
         line(words.stellaFloorWord, COLOURS.floor, {width: 2, dash: [10, 3]}),
         line(words.stellaCeilingWord, COLOURS.ceiling, {width: 2, dash: [2, 2]}),
       ],
-      hooks: {setCursor: [(plot) => { if (plot.cursor.idx !== null && plot.cursor.left >= 0) { this.tell(plot.cursor.idx, false); } }]},
+      hooks: {setCursor: [(plot) => { if (plot.cursor.idx !== null && plot.cursor.left >= 0) { this.tell(this.indexes[plot.cursor.idx], false); } }]},
     };
   }
 
