@@ -65,6 +65,7 @@ export class Chart {
     this.step = step;
     this.seconds = seconds;
     this.chosen = null;
+    this.reading.textContent = '';
     this.draw();
   }
 
@@ -128,7 +129,6 @@ export class Chart {
       }
     }
     this.plot.setData(this.data());
-    this.drawStrip();
     this.fill();
   }
 
@@ -154,7 +154,7 @@ export class Chart {
         line(words.stellaFloorWord, COLOURS.floor, {width: 2, dash: [10, 3]}),
         line(words.stellaCeilingWord, COLOURS.ceiling, {width: 2, dash: [2, 2]}),
       ],
-      hooks: {setCursor: [(plot) => { if (plot.cursor.idx !== null && plot.cursor.left >= 0) { this.tell(this.indexes[plot.cursor.idx], false); } }]},
+      hooks: {draw: [(plot) => this.drawStrip(plot)], setCursor: [(plot) => { if (plot.cursor.idx !== null && plot.cursor.left >= 0) { this.tell(this.indexes[plot.cursor.idx], false); } }]},
     };
   }
 
@@ -172,7 +172,7 @@ export class Chart {
   }
 
   /** Where each point stands in the strip: below its place in the chart. */
-  drawStrip() {
+  drawStrip(plot) {
     const {at, status} = this.columns;
     const scale = window.devicePixelRatio || 1;
     const width = this.place.clientWidth;
@@ -181,11 +181,11 @@ export class Chart {
     this.strip.height = height * scale;
     const context = this.strip.getContext('2d');
     context.scale(scale, scale);
-    const edge = this.plot.bbox.left / scale;
-    const end = edge + this.plot.bbox.width / scale;
+    const edge = plot.bbox.left / scale;
+    const end = edge + plot.bbox.width / scale;
     at.forEach((time, index) => {
-      const left = edge + this.plot.valToPos(time, 'x');
-      const right = Math.min(edge + this.plot.valToPos(time + this.step, 'x'), end);
+      const left = edge + plot.valToPos(time, 'x');
+      const right = Math.min(edge + plot.valToPos(time + this.step, 'x'), end);
       const look = STRIP[this.settings.words.classes[status[index]] || 'unknown'];
       context.fillStyle = look.colour;
       context.fillRect(left, height * (1 - look.part), Math.max(1, right - left), height * look.part);
@@ -195,7 +195,6 @@ export class Chart {
   resize() {
     if (this.plot && this.place.clientWidth) {
       this.plot.setSize({width: this.place.clientWidth, height: HEIGHT});
-      this.drawStrip();
     }
   }
 
