@@ -2,7 +2,7 @@
  * menus and the place on the page stay. */
 
 const REFRESH_MILLISECONDS = 5000;
-const PENDING_MILLISECONDS = 1000; // while a host has yet to take on what was set
+const PENDING_MILLISECONDS = 500; // while a host has yet to take on what was set
 const LARGEST_MILLISECONDS = 60000;
 
 /** Watches the list in `root`, whose rows come anew from its data-stella-live. */
@@ -61,7 +61,8 @@ export function start(root) {
   plan();
 }
 
-/** Put what changed in `fresh` into `root`. Instances that came, went or changed places are announced, not moved. */
+/** Put what changed in `fresh` into `root`. Instances that came or went, or are in trouble
+ * and not on top, are announced and not moved. */
 export function update(root, fresh, notice) {
   const shown = bodies(root);
   const now = bodies(fresh);
@@ -71,7 +72,10 @@ export function update(root, fresh, notice) {
       updateBody(old, body);
     }
   }
-  if ([...shown.keys()].join() !== [...now.keys()].join()) {
+  const first = now.values().next().value;
+  const isSame = shown.size === now.size && [...now.keys()].every((uuid) => shown.has(uuid));
+  const isWorse = first && first.querySelector('.stella-missed') && shown.keys().next().value !== first.dataset.stellaInstance;
+  if (!isSame || isWorse) {
     offerReload(notice);
   }
 }
