@@ -7,4 +7,4 @@ venv=$(realpath "${STELLA_HORIZON:-$(scripts/horizon-venv.sh | tail -n 1)}")
 export PYTHONPATH="$PWD/plugins/stella-dashboard:$PWD/plugins/python-stellaclient" PYTHONDONTWRITEBYTECODE=1 PYTHONWARNINGS=ignore
 export DJANGO_SETTINGS_MODULE=tests.settings
 cd plugins/stella-dashboard
-exec "$venv/bin/python" -m django test --verbosity 1 --timing "${@:-tests}"
+exec "$venv/bin/python" -m django test --verbosity 1 "${@:-tests}"

@@ -1,6 +1,5 @@
 """The cloud that `make openstack` left: its credentials, and commands run as a person runs them."""
 
-import contextlib
 import json
 import os
 import shlex
@@ -167,15 +166,21 @@ def delete_server(person: Person, name: str) -> None:
         person.run("openstack", "server", "delete", "--wait", row["ID"])
 
 
+def asked_server(person: Person, name: str, *, flavor: str, seconds: float = 180.0) -> Any:
+    """A new server as Nova shows it once it is no longer being built, whatever became of it."""
+    delete_server(person, name)
+    options = ("--flavor", flavor, "--image", "stella-bench", "--network", "demo-net")
+    made = person.openstack("server", "create", *options, name)
+    return eventually(
+        lambda: person.openstack("server", "show", made["id"]), lambda it: it["status"] != "BUILD", seconds=seconds
+    )
+
+
 def create_server(person: Person, name: str, *, flavor: str, seconds: float = 180.0) -> str:
     """The uuid of a running server. While the machine is too busy for what the flavor sells, it is tried again."""
     limit = time.monotonic() + seconds
     while True:
-        delete_server(person, name)
-        options = ("--flavor", flavor, "--image", "stella-bench", "--network", "demo-net")
-        with contextlib.suppress(Failed):  # with --wait a server in error is a command that failed
-            person.run("openstack", "server", "create", *options, "--wait", name)
-        shown = person.openstack("server", "show", name)
+        shown = asked_server(person, name, flavor=flavor)
         if shown["status"] == "ACTIVE":
             return str(shown["id"])
         assert time.monotonic() < limit, (

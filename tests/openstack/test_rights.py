@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPException
 from typing import Any, cast
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -75,7 +75,7 @@ class Api:
     url: str
 
     def ask(self, method: str, path: str, headers: Mapping[str, str], **names: str) -> Answered:
-        """One request; again while Keystone is too slow (503), as on a busy machine."""
+        """One request; again while Keystone is too slow (503), as on a busy machine, or stella-api is started again."""
         return cast(
             Answered,
             eventually(
@@ -94,6 +94,8 @@ class Api:
             connection.request(method, path.format(**names), json.dumps(body) if has_body else None, sent)
             answer = connection.getresponse()
             return Answered(status=answer.status, text=answer.read().decode())
+        except (OSError, HTTPException) as error:
+            return Answered(status=503, text=str(error))
         finally:
             connection.close()
 

@@ -15,7 +15,6 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import unquote
 from uuid import UUID
 
 from oslo_config import cfg
@@ -111,11 +110,25 @@ class SeldomRepeated(logging.Filter):
 def _quieten() -> None:
     """A filter of a logger is not asked for what its children log, so each that there is gets it."""
     seldom = SeldomRepeated()
-    names = [name for name in logging.Logger.manager.loggerDict if name.split(".", 1)[0] in _LOGGERS]
+    names = [name for name in logging.Logger.manager.loggerDict if name.startswith(_LOGGERS)]
     for name in (*_LOGGERS, *names):
         logger = logging.getLogger(name)
         if not any(isinstance(one, SeldomRepeated) for one in logger.filters):
             logger.addFilter(seldom)
+
+
+def messaging() -> Any:
+    """The module oslo_messaging, imported so that it uses threads. Raises `InvalidConfig` where it is not installed."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of eventlet, which it imports and does not use here
+            from oslo_service import backend  # noqa: PLC0415  # only where notifications are listened to
+
+            backend.init_backend(backend.BackendType.THREADING)  # before anything else of it is imported
+            import oslo_messaging  # noqa: PLC0415
+    except ImportError:
+        raise InvalidConfig(f'{_URL} needs oslo.messaging: pip install "stella[notifications]"') from None
+    return oslo_messaging
 
 
 class Listener:
@@ -123,27 +136,23 @@ class Listener:
 
     def __init__(self, config: cfg.ConfigOpts, hints: Hints) -> None:
         """Nothing is connected yet. Raises `InvalidConfig`, which names no part of the URL."""
+        oslo_messaging = messaging()
+        url = config.notifications.transport_url
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter(
-                    "ignore", DeprecationWarning
-                )  # of eventlet, which oslo.messaging imports and does not use here
-                from oslo_service import backend  # noqa: PLC0415  # only where notifications are listened to
-
-                backend.init_backend(backend.BackendType.THREADING)
-                import oslo_messaging  # noqa: PLC0415
-        except ImportError:
-            raise InvalidConfig(f'{_URL} needs oslo.messaging: pip install "stella[notifications]"') from None
-        try:
-            transport = oslo_messaging.get_notification_transport(config, url=config.notifications.transport_url)
+            transport = oslo_messaging.get_notification_transport(config, url=url)
+            passwords = [
+                host.password for host in oslo_messaging.TransportURL.parse(config, url).hosts if host.password
+            ]
         except (oslo_messaging.exceptions.MessagingException, ValueError):  # their texts have the URL
             raise InvalidConfig(f"{_URL} cannot be used; it needs {_EXAMPLE}") from None
+        if any("/" in password for password in passwords):
+            raise InvalidConfig(f"{_URL} has a password with a /, which oslo.messaging cannot use")
         target = oslo_messaging.Target(topic=config.notifications.topic, exchange=config.notifications.exchange)
         endpoint = _Endpoint(hints)
         self._make: Callable[[], Any] = lambda: oslo_messaging.get_notification_listener(
             transport, [target], [endpoint], executor="threading"
         )
-        self._secrets = [config.notifications.transport_url, *_passwords(config.notifications.transport_url)]
+        self._secrets = [url, *passwords]
         self._wanted, self._unwanted = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
         self._said = ""
@@ -191,12 +200,6 @@ class Listener:
         if text != self._said:
             self._said = text
             _LOG.warning("Nova's notifications are not listened to: %s", text[:300])
-
-
-def _passwords(url: str) -> list[str]:
-    """The passwords in a transport URL, which may name several hosts, as they are written and as they are meant."""
-    found = [part.rpartition("@")[0].partition(":")[2] for part in url.partition("://")[2].split(",")]
-    return [secret for one in found if one for secret in (one, unquote(one))]
 
 
 def _is_alive(server: Any) -> bool:

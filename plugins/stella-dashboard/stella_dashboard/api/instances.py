@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from django.http import HttpRequest
+from stellaclient.units import UNIT_OF
 
 from stella_dashboard.api import transport
 from stella_dashboard.api.problems import PROBLEMS, Problem
@@ -152,7 +153,7 @@ def _objectives(told: Mapping[str, Any], promised: Mapping[str, Mapping[str, Any
     attained = told.get("attainment") or {}
     today, month = attained.get("today") or {}, attained.get("month") or {}
     found = []
-    for metric, promise in promised.items():
+    for metric, promise in sorted(promised.items(), key=lambda one: _place(one[0])):
         now = reported.get(metric, {})
         found.append(
             Objective(
@@ -167,6 +168,12 @@ def _objectives(told: Mapping[str, Any], promised: Mapping[str, Mapping[str, Any
             )
         )
     return tuple(found)
+
+
+def _place(metric: str) -> int:
+    """CPU before the network before the disk; a metric of a later release comes last."""
+    known = tuple(UNIT_OF)
+    return known.index(metric) if metric in known else len(known)
 
 
 def _status(reported: str | None, state: str) -> str:

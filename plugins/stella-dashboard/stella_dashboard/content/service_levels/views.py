@@ -95,12 +95,21 @@ class _OfInstance(forms.ModalFormView):
 
     @property
     def submit_url(self) -> str:
-        """Where the form goes."""
-        return reverse(self.request.resolver_match.view_name, args=[self.instance_id])
+        """Where the form goes, and from where it was opened."""
+        query = self.request.GET.urlencode()
+        return reverse(self.request.resolver_match.view_name, args=[self.instance_id]) + (f"?{query}" if query else "")
+
+    def get_cancel_url(self) -> str:
+        """The same as after success."""
+        return self.get_success_url()
 
     def get_success_url(self) -> str:
-        """Back to where it was opened: Horizon's list of instances, or this panel."""
-        return reverse("horizon:project:instances:index") if "instances" in self.request.GET else str(self.success_url)
+        """Back to where it was opened: Horizon's list of instances, the page of the instance, or the list."""
+        if "instances" in self.request.GET:
+            return reverse("horizon:project:instances:index")
+        if "detail" in self.request.GET:
+            return reverse("horizon:project:service_levels:detail", args=[self.instance_id])
+        return str(self.success_url)
 
     def get_initial(self) -> dict[str, Any]:
         """The instance, or why it cannot be shown."""
