@@ -429,6 +429,18 @@ def test_the_user_keeps_what_was_added_when_the_flavor_contradicts_it(world: Wor
     assert slo is not None and slo["objectives"] == {"cpu": {"floor": 0.2, "ceiling": 0.3}}
 
 
+def test_what_was_added_can_be_withdrawn_while_it_is_suspended(world: World) -> None:
+    shelve_with_added(world)
+    world.pass_seconds(CHANGES_SECONDS)
+    slo = world.slo()
+    assert slo is not None and slo["state"] == "suspended"
+    answer = world.cloud.member.ask("DELETE", f"/v1/instances/{VM}/slo?generation={slo['generation']}")
+    assert answer.status_code == 204, answer.text
+    slo = world.slo()
+    assert slo is not None and (slo["state"], slo["objectives"]) == ("suspended", CPU)
+    assert world.reserved("host1") == 0 and slo["reason"] == "the server is shelved: it has no host"
+
+
 def test_instances_of_which_nova_says_nothing_are_asked_for_again(
     cloud: Cloud, nova: EmulatedNova, tmp_path: Path
 ) -> None:

@@ -311,4 +311,7 @@ def _withdrawn(call: Call, present: Asked) -> SloRow | None:
     flavor = present.flavor
     if flavor is None:
         return slo_changes.change_slo(call, present, None)
+    row = present.kept
+    if row is not None and row.state == slos.SUSPENDED:  # stella-engine resumes it where there is room
+        return slo_changes.change_slo(call, present, changes.suspended(flavor, added=None, because=row.reason))
     return _changed(call, present, flavor, None, _admitted(call, present, flavor))
