@@ -85,6 +85,13 @@ def test_what_does_not_fit_finds_no_host_and_is_told_why(flavors: None, admin: P
     try:
         shown = asked_server(member, name, flavor=TOO_LARGE)
         assert shown["status"] == "ERROR" and "No valid host was found" in str(shown["fault"]), shown
+        # Placement said no, so that the scheduler asked nobody else: the engine was told by Nova, and looked into it.
+        decided = eventually(
+            lambda: admin.openstack("slo", "decision", "list", "--kind", "no_candidate"),
+            lambda rows: any(shown["id"] in row["reason"] for row in rows),
+        )
+        (reason,) = [row["reason"] for row in decided if shown["id"] in row["reason"]]
+        assert "compute1: cpu.floor" in reason, reason
     finally:
         delete_server(member, name)
     (host,) = admin.openstack("slo", "explain", "--flavor", TOO_LARGE)
