@@ -49,7 +49,7 @@ class Fakes:
 
     def __init__(self) -> None:
         self.cloud = OpenStack(read(RUN / "openstack.env"))
-        self.image = self.cloud.ask("image", "GET", "/v2/images?name=stella-fake")["images"][0]["id"]
+        self.image = self.cloud.ask("image", "GET", "/images?name=stella-fake")["images"][0]["id"]
         self.flavors = {name: self._flavor(name, *sold) for name, sold in SOLD.items()}
 
     def _flavor(self, name: str, vcpus: int, objectives: Mapping[str, Any]) -> str:
