@@ -6,6 +6,7 @@ Host N reads the configuration that ``OPTION...`` name, and then DIRECTORY/fakeN
 """
 
 import contextlib
+import gc
 import os
 import signal
 import sys
@@ -33,6 +34,8 @@ def _load_nova() -> Any:
 
     objects.register_all()
     sys.modules["nova.virt.laboratory"] = nova.virt.laboratory = fake_driver
+    gc.collect()
+    gc.freeze()  # what is loaded stays shared by the processes: no collection touches it
     return command
 
 

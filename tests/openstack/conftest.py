@@ -1,6 +1,5 @@
 """The cloud that `make openstack` left: its credentials, and commands run as a person runs them."""
 
-import contextlib
 import json
 import os
 import shlex
@@ -51,6 +50,23 @@ class Placement:
     def allocated(self, consumer: str) -> dict[str, dict[str, int]]:
         """What a consumer holds: resources by the provider's uuid."""
         return {uuid: each["resources"] for uuid, each in self._read(f"/allocations/{consumer}")["allocations"].items()}
+
+    def put(self, consumer: str, provider: str, resources: Mapping[str, int], *, consumer_type: str) -> None:
+        """Make a consumer that holds so much of a provider."""
+        body = {
+            "allocations": {provider: {"resources": dict(resources)}},
+            "project_id": "none",
+            "user_id": "none",
+            "consumer_generation": None,
+            "consumer_type": consumer_type,
+        }
+        answer = self._connection.placement.put(f"/allocations/{consumer}", json=body, microversion="1.39")
+        assert answer.status_code == 204, answer.text
+
+    def delete(self, consumer: str) -> None:
+        """Take away all that a consumer holds."""
+        answer = self._connection.placement.delete(f"/allocations/{consumer}", microversion="1.39")
+        assert answer.status_code == 204, answer.text
 
     def consumers(self, provider: str) -> dict[str, dict[str, int]]:
         """Who holds what of a provider."""
@@ -150,15 +166,21 @@ def delete_server(person: Person, name: str) -> None:
         person.run("openstack", "server", "delete", "--wait", row["ID"])
 
 
+def asked_server(person: Person, name: str, *, flavor: str, seconds: float = 180.0) -> Any:
+    """A new server as Nova shows it once it is no longer being built, whatever became of it."""
+    delete_server(person, name)
+    options = ("--flavor", flavor, "--image", "stella-bench", "--network", "demo-net")
+    made = person.openstack("server", "create", *options, name)
+    return eventually(
+        lambda: person.openstack("server", "show", made["id"]), lambda it: it["status"] != "BUILD", seconds=seconds
+    )
+
+
 def create_server(person: Person, name: str, *, flavor: str, seconds: float = 180.0) -> str:
     """The uuid of a running server. While the machine is too busy for what the flavor sells, it is tried again."""
     limit = time.monotonic() + seconds
     while True:
-        delete_server(person, name)
-        options = ("--flavor", flavor, "--image", "stella-bench", "--network", "demo-net")
-        with contextlib.suppress(Failed):  # with --wait a server in error is a command that failed
-            person.run("openstack", "server", "create", *options, "--wait", name)
-        shown = person.openstack("server", "show", name)
+        shown = asked_server(person, name, flavor=flavor)
         if shown["status"] == "ACTIVE":
             return str(shown["id"])
         assert time.monotonic() < limit, (

@@ -6,7 +6,17 @@ from collections.abc import Iterator
 
 import pytest
 
-from .conftest import Failed, Person, Placement, create_server, delete_server, eventually, laboratory, nova_manage
+from .conftest import (
+    Failed,
+    Person,
+    Placement,
+    asked_server,
+    create_server,
+    delete_server,
+    eventually,
+    laboratory,
+    nova_manage,
+)
 
 SOLD, TOO_LARGE, SERVER = "flavors-sold", "flavors-too-large", "flavors-server"
 CLASSES = {f"CUSTOM_STELLA_{name}" for name in ("CPU_MILLICORES", "NET_KPPS", "NET_MBPS", "BLOCK_MBPS", "BLOCK_IOPS")}
@@ -73,10 +83,7 @@ def test_a_server_of_the_flavor_holds_what_is_sold(server: str, admin: Person, p
 def test_what_does_not_fit_finds_no_host_and_is_told_why(flavors: None, admin: Person, member: Person) -> None:
     name = "flavors-none"
     try:
-        options = ("--flavor", TOO_LARGE, "--image", "stella-bench", "--network", "demo-net")
-        with pytest.raises(Failed):
-            member.run("openstack", "server", "create", *options, "--wait", name)
-        shown = member.openstack("server", "show", name)
+        shown = asked_server(member, name, flavor=TOO_LARGE)
         assert shown["status"] == "ERROR" and "No valid host was found" in str(shown["fault"]), shown
     finally:
         delete_server(member, name)
