@@ -62,7 +62,7 @@ class Enclosure:
         self.settings = settings
         # In memory, as what it speaks of: there is one laboratory for each machine, and this says whose.
         self._note = settings.volatile / "enclosure.json"
-        self._owner = str(settings.run.parent)
+        self._owner = str(settings.run.resolve().parent)  # another worktree may link to it
 
     def _read(self) -> dict[str, object]:
         try:

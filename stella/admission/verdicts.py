@@ -71,10 +71,18 @@ def may_fit(slo: Slo, *, host: Host, instance: Instance, margin: float) -> bool:
     return reserve(slo, costs, vcpus=shape_of_text(instance.shape).vcpus, margin=margin).cores <= host.free_cpu_cores
 
 
-def ask(slo: Slo, *, host: Host, instance: Instance, holdings: Sequence[Holding], margin: float) -> Verdict:
+def ask(
+    slo: Slo,
+    *,
+    host: Host,
+    instance: Instance,
+    holdings: Sequence[Holding],
+    margin: float,
+    with_room: bool = False,
+) -> Verdict:
     """Whether ``slo`` fits on ``host``, which has reported, beside the SLOs that it holds (that of the instance itself left out).
 
-    ``margin`` is for hosts that report none.
+    ``margin`` is for hosts that report none. ``with_room``: an acceptance tells the largest floors, too.
     """
     verdict, _ = ask_shape(
         slo,
@@ -84,6 +92,7 @@ def ask(slo: Slo, *, host: Host, instance: Instance, holdings: Sequence[Holding]
         holdings=holdings,
         instance_id=instance.id,
         margin=margin,
+        with_room=with_room,
     )
     return verdict
 
@@ -98,6 +107,7 @@ def ask_shape(
     instance_id: int | None,
     margin: float,
     with_largest: bool = True,
+    with_room: bool = False,
 ) -> tuple[Verdict, float]:
     """`ask` for an instance of ``shape``, and what the host may guarantee in all.
 
@@ -113,6 +123,7 @@ def ask_shape(
         capacity=capacity,
         held_before_cores=sum(one.reserved_cpu_cores for one in holdings if one.instance_id == instance_id),
         with_largest=with_largest,
+        with_room=with_room,
     )
     return _verdict(slo, costs, shape, margin, answer), capacity.sellable_cores
 

@@ -145,6 +145,14 @@ class CheckTest(TestCase):
         self.assertIn("at most 10 kpps can be had", found["html"])
         self.assertIn("Take 10 kpps", found["html"])
 
+    def test_a_limit_from_outside_stella(self) -> None:
+        limit = {"source": "flavor", "name": "quota:cpu_quota", "metric": "cpu", "direction": "both", "value": 0.5}
+        more = {"limit": limit, "largest": {"cpu": 0.5}, "field": "objectives.cpu.floor"}
+        self.api.answer("PUT", PATH, *error("stella.slo.above_limit", 422, "x", **more))
+        found = self.check(cpu__floor="80 %")
+        self.assertIn("Its flavor limits this instance (quota:cpu_quota): at most 50 % can be reached.", found["html"])
+        self.assertIn("Take 50 %", found["html"])
+
     def test_errors_by_field(self) -> None:
         found = self.check(cpu__floor="20")
         self.assertEqual(list(found["errors"]), ["cpu-floor"])
@@ -170,6 +178,18 @@ class RemoveTest(TestCase):
     def test_nothing_to_remove(self) -> None:
         self.api.lists(instance(1))
         self.assertContains(self.client.get(REMOVE), "there is nothing to remove")
+
+    def test_what_the_flavor_sells_stays(self) -> None:
+        one = instance(1, objectives=PACKETS)
+        sold = {"cpu": {"floor": 0.5, "priority": 0}}
+        one["slo"] |= {"objectives": sold, "flavor_objectives": sold, "added_objectives": {}}
+        self.api.lists(one)
+        self.assertContains(self.client.get(REMOVE), "comes with its flavor")
+        self.assertNotContains(self.client.get(REMOVE), "btn-danger")
+        self.assertNotContains(self.client.get(INDEX), "Remove Service Level")
+        page = self.client.get(SET)
+        self.assertContains(page, "CPU: at least 50\xa0%.")
+        self.assertNotContains(page, 'value="50')
 
     def test_a_flavor_sells_it(self) -> None:
         self.api.lists(instance(1, objectives=PACKETS))

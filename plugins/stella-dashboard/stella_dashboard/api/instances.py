@@ -36,18 +36,26 @@ class Objective:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slo:
-    """What an instance is guaranteed. ``state``: pending, enforced, refused, degraded or suspended, with the host's ``reason``."""
+    """What an instance is guaranteed. ``state``: pending, enforced, refused, degraded or suspended, with the ``reason``.
+
+    ``objectives`` are all of it, ``sold`` what its flavor sells, ``added`` what its user asked for beside that.
+    """
 
     generation: int
     state: str
     reason: str = ""
     largest: Mapping[str, float] = field(default_factory=dict)
     objectives: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    sold: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    added: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instance:
-    """An instance. ``slo`` None: it is best-effort. ``host`` is known to operators only."""
+    """An instance. ``slo`` None: it is best-effort. ``host`` is known to operators only.
+
+    ``contradictions`` are sentences in English: limits from outside Stella below what is guaranteed.
+    """
 
     uuid: str
     name: str
@@ -57,6 +65,7 @@ class Instance:
     host: str | None = None
     slo: Slo | None = None
     objectives: tuple[Objective, ...] = ()
+    contradictions: tuple[str, ...] = ()
     reported_at: datetime | None = None
 
     @property
@@ -133,6 +142,7 @@ def _instance(told: Mapping[str, Any]) -> Instance:
         host=told.get("host"),
         slo=_slo(slo) if slo else None,
         objectives=_objectives(told, slo["objectives"]) if slo else (),
+        contradictions=tuple(one["message"] for one in told.get("contradictions") or ()),
         reported_at=moment(told.get("reported_at")),
     )
 
@@ -144,6 +154,8 @@ def _slo(told: Mapping[str, Any]) -> Slo:
         reason=told.get("reason") or "",
         largest=told.get("largest") or {},
         objectives=told["objectives"],
+        sold=told.get("flavor_objectives") or {},
+        added=told["added_objectives"] if "added_objectives" in told else told["objectives"],
     )
 
 

@@ -37,7 +37,9 @@ def context(request: HttpRequest, uuid: str) -> dict[str, Any]:
             "classes": names.STATUS_CLASSES,
         },
         "may_set": access.may(request, access.SET, instance.project_id),
-        "may_remove": instance.slo is not None and access.may(request, access.DELETE, instance.project_id),
+        "may_remove": instance.slo is not None
+        and bool(instance.slo.added)
+        and access.may(request, access.DELETE, instance.project_id),
         "usage_url": reverse("horizon:project:service_levels:usage", args=[uuid]),
         "csv_url": reverse("horizon:project:service_levels:csv", args=[uuid]),
     }

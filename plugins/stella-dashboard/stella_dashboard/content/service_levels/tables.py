@@ -44,8 +44,8 @@ class RemoveServiceLevel(tables.LinkAction):
         return {"project_id": _project_of(request, datum)}
 
     def allowed(self, request: HttpRequest, datum: Instance | None = None) -> bool:
-        """There must be one."""
-        return datum is not None and datum.slo is not None
+        """There must be something that was added: what a flavor sells goes with the flavor alone."""
+        return datum is not None and datum.slo is not None and bool(datum.slo.added)
 
 
 def _project_of(request: HttpRequest, datum: Any) -> str:
@@ -97,10 +97,10 @@ class InstanceRow(tables.Row):
 
     @property
     def note(self) -> str:
-        """What the host says of the SLO, where it is not in force."""
+        """What the host says of the SLO, where it is not in force; else which limits are in its way."""
         slo = self.datum.slo
         if slo is None or slo.state == "enforced":
-            return ""
+            return " ".join(self.datum.contradictions)
         return ": ".join(part for part in (names.of(names.SLO_STATES, slo.state), slo.reason) if part)
 
 

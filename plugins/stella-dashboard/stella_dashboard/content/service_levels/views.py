@@ -1,5 +1,6 @@
 """Pages of the panel."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -78,6 +79,13 @@ class LiveView(IndexView):
         return response
 
 
+def _lines(objectives: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    return [
+        f"{names.of(names.METRICS, metric)}: {quantities.show_promise(metric, promise)}"
+        for metric, promise in objectives.items()
+    ]
+
+
 class _OfInstance(forms.ModalFormView):
     """A modal form about the SLO of the instance in the address."""
 
@@ -139,6 +147,8 @@ class SetView(_OfInstance):
         """Also where the script asks whether it would fit."""
         context = super().get_context_data(**kwargs)
         context["check_url"] = reverse("horizon:project:service_levels:check", args=[self.instance_id])
+        slo = getattr(self.found, "slo", None)
+        context["sold"] = _lines(slo.sold) if slo else []
         return context
 
 
@@ -170,8 +180,5 @@ class RemoveView(_OfInstance):
         """Also what is given up."""
         context = super().get_context_data(**kwargs)
         slo = getattr(self.found, "slo", None)
-        context["lines"] = [
-            f"{names.of(names.METRICS, metric)}: {quantities.show_promise(metric, promise)}"
-            for metric, promise in (slo.objectives if slo else {}).items()
-        ]
+        context["lines"], context["sold"] = (_lines(slo.added), _lines(slo.sold)) if slo else ([], [])
         return context
