@@ -35,6 +35,7 @@ check: setup
 	@MYPYPATH=deploy mypy --strict -p laboratory
 	@lint-imports --no-cache | tail -n 4
 	@$(PYTHON) -m pytest -n 2 --dist loadfile tests/unit tests/property plugins/python-stellaclient/tests plugins/stella-nova/tests
+	@scripts/test-stella-dashboard.sh
 
 figures: setup
 	@$(PYTHON) -m stella.cmd.stella_bench figures --output results/figures --document docs/benchmarks.md

@@ -1,13 +1,16 @@
 # A real OpenStack on this machine with Stella in it: docs/openstack/laboratory.md. Included by the Makefile.
 LABORATORY := PYTHONPATH=deploy $(PYTHON) -m laboratory
 
-.PHONY: openstack openstack-down test-openstack
+.PHONY: openstack openstack-down test-openstack demo-openstack
 
 openstack: setup
 	@$(LABORATORY) up
 
 openstack-down:
 	@test ! -x $(PYTHON) || $(LABORATORY) down
+
+demo-openstack: openstack
+	@$(PYTHON) -m stella.cmd.stella_bench demo --on openstack --output results/demo-openstack
 
 test-openstack: openstack
 	@$(PYTHON) -m pytest tests/openstack -p no:cacheprovider --timeout 600

@@ -16,7 +16,7 @@ MEMBER, PROJECT = "member", "demo"
 OTHER, OTHER_PROJECT = "other", "neighbour"
 NETWORK = "demo-net"
 IMAGE = "stella-bench"
-FLAVORS = (("small", 1, 512), ("large", 4, 512))
+FLAVORS = (("small", 1, 512), ("medium", 2, 512), ("large", 4, 512))
 CATALOGUE = (
     ("placement", "placement", "placement", ""),
     ("glance", "image", "glance", ""),
@@ -137,7 +137,7 @@ class Cloud:
 
     def flavors_done(self) -> bool:
         """Whether that was done on this database."""
-        return self._stamped("flavors")
+        return self._stamped(self._flavors_stamp)
 
     def flavors(self) -> None:
         """The flavors of the demonstration."""
@@ -146,7 +146,11 @@ class Cloud:
         for name, vcpus, ram in FLAVORS:
             if name not in there:
                 compute.create_flavor(name=name, vcpus=vcpus, ram=ram, disk=1)
-        self._stamp("flavors")
+        self._stamp(self._flavors_stamp)
+
+    @property
+    def _flavors_stamp(self) -> str:
+        return "-".join(("flavors", *(name for name, _, _ in FLAVORS)))
 
     def network_done(self) -> bool:
         """Whether that was done on this database."""

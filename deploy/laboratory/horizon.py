@@ -1,12 +1,16 @@
-"""Horizon under gunicorn, in a virtual environment of its own."""
+"""Horizon under gunicorn, in a virtual environment of its own, with Stella's plugin as an operator installs it."""
 
+import hashlib
+import shutil
 from pathlib import Path
 
-from laboratory import files
+from laboratory import files, packages
 from laboratory.control_plane import answers_http
 from laboratory.enclosure import Enclosure
 from laboratory.services import Service, Services
-from laboratory.settings import CACHE_PORT, Settings
+from laboratory.settings import CACHE_PORT, REPOSITORY, Settings
+
+_PLUGIN = ("python-stellaclient", "stella-dashboard")
 
 _SETTINGS = """from openstack_dashboard.settings import *  # noqa: F403
 
@@ -92,13 +96,47 @@ class Horizon:
             )
         ]
 
+    def _plugin_digest(self) -> str:
+        digest = hashlib.sha256(self._requirements_digest().encode())
+        for project in _PLUGIN:
+            for path in sorted((REPOSITORY / "plugins" / project).rglob("*")):
+                if path.is_file() and path.suffix != ".pyc" and "tests" not in path.parts:
+                    digest.update(f"{path.relative_to(REPOSITORY)}\n".encode() + path.read_bytes())
+        return digest.hexdigest()
+
+    @property
+    def _plugin_mark(self) -> Path:
+        return self._settings.environments / "horizon" / "stella-dashboard.digest"
+
+    def plugin_done(self) -> bool:
+        """Whether the plugin is installed as it is now."""
+        return self._plugin_mark.exists() and self._plugin_mark.read_text() == self._plugin_digest()
+
+    def plugin(self) -> None:
+        """Install the plugin's wheels, and copy its `enabled` files, as docs/horizon/install.md says."""
+        wheels = self._settings.environments / "wheels"
+        for project in _PLUGIN:
+            packages.build_wheel(self._settings, REPOSITORY / "plugins" / project)
+        built = [
+            max(wheels.glob(f"{project.replace('-', '_')}-*.whl"), key=lambda one: one.stat().st_mtime)
+            for project in _PLUGIN
+        ]
+        packages.install(self._settings, "horizon", built)
+        installed = next((self._settings.environments / "horizon" / "lib").glob("python3*/site-packages"))
+        for path in (installed / "stella_dashboard" / "enabled").glob("_[0-9]*.py"):
+            shutil.copy(path, installed / "openstack_dashboard" / "local" / "enabled")
+        self._plugin_mark.write_text(self._plugin_digest())
+
     def static_done(self) -> bool:
         """Whether the static files are there."""
         mark = self._directory / "static.digest"
         return mark.exists() and mark.read_text() == self._digest()
 
-    def _digest(self) -> str:
+    def _requirements_digest(self) -> str:
         return (self._settings.environments / "horizon" / "requirements.digest").read_text()
+
+    def _digest(self) -> str:
+        return f"{self._requirements_digest()} {self._plugin_digest()}"
 
     def static(self) -> None:
         """Collect and compress style sheets and scripts."""
@@ -114,7 +152,7 @@ class Horizon:
         return Service(
             name="horizon",
             argv=[self._settings.program("gunicorn", "horizon"), "-c", str(self._directory / "gunicorn.py")],
-            files=paths,
+            files=[*paths, self._plugin_mark],
             ready=lambda: answers_http(port, "/auth/login/"),
         )
 

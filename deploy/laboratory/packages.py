@@ -4,6 +4,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 from laboratory.settings import REPOSITORY, LaboratoryError, Settings
@@ -65,6 +66,32 @@ def distribution() -> None:
     finally:
         if made:
             _POLICY.unlink(missing_ok=True)
+
+
+def build_wheel(settings: Settings, source: Path) -> None:
+    """The wheel of a project of this repository, into `wheels` beside the environments."""
+    uv, wheels = settings.program("uv", "tools"), settings.environments / "wheels"
+    _run(
+        *(uv, "build", "--quiet", "--wheel", "--out-dir", str(wheels), str(source)),
+        environment={"UV_CACHE_DIR": str(settings.environments / "cache")},
+    )
+
+
+def install(settings: Settings, name: str, wheels: Sequence[Path]) -> None:
+    """These wheels into an environment that has all that they depend on; one that is there already is replaced."""
+    _run(
+        *(
+            settings.program("uv", "tools"),
+            "pip",
+            "install",
+            "--quiet",
+            "--no-deps",
+            "--reinstall",
+            "--compile-bytecode",
+        ),
+        *("--python", settings.program("python", name), *map(str, wheels)),
+        environment={"UV_CACHE_DIR": str(settings.environments / "cache")},
+    )
 
 
 class Environments:

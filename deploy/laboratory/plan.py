@@ -121,10 +121,16 @@ def steps(settings: Settings) -> list[Step]:
             after=("stella packages", "mariadb", "service users", "libvirt", "portal"),
         ),
         Step(
+            name="stella-dashboard",
+            run=horizon.plugin,
+            done=horizon.plugin_done,
+            after=("environment horizon",),
+        ),
+        Step(
             name="horizon files",
             run=horizon.static,
             done=horizon.static_done,
-            after=("environment horizon", "memcached"),
+            after=("stella-dashboard", "memcached"),
         ),
         Step(name="horizon", run=horizon.run, done=horizon.done, after=("horizon files", "keystone", "memcached")),
         Step(

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import stella
-from laboratory import files
+from laboratory import files, packages
 from laboratory.control_plane import answers_http
 from laboratory.enclosure import HERE, Enclosure
 from laboratory.services import Services
@@ -113,24 +113,13 @@ class Stella:
             "xgos_mode": "enforce",
             "xgos_state_directory": str(settings.data / "xgos"),
             "xgos_run_directory": "/run/xgos",
+            # The machine may do other work, which nobody promised anything: it waits while a floor needs its CPU.
             "xgos_host_reserved_cpu_cores": 0.3,
+            "xgos_host_overhead": "reserved",
         }
 
     def _wheel(self, name: str) -> Path:
         return self._settings.environments / "wheels" / f"{name}-{VERSION}-py3-none-any.whl"
-
-    def _build(self, source: Path) -> None:
-        command = [self._settings.program("uv", "tools"), "build", "--quiet", "--wheel", "--out-dir"]
-        done = subprocess.run(
-            [*command, str(self._settings.environments / "wheels"), str(source)],
-            capture_output=True,
-            text=True,
-            check=False,
-            env={**os.environ, "UV_CACHE_DIR": str(self._settings.environments / "cache")},
-        )
-        if done.returncode:
-            words = " ".join(done.stderr.split())[-400:]
-            raise LaboratoryError(f"the wheel of {source.name} could not be built: {words}")
 
     def _playbook(self, argv: list[str], *, groups: Sequence[str], inside: bool) -> None:
         home = self._settings.state / "ansible"
@@ -172,7 +161,7 @@ class Stella:
 
     def install(self) -> None:
         """The roles' installation, where packages can be had: on the machine itself."""
-        self._build(REPOSITORY)
+        packages.build_wheel(self._settings, REPOSITORY)
         self._playbook(["--tags", "install"], groups=GROUPS, inside=False)
         self._remember("install")
 
@@ -195,7 +184,7 @@ class Stella:
 
     def nova_install(self) -> None:
         """The installation of the role for Nova, on the machine itself."""
-        self._build(REPOSITORY / "plugins" / "stella-nova")
+        packages.build_wheel(self._settings, REPOSITORY / "plugins" / "stella-nova")
         self._playbook(["--tags", "install"], groups=NOVA_GROUPS, inside=False)
         self._remember("nova install")
 

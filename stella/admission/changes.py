@@ -8,7 +8,7 @@ database; `change` writes only if the host and the SLO are still what they were.
 import json
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 from stella.admission.verdicts import Verdict
@@ -17,7 +17,7 @@ from stella.db import decisions, hosts, instances, slos
 from stella.db.database import Session
 from stella.db.models import Host, Instance, SloRow
 from stella.db.slos import SUSPENDED, Holding, Origin, Terms
-from stella.model.resources import resources_of
+from stella.model.resources import at_least, resources_of
 from stella.model.slo import Slo, parse_slo, show_slo
 from stella.model.slo_union import together
 
@@ -145,9 +145,9 @@ def change(
     it was, and `stella.model.slo.InvalidSlo` for more than the ledger can count.
     """
     before, after = _held(present), _wanted(wanted)
-    both = {name: max(before.get(name, 0), after.get(name, 0)) for name in {*before, *after}}
+    both = at_least(before, after)
     if both != before:
-        ledger.hold(_claim(present, both))
+        ledger.hold(replace(_claim(present, both), at_least=True))
 
     def write(session: Session) -> SloRow:
         if not also(session):

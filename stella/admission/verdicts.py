@@ -46,6 +46,23 @@ def unsupported(slo: Slo, host: Host) -> tuple[str, str] | None:
     return (lacking[0], lacking[2]) if lacking else None
 
 
+def unfit(slo: Slo, host: Host, silent_before: float) -> str:
+    """Why the host takes no SLO such as this, whatever its values; empty where it does.
+
+    Silent are hosts without a report since ``silent_before`` (Unix seconds).
+    """
+    if host.credential_sha256 is None:
+        return "the host is no longer enrolled"
+    if host.mode != "enforce":
+        return f"the host is in mode {host.mode}"
+    if host.capacity_cpu_cores is None or host.reported_at is None:
+        return "the host has not reported its capacity yet"
+    if host.reported_at < silent_before:
+        return "the host is silent"
+    missing = unsupported(slo, host)
+    return f"{missing[0]}: {missing[1]}" if missing is not None else ""
+
+
 def may_fit(slo: Slo, *, host: Host, instance: Instance, margin: float) -> bool:
     """Whether ``host`` has as much CPU left as ``slo`` needs, and can enforce it: what is cheap to know before `ask`."""
     if host.capacity_cpu_cores is None or unsupported(slo, host) is not None:
@@ -54,10 +71,18 @@ def may_fit(slo: Slo, *, host: Host, instance: Instance, margin: float) -> bool:
     return reserve(slo, costs, vcpus=shape_of_text(instance.shape).vcpus, margin=margin).cores <= host.free_cpu_cores
 
 
-def ask(slo: Slo, *, host: Host, instance: Instance, holdings: Sequence[Holding], margin: float) -> Verdict:
+def ask(
+    slo: Slo,
+    *,
+    host: Host,
+    instance: Instance,
+    holdings: Sequence[Holding],
+    margin: float,
+    with_room: bool = False,
+) -> Verdict:
     """Whether ``slo`` fits on ``host``, which has reported, beside the SLOs that it holds (that of the instance itself left out).
 
-    ``margin`` is for hosts that report none.
+    ``margin`` is for hosts that report none. ``with_room``: an acceptance tells the largest floors, too.
     """
     verdict, _ = ask_shape(
         slo,
@@ -67,6 +92,7 @@ def ask(slo: Slo, *, host: Host, instance: Instance, holdings: Sequence[Holding]
         holdings=holdings,
         instance_id=instance.id,
         margin=margin,
+        with_room=with_room,
     )
     return verdict
 
@@ -81,6 +107,7 @@ def ask_shape(
     instance_id: int | None,
     margin: float,
     with_largest: bool = True,
+    with_room: bool = False,
 ) -> tuple[Verdict, float]:
     """`ask` for an instance of ``shape``, and what the host may guarantee in all.
 
@@ -96,6 +123,7 @@ def ask_shape(
         capacity=capacity,
         held_before_cores=sum(one.reserved_cpu_cores for one in holdings if one.instance_id == instance_id),
         with_largest=with_largest,
+        with_room=with_room,
     )
     return _verdict(slo, costs, shape, margin, answer), capacity.sellable_cores
 

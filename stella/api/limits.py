@@ -5,7 +5,7 @@ Those of an instance are as stella-engine last read them (`stella.engine.duties.
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from stella.api.errors import ApiError
 from stella.db.models import Instance, SloRow
@@ -45,6 +45,16 @@ def _show(one: Contradiction) -> dict[str, Json]:
         "reachable": one.is_reachable,
         "message": f"{one.field}: {one.message}",
     }
+
+
+def within(largest: Mapping[str, float], slo: Slo, instance: Instance) -> dict[str, Json]:
+    """The largest floors by metric, no more than the limits of ``instance`` leave, and no less than ``slo`` asks for."""
+    found: dict[str, float] = dict(largest)
+    for one in of_instance(instance):
+        if one.metric.value in found and not one.is_floor:
+            reach = max(one.value * one.devices, slo.floor(one.metric))
+            found[one.metric.value] = min(found[one.metric.value], reach)
+    return {**found}
 
 
 def refusal(slo: Slo, instance: Instance, *, before: Slo | None) -> ApiError | None:

@@ -1,6 +1,7 @@
 """Quotas of projects on what their SLOs hold: read with the host, checked before and after admission, held by compare-and-swap."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -59,6 +60,17 @@ class Quota:
                     resource, limit=limit, used=others, asked=value, largest=max(held, limit - others, 0.0)
                 )
         return None
+
+    def within(self, largest: Amounts) -> Amounts:
+        """The largest floors by metric, no more than the quota leaves. Nothing where reserved CPU is limited: what each would take
+        of that is not known here."""
+        if self.is_limited and self.limits[RESERVED] != UNLIMITED:
+            return {}
+        return {metric: min(value, self._left(metric)) for metric, value in largest.items()}
+
+    def _left(self, metric: str) -> float:
+        limit = self.limits[metric]
+        return math.inf if limit == UNLIMITED else max(self.held.get(metric, 0.0), limit - self.others.get(metric, 0.0))
 
 
 def _at_most(value: float, limit: float) -> bool:

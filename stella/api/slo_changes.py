@@ -39,16 +39,22 @@ def change_slo(call: Call, asked: Asked, terms: Terms | None) -> SloRow | None:
     def count(session: Session) -> bool:
         return quota is None or projects.hold(session, quota.account, is_counted=quota.is_limited)
 
-    why = (
-        Why(
-            kind=decisions.SLO_ACCEPTED,
-            reason=f"{terms.reserved_cpu_cores:.3f} cores reserved",
-            detail={"objectives": terms.objectives},
-        )
-        if terms is not None
-        else Why(kind=decisions.SLO_WITHDRAWN, reason="withdrawn by its owner")
+    return changes.change(
+        call.services.database, call.services.ledger, asked, terms, call.origin, _why(terms), also=count
     )
-    return changes.change(call.services.database, call.services.ledger, asked, terms, call.origin, why, also=count)
+
+
+def _why(terms: Terms | None) -> Why:
+    if terms is None:
+        return Why(kind=decisions.SLO_WITHDRAWN, reason="withdrawn by its owner")
+    if terms.suspended_because:
+        reason = "what its owner had added is withdrawn; what its flavor sells stays suspended"
+        return Why(kind=decisions.SLO_WITHDRAWN, reason=reason, detail={"objectives": terms.objectives})
+    return Why(
+        kind=decisions.SLO_ACCEPTED,
+        reason=f"{terms.reserved_cpu_cores:.3f} cores reserved",
+        detail={"objectives": terms.objectives},
+    )
 
 
 def record(call: Call, present: Present, kind: str, reason: str, slo: Slo) -> None:

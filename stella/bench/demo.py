@@ -61,6 +61,7 @@ def run_on_openstack(output: Path, seconds: int, cache: Path, cloud: Path, progr
         output=output,
         cache=cache,
         on_the_minute=True,
+        policy_first=True,
         make=without_and_with(there),
         open_stage=opener(there),
     )

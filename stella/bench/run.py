@@ -37,6 +37,7 @@ class Options:
     """How to run. ``solo_seconds``: of each load alone on the machine first; 0 leaves that out. ``cache`` keeps the guest image.
 
     ``on_the_minute``: the measured time begins with a minute of the clock; loads start as long before it as the scenario says.
+    ``policy_first``: the policy begins before any load has shown that it works, as a tenant sets SLOs on servers that are new.
     ``make`` makes a policy by its name; ``open_stage`` makes where it all happens, of a scenario, ``cache`` and what to tell progress.
     """
 
@@ -46,6 +47,7 @@ class Options:
     solo_seconds: float = 0.0
     repeat: int = 1
     on_the_minute: bool = False
+    policy_first: bool = False
     make: Callable[[str, Path], Policy] = make_policy
     open_stage: stage.Opener = stage.laboratory
 
@@ -106,9 +108,9 @@ def run_once(
     policy = policy or options.make(policy_name, options.output / policy_name)
     try:
         with _stage(scenario, options, progress, title) as lab:
-            lab.boot(stage.guests(scenario))
+            lab.boot(stage.guests(scenario), prepare=not options.policy_first)
             try:
-                recording = _measure(scenario, lab, policy, progress, title, on_the_minute=options.on_the_minute)
+                recording = _measure(scenario, lab, policy, progress, title, options)
             finally:
                 policy.end()
             facts = {"accelerator": lab.accelerator, "cgroup": f"v{lab.cgroup.version}"}
@@ -134,21 +136,23 @@ def _stage(scenario: Scenario, options: Options, progress: Progress, title: str)
 
 
 def _measure(
-    scenario: Scenario, lab: Rig, policy: Policy, progress: Progress, title: str, *, on_the_minute: bool
+    scenario: Scenario, lab: Rig, policy: Policy, progress: Progress, title: str, options: Options
 ) -> Recording:
     """Policy, loads, warm-up, events, recording. The agent's last windows are fetched before anything is stopped."""
     progress.step(f"{title}: setting the SLOs")
     for refusal in policy.begin(lab, scenario, stage.slos_at_start(scenario)):
         progress.note(f"{title}: refused {refusal.instance}: {refusal.message}")
+    if options.policy_first:
+        lab.prepare(stage.guests(scenario))
     recorder = lab.record()
     watched = _watch(recorder, policy, None)
-    if on_the_minute:
+    if options.on_the_minute:
         idle = -(time.time() + scenario.warmup_seconds) % _MINUTE_SECONDS
         _wait(time.time() + idle, recorder, progress, f"{title}: waiting for a whole minute", idle)
     for name in stage.started_at_once(scenario):
         lab.start(name)
     start = float(math.ceil(time.time() + scenario.warmup_seconds))
-    if on_the_minute:
+    if options.on_the_minute:
         start = round(start / _MINUTE_SECONDS) * _MINUTE_SECONDS
     _wait(start, recorder, progress, f"{title}: warming up", scenario.warmup_seconds)
     loads: dict[str, Sequence[Load]] = {i.name: i.loads for i in scenario.instances}

@@ -1,7 +1,7 @@
 """All checks of a cloud: gathers the facts and judges them, in the order in which one mends what is wrong."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from oslo_config import cfg
@@ -25,7 +25,7 @@ def check(
     """Ask the database, Keystone, Nova, Placement and the message queue; ``nova_files`` as `nova_conf.read` takes them."""
     database, results = _database(config)
     results = [*results, *_authentication(config)]
-    hosts: Sequence[Host] = ()
+    hosts: Sequence[Host] | None = None
     if database is not None:
         hosts, found = _stores(database, config, clock())
         results += found
@@ -89,9 +89,9 @@ def _stores(database: Database, config: cfg.ConfigOpts, now: float) -> tuple[Seq
     ]
 
 
-def _openstack(config: cfg.ConfigOpts, hosts: Iterable[Host], nova_files: Sequence[str]) -> Iterator[Result]:
-    enrolled = [host.name for host in hosts]
-    with_capacity = [host.name for host in hosts if host.has_capacity]
+def _openstack(config: cfg.ConfigOpts, hosts: Sequence[Host] | None, nova_files: Sequence[str]) -> Iterator[Result]:
+    enrolled = None if hosts is None else [host.name for host in hosts]
+    with_capacity = None if hosts is None else [host.name for host in hosts if host.has_capacity]
     try:
         cloud = OpenStack(config)
     except InvalidConfig as error:

@@ -76,6 +76,7 @@ class NovaConf:
     notification_drivers: Sequence[str] = ()
     notification_topics: Sequence[str] = ()
     notification_format: str = ""
+    control_exchange: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,4 +92,5 @@ class Notifications:
     """What stella-engine listens to. ``topic`` empty: to nothing."""
 
     topic: str = ""
+    exchange: str = ""
     brokers: Sequence[Broker] = ()

@@ -7,7 +7,8 @@ from oslo_config import cfg
 
 from stella.checks.facts import NovaConf
 
-_SCHEDULER, _MESSAGING, _NOTIFICATIONS, _STELLA = (
+_DEFAULT, _SCHEDULER, _MESSAGING, _NOTIFICATIONS, _STELLA = (
+    "DEFAULT",
     "filter_scheduler",
     "oslo_messaging_notifications",
     "notifications",
@@ -15,6 +16,7 @@ _SCHEDULER, _MESSAGING, _NOTIFICATIONS, _STELLA = (
 )
 _LOGIN = ("auth_type", "auth_section", "auth_url", "username", "application_credential_id", "endpoint_override")
 _OPTIONS: dict[str, list[cfg.Opt]] = {
+    _DEFAULT: [cfg.StrOpt("control_exchange", default="nova")],
     _SCHEDULER: [
         cfg.MultiStrOpt("available_filters", default=["nova.scheduler.filters.all_filters"]),
         cfg.ListOpt("enabled_filters", default=[]),
@@ -47,7 +49,7 @@ def read(given: Sequence[str]) -> NovaConf:
         return NovaConf()
     config = cfg.ConfigOpts()
     for group, options in _OPTIONS.items():
-        config.register_opts(options, group=group)
+        config.register_opts(options, group=None if group == _DEFAULT else group)
     try:
         config(args=[], project="nova", default_config_files=files, default_config_dirs=directories)
         return NovaConf(
@@ -59,6 +61,7 @@ def read(given: Sequence[str]) -> NovaConf:
             notification_drivers=tuple(config[_MESSAGING].driver),
             notification_topics=tuple(config[_NOTIFICATIONS].versioned_notifications_topics),
             notification_format=config[_NOTIFICATIONS].notification_format,
+            control_exchange=config.control_exchange,
         )
     except (cfg.Error, ValueError, OSError) as error:
         # oslo.config's text may show the line that it cannot read, and with it a password

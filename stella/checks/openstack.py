@@ -86,12 +86,14 @@ def nova(openstack: OpenStack) -> Nova:
     return Nova(version=_largest_version(version), hosts=hosts)
 
 
-def ask_placement(openstack: OpenStack, hosts: Sequence[str]) -> Placement:
-    """Placement's newest microversion, and of each host what is in Stella's provider."""
+def ask_placement(openstack: OpenStack, hosts: Sequence[str] | None) -> Placement:
+    """Placement's newest microversion, and of each host what is in Stella's provider; None: they are not known."""
     adapter = openstack.placement
     try:
         version = _get(adapter, "/")["versions"][0]["max_version"]
         providers = placement.list_providers(adapter)
+        if hosts is None:
+            return Placement(version=_largest_version(version))
         roots = _roots(openstack, providers.roots, hosts)
         classes = {
             host: _classes(adapter, root) if root and root.child_uuid in providers.generations else None

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from oslo_config import cfg
 
 from stella.checks.facts import Broker, Notifications
+from stella.conf.notifications import GROUP
 
-GROUP = "notifications"
 _PORT = 5672
 _SECONDS = 5.0
 _GREETING = b"AMQP\x00\x00\x09\x01"
@@ -17,12 +17,11 @@ _START = b"\x00\x0a\x00\x0a"
 
 def gather(config: cfg.ConfigOpts) -> Notifications:
     """What ``[notifications]`` says, and who answers there."""
-    if GROUP not in config or not config[GROUP].transport_url:
+    own = config[GROUP]
+    if not own.transport_url:
         return Notifications()
-    found = [
-        Broker(address=f"{host}:{port}", error=ask(host, port)) for host, port in addresses(config[GROUP].transport_url)
-    ]
-    return Notifications(topic=config[GROUP].topic, brokers=found)
+    found = [Broker(address=f"{host}:{port}", error=ask(host, port)) for host, port in addresses(own.transport_url)]
+    return Notifications(topic=own.topic, exchange=own.exchange, brokers=found)
 
 
 def addresses(url: str) -> Sequence[tuple[str, int]]:

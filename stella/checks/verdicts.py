@@ -140,8 +140,8 @@ def keystone(found: Login) -> Result:
 # --- Nova and Placement
 
 
-def nova(found: Nova, enrolled: Sequence[str]) -> Result:
-    """Whether Nova can be asked, and calls the hosts as Stella does."""
+def nova(found: Nova, enrolled: Sequence[str] | None) -> Result:
+    """Whether Nova can be asked, and calls the hosts as Stella does; which ones are ``enrolled`` may not be known (None)."""
     name = "Nova"
     if found.error:
         return failure(
@@ -150,6 +150,10 @@ def nova(found: Nova, enrolled: Sequence[str]) -> Result:
     if found.version < SMALLEST_NOVA:
         return failure(
             name, f"It offers {_dotted(found.version)}; Stella needs {_dotted(SMALLEST_NOVA)}: upgrade Nova."
+        )
+    if enrolled is None:
+        return success(
+            name, f"{_dotted(found.version)}; which hosts are enrolled is not known, because of the database."
         )
     computes = found.hosts or {}
     unknown = [host for host in enrolled if host not in computes]
@@ -179,7 +183,11 @@ def placement(found: Placement) -> Result:
         return failure(
             name, f"It offers {_dotted(found.version)}; Stella needs {_dotted(SMALLEST_PLACEMENT)}: upgrade Placement."
         )
-    classes = found.classes or {}
+    if found.classes is None:
+        return success(
+            name, f"{_dotted(found.version)}; which hosts it should have is not known, because of the database."
+        )
+    classes = found.classes
     if found.without_root:
         return failure(
             name,
@@ -256,6 +264,12 @@ def notifications(listening: Notifications, conf: NovaConf) -> Result:
         return warning(
             name,
             f"Nova does not send to {topic}: add it to [notifications] versioned_notifications_topics in nova.conf.",
+        )
+    if conf.control_exchange != listening.exchange:
+        return warning(
+            name,
+            f"Nova sends to the exchange {conf.control_exchange}, stella-engine listens at {listening.exchange}: set [notifications] "
+            f"exchange = {conf.control_exchange} in stella.conf.",
         )
     return success(name, f"Nova sends to {topic}, and stella-engine listens.")
 

@@ -34,12 +34,14 @@ class Claim:
 
     ``instance`` and ``project`` are uuids; ``provider`` is the uuid of the host's compute node in Placement (its root provider);
     ``resources`` are whole numbers of resource classes, as `stella.model.resources.resources_of` counts them: empty to let go of all.
+    ``at_least``: what is held beyond them stays, since another change of the same SLO may be about to need it.
     """
 
     instance: str
     project: str
     provider: str
     resources: Mapping[str, int]
+    at_least: bool = False
 
 
 class NoRoom(Exception):

@@ -18,6 +18,7 @@ from stella.model.slo import Metric, Slo
 from stella.model.snapshot import InstanceReading, Role
 
 _STEPS = 30
+_DOUBLINGS = 20
 _PACKED_PIECES = 3000
 """So many pieces are packed at most for one refusal's ``largest``, some milliseconds: on a host with few pieces it is exact."""
 _SMALLEST_HELPFUL_RATIO = 1e-3
@@ -60,7 +61,8 @@ class Answer:
     """Accepted with ``reserved_cpu_cores`` set aside, or refused: then ``field``, ``metric`` and ``message`` say why.
 
     ``field`` is a key of the SLO, such as ``cpu.ceiling``. ``largest`` holds, for each floor whose reduction would help, the largest
-    value that would be accepted with the others as asked (to four digits). ``estimated``: the CPU cost comes from the host's priors,
+    value that would be accepted with the others as asked (to four digits); of an accepted SLO, where that was asked for, each floor's
+    largest value. ``estimated``: the CPU cost comes from the host's priors,
     not from this instance's history.
     """
 
@@ -144,11 +146,13 @@ def admit(
     capacity: HostCapacity,
     held_before_cores: float = 0.0,
     with_largest: bool = True,
+    with_room: bool = False,
 ) -> Answer:
     """Answer whether ``slo`` fits an instance of ``shape`` on a host with ``capacity``, which does not hold the instance itself.
 
     ``held_before_cores``: what the instance holds by its present SLO. One that needs no more is not refused for want of capacity.
-    Without ``with_largest`` a refusal comes without the search for what would fit.
+    Without ``with_largest`` a refusal comes without the search for what would fit; with ``with_room`` an acceptance tells how much
+    more would.
     """
     floors = floors_of(slo)
     estimated = any(costs[o.metric].estimated for o in io_floors(slo))
@@ -158,7 +162,12 @@ def admit(
         return _refused(f"{metric.value}.floor", metric, message, estimated=estimated)
     request = _request(slo, costs, shape, margin, capacity, held_before_cores)
     if request.accepts(floors):
-        return Answer(accepted=True, reserved_cpu_cores=request.reservation(floors).cores, estimated=estimated)
+        return Answer(
+            accepted=True,
+            reserved_cpu_cores=request.reservation(floors).cores,
+            estimated=estimated,
+            largest=tuple(_room(request, floors).items()) if with_room else (),
+        )
     largest = _largest(request, floors) if with_largest else {}
     field, of, message = _reason(request, floors, largest)
     return _refused(field, of, message, estimated=estimated, largest=tuple(largest.items()))
@@ -242,6 +251,24 @@ def _largest(request: _Request, floors: _Floors) -> dict[Metric, float]:
         # packing is not quite monotone: a slightly smaller piece may go elsewhere, so what is offered is tried
         if value >= asked * _SMALLEST_HELPFUL_RATIO and request.accepts({**floors, metric: value}):
             found[metric] = value
+    return found
+
+
+def _room(request: _Request, floors: _Floors) -> dict[Metric, float]:
+    """For each floor the largest value that is accepted beside what others hold, the others as asked; at least what is asked."""
+
+    def accepts(asked: _Floors) -> bool:
+        return request.within_instance(asked) and request.beside(asked)
+
+    found: dict[Metric, float] = {}
+    for metric, asked in floors.items():
+        high = asked
+        for _ in range(_DOUBLINGS):
+            high *= 2
+            if not accepts({**floors, metric: high}):
+                break
+        value = _bisected(floors, metric, asked, high, accepts, _STEPS)
+        found[metric] = max(asked, _rounded_down(value))
     return found
 
 

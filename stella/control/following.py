@@ -30,7 +30,8 @@ _FIGURES = re.compile(r"(?<![\w.-])[0-9]+([.,][0-9]+)*(?![\w-])")
 class Server:
     """What Nova says of a server. ``extra_specs`` are those of the flavor that it was made of; None where Nova does not say.
 
-    ``host`` is Nova's name of its host; None while it has none, or where Nova does not say.
+    ``host`` is Nova's name of its host; None while it has none, or where Nova does not say. ``volumes`` are the ids of its
+    volumes, ``disks`` names its other disks, without swap and configuration drive, which no floor is used on.
     """
 
     uuid: str
@@ -42,6 +43,8 @@ class Server:
     flavor: str = ""
     vcpus: int | None = None
     extra_specs: Mapping[str, str] | None = None
+    disks: tuple[str, ...] = ()
+    volumes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

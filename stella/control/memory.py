@@ -23,10 +23,14 @@ _REQUEST_BYTES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What an operator has set. ``capacity_cores`` 0 means all cores; ``margin`` is 1 or more."""
+    """What an operator has set. ``capacity_cores`` 0 means all cores; ``margin`` is 1 or more.
+
+    The host's own work takes what was measured, at least ``host_reserved_cores``; exactly that if not ``overhead_is_measured``.
+    """
 
     capacity_cores: float = 0.0
     host_reserved_cores: float = 0.1
+    overhead_is_measured: bool = True
     margin: float = 1.1
     prior: Prior = field(default_factory=Prior)
 
@@ -120,4 +124,5 @@ def capacity_of_one_cpu(memory: Memory, cores: int, settings: Settings) -> float
 
 
 def _taken_by_the_host(memory: Memory, settings: Settings) -> float:
-    return max(memory.overhead_cores or 0.0, settings.host_reserved_cores)
+    measured = memory.overhead_cores if settings.overhead_is_measured else None
+    return max(measured or 0.0, settings.host_reserved_cores)

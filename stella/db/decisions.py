@@ -32,6 +32,8 @@ NO_CANDIDATE = "no_candidate"
 PLACEMENT_SHORT = "placement_short"
 """More of a resource class is allocated in Placement than the host has; `detail` says by class how much more."""
 
+_RECENT = 100
+
 KINDS = (
     SLO_ACCEPTED,
     SLO_WITHDRAWN,
@@ -76,6 +78,14 @@ def record(
             detail=wire.dumps(detail or {}),
         )
     )
+
+
+def was_without_candidate(session: Session, *, vcpus: int, objectives: Mapping[str, object], start: float) -> bool:
+    """Whether since ``start`` (Unix seconds) it was decided that no host takes such an instance."""
+    query = select(DecisionRow.detail).where(DecisionRow.kind == NO_CANDIDATE, DecisionRow.decided_at >= start)
+    details = (wire.parse(text) for text in session.scalars(query.order_by(DecisionRow.id.desc()).limit(_RECENT)))
+    wanted = {"vcpus": wire.parse(wire.dumps(vcpus)), "objectives": wire.parse(wire.dumps(objectives))}
+    return any(isinstance(detail, dict) and {**detail, **wanted} == detail for detail in details)
 
 
 SORT_KEYS = {"id": DecisionRow.id, "decided_at": DecisionRow.decided_at, "kind": DecisionRow.kind}

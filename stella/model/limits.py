@@ -282,11 +282,16 @@ def _positive(value: object) -> float:
     return number if math.isfinite(number) and number > 0 else 0.0
 
 
+MOST_OF_A_METRIC = 50
+"""So many limits of a metric are kept, the smallest: the column in the database holds 64 KiB of text."""
+
+
 def to_text(limits: Iterable[Limit]) -> str:
-    """One line of JSON, the same for the same limits in any order."""
-    return wire.dumps(
-        sorted(limits, key=lambda one: (one.source, one.name, one.metric, one.device, one.direction, one.value))
-    )
+    """One line of JSON, the same for the same limits in any order. Of more than `MOST_OF_A_METRIC` the largest are left out."""
+    by_metric: dict[Metric, list[Limit]] = defaultdict(list)
+    for one in sorted(limits, key=lambda one: (one.value, one.source, one.name, one.device, one.direction)):
+        by_metric[one.metric].append(one)
+    return wire.dumps([one for metric in Metric for one in by_metric[metric][:MOST_OF_A_METRIC]])
 
 
 def from_text(text: str) -> tuple[Limit, ...]:

@@ -86,7 +86,9 @@ def _page(name: str, found: list[dict[str, Any]], query: dict[str, list[str]]) -
         if query["marker"][0] not in ids:
             return 400, {"badRequest": {"message": "marker not found"}}
         first = ids.index(query["marker"][0]) + 1
-    return 200, {name: found[first : first + int(query["limit"][0])]}
+    shown = found[first : first + int(query["limit"][0])]
+    more = first + len(shown) < len(found)
+    return 200, {name: shown, f"{name}_links": [{"rel": "next", "href": ""}] if more else []}
 
 
 class EmulatedOpenStack:

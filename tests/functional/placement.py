@@ -20,6 +20,9 @@ REPOSITORY = Path(__file__).parents[2]
 TOKEN = "admin"
 """What Placement's noauth2 takes for an administrator's."""
 
+NOVA_MICROVERSION = "1.36"
+"""What Nova 34 allocates with: its consumers have no type."""
+
 _CONFIG = """
 [placement_database]
 connection = sqlite:///{directory}/placement.sqlite
@@ -83,10 +86,12 @@ class Placement:
             self._process.wait(30)
             self._process = None
 
-    def ask(self, method: str, path: str, body: object = None, *, status: int = 200) -> Any:
-        """The decoded body of one answer, whose status is checked."""
+    def ask(
+        self, method: str, path: str, body: object = None, *, status: int = 200, microversion: str = NOVA_MICROVERSION
+    ) -> Any:
+        """The decoded body of one answer, whose status is checked; asked as Nova asks."""
         more = {} if body is None else {"json": body}
-        answer = self.adapter().request(path, method, raise_exc=False, **more)
+        answer = self.adapter().request(path, method, raise_exc=False, microversion=microversion, **more)
         assert answer.status_code == status, (method, path, answer.status_code, answer.text)
         return answer.json() if answer.content else None
 
@@ -112,3 +117,29 @@ class Placement:
         }
         self.ask("PUT", f"/allocations/{consumer}", body, status=status)
         return consumer
+
+    def allocations(self, consumer: str) -> dict[str, Any]:
+        """All that Placement tells of a consumer."""
+        found: dict[str, Any] = self.ask("GET", f"/allocations/{consumer}", microversion=PLACEMENT_MICROVERSION)
+        return found
+
+    def give(self, consumer: str, resources: Mapping[str, Mapping[str, int]]) -> None:
+        """Set what a consumer of Nova's holds, by provider."""
+        body = {
+            "allocations": {provider: {"resources": dict(one)} for provider, one in resources.items()},
+            "project_id": "p1",
+            "user_id": "ann",
+            "consumer_generation": self.allocations(consumer).get("consumer_generation"),
+        }
+        self.ask("PUT", f"/allocations/{consumer}", body, status=204)
+
+    def move(self, source: str, target: str) -> None:
+        """Give all that ``source`` holds to ``target``, in one request, as Nova does when it moves a server."""
+        held = self.allocations(source)
+        taken = {"project_id": held["project_id"], "user_id": held["user_id"]}
+        given = {provider: {"resources": one["resources"]} for provider, one in held["allocations"].items()}
+        body = {
+            source: {**taken, "allocations": {}, "consumer_generation": held["consumer_generation"]},
+            target: {**taken, "allocations": given, "consumer_generation": None},
+        }
+        self.ask("POST", "/allocations", body, status=204)

@@ -141,6 +141,19 @@ def test_a_total_is_never_below_what_is_allocated_and_a_decision_says_so_once(wo
     assert len(world.decided()) == 2, "it is short again"
 
 
+def test_what_is_short_is_cured_when_nova_deletes_the_server(world: World) -> None:
+    """It deletes a server's allocation without the consumer's generation, and Placement leaves that of the provider as it was."""
+    world.run()
+    server = world.service.allocate(world.child, {CPU: 1600})
+    world.report(1.0)
+    world.run()
+    generation = world.provider(world.child)["generation"]
+    world.service.ask("DELETE", f"/allocations/{server}", status=204)
+    assert world.provider(world.child)["generation"] == generation
+    world.run()
+    assert world.inventories()[CPU] == (960, 0)
+
+
 @pytest.mark.parametrize("mode", ["observe", "maintenance"])
 def test_a_host_that_does_not_enforce_takes_nothing_more(world: World, mode: str) -> None:
     world.run()

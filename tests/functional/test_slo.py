@@ -178,3 +178,24 @@ def test_lists_go_on_where_the_page_before_ended(cloud: Cloud) -> None:
         path = page["links"][0]["href"].partition("//")[2].partition("/")[2] if page["links"] else ""
         path = f"/{path}" if path else ""
     assert seen == [uuid(number) for number in range(5)]
+
+
+def test_a_dry_run_tells_how_much_more_would_fit_and_that_is_true(cloud: Cloud) -> None:
+    host = cloud.host("host1")
+    for number in (1, 2):
+        host.add(uuid(number), vcpus=1)
+    host.report()
+    cloud.member.put_slo(uuid(2), {"cpu": {"floor": 0.5}})
+    wanted = {"cpu": {"floor": 0.2}, "network_packets": {"floor": 2000.0}}
+    told = cloud.member.put_slo(VM, wanted, query="dry_run=true").json
+    assert set(told["largest"]) == {"cpu", "network_packets"}
+    for metric, largest in told["largest"].items():
+        assert largest > wanted[metric]["floor"]
+        more = {**wanted, metric: {"floor": largest}}
+        assert cloud.member.put_slo(VM, more, query="dry_run=true").status_code == 200
+        too_much = {**wanted, metric: {"floor": largest * 1.05}}
+        assert cloud.member.put_slo(VM, too_much, query="dry_run=true").status_code == 422
+    assert cloud.admin.ask("PUT", "/v1/quotas/p1", json={"limits": {"network_packets": 3000.0}}).status_code == 200
+    assert cloud.member.put_slo(VM, wanted, query="dry_run=true").json["largest"]["network_packets"] == 3000.0
+    assert cloud.admin.ask("PUT", "/v1/quotas/p1", json={"limits": {"reserved_cpu_cores": 1.5}}).status_code == 200
+    assert cloud.member.put_slo(VM, wanted, query="dry_run=true").json["largest"] == {}

@@ -178,6 +178,25 @@ def test_all_is_well_but_nobody_listens(config: list[str], capsys: pytest.Captur
     assert code == Code.WARNING and set(told) == {"Notifications"}, told
 
 
+def test_a_database_of_another_release(config: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    path = Path(config[1])
+    path.write_text(path.read_text().replace("stella.sqlite", "empty.sqlite"))
+    code, lines = run(config, capsys)
+    assert code == Code.FAILURE and "stella-manage db sync" in lines["Database"]
+    assert "Hosts" not in lines and "is not known" in lines["Nova"] and "is not known" in lines["Placement"]
+
+
+def test_a_message_queue_that_is_away(config: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    path = Path(config[1])
+    path.write_text(path.read_text() + "[notifications]\ntransport_url = rabbit://stella:the-secret@127.0.0.1:1/\n")
+    code, lines = run(config, capsys)
+    assert code == Code.FAILURE
+    assert lines["Message queue"].startswith("Failure. No server answers: 127.0.0.1:1 (")
+    assert lines["Notifications"] == (
+        "Warning. Nova sends none: set [oslo_messaging_notifications] driver = messagingv2 in nova.conf."
+    )
+
+
 def test_a_user_who_may_not_check_tokens(
     config: list[str], emulated: EmulatedCloud, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from copy import deepcopy
+from dataclasses import replace
 from uuid import UUID, uuid5
 
 from hypothesis import given, settings
@@ -89,7 +90,7 @@ class Ledgers(RuleBasedStateMachine):
         before = self.in_force.get(instance, {})
         self.steps_to_live = steps
         try:
-            self.ledger.hold(self._claim(instance, at_least(before, wanted)))
+            self.ledger.hold(replace(self._claim(instance, at_least(before, wanted)), at_least=True))
             self._before("commit", "")
             self.in_force[instance] = wanted
             self.ledger.hold(self._claim(instance, wanted))
@@ -159,12 +160,18 @@ class Ledgers(RuleBasedStateMachine):
             return
         for _ in range(3):
             self._reconcile()
-        wanted = {consumer: resources for consumer, resources in self._wanted().items() if resources}
+        wanted = {consumer_of(instance, ROOT): self._beyond_nova(instance) for instance in self.in_force}
         held = {consumer: one.resources for consumer, one in self.placement.ours(CHILD).items()}
         for consumer in {*wanted, *held}:
             assert not beyond(held.get(consumer, {}), wanted.get(consumer, {})), "nothing is left over"
             missing = beyond(wanted.get(consumer, {}), held.get(consumer, {}))
             assert not missing or self._is_full(consumer, wanted[consumer])
+
+    def _beyond_nova(self, instance: str) -> Mapping[str, int]:
+        """What an own consumer should hold: without what the server, or the migration that took its place, holds."""
+        nova = self.placement.held(instance, CHILD) or self.placement.held(MIGRATIONS[instance], CHILD)
+        rest = {name: amount - nova.get(name, 0) for name, amount in self.in_force[instance].items()}
+        return {name: amount for name, amount in rest.items() if amount > 0}
 
     def _is_full(self, consumer: str, wanted: Mapping[str, int]) -> bool:
         stock = {name: self.placement.totals[CHILD][name] - self.placement.used(CHILD, name) for name in CLASSES}

@@ -14,6 +14,8 @@ from stellaclient.sdk import proxy
 from stellaclient.sdk.resources import Attainment
 
 from stella.api import times
+from stella.db import limits as known_limits
+from stella.model.limits import of_flavor, of_port, to_text
 from tests.functional.conftest import Cloud, uuid
 
 A, B, C = uuid(1), uuid(2), uuid(3)
@@ -374,3 +376,22 @@ def test_a_server_that_is_not_there_is_one_line(cloud: Cloud) -> None:
     stella.session.session.mount("http://stella.test", requests.adapters.HTTPAdapter())
     with pytest.raises(CommandError, match=r"^Unable to establish connection to http://stella\.test/$"):
         Shell(stella).run(instances.List)
+
+
+def test_limits_from_outside_stella(shell: Shell, cloud: Cloud) -> None:
+    limits = of_flavor({"quota:cpu_quota": "20000", "quota:vif_outbound_average": "1000"}, vcpus=1, nics=["port a"])
+    limits += of_port([{"type": "minimum_bandwidth", "min_kbps": 80}], device="port a", nics=1)
+    cloud.database.write(lambda session: known_limits.write(session, {A: to_text(limits)}))
+    for dry_run in ((), ("--dry-run",)):
+        with pytest.raises(CommandError) as error:
+            shell.run(slo.Set, "--server", "web-1", "--cpu", "50%", *dry_run)
+        assert str(error.value) == "cpu.floor: 50% is above the limit quota:cpu_quota of its flavor, 20%"
+    flagged = shell.json(slo.Set, "--server", "web-1", "--net-bandwidth", "2MB/s", "--dry-run")["contradictions"]
+    assert [one["name"] for one in flagged] == ["quota:vif_outbound_average"]
+    shell.run(slo.Set, "--server", "web-1", "--net-bandwidth", "2MB/s")
+    shown = shell.run(slo.Show, "--server", "web-1")
+    assert "quota:vif_outbound_average 1MB/s tx on port a" in shown and "quota:cpu_quota 20%" in shown
+    assert "minimum_bandwidth at least 10kB/s tx on port a" in shown and "can make up for it" in shown
+    assert [row["contradictions"] for row in shell.json(instances.List, "--long")] == [flagged]
+    (told,) = shell.json(instances.Explain, "--server", "web-1")
+    assert "quota:vif_outbound_average" in told["why"] and told["why"].startswith("its host has not")

@@ -86,6 +86,26 @@ def test_flavors_that_cannot_be(admin: Shell, nova: Nova, arguments: tuple[str, 
     assert nova.changes == []
 
 
+def test_floors_above_the_limits_of_the_flavor(admin: Shell, nova: Nova) -> None:
+    quotas = {"quota:cpu_quota": "20000", "quota:vif_outbound_average": "1000", "quota:cpu_shares": "99"}
+    nova.add("capped", vcpus=1, **quotas)
+    specs = nova.flavors["id-capped"]["extra_specs"]
+    with pytest.raises(CommandError) as error:
+        admin.run(flavor.Set, "capped", "--cpu", "50%")
+    assert str(error.value) == (
+        "cpu.floor: 50% is above the limit quota:cpu_quota of its flavor, 20%; no server of this flavor could get it"
+    )
+    assert nova.changes == []
+    told = admin.json(flavor.Set, "capped", "--cpu", "20%", "--net-bandwidth", "2MB/s")
+    assert [one["name"] for one in told["contradictions"]] == ["quota:vif_outbound_average"], "the other way is open"
+    assert "can make up for it" in admin.run(flavor.Show, "capped")
+    specs["stella:slo_cpu_floor"] = "0.5"  # by hand
+    shown = admin.json(flavor.Show, "capped")
+    assert [one["reachable"] for one in shown["contradictions"]] == [False, True]
+    assert shown["quotas"] == dict(sorted(quotas.items()))
+    assert admin.json(flavor.Show, "plain")["contradictions"] == []
+
+
 def test_nova_refuses(admin: Shell, nova: Nova) -> None:
     nova.refuse = 403
     with pytest.raises(CommandError, match="the API answered 403: your roles do not allow this"):

@@ -26,7 +26,7 @@ class ListTest(TestCase):
             "web-1",
             "Network packets",
             "at least 20 kpps",
-            "14.25 kpps",
+            "14.2 kpps",
             "Violated",
             "too little CPU",
             "87.50 %",

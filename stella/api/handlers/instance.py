@@ -13,16 +13,18 @@ from stella.db import attainments, instances
 from stella.db.attainments import Attained
 from stella.db.database import Session
 from stella.db.instances import Listed
-from stella.db.models import SloRow
+from stella.db.models import Instance, SloRow
 from stella.model.wire import Json
 
 _CURRENT = {"metric": None, "usage": None, "demand": None, "status": "UNKNOWN", "cause": None}
 
 
-def _show_slo(row: SloRow) -> dict[str, Json]:
+def _show_slo(instance: Instance, row: SloRow) -> dict[str, Json]:
     return {
         "generation": row.generation,
         "objectives": json.loads(row.objectives or "{}"),
+        "flavor_objectives": json.loads(instance.flavor_objectives or "{}"),
+        "added_objectives": json.loads(row.added or "{}"),
         "state": row.state,
         "reason": row.reason,
         "largest": json.loads(row.largest),
@@ -61,7 +63,7 @@ def _show(listed: Listed, *, with_host: bool) -> dict[str, Json]:
         "state": instance.state,
         "vcpus": json.loads(instance.shape).get("vcpus", 1),
         "slo_state": slo.state if slo is not None and in_force else None,
-        "slo": _show_slo(slo) if slo is not None and in_force else None,
+        "slo": _show_slo(instance, slo) if slo is not None and in_force else None,
         "objectives": [{key: o.get(key, default) for key, default in _CURRENT.items()} for o in reported["objectives"]],
         **limits.show(instance, slo),
         "reported_at": times.show(instance.reported_at),

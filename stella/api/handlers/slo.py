@@ -199,7 +199,7 @@ def _put(call: Call) -> Answer:
         verdict = _admitted(call, present, slo)
         _require_quota(call, present, slo, verdict.reserved_cpu_cores)
         if call.query.get("dry_run"):
-            return Answer(body=_dry_run(present.instance, slo, verdict))
+            return Answer(body=_dry_run(present, slo, verdict))
         stored = _changed(call, present, slo, added, verdict)
         if stored is not None:
             return _shown(present.instance, stored, status=200 if present.kept else 201)
@@ -218,7 +218,14 @@ def _beside_flavor(present: Asked, added: Slo) -> Slo:
 def _admitted(call: Call, present: Asked, slo: Slo) -> Verdict:
     """Raises `ApiError` where ``slo`` does not fit."""
     margin = call.services.config.link.reservation_margin_ratio
-    verdict = verdicts.ask(slo, host=present.host, instance=present.instance, holdings=present.holdings, margin=margin)
+    verdict = verdicts.ask(
+        slo,
+        host=present.host,
+        instance=present.instance,
+        holdings=present.holdings,
+        margin=margin,
+        with_room=bool(call.query.get("dry_run")),
+    )
     if not verdict.accepted:
         raise _refused(call, present, decisions.SLO_DOES_NOT_FIT, _does_not_fit(call, present, slo, verdict), slo)
     return verdict
@@ -253,14 +260,16 @@ def _without_room(slo: Slo, full: NoRoom) -> Verdict:
     )
 
 
-def _dry_run(instance: Instance, slo: Slo, verdict: Verdict) -> dict[str, Json]:
+def _dry_run(present: Asked, slo: Slo, verdict: Verdict) -> dict[str, Json]:
     objectives: Any = show_slo(slo)
+    largest = present.quota.within(verdict.largest) if present.quota is not None else verdict.largest
     return {
         "accepted": True,
         "reserved_cpu_cores": verdict.reserved_cpu_cores,
         "estimated": verdict.estimated,
         "objectives": objectives,
-        "contradictions": limits.show_contradictions(slo, limits.of_instance(instance)),
+        "largest": limits.within(largest, slo, present.instance),
+        "contradictions": limits.show_contradictions(slo, limits.of_instance(present.instance)),
     }
 
 
@@ -311,4 +320,7 @@ def _withdrawn(call: Call, present: Asked) -> SloRow | None:
     flavor = present.flavor
     if flavor is None:
         return slo_changes.change_slo(call, present, None)
+    row = present.kept
+    if row is not None and row.state == slos.SUSPENDED:  # stella-engine resumes it where there is room
+        return slo_changes.change_slo(call, present, changes.suspended(flavor, added=None, because=row.reason))
     return _changed(call, present, flavor, None, _admitted(call, present, flavor))

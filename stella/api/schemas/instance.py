@@ -43,7 +43,9 @@ CURRENT = mapping(
 SLO = mapping(
     {
         "generation": GENERATION,
-        "objectives": OBJECTIVES,
+        "objectives": {**OBJECTIVES, "description": "All of it: what the flavor sells and what was added."},
+        "flavor_objectives": OBJECTIVES,
+        "added_objectives": OBJECTIVES,
         "state": {"type": "string", "enum": list(STATES)},
         "reason": TEXT,
         "largest": BY_METRIC,

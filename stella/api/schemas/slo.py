@@ -64,6 +64,11 @@ DRY_RUN = mapping(
         "reserved_cpu_cores": {"type": "number"},
         "estimated": FLAG,
         "objectives": OBJECTIVES,
+        "largest": {
+            **BY_METRIC,
+            "description": "For each floor the largest value that would be accepted here, the others as asked. Empty where a quota of "
+            "reserved CPU makes it unknown.",
+        },
         "contradictions": CONTRADICTIONS,
     }
 )

@@ -81,11 +81,8 @@ class Lab(Rig):
 
     # Guests
 
-    def boot(self, guests: Sequence[Guest]) -> None:
-        """Start guests side by side; returns when all answer and all generators have shown that they work.
-
-        Loads run from then on, but those of a guest that starts idle. Raises `LabError` that names the guest.
-        """
+    def boot(self, guests: Sequence[Guest], *, prepare: bool = True) -> None:
+        """Start guests side by side. Raises `LabError` that names the guest."""
         self._check(guests)
         began = time.monotonic()
         self.progress(f"booting {len(guests)} guests ({self.accelerator})")
@@ -119,7 +116,8 @@ class Lab(Rig):
             self.lines.add(loads.link)
         self._wait_until_all_answer([self.loads[guest.name] for guest in guests], began + BOOT_SECONDS)
         self.boot_seconds = time.monotonic() - began
-        self._prepare(guests)
+        if prepare:
+            self.prepare(guests)
 
     def _check(self, guests: Sequence[Guest]) -> None:
         for guest in guests:

@@ -57,8 +57,8 @@ class Rig(ABC):
         """Open the stage; whatever must be undone goes to ``_undo`` at once."""
 
     @abstractmethod
-    def boot(self, guests: Sequence[Guest]) -> None:
-        """Start guests, idle. Returns when all answer and all generators have shown that they work. Raises `LabError`."""
+    def boot(self, guests: Sequence[Guest], *, prepare: bool = True) -> None:
+        """Start guests. Returns when all answer, and with ``prepare`` when their loads are prepared. Raises `LabError`."""
 
     @property
     @abstractmethod
@@ -179,7 +179,11 @@ class Rig(ABC):
                 if not link.pings:
                     link.ping()
 
-    def _prepare(self, guests: Sequence[Guest]) -> None:
+    def prepare(self, guests: Sequence[Guest]) -> None:
+        """Prepare the loads of guests that answer; returns when all generators have shown that they work. Raises `LabError`.
+
+        Loads run from then on, but those of a guest that starts idle.
+        """
         self.progress("preparing the loads")
         mine = [self.loads[guest.name] for guest in guests]
         for loads in mine:

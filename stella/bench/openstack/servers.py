@@ -15,8 +15,11 @@ PREFIX = "demo-"
 MARK = {"stella-bench": "demonstration"}
 """Metadata of each server: one that a killed bench left is known by it."""
 
+MICROVERSION = "2.61"
+"""The first that shows a flavor's extra specs with the flavor."""
+
 ACTIVE_SECONDS = 180
-GONE_SECONDS = 60
+GONE_SECONDS = 180
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +46,7 @@ class Member:
                 load_envvars=False,
                 load_yaml_config=False,
                 region_name=environment.get("OS_REGION_NAME"),
-                compute_api_version="2.1",
+                compute_default_microversion=MICROVERSION,
                 auth={
                     "auth_url": environment["OS_AUTH_URL"],
                     "username": environment["OS_USERNAME"],

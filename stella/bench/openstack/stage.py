@@ -80,8 +80,8 @@ class CloudStage(Rig):
         self.progress("deleting the servers")
         self.member.delete()
 
-    def boot(self, guests: Sequence[Guest]) -> None:
-        """Make the servers, write their disks once, prepare their loads. Raises `LabError` that names the guest."""
+    def boot(self, guests: Sequence[Guest], *, prepare: bool = True) -> None:
+        """Make the servers. Raises `LabError` that names the guest."""
         for guest in guests:
             if any(w.kind == "udp" and w.direction == "rx" for w in guest.workloads):
                 raise LabError(f"{guest.name}: rx: the demonstration's security group lets no load in")
@@ -99,8 +99,13 @@ class CloudStage(Rig):
             loads.link = Link(name, self._connect(name, limit), loads.handle)
             self.lines.add(loads.link)
         self._wait_until_all_answer(list(self.loads.values()), limit)
+        if prepare:
+            self.prepare(guests)
+
+    def prepare(self, guests: Sequence[Guest]) -> None:
+        """Write their disks once, then as everywhere."""
         self._fill_disks()
-        self._prepare(guests)
+        super().prepare(guests)
 
     def _connect(self, name: str, limit: float) -> socket.socket:
         address = (self._servers[name].address, AGENT_PORT)

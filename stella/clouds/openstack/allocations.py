@@ -16,7 +16,7 @@ from stella.clouds.openstack.placement import Changed, Root, Stock
 from stella.clouds.openstack.session import OpenStack, Refused, ask
 from stella.clouds.port import Claim, NoRoom
 from stella.control.ledger import Change, Consumer, consumer_of, part_of_nova, unknown
-from stella.model.resources import beyond
+from stella.model.resources import at_least, beyond
 
 CONSUMER_TYPE = "STELLA_SLO"
 """How our consumers are known for certain."""
@@ -147,8 +147,10 @@ class PlacementLedger:
             raise Refused(f"placement: the resource provider {root.child_uuid} is missing; stella-engine makes it")
         part = self.part_of_nova(claim, holdings.consumers)
         consumer = consumer_of(claim.instance, claim.provider)
-        wanted = beyond(claim.resources, part)
         found = holdings.consumers.get(consumer)
+        wanted = beyond(claim.resources, part)
+        if claim.at_least and found is not None:
+            wanted = at_least(wanted, found.resources)
         if wanted == (found or _NO_CONSUMER).resources:
             return
         change = Change(consumer=consumer, resources=wanted, generation=found.generation if found else None)

@@ -1,4 +1,4 @@
-"""What limits servers from outside Stella, as Nova, Neutron and Cinder tell. Nothing is written.
+"""What limits servers from outside Stella, as their flavors, Neutron and Cinder tell. Nothing is written.
 
 A service that the catalogue does not have, and a Neutron without its QoS extension, limit nothing. Nothing may be concluded from one
 that does not answer: `Unanswered` is raised.
@@ -11,29 +11,15 @@ from typing import Any
 from keystoneauth1.adapter import Adapter
 
 from stella.clouds.openstack.session import Refused, ask, is_offered
+from stella.control.following import Server
 from stella.model.limits import Limit, Source, of_flavor, of_port, of_volume
 
-SERVERS_AT_ONCE = 200
 _PORTS_ASKED_AT_ONCE = 40
 """Servers whose ports are asked for in one request: the address must stay below the 4 KiB that some servers take."""
 
 _VOLUMES_AT_ONCE = 1000
 _FRONT_END = ("front-end", "both")
 Rules = Sequence[Mapping[str, Any]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Server:
-    """A server's flavor and disks. ``extra_specs`` None: Nova does not tell them, as while a cell is down.
-
-    ``disks`` names those that are no volumes, without swap and configuration drive, which no floor is used on.
-    """
-
-    uuid: str
-    vcpus: int
-    extra_specs: Mapping[str, str] | None
-    disks: tuple[str, ...]
-    volumes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,26 +36,6 @@ class Volume:
 
     specs: Mapping[str, Any]
     size_gb: int
-
-
-def list_servers(adapter: Adapter, after: str = "") -> tuple[list[Server], str]:
-    """The next servers of all projects after ``after``, and what to continue after; empty: that is all. Raises `Unanswered`."""
-    path = f"/servers/detail?all_tenants=1&limit={SERVERS_AT_ONCE}" + (f"&marker={after}" if after else "")
-    body = _get(adapter, path)
-    found = body["servers"]
-    return [_server(one) for one in found], found[-1]["id"] if len(found) == SERVERS_AT_ONCE else ""
-
-
-def _server(told: Mapping[str, Any]) -> Server:
-    flavor = told.get("flavor") or {}
-    disks = (("root disk", bool(told.get("image"))), ("ephemeral disk", bool(flavor.get("ephemeral"))))
-    return Server(
-        uuid=told["id"],
-        vcpus=int(flavor.get("vcpus", 1)),
-        extra_specs=flavor.get("extra_specs"),
-        disks=tuple(name for name, is_there in disks if is_there),
-        volumes=tuple(one["id"] for one in told.get("os-extended-volumes:volumes_attached", ())),
-    )
 
 
 def list_policies(adapter: Adapter) -> Mapping[str, Rules]:
@@ -155,7 +121,7 @@ def _of_flavor(server: Server, ports: Sequence[Port] | None) -> list[Limit] | No
         return None
     return of_flavor(
         server.extra_specs,
-        vcpus=server.vcpus,
+        vcpus=server.vcpus or 1,
         nics=[port.name for port in ports or ()],
         disks=server.disks,
         volumes=len(server.volumes),

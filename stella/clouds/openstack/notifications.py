@@ -15,7 +15,6 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import unquote
 from uuid import UUID
 
 from oslo_config import cfg
@@ -27,6 +26,7 @@ LARGEST_HINTS = 10_000
 _REPEATED_SECONDS = 300.0
 _AGAIN_SECONDS = 5.0
 _LOOK_SECONDS = 5.0
+_NOT_BUILT = "compute_task.build_instances.error"
 _LOGGERS = ("oslo_messaging", "oslo.messaging", "amqp", "kombu")
 _VARYING = re.compile(r"\[[0-9a-f-]{36}\]|[0-9]+")
 _URL = "[notifications] transport_url"
@@ -65,8 +65,17 @@ def server_in(event_type: str, payload: object) -> str | None:
     """The uuid of the server that a versioned notification is about; None for others, and for the start of an action."""
     if not event_type.startswith("instance.") or event_type.endswith((".start", ".exists")):
         return None
+    return _uuid(payload, "uuid")
+
+
+def unplaced_in(event_type: str, payload: object) -> str | None:
+    """The uuid of a server that could not be built, as when no host was found; None for other notifications."""
+    return _uuid(payload, "instance_uuid") if event_type == _NOT_BUILT else None
+
+
+def _uuid(payload: object, key: str) -> str | None:
     data = payload.get("nova_object.data") if isinstance(payload, Mapping) else None
-    uuid = data.get("uuid") if isinstance(data, Mapping) else None
+    uuid = data.get(key) if isinstance(data, Mapping) else None
     try:
         return str(UUID(uuid)) if isinstance(uuid, str) else None
     except ValueError:
@@ -76,14 +85,17 @@ def server_in(event_type: str, payload: object) -> str | None:
 class _Endpoint:
     """What oslo.messaging calls; errors are told at a priority of their own."""
 
-    def __init__(self, hints: Hints) -> None:
-        self._hints = hints
+    def __init__(self, hints: Hints, unplaced: Hints) -> None:
+        self._hints, self._unplaced = hints, unplaced
 
     def info(self, context: object, publisher_id: str, event_type: str, payload: object, metadata: object) -> None:
         """Take a hint."""
         uuid = server_in(event_type, payload)
         if uuid is not None:
             self._hints.add(uuid)
+        unplaced = unplaced_in(event_type, payload)
+        if unplaced is not None:
+            self._unplaced.add(unplaced)
 
     error = info
 
@@ -111,39 +123,52 @@ class SeldomRepeated(logging.Filter):
 def _quieten() -> None:
     """A filter of a logger is not asked for what its children log, so each that there is gets it."""
     seldom = SeldomRepeated()
-    names = [name for name in logging.Logger.manager.loggerDict if name.split(".", 1)[0] in _LOGGERS]
+    names = [name for name in logging.Logger.manager.loggerDict if name.startswith(_LOGGERS)]
     for name in (*_LOGGERS, *names):
         logger = logging.getLogger(name)
         if not any(isinstance(one, SeldomRepeated) for one in logger.filters):
             logger.addFilter(seldom)
 
 
+def messaging() -> Any:
+    """The module oslo_messaging, imported so that it uses threads. Raises `InvalidConfig` where it is not installed."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of eventlet, which it imports and does not use here
+            from oslo_service import backend  # noqa: PLC0415  # only where notifications are listened to
+
+            backend.init_backend(backend.BackendType.THREADING)  # before anything else of it is imported
+            import oslo_messaging  # noqa: PLC0415
+    except ImportError:
+        raise InvalidConfig(f'{_URL} needs oslo.messaging: pip install "stella[notifications]"') from None
+    return oslo_messaging
+
+
 class Listener:
     """Listens between `start` and `stop`, which return at once and may be called again and again."""
 
-    def __init__(self, config: cfg.ConfigOpts, hints: Hints) -> None:
-        """Nothing is connected yet. Raises `InvalidConfig`, which names no part of the URL."""
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter(
-                    "ignore", DeprecationWarning
-                )  # of eventlet, which oslo.messaging imports and does not use here
-                from oslo_service import backend  # noqa: PLC0415  # only where notifications are listened to
+    def __init__(self, config: cfg.ConfigOpts, hints: Hints, unplaced: Hints | None = None) -> None:
+        """Nothing is connected yet; ``unplaced`` is for servers that could not be built.
 
-                backend.init_backend(backend.BackendType.THREADING)
-                import oslo_messaging  # noqa: PLC0415
-        except ImportError:
-            raise InvalidConfig(f'{_URL} needs oslo.messaging: pip install "stella[notifications]"') from None
+        Raises `InvalidConfig`, which names no part of the URL.
+        """
+        oslo_messaging = messaging()
+        url = config.notifications.transport_url
         try:
-            transport = oslo_messaging.get_notification_transport(config, url=config.notifications.transport_url)
+            transport = oslo_messaging.get_notification_transport(config, url=url)
+            passwords = [
+                host.password for host in oslo_messaging.TransportURL.parse(config, url).hosts if host.password
+            ]
         except (oslo_messaging.exceptions.MessagingException, ValueError):  # their texts have the URL
             raise InvalidConfig(f"{_URL} cannot be used; it needs {_EXAMPLE}") from None
+        if any("/" in password for password in passwords):
+            raise InvalidConfig(f"{_URL} has a password with a /, which oslo.messaging cannot use")
         target = oslo_messaging.Target(topic=config.notifications.topic, exchange=config.notifications.exchange)
-        endpoint = _Endpoint(hints)
+        endpoint = _Endpoint(hints, unplaced if unplaced is not None else Hints())
         self._make: Callable[[], Any] = lambda: oslo_messaging.get_notification_listener(
             transport, [target], [endpoint], executor="threading"
         )
-        self._secrets = [config.notifications.transport_url, *_passwords(config.notifications.transport_url)]
+        self._secrets = [url, *passwords]
         self._wanted, self._unwanted = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
         self._said = ""
@@ -191,12 +216,6 @@ class Listener:
         if text != self._said:
             self._said = text
             _LOG.warning("Nova's notifications are not listened to: %s", text[:300])
-
-
-def _passwords(url: str) -> list[str]:
-    """The passwords in a transport URL, which may name several hosts, as they are written and as they are meant."""
-    found = [part.rpartition("@")[0].partition(":")[2] for part in url.partition("://")[2].split(",")]
-    return [secret for one in found if one for secret in (one, unquote(one))]
 
 
 def _is_alive(server: Any) -> bool:

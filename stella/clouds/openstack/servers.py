@@ -83,6 +83,7 @@ def server_of(body: Mapping[str, Any]) -> Server:
     flavor = body.get("flavor")
     flavor = flavor if isinstance(flavor, dict) else {}
     specs = flavor.get("extra_specs")
+    disks = (("root disk", bool(body.get("image"))), ("ephemeral disk", bool(flavor.get("ephemeral"))))
     return Server(
         uuid=str(body["id"]).lower(),
         status=str(body.get("status") or UNKNOWN),
@@ -93,4 +94,6 @@ def server_of(body: Mapping[str, Any]) -> Server:
         flavor=str(flavor.get("original_name") or ""),
         vcpus=flavor.get("vcpus"),
         extra_specs={str(name): str(value) for name, value in specs.items()} if isinstance(specs, dict) else None,
+        disks=tuple(name for name, is_there in disks if is_there),
+        volumes=tuple(str(one["id"]) for one in body.get("os-extended-volumes:volumes_attached", ())),
     )

@@ -117,7 +117,7 @@ class Allocations:
             return ()
         known, generations = self._round.placed, self._round.providers.generations
         left = [one for one in self._round.providers.roots if one.uuid not in known and one.child_uuid in generations]
-        return [Place(root=root, name=f"the resource provider {root.name}, without a host,") for root in left]
+        return [Place(root=root, name=f"the resource provider {root.name} of no host") for root in left]
 
     def _try(self, work: Work, place: Place) -> int:
         try:
@@ -241,11 +241,7 @@ class Allocations:
             f"{', '.join(sorted(fresh))}: Placement has no room for all that the SLO of {claimed.claim.instance} has in force; "
             "what fits is held"
         )
-        detail = {
-            "resource_provider": place.root.child_uuid,
-            "consumer": consumer,
-            "short": dict(sorted(short.items())),
-        }
+        detail = {"short": dict(sorted(short.items()))}  # the instance's owner sees it: no provider
 
         def record(session: Session) -> None:
             decisions.record(

@@ -8,20 +8,20 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
+from stella.clouds.openstack import servers
 from stella.clouds.openstack.limits import (
     Port,
     Rules,
-    Server,
     Volume,
     has_nic_limits,
     limits_of,
     list_policies,
     list_ports,
-    list_servers,
     list_volumes,
 )
 from stella.clouds.openstack.session import OpenStack
 from stella.clouds.port import Unanswered
+from stella.control.following import Server
 from stella.db import limits
 from stella.engine.duty import Duty, Outcome, Work
 from stella.model.limits import Limit, Source, from_text, to_text
@@ -37,36 +37,36 @@ class ExistingLimits:
     def __init__(self, openstack: OpenStack) -> None:
         """Nothing is asked yet."""
         self._openstack = openstack
-        self._after = ""
+        self._marker: str | None = None
         self._policies: Mapping[str, Rules] | None = None
         self._volumes: Mapping[str, Volume] | None = None
         self._silent: dict[str, str] = {}
 
     def run(self, work: Work) -> Outcome:
         """The next servers. Raises `stella.clouds.port.Unanswered` where Nova does not answer; the next run begins anew."""
-        cloud, after = self._openstack, self._after
-        self._after = ""
-        servers, following = list_servers(cloud.nova, after)
-        if not after:
+        cloud, marker = self._openstack, self._marker
+        self._marker = None
+        page = servers.page(cloud.nova, marker=marker)
+        if marker is None:
             self._policies = self._told("Neutron's QoS policies", lambda: list_policies(cloud.network))
             self._volumes = self._told("Cinder's QoS specs", lambda: list_volumes(cloud.volume))
         with work.store.reader() as session:
-            before = limits.read(session, [server.uuid for server in servers])
-        changed = self._changed([server for server in servers if server.uuid in before], before)
+            before = limits.read(session, [server.uuid for server in page.servers])
+        changed = self._changed([server for server in page.servers if server.uuid in before], before)
         if changed:
             work.store.write(lambda session: limits.write(session, changed))
-        self._after = following
-        return Outcome(changed=len(changed), more=bool(following))
+        self._marker = page.marker
+        return Outcome(changed=len(changed), more=page.marker is not None)
 
-    def _changed(self, servers: Sequence[Server], before: Mapping[str, str]) -> Mapping[str, str]:
+    def _changed(self, known: Sequence[Server], before: Mapping[str, str]) -> Mapping[str, str]:
         """The limits of those of which they are not what they were."""
         ports: Mapping[str, Sequence[Port]] = {}
-        asked = [server.uuid for server in servers if self._policies or has_nic_limits(server)]
+        asked = [server.uuid for server in known if self._policies or has_nic_limits(server)]
         if asked:
             told = self._told("Neutron's ports", lambda: list_ports(self._openstack.network, asked))
             ports = told if told is not None else {}
         found: dict[str, str] = {}
-        for server in servers:
+        for server in known:
             now = limits_of(server, ports=ports.get(server.uuid), policies=self._policies, volumes=self._volumes)
             text = to_text(merged(from_text(before[server.uuid]), now))
             if text != before[server.uuid]:

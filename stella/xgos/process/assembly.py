@@ -29,7 +29,7 @@ from stella.xgos.line_log import Lines, LineWriter
 from stella.xgos.link.link import Link
 from stella.xgos.link.transport import Endpoint
 from stella.xgos.process import learned_costs, own_group
-from stella.xgos.process.config import Config, Options
+from stella.xgos.process.config import Config, HostOverhead, Options
 from stella.xgos.process.loop import Loop, Stores
 from stella.xgos.process.ports import Actuation, Sensors
 
@@ -52,6 +52,7 @@ def settings_of(config: Config, prior: Prior | None) -> Settings:
     settings = Settings(
         capacity_cores=config.capacity_cpu_cores,
         host_reserved_cores=config.host_reserved_cpu_cores,
+        overhead_is_measured=config.host_overhead is HostOverhead.MEASURED,
         margin=config.reservation_margin_ratio,
     )
     return replace(settings, prior=prior) if prior else settings

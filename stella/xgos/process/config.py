@@ -36,6 +36,13 @@ class LogLevel(enum.StrEnum):
     ERROR = "error"
 
 
+class HostOverhead(enum.StrEnum):
+    """What of the host's CPU its own work takes from what may be guaranteed."""
+
+    MEASURED = "measured"
+    RESERVED = "reserved"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """What the agent is told by its operator; `etc/xgos.toml` explains each key.
@@ -59,6 +66,7 @@ class Config:
     api_credential_file: Path = Path("/etc/stella/xgos.credential")
     api_ca_file: str = ""
     host_reserved_cpu_cores: float = 0.1
+    host_overhead: HostOverhead = HostOverhead.MEASURED
     capacity_cpu_cores: float = 0.0
     reservation_margin_ratio: float = 1.1
     log_level: LogLevel = LogLevel.INFO
@@ -191,6 +199,7 @@ _READERS: Mapping[str, Callable[[str, object], object]] = {
     "api_credential_file": _path,
     "api_ca_file": _optional_path,
     "host_reserved_cpu_cores": _between(0.0, 1024.0),
+    "host_overhead": _one_of(HostOverhead),
     "capacity_cpu_cores": _between(0.0, 4096.0),
     "reservation_margin_ratio": _between(1.0, 2.0),
     "log_level": _one_of(LogLevel),

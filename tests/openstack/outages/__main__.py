@@ -1,6 +1,6 @@
 """`python -m tests.openstack.outages [OUTAGE...]`: stops or kills services of the laboratory, one after the other, and measures.
 
-A plain member's server sends packets and has a floor for them; another one keeps the host's CPUs busy. The floor is measured at the
+A plain member's server sends packets and has a floor for them; others keep the host's CPUs busy. The floor is measured at the
 tap. Needs root, and `make openstack` of this checkout; nobody else should use the laboratory meanwhile. Each outage takes about 2
 minutes.
 Exit codes: 0 every floor held and nothing was lost; 1 not so.
@@ -22,15 +22,19 @@ from laboratory.services import Services
 from laboratory.settings import LaboratoryError
 
 from tests.openstack.conftest import Failed, Person, eventually
-from tests.openstack.outages.guests import Counter, Guest, sink
+from tests.openstack.outages.guests import Counter, Guest, delete, sink
 from tests.openstack.outages.state import Cloud
 from tests.openstack.outages.trial import KILLED, OUTAGES, STOPPED, Outcome, Setting, run
+
+NAMES = ("outage-slo", "outage-hog-1", "outage-hog-2", "outage-hog-3")
+"""The server with the floor, and those that keep the host busy."""
 
 FLOORS = (3000, 2000, 1000, 500)
 """Packets/s; the largest that the host guarantees now is used: a busy machine has less to guarantee."""
 
 LOAD_RATIO = 1.3
 _ADMITTED_SECONDS = 120.0
+_ANSWER_SECONDS = 90.0
 _LEFT_SECONDS = 150.0
 _HEADINGS = ("outage", "before", "during", "after", "recovered", "unknown", "verdict")
 
@@ -40,9 +44,16 @@ def say(text: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
 
 
-def set_slo(member: Person, uuid: str, floor: int) -> None:
-    """As a member does. Raises `Failed`."""
-    member.run("openstack", "slo", "set", "--server", uuid, "--net-pps", str(floor), "--wait", "--timeout", "30")
+def set_slo(member: Person, uuid: str, floor: int, limit_seconds: float) -> None:
+    """As a member does, who gives up after ``limit_seconds``. Raises `Failed`."""
+    began = time.monotonic()
+    flags = ("--net-pps", str(floor), "--wait", "--timeout", "30")
+    try:
+        member.run("timeout", f"{limit_seconds:.0f}", "openstack", "slo", "set", "--server", uuid, *flags)
+    except Failed as error:
+        if time.monotonic() - began >= limit_seconds:
+            raise Failed(f"no answer within {limit_seconds:.0f} s") from None
+        raise Failed(str(error)) from None
 
 
 def _largest_floor(member: Person, uuid: str) -> int:
@@ -52,7 +63,7 @@ def _largest_floor(member: Person, uuid: str) -> int:
         said = ""
         for floor in FLOORS:
             try:
-                set_slo(member, uuid, floor)
+                set_slo(member, uuid, floor, _ANSWER_SECONDS)
             except Failed as error:
                 said = str(error)
             else:
@@ -72,18 +83,22 @@ def _stage(admin: Person, member: Person) -> Iterator[Setting]:
         raise LaboratoryError("no laboratory of this checkout is up: make openstack")
     with contextlib.ExitStack() as stack:
         stack.enter_context(sink(enclosure))
-        guests = []
-        for name, flavor in (("outage-slo", "small"), ("outage-hog", "large")):
-            guests.append(Guest(member, enclosure, name))
-            stack.callback(guests[-1].close)
-            guests[-1].create(flavor)
-        sender, hog = guests
+        delete(member, NAMES)  # left by a run that was killed
+        stack.callback(delete, member, NAMES)
+        guests = [Guest(member, enclosure, name) for name in NAMES]
+        for guest in guests:
+            stack.callback(guest.close)
+            guest.create("small")
+        sender, *hogs = guests
         counter = Counter(holder, sender.tap())
         stack.callback(counter.close)
         floor = _largest_floor(member, sender.uuid)
         sender.send_packets(LOAD_RATIO * floor)
-        hog.burn(threads=4)
-        say(f"floor {floor} packets/s for {sender.uuid}; load {LOAD_RATIO:g} times that, 4 busy vCPUs beside it")
+        for hog in hogs:
+            hog.burn(threads=1)
+        say(
+            f"floor {floor} packets/s for {sender.uuid}; load {LOAD_RATIO:g} times that, {len(hogs)} busy vCPUs beside it"
+        )
         counter.await_rate(floor)
         yield Setting(
             services=Services(enclosure),
@@ -92,7 +107,7 @@ def _stage(admin: Person, member: Person) -> Iterator[Setting]:
             member=member,
             uuid=sender.uuid,
             floor=floor,
-            set_slo=lambda value: set_slo(member, sender.uuid, value),
+            set_slo=lambda value, limit_seconds: set_slo(member, sender.uuid, value, limit_seconds),
         )
 
 
@@ -122,33 +137,37 @@ def _left(cloud: Cloud, uuid: str) -> str:
     return ""
 
 
+def _try(name: str, setting: Setting, given: argparse.Namespace) -> Outcome | None:
+    """One outage, told as it goes; None where the trial itself failed."""
+    stop = given.stop or name in STOPPED
+    how = f"stopped for {given.seconds:.0f} s" if stop else "killed and started again"
+    say(f"{name}: {how} (1-minute load {os.getloadavg()[0]:.1f})")
+    try:
+        found = run(name, setting, away_seconds=given.seconds if stop else None, watch_seconds=given.watch)
+    except (Failed, LaboratoryError, ClientException, AssertionError) as error:
+        say(f"{name}: the trial itself failed: {' '.join(str(error).split())[:300]}")
+        return None
+    if found.meanwhile != "not asked":
+        say(f"{name}: an SLO set meanwhile was {found.meanwhile}")
+    for each in found.wrong:
+        say(f"{name}: {each}")
+    say(" | ".join(_row(found)))
+    return found
+
+
 def _run(given: argparse.Namespace) -> int:
     admin, member = Person("openstack.env"), Person("member.env")
-    outcomes: list[Outcome] = []
-    with _stage(admin, member) as setting:
-        for name in given.outages or OUTAGES:
-            stop = given.stop or name in STOPPED
-            how = f"stopped for {given.seconds:.0f} s" if stop else "killed and started again"
-            say(f"{name}: {how} (1-minute load {os.getloadavg()[0]:.1f})")
-            try:
-                outcomes.append(
-                    run(name, setting, away_seconds=given.seconds if stop else None, watch_seconds=given.watch)
-                )
-            except (Failed, LaboratoryError, ClientException, AssertionError) as error:
-                say(f"{name}: the trial itself failed: {' '.join(str(error).split())[:300]}")
-                given.failed = True
-                continue
-            last = outcomes[-1]
-            if last.meanwhile != "not asked":
-                say(f"{name}: an SLO set meanwhile was {last.meanwhile}")
-            for each in last.wrong:
-                say(f"{name}: {each}")
-            say(" | ".join(_row(last)))
-    left = _left(Cloud(admin), setting.uuid)
-    print("\nseconds below 95 % of the floor / seconds, and the longest time below it in one piece")
-    print(table([_HEADINGS, *map(_row, outcomes)]))
+    outcomes: list[Outcome | None] = []
+    try:
+        with _stage(admin, member) as setting:
+            for name in given.outages or OUTAGES:
+                outcomes.append(_try(name, setting, given))
+        left = _left(Cloud(admin), setting.uuid)
+    finally:  # what was measured is told, also of a run that was ended
+        print("\nseconds below 95 % of the floor / seconds, and the longest time below it in one piece")
+        print(table([_HEADINGS, *(_row(outcome) for outcome in outcomes if outcome)]), flush=True)
     print(left or "Nothing is left in Placement of the deleted server.")
-    return int(given.failed or bool(left) or not all(outcome.passed for outcome in outcomes))
+    return int(bool(left) or not all(outcome and outcome.passed for outcome in outcomes))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -165,7 +184,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--stop", action="store_true", help="stop all for a while, also those that are killed otherwise"
     )
-    given = parser.parse_args(arguments, argparse.Namespace(failed=False))
+    given = parser.parse_args(arguments)
     if unknown := sorted(set(given.outages) - set(OUTAGES)):
         parser.error(f"{unknown[0]!r} is none of {', '.join(OUTAGES)}")
     signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(1))  # so that what was stopped is started again

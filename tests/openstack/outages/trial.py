@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from subprocess import TimeoutExpired
 
 from keystoneauth1.exceptions import ClientException
 from laboratory.services import Services
@@ -33,11 +32,12 @@ KILLED: Mapping[str, str] = {name: name for name in ("nova-compute", "xgos", "st
 OUTAGES = {**STOPPED, **KILLED}
 _AWAY_AT_LEAST_SECONDS = 4.0
 _RESTARTED_SECONDS = 60.0
+_ANSWER_SECONDS = 90.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """What every trial needs. ``set_slo`` sets the floor (packets/s) as the member does; raises `Failed`."""
+    """What every trial needs. ``set_slo`` sets the floor (packets/s) as the member does, within so many seconds; raises `Failed`."""
 
     services: Services
     cloud: Cloud
@@ -45,7 +45,7 @@ class Setting:
     member: Person
     uuid: str
     floor: int
-    set_slo: Callable[[int], None]
+    set_slo: Callable[[int, float], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,13 +152,13 @@ def _kill(services: Services, service: str) -> None:
 
 
 def _ask_meanwhile(setting: Setting, away_seconds: float) -> str:
-    """What a member is told who sets an SLO while the service is away; nothing is asked in a short outage."""
+    """What a member is told who sets another SLO while the service is away; nothing is asked in a short outage."""
     if away_seconds < _AWAY_AT_LEAST_SECONDS:
         return "not asked"
     time.sleep(away_seconds / 4)
     try:
-        setting.set_slo(setting.floor)
-    except (Failed, TimeoutExpired) as error:
+        setting.set_slo(setting.floor - 100, away_seconds / 2)
+    except Failed as error:
         return f"refused: {' '.join(str(error).split())[:160]}"
     return "accepted"
 
@@ -166,11 +166,11 @@ def _ask_meanwhile(setting: Setting, away_seconds: float) -> str:
 def _recover(setting: Setting, mended: float) -> float | None:
     """Set another SLO until it works, and then the one from before."""
     recovered = None
-    for floor in (setting.floor - 100, setting.floor):
+    for floor in (setting.floor - 200, setting.floor):
         while True:
             try:
-                setting.set_slo(floor)
-            except (Failed, TimeoutExpired):
+                setting.set_slo(floor, _ANSWER_SECONDS)
+            except Failed:
                 if time.monotonic() - mended > RECOVERY_SECONDS:
                     return recovered
                 time.sleep(1)

@@ -30,8 +30,9 @@ CONF = NovaConf(
     notification_drivers=("messagingv2",),
     notification_topics=("versioned_notifications", "stella_notifications"),
     notification_format="both",
+    control_exchange="nova",
 )
-LISTENING = Notifications(topic="stella_notifications", brokers=(Broker(address="rabbit:5672"),))
+LISTENING = Notifications(topic="stella_notifications", exchange="nova", brokers=(Broker(address="rabbit:5672"),))
 
 
 def is_(result: Result, code: Code, *words: str) -> None:
@@ -192,6 +193,7 @@ def test_novas_weigher() -> None:
         (LISTENING, {"notification_drivers": ()}, "driver = messagingv2"),
         (LISTENING, {"notification_format": "unversioned"}, "notification_format = both"),
         (LISTENING, {"notification_topics": ("versioned_notifications",)}, "add it to"),
+        (LISTENING, {"control_exchange": "cell1"}, "exchange = cell1"),
     ],
 )
 def test_notifications(listening: Notifications, wrong: dict[str, object], words: str) -> None:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import UUID, uuid5
 
 from keystoneauth1 import exceptions
 from keystoneauth1.adapter import Adapter
@@ -63,6 +64,9 @@ class EmulatedPlacement:
     totals: dict[str, dict[str, int]] = field(default_factory=dict)
     reserved: dict[str, dict[str, int]] = field(default_factory=dict)
     generations: dict[str, int] = field(default_factory=dict)
+    parents: dict[str, tuple[str, str | None]] = field(default_factory=dict)
+    """Name and parent of each provider that is listed."""
+
     consumers: dict[str, Allocated] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     before: Callable[[str, str], Answer | None] | None = None
@@ -71,6 +75,14 @@ class EmulatedPlacement:
     def provider(self, uuid: str, totals: Resources) -> None:
         """Make one."""
         self.totals[uuid], self.generations[uuid] = dict(totals), 1
+
+    def host(self, root: str, name: str, totals: Resources) -> str:
+        """Make a compute node's provider with Stella's child below it, whose uuid is returned."""
+        child = str(uuid5(UUID(root), "stella"))
+        self.parents[root], self.parents[child] = (name, None), (f"{name}:stella", root)
+        self.provider(root, {})
+        self.provider(child, totals)
+        return child
 
     def adapter(self) -> Adapter:
         """What asks it."""
@@ -103,6 +115,12 @@ class EmulatedPlacement:
         forced = self.before(method, path) if self.before else None
         if forced is not None:
             return forced
+        if (method, path) == ("GET", "/resource_providers"):
+            rows = [
+                {"uuid": uuid, "name": name, "parent_provider_uuid": parent, "generation": self.generations[uuid]}
+                for uuid, (name, parent) in self.parents.items()
+            ]
+            return Answer(200, {"resource_providers": rows})
         if method == "GET" and (found := re.fullmatch(r"/resource_providers/([^/]+)/(\w+)", path)):
             return self._of_provider(found[1], found[2])
         if found := re.fullmatch(r"/allocations/([^/]+)", path):

@@ -1,6 +1,7 @@
 """What users add, held in an emulated Placement: amounts, refusals, other clients, answers that do not come."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from uuid import UUID, uuid5
 
 import pytest
@@ -57,6 +58,15 @@ def test_a_claim_within_the_flavor_leaves_no_consumer(cloud: EmulatedPlacement) 
     assert OWN not in cloud.consumers
     ledger(cloud).hold(claim({}))
     assert set(cloud.consumers) == {INSTANCE}
+
+
+def test_at_least_takes_nothing_away(cloud: EmulatedPlacement) -> None:
+    cloud.allocate(INSTANCE, {CHILD: {CPU: 200}})
+    ledger(cloud).hold(claim({CPU: 500}))
+    ledger(cloud).hold(replace(claim({CPU: 400, KPPS: 10}), at_least=True))
+    assert cloud.held(OWN, CHILD) == {CPU: 300, KPPS: 10}
+    ledger(cloud).hold(claim({CPU: 400, KPPS: 10}))
+    assert cloud.held(OWN, CHILD) == {CPU: 200, KPPS: 10}
 
 
 def test_what_has_no_room_names_the_class_and_what_the_slo_could_hold(cloud: EmulatedPlacement) -> None:

@@ -206,3 +206,11 @@ def test_the_prior_s_own_ratio_is_what_sizes_are_scaled_by() -> None:
 def test_a_host_without_cpus_has_no_capacity() -> None:
     assert capacity_of_one_cpu(Memory(), 0, Settings()) == 0.9
     assert capacity_for_floors(Memory(), 0, Settings()) == 0.0
+
+
+def test_other_work_that_may_be_held_up_takes_nothing_from_what_is_guaranteed() -> None:
+    busy = Memory(overhead_cores=1.9)
+    assert capacity_for_floors(busy, 2, Settings(host_reserved_cores=0.3)) == pytest.approx(0.1)
+    reserved = Settings(host_reserved_cores=0.3, overhead_is_measured=False)
+    assert capacity_for_floors(busy, 2, reserved) == pytest.approx(1.7)
+    assert capacity_of_one_cpu(busy, 2, reserved) == pytest.approx(0.85)

@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -162,3 +162,38 @@ def test_addresses_that_cannot_be(text: str) -> None:
 def test_addresses() -> None:
     assert metrics.parse_address("127.0.0.1:9792") == ("127.0.0.1", 9792)
     assert metrics.parse_address("[::1]:80") == ("::1", 80)
+
+
+@dataclass
+class Beside:
+    """A companion that notes what it is told."""
+
+    told: list[str] = field(default_factory=list)
+
+    def start(self) -> None:
+        self.told.append("start")
+
+    def stop(self) -> None:
+        self.told.append("stop")
+
+
+def test_companions_go_on_while_this_process_leads() -> None:
+    stop, beside = threading.Event(), Beside()
+    leader: Any = Lead(stop, [None, 1, 1, None, 2])
+    leader.led.set()
+    runner.run_while_leading(
+        [duty("fine", lambda _: Outcome())], work(), leader, Metrics(), stop, companions=[beside], monotonic=lambda: 0.0
+    )
+    assert beside.told == ["stop", "start", "start", "stop", "start", "stop"], "and none goes on when it ends"
+
+
+def test_a_hint_comes_before_the_interval_is_over_and_after_what_is_due() -> None:
+    hinted = [False]
+    quick = replace(duty("quick", lambda _: Outcome()), is_hinted=lambda: hinted[0])
+    slow = duty("slow", lambda _: Outcome())
+    due = {"quick": 10.0, "slow": 5.0}
+    assert schedule.next_duty([quick, slow], due, 1.0) is None
+    hinted[0] = True
+    assert schedule.next_duty([quick, slow], due, 1.0) is quick
+    assert schedule.next_duty([quick, slow], due, 6.0) is slow
+    assert schedule.pause_seconds(due, 1.0, longest=0.2) == 0.2

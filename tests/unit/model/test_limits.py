@@ -4,7 +4,17 @@ from collections.abc import Mapping
 
 import pytest
 
-from stella.model.limits import Limit, Source, contradictions, from_text, of_flavor, of_port, of_volume, to_text
+from stella.model.limits import (
+    MOST_OF_A_METRIC,
+    Limit,
+    Source,
+    contradictions,
+    from_text,
+    of_flavor,
+    of_port,
+    of_volume,
+    to_text,
+)
 from stella.model.slo import Direction, Metric, Slo, parse_slo
 
 
@@ -146,6 +156,20 @@ def test_only_floors_contradict_and_each_names_its_limit() -> None:
         "5 MB/s is above the limit quota:vif_outbound_average of its flavor, 1 MB/s tx; "
         "only other devices or the other direction can make up for it"
     )
+
+
+def test_the_text_has_room_in_its_column() -> None:
+    """Of very many volumes the smallest limits are kept; what is left out leaves the sum open, and so nothing is refused."""
+    specs = dict.fromkeys(("read_bytes_sec", "write_bytes_sec", "total_iops_sec", "read_iops_sec"), "1000")
+    many = [
+        limit
+        for number in range(500)
+        for limit in of_volume(specs, size_gb=1, device=f"volume {number:036d}", disks=500)
+    ]
+    kept = from_text(to_text(many))
+    assert len(kept) == 2 * MOST_OF_A_METRIC and len(to_text(many)) < 2**15
+    (found, *_) = contradictions(slo(block_bytes={"floor": 10**9}), kept)
+    assert found.is_reachable
 
 
 def test_what_another_release_wrote_is_left_out() -> None:

@@ -39,6 +39,30 @@ class Statuses(FormattableColumn[Sequence[Mapping[str, Any]]]):
         )
 
 
+class Limits(FormattableColumn[Sequence[Mapping[str, Any]]]):
+    """Limits from outside Stella, one a line."""
+
+    def human_readable(self) -> str:
+        """For a table."""
+        return "\n".join(_show_limit(one) for one in self._value or ()) or "-"
+
+
+def _show_limit(limit: Mapping[str, Any]) -> str:
+    """``bandwidth_limit 12.5MB/s tx on port 4f1c``."""
+    way = "" if limit["direction"] == "both" else f" {limit['direction']}"
+    where = f" on {limit['device']}" if limit["device"] else ""
+    kind = " at least" if limit["is_floor"] else ""
+    return f"{limit['name']}{kind} {units.show_metric(limit['metric'], limit['value'])}{way}{where}"
+
+
+class Contradictions(FormattableColumn[Sequence[Mapping[str, Any]]]):
+    """Floors above a limit, one a line."""
+
+    def human_readable(self) -> str:
+        """For a table."""
+        return "\n".join(str(one["message"]) for one in self._value or ()) or "-"
+
+
 class ByMetric(FormattableColumn[Mapping[str, float]]):
     """Quantities by metric, one a line."""
 

@@ -7,7 +7,7 @@ from typing import Any
 from osc_lib.command import command
 from osc_lib.exceptions import CommandError
 
-from stellaclient.osc.columns import Cores, Keys, Objectives, Ratio
+from stellaclient.osc.columns import Contradictions, Cores, Keys, Objectives, Ratio
 from stellaclient.osc.errors import one_line, show_largest
 from stellaclient.osc.service import service
 from stellaclient.osc.slo import LARGEST_PRIORITY, METRICS, add_objectives, asked, merge
@@ -15,6 +15,7 @@ from stellaclient.sdk.proxy import Proxy
 
 PREFIX = "stella:slo_"
 RESOURCES = "resources:CUSTOM_STELLA_"
+QUOTAS = "quota:"
 _PRIORITY = f"{PREFIX}priority"
 _KEYS = ("floor", "ceiling", "weight", "target", "direction", "unit", "priority")
 _SPECS = {f"{PREFIX}{metric}_{key}": (metric, key) for metric in METRICS for key in _KEYS}
@@ -39,6 +40,22 @@ def find_flavor(of: Any, name: str) -> Any:
 def ours(extra_specs: Mapping[str, str]) -> dict[str, str]:
     """Those extra specs that `slo flavor set` writes."""
     return {name: text for name, text in extra_specs.items() if name.startswith((PREFIX, RESOURCES))}
+
+
+def quotas(extra_specs: Mapping[str, str]) -> dict[str, str]:
+    """Those extra specs with which Nova limits every server of the flavor."""
+    return {name: text for name, text in sorted(extra_specs.items()) if name.startswith(QUOTAS)}
+
+
+def _contradictions(of: Any, flavor: Any) -> Contradictions:
+    """Floors that the flavor sells above a limit that it sets. Raises `CommandError`."""
+    extra_specs = flavor.extra_specs or {}
+    limited, sold = quotas(extra_specs), objectives_of(extra_specs)
+    if not limited or not sold:
+        return Contradictions([])
+    with one_line():
+        found = service(of).estimate(sold, vcpus=flavor.vcpus, extra_specs=limited)
+    return Contradictions(found.get("contradictions") or [])
 
 
 def objectives_of(extra_specs: Mapping[str, str]) -> dict[str, dict[str, Any]]:
@@ -86,6 +103,8 @@ def shown(flavor: Any, extra_specs: Mapping[str, str], **more: Any) -> dict[str,
 class Set(command.ShowOne):
     """Have a flavor sell an SLO; objectives that are not named stay as they are. Servers that exist keep what they have.
 
+    A floor above the flavor's own limit (quota:*) is refused.
+
     It writes the extra specs stella:slo_* and, with the CPU that the I/O costs, resources:CUSTOM_STELLA_*.
 
     Example: openstack slo flavor set gold --net-pps 20k --disk 300MB/s --cpu 20%
@@ -112,11 +131,16 @@ class Set(command.ShowOne):
         if not wanted:
             raise CommandError("the flavor sells no SLO yet: name at least one objective, such as --cpu 20%")
         with one_line():
-            estimate = stella.estimate(wanted, vcpus=flavor.vcpus)
+            estimate = stella.estimate(wanted, vcpus=flavor.vcpus, extra_specs=quotas(flavor.extra_specs or {}))
+        above = estimate.get("contradictions") or []
+        for one in above:
+            if not one["reachable"]:
+                raise CommandError(f"{one['message']}; no server of this flavor could get it")
         after: dict[str, str] = estimate["extra_specs"]
         if not parsed_args.dry_run:
             write(self, flavor, before, after)
         more = {"reserved_cpu_cores": Cores(estimate["reserved_cpu_cores"]), "estimated": estimate["estimated"]}
+        more["contradictions"] = Contradictions(above)
         columns = shown(flavor, after, **more)
         return tuple(columns), tuple(columns.values())
 
@@ -132,7 +156,7 @@ def write(of: Any, flavor: Any, before: Mapping[str, str], after: Mapping[str, s
 
 
 class Show(command.ShowOne):
-    """Show the SLO that a flavor sells, and what Nova allocates for it.
+    """Show the SLO that a flavor sells, what Nova allocates for it, and floors above a limit (quota:*) of the flavor.
 
     Example: openstack slo flavor show gold -f json
     """
@@ -146,7 +170,10 @@ class Show(command.ShowOne):
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[Any, Any]:
         """Show it."""
         flavor = find_flavor(self, parsed_args.flavor)
-        columns = shown(flavor, ours(flavor.extra_specs or {}))
+        extra_specs = flavor.extra_specs or {}
+        columns = shown(
+            flavor, ours(extra_specs), quotas=Keys(quotas(extra_specs)), contradictions=_contradictions(self, flavor)
+        )
         return tuple(columns), tuple(columns.values())
 
 

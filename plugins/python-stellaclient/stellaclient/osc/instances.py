@@ -11,7 +11,7 @@ from osc_lib.command import command
 from osc_lib.exceptions import CommandError
 
 from stellaclient.osc import flavor
-from stellaclient.osc.columns import Amount, Objectives, Ratio, Statuses
+from stellaclient.osc.columns import Amount, Contradictions, Objectives, Ratio, Statuses
 from stellaclient.osc.errors import of_response, one_line
 from stellaclient.osc.service import add_server, add_sort, service, uuid_of
 from stellaclient.sdk.proxy import Proxy
@@ -59,7 +59,9 @@ class List(command.Lister):
         parser.add_argument("--project", metavar="<id>", help="Only instances of this project (for operators)")
         parser.add_argument("--name", metavar="<name>", help="Only instances of exactly this name")
         add_sort(parser, ("uuid", "name", "project_id", "state"))
-        parser.add_argument("--long", action="store_true", help="Also project, host and time of the last report")
+        parser.add_argument(
+            "--long", action="store_true", help="Also project, host, time of the last report, and floors above a limit"
+        )
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[Any, Any]:
@@ -75,11 +77,19 @@ class List(command.Lister):
         with one_line():
             found = list(stella.instances(**{key: value for key, value in query.items() if value}))
         columns = ["uuid", "name", "instance_state", "slo_state", "status"]
-        columns += ["project_id", "host", "reported_at"] if parsed_args.long else []
+        columns += ["project_id", "host", "reported_at", "contradictions"] if parsed_args.long else []
         rows = [
-            (i.id, i.name, i.state, i.slo_state, Statuses(i.objectives), i.project_id, i.host, i.reported_at)[
-                : len(columns)
-            ]
+            (
+                i.id,
+                i.name,
+                i.state,
+                i.slo_state,
+                Statuses(i.objectives),
+                i.project_id,
+                i.host,
+                i.reported_at,
+                Contradictions(i.contradictions or []),
+            )[: len(columns)]
             for i in found
             if parsed_args.all or i.slo_state is not None
         ]
@@ -144,6 +154,9 @@ class Explain(command.Lister):
             self.app.stderr.write(f"{told}\n")
         now = {o["metric"]: o for o in instance.objectives or ()}
         wanted: Mapping[str, Mapping[str, Any]] = slo.objectives if slo is not None else {}
+        above = {
+            one["field"].split(".")[1]: str(one["message"]).partition(": ")[2] for one in instance.contradictions or ()
+        }
         waiting = slo is not None and slo.state in ("pending", "refused")
         rows = []
         for metric in dict.fromkeys([*wanted, *now]):
@@ -158,7 +171,7 @@ class Explain(command.Lister):
                     Amount((metric, current.get("usage"))),
                     Amount((metric, current.get("demand"))),
                     status,
-                    reason or why(status, current.get("cause")),
+                    "; ".join(filter(None, (reason or why(status, current.get("cause")), above.get(metric)))),
                     Ratio(attained.get(metric)),
                 )
             )

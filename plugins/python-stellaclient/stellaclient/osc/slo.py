@@ -9,7 +9,7 @@ from osc_lib.command import command
 from osc_lib.exceptions import CommandError
 
 from stellaclient import units
-from stellaclient.osc.columns import Attained, ByMetric, Cores, Episode, Objectives, Statuses
+from stellaclient.osc.columns import Attained, ByMetric, Contradictions, Cores, Episode, Limits, Objectives, Statuses
 from stellaclient.osc.errors import one_line, show_largest
 from stellaclient.osc.service import add_server, service, uuid_of
 from stellaclient.sdk.proxy import Proxy
@@ -150,6 +150,8 @@ def shown(slo: Slo, **more: Any) -> dict[str, Any]:
         "largest": ByMetric(slo.largest),
         "reserved_cpu_cores": Cores(slo.reserved_cpu_cores),
         "estimated": slo.estimated,
+        "limits": Limits(slo.limits or []),
+        "contradictions": Contradictions(slo.contradictions or []),
         "generation": slo.generation,
         "changed_at": slo.changed_at,
     }
@@ -208,6 +210,7 @@ class Set(command.ShowOne):
                 "objectives": Objectives(slo.objectives),
                 "reserved_cpu_cores": Cores(slo.reserved_cpu_cores),
                 "estimated": slo.estimated,
+                "contradictions": Contradictions(slo.contradictions or []),
             }
             return tuple(columns), tuple(columns.values())
         if parsed_args.wait:

@@ -134,9 +134,21 @@ class Proxy(proxy.Proxy):
         """Decisions, newest first; ``kind``, ``host``, ``project``, ``uuid``, ``from`` and ``to`` filter; ``sort`` orders."""
         return self._list(Decision, **query)
 
-    def estimate(self, objectives: Mapping[str, Mapping[str, Any]], *, vcpus: int) -> dict[str, Any]:
-        """What an SLO takes, for an instance with so many vCPUs: CPU, resource classes, and the extra specs that sell it."""
-        response = self.post("/v1/estimates", json={"objectives": objectives, "vcpus": vcpus})
+    def estimate(
+        self,
+        objectives: Mapping[str, Mapping[str, Any]],
+        *,
+        vcpus: int,
+        extra_specs: Mapping[str, str] | None = None,
+    ) -> dict[str, Any]:
+        """What an SLO takes, for an instance with so many vCPUs: CPU, resource classes, and the extra specs that sell it.
+
+        ``extra_specs`` are those of the flavor that is to sell it: limits among them below a floor are told as contradictions.
+        """
+        body: dict[str, Any] = {"objectives": objectives, "vcpus": vcpus}
+        if extra_specs:
+            body["extra_specs"] = dict(extra_specs)
+        response = self.post("/v1/estimates", json=body)
         exceptions.raise_from_response(response)
         found: dict[str, Any] = response.json()
         return found

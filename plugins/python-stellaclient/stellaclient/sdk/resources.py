@@ -29,6 +29,8 @@ class Instance(resource.Resource):
     slo = resource.Body("slo", type=dict)
     attainment = resource.Body("attainment", type=dict)
     objectives = resource.Body("objectives", type=list)
+    limits = resource.Body("limits", type=list)
+    contradictions = resource.Body("contradictions", type=list)
     reported_at = resource.Body("reported_at")
 
 
@@ -50,6 +52,8 @@ class Slo(resource.Resource):
     state = resource.Body("state")
     reason = resource.Body("reason")
     largest = resource.Body("largest", type=dict)
+    limits = resource.Body("limits", type=list)
+    contradictions = resource.Body("contradictions", type=list)
     changed_at = resource.Body("changed_at")
     accepted = resource.Body("accepted", type=bool)
 

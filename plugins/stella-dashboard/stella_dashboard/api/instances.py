@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from django.http import HttpRequest
+from stellaclient.units import UNIT_OF
 
 from stella_dashboard.api import transport
 from stella_dashboard.api.problems import PROBLEMS, Problem
@@ -35,18 +36,26 @@ class Objective:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slo:
-    """What an instance is guaranteed. ``state``: pending, enforced, refused, degraded or suspended, with the host's ``reason``."""
+    """What an instance is guaranteed. ``state``: pending, enforced, refused, degraded or suspended, with the ``reason``.
+
+    ``objectives`` are all of it, ``sold`` what its flavor sells, ``added`` what its user asked for beside that.
+    """
 
     generation: int
     state: str
     reason: str = ""
     largest: Mapping[str, float] = field(default_factory=dict)
     objectives: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    sold: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    added: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instance:
-    """An instance. ``slo`` None: it is best-effort. ``host`` is known to operators only."""
+    """An instance. ``slo`` None: it is best-effort. ``host`` is known to operators only.
+
+    ``contradictions`` are sentences in English: limits from outside Stella below what is guaranteed.
+    """
 
     uuid: str
     name: str
@@ -56,6 +65,7 @@ class Instance:
     host: str | None = None
     slo: Slo | None = None
     objectives: tuple[Objective, ...] = ()
+    contradictions: tuple[str, ...] = ()
     reported_at: datetime | None = None
 
     @property
@@ -132,6 +142,7 @@ def _instance(told: Mapping[str, Any]) -> Instance:
         host=told.get("host"),
         slo=_slo(slo) if slo else None,
         objectives=_objectives(told, slo["objectives"]) if slo else (),
+        contradictions=tuple(one["message"] for one in told.get("contradictions") or ()),
         reported_at=moment(told.get("reported_at")),
     )
 
@@ -143,6 +154,8 @@ def _slo(told: Mapping[str, Any]) -> Slo:
         reason=told.get("reason") or "",
         largest=told.get("largest") or {},
         objectives=told["objectives"],
+        sold=told.get("flavor_objectives") or {},
+        added=told["added_objectives"] if "added_objectives" in told else told["objectives"],
     )
 
 
@@ -152,7 +165,7 @@ def _objectives(told: Mapping[str, Any], promised: Mapping[str, Mapping[str, Any
     attained = told.get("attainment") or {}
     today, month = attained.get("today") or {}, attained.get("month") or {}
     found = []
-    for metric, promise in promised.items():
+    for metric, promise in sorted(promised.items(), key=lambda one: _place(one[0])):
         now = reported.get(metric, {})
         found.append(
             Objective(
@@ -167,6 +180,12 @@ def _objectives(told: Mapping[str, Any], promised: Mapping[str, Mapping[str, Any
             )
         )
     return tuple(found)
+
+
+def _place(metric: str) -> int:
+    """CPU before the network before the disk; a metric of a later release comes last."""
+    known = tuple(UNIT_OF)
+    return known.index(metric) if metric in known else len(known)
 
 
 def _status(reported: str | None, state: str) -> str:

@@ -22,7 +22,7 @@ class NotOffered:
 class Refused:
     """The API's own error. ``code`` is stable; ``detail`` is a sentence in English; ``field`` names the key that is wrong.
 
-    ``counter_offer`` and ``quota`` are what the API adds to a refused SLO, else empty.
+    ``counter_offer``, ``quota``, ``limit`` and ``largest`` are what the API adds to a refused SLO, else empty.
     """
 
     status: int
@@ -31,7 +31,11 @@ class Refused:
     field: str = ""
     counter_offer: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     quota: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    limit: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    largest: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
+
+_EXTRA = ("counter_offer", "quota", "limit", "largest")
 
 Problem = Unreachable | NotOffered | Refused
 PROBLEMS = (Unreachable, NotOffered, Refused)
@@ -45,5 +49,5 @@ def of_answer(status: int, body: Any) -> Problem:
         code, detail = str(first["code"]), str(first.get("detail") or first["title"])
     except (LookupError, TypeError):
         return Unreachable(f"status {status} without an error of the API")
-    mappings = {name: found for name in ("counter_offer", "quota") if isinstance(found := first.get(name), Mapping)}
+    mappings = {name: found for name in _EXTRA if isinstance(found := first.get(name), Mapping)}
     return Refused(status=status, code=code, detail=detail, field=str(first.get("field") or ""), **mappings)

@@ -41,6 +41,11 @@ def show(metric: str, value: float | None) -> str:
     return _with_unit(match[1], match[2]) if match else units.show(value, unit)
 
 
+def show_measured(metric: str, value: float | None) -> str:
+    """`show` of what was measured, to three digits."""
+    return show(metric, float(f"{value:.3g}") if value else value)
+
+
 def _with_unit(number: str, unit: str) -> str:
     if unit == "cores":
         return ngettext("%(number)s core", "%(number)s cores", 1 if number == "1" else 2) % {"number": number}

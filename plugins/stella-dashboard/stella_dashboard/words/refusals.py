@@ -17,8 +17,18 @@ _SENTENCES = {
     "stella.slo.host_not_enforcing": gettext_lazy("The host of this instance does not enforce service levels now."),
     "stella.slo.host_not_reported": gettext_lazy("The host of this instance has not reported yet. Try again."),
     "stella.slo.instance_not_running": gettext_lazy("The instance is not on the host where it last ran."),
+    "stella.slo.of_flavor": gettext_lazy(
+        "What is guaranteed comes with the flavor of the instance. It ends when the instance is resized to another."
+    ),
+    "stella.server.placement_unreachable": gettext_lazy("Stella cannot reach Placement. Nothing was changed."),
     "stella.server.database_unreachable": gettext_lazy("Stella's database cannot be reached. Nothing was changed."),
     "stella.server.keystone_unreachable": gettext_lazy("Stella cannot reach Keystone. Nothing was changed."),
+}
+
+_SOURCES = {
+    "flavor": gettext_lazy("Its flavor"),
+    "neutron": gettext_lazy("The network's QoS policy"),
+    "cinder": gettext_lazy("The volume's QoS"),
 }
 
 
@@ -35,6 +45,8 @@ def sentence(problem: Problem) -> str:
             return _does_not_fit(problem)
         case Refused(code="stella.quota.exceeded"):
             return _over_quota(problem)
+        case Refused(code="stella.slo.above_limit"):
+            return _above_limit(problem)
     return str(
         _SENTENCES.get(problem.code) or problem.detail.removeprefix(f"{problem.field}: ").removeprefix("objectives.")
     )
@@ -57,6 +69,16 @@ def _does_not_fit(refused: Refused) -> str:
     if refused.counter_offer.get("elsewhere"):
         parts.append(_("It would fit on another host."))
     return " ".join(parts)
+
+
+def _above_limit(refused: Refused) -> str:
+    source = _SOURCES.get(str(refused.limit.get("source")), refused.limit.get("source"))
+    shown = [quantities.show_to_ask(metric, float(value)) for metric, value in refused.largest.items()]
+    return _("%(source)s limits this instance (%(name)s): at most %(largest)s can be reached.") % {
+        "source": source,
+        "name": refused.limit.get("name"),
+        "largest": ", ".join(shown),
+    }
 
 
 def _over_quota(refused: Refused) -> str:

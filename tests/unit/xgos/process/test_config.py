@@ -43,6 +43,7 @@ def test_values_are_taken() -> None:
         ("capacity_cpu_cores = nan", "capacity_cpu_cores"),
         ("reservation_margin_ratio = 2.5", "reservation_margin_ratio"),
         ("host_reserved_cpu_cores = inf", "host_reserved_cpu_cores"),
+        ('host_overhead = "none"', "host_overhead"),
         ('socket = "relative"', "socket"),
         ('api_url = "stella.example.org"', "api_url"),
         ('api_url = "http://stella.example.org:9800"', "api_url"),

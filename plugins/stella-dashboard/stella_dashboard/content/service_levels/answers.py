@@ -66,7 +66,7 @@ def _fitting(form: SetForm, fits: Fits) -> tuple[str, ...]:
 
 
 def _offers(refused: Refused) -> tuple[Offer, ...]:
-    largest = refused.counter_offer.get("largest") or {}
+    largest = refused.counter_offer.get("largest") or refused.largest
     if refused.quota and refused.field.endswith(".floor"):
         largest = {refused.field.split(".")[1]: refused.quota.get("largest") or 0}
     offers = []

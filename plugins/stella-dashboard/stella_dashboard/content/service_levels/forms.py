@@ -150,11 +150,11 @@ def _label(metric: str, key: str) -> str:
 
 
 def _filled_in(instance: Instance) -> dict[str, Any]:
-    """The fields as the SLO in force has them."""
+    """The fields as they were last added; what the flavor sells is not to be added again."""
     if instance.slo is None:
         return {}
     filled: dict[str, Any] = {"generation": instance.slo.generation, "held": {}}
-    for metric, promise in instance.slo.objectives.items():
+    for metric, promise in instance.slo.added.items():
         for key in _KEYS.get(metric, ()):
             if promise.get(key) is not None:
                 filled[f"{metric}-{key}"] = quantities.show(metric, promise[key])

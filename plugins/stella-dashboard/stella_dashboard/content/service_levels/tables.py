@@ -44,8 +44,8 @@ class RemoveServiceLevel(tables.LinkAction):
         return {"project_id": _project_of(request, datum)}
 
     def allowed(self, request: HttpRequest, datum: Instance | None = None) -> bool:
-        """There must be one."""
-        return datum is not None and datum.slo is not None
+        """There must be something that was added: what a flavor sells goes with the flavor alone."""
+        return datum is not None and datum.slo is not None and bool(datum.slo.added)
 
 
 def _project_of(request: HttpRequest, datum: Any) -> str:
@@ -66,8 +66,8 @@ def _line(instance: Instance, objective: Objective) -> Mapping[str, Any]:
         "metric": objective.metric,
         "name": names.of(names.METRICS, objective.metric),
         "promise": quantities.show_promise(objective.metric, objective.promise),
-        "usage": quantities.show(objective.metric, objective.usage),
-        "demand": quantities.show(objective.metric, shown_demand) if shown_demand is not None else "",
+        "usage": quantities.show_measured(objective.metric, objective.usage),
+        "demand": quantities.show_measured(objective.metric, shown_demand) if shown_demand is not None else "",
         "status": names.of(names.STATUSES, objective.status),
         "status_class": names.STATUS_CLASSES.get(objective.status, "unknown"),
         "meaning": names.of(names.STATUS_MEANINGS, objective.status) if objective.status in names.STATUSES else "",
@@ -97,10 +97,10 @@ class InstanceRow(tables.Row):
 
     @property
     def note(self) -> str:
-        """What the host says of the SLO, where it is not in force."""
+        """What the host says of the SLO, where it is not in force; else which limits are in its way."""
         slo = self.datum.slo
         if slo is None or slo.state == "enforced":
-            return ""
+            return " ".join(self.datum.contradictions)
         return ": ".join(part for part in (names.of(names.SLO_STATES, slo.state), slo.reason) if part)
 
 

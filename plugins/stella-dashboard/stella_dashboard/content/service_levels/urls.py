@@ -2,11 +2,14 @@
 
 from django.urls import path
 
-from stella_dashboard.content.service_levels import views
+from stella_dashboard.content.service_levels import detail_views, views
 
 urlpatterns = [
     path("", views.IndexView.as_view(), name="index"),
     path("live/", views.LiveView.as_view(), name="live"),
+    path("<uuid:instance_id>/", detail_views.DetailView.as_view(), name="detail"),
+    path("<uuid:instance_id>/usage/", detail_views.UsageView.as_view(), name="usage"),
+    path("<uuid:instance_id>/usage.csv", detail_views.CsvView.as_view(), name="csv"),
     path("<uuid:instance_id>/set/", views.SetView.as_view(), name="set"),
     path("<uuid:instance_id>/check/", views.CheckView.as_view(), name="check"),
     path("<uuid:instance_id>/remove/", views.RemoveView.as_view(), name="remove"),

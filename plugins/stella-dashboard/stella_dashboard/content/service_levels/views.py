@@ -1,5 +1,6 @@
 """Pages of the panel."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -78,6 +79,13 @@ class LiveView(IndexView):
         return response
 
 
+def _lines(objectives: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    return [
+        f"{names.of(names.METRICS, metric)}: {quantities.show_promise(metric, promise)}"
+        for metric, promise in objectives.items()
+    ]
+
+
 class _OfInstance(forms.ModalFormView):
     """A modal form about the SLO of the instance in the address."""
 
@@ -95,12 +103,21 @@ class _OfInstance(forms.ModalFormView):
 
     @property
     def submit_url(self) -> str:
-        """Where the form goes."""
-        return reverse(self.request.resolver_match.view_name, args=[self.instance_id])
+        """Where the form goes, and from where it was opened."""
+        query = self.request.GET.urlencode()
+        return reverse(self.request.resolver_match.view_name, args=[self.instance_id]) + (f"?{query}" if query else "")
+
+    def get_cancel_url(self) -> str:
+        """The same as after success."""
+        return self.get_success_url()
 
     def get_success_url(self) -> str:
-        """Back to where it was opened: Horizon's list of instances, or this panel."""
-        return reverse("horizon:project:instances:index") if "instances" in self.request.GET else str(self.success_url)
+        """Back to where it was opened: Horizon's list of instances, the page of the instance, or the list."""
+        if "instances" in self.request.GET:
+            return reverse("horizon:project:instances:index")
+        if "detail" in self.request.GET:
+            return reverse("horizon:project:service_levels:detail", args=[self.instance_id])
+        return str(self.success_url)
 
     def get_initial(self) -> dict[str, Any]:
         """The instance, or why it cannot be shown."""
@@ -130,6 +147,8 @@ class SetView(_OfInstance):
         """Also where the script asks whether it would fit."""
         context = super().get_context_data(**kwargs)
         context["check_url"] = reverse("horizon:project:service_levels:check", args=[self.instance_id])
+        slo = getattr(self.found, "slo", None)
+        context["sold"] = _lines(slo.sold) if slo else []
         return context
 
 
@@ -161,8 +180,5 @@ class RemoveView(_OfInstance):
         """Also what is given up."""
         context = super().get_context_data(**kwargs)
         slo = getattr(self.found, "slo", None)
-        context["lines"] = [
-            f"{names.of(names.METRICS, metric)}: {quantities.show_promise(metric, promise)}"
-            for metric, promise in (slo.objectives if slo else {}).items()
-        ]
+        context["lines"], context["sold"] = (_lines(slo.added), _lines(slo.sold)) if slo else ([], [])
         return context

@@ -24,6 +24,8 @@
   window.horizon.addInitFunction(function () {
     start(document);
     window.horizon.modals.addModalInitFunction(function (modal) { start(modal.jquery ? modal[0] : modal); });
-    window.jQuery(document).on('show.bs.tab shown.bs.tab', function () { start(document); });
+    window.horizon.tabs.addTabLoadFunction(function (tab) {
+      window.setTimeout(function () { start(tab[0]); }, 0); // Horizon compiles what it loaded first
+    });
   });
 }());

@@ -2,6 +2,7 @@
  * menus and the place on the page stay. */
 
 const REFRESH_MILLISECONDS = 5000;
+const PENDING_MILLISECONDS = 1000; // while a host has yet to take on what was set
 const LARGEST_MILLISECONDS = 60000;
 
 /** Watches the list in `root`, whose rows come anew from its data-stella-live. */
@@ -9,8 +10,12 @@ export function start(root) {
   const notice = root.querySelector('[data-stella-notice]');
   const address = root.getAttribute('data-stella-live');
   let updatedAt = new Date();
-  let wait = REFRESH_MILLISECONDS;
+  let wait = usual();
   let staleShown = false;
+
+  function usual() {
+    return root.querySelector('.stella-pending') ? PENDING_MILLISECONDS : REFRESH_MILLISECONDS;
+  }
 
   async function refresh() {
     try {
@@ -25,7 +30,7 @@ export function start(root) {
       const fresh = new DOMParser().parseFromString(text, 'text/html');
       update(root, fresh, notice);
       updatedAt = new Date();
-      wait = REFRESH_MILLISECONDS;
+      wait = usual();
       if (staleShown) {
         say(notice, '');
         staleShown = false;

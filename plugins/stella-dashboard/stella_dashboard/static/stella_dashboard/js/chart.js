@@ -1,0 +1,250 @@
+/* One objective over time: usage and demand beside what is guaranteed, a strip of statuses below, the same as a table. uPlot draws;
+ * the keyboard, the words and the table are here. */
+
+import {show} from './quantities.js';
+
+const HEIGHT = 190;
+const TABLE_ROWS = 60;
+const COLOURS = {usage: '#0072b2', demand: '#cc79a7', floor: '#00735c', ceiling: '#8a4b00', axis: '#5c6670', grid: '#e6e8ea'};
+const STRIP = { // told apart by height as well as by colour
+  met: {colour: '#00735c', part: 0.45},
+  missed: {colour: '#b83b00', part: 1},
+  pending: {colour: '#0062a3', part: 0.3},
+  idle: {colour: '#b9c0c6', part: 0.2},
+  unknown: {colour: '#5c6670', part: 0.08},
+};
+
+let loading = null;
+
+/** uPlot, loaded once. It is a classic script, as its authors ship it. */
+function plotLibrary() {
+  loading = loading || new Promise((resolve, reject) => {
+    const base = new URL('../lib/uplot/', import.meta.url).href;
+    const style = document.createElement('link');
+    style.rel = 'stylesheet';
+    style.href = `${base}uPlot.min.css`;
+    document.head.append(style);
+    const script = document.createElement('script');
+    script.src = `${base}uPlot.iife.min.js`;
+    script.onload = () => resolve(window.uPlot);
+    script.onerror = reject;
+    document.head.append(script);
+  });
+  return loading;
+}
+
+export class Chart {
+  /** `section` has the places to draw in; `promises` are the steps of what is guaranteed, the oldest first. */
+  constructor(section, promises, settings) {
+    this.section = section;
+    this.metric = section.dataset.stellaMetric;
+    this.promises = promises;
+    this.settings = settings;
+    this.place = section.querySelector('[data-stella-chart]');
+    this.strip = section.querySelector('[data-stella-strip]');
+    this.reading = section.querySelector('[data-stella-reading]');
+    this.rows = section.querySelector('[data-stella-rows]');
+    this.columns = empty();
+    this.step = 1;
+    this.seconds = 900;
+    this.plot = null;
+    this.chosen = null;
+    this.clock = new Intl.DateTimeFormat(settings.language, {
+      timeZone: settings.zone, month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit', second: '2-digit',
+    });
+    this.place.addEventListener('keydown', (event) => this.key(event));
+    this.rows.closest('details').addEventListener('toggle', () => this.fill());
+    new ResizeObserver(() => this.resize()).observe(this.place);
+  }
+
+  /** Show these points instead: of a span of so many seconds that ends now, in steps of so many. */
+  replace(columns, step, seconds) {
+    this.columns = columns || empty();
+    this.step = step;
+    this.seconds = seconds;
+    this.chosen = null;
+    this.draw();
+  }
+
+  /** Show these points too; those before the span go. A point that was there is replaced. */
+  add(columns) {
+    if (!columns || !columns.at.length) {
+      return;
+    }
+    const known = this.columns;
+    let keep = known.at.length;
+    while (keep > 0 && known.at[keep - 1] >= columns.at[0]) {
+      keep -= 1;
+    }
+    const oldest = columns.at[columns.at.length - 1] - this.seconds;
+    let first = 0;
+    while (first < keep && known.at[first] < oldest) {
+      first += 1;
+    }
+    const merged = {};
+    for (const name of Object.keys(known)) {
+      merged[name] = known[name].slice(first, keep).concat(columns[name]);
+    }
+    this.chosen = this.chosen === null ? null : Math.max(0, this.chosen - first);
+    this.columns = merged;
+    this.draw();
+  }
+
+  data() {
+    const {at, usage, demand} = this.columns;
+    return [at, usage, demand, at.map((time) => this.promised(time, 'floor')), at.map((time) => this.promised(time, 'ceiling'))];
+  }
+
+  promised(time, key) {
+    let found = null;
+    for (const promise of this.promises) {
+      if (promise.since > time + this.step) {
+        break;
+      }
+      found = promise[key];
+    }
+    return found;
+  }
+
+  async draw() {
+    if (!this.plot) {
+      const library = await plotLibrary();
+      if (!this.plot) {
+        this.plot = new library(this.options(library), this.data(), this.place);
+      }
+    }
+    this.plot.setData(this.data());
+    this.drawStrip();
+    this.fill();
+  }
+
+  options(library) {
+    const words = this.section.dataset;
+    const quantity = (_, value) => show(this.metric, value);
+    const line = (label, colour, more) => ({label, stroke: colour, width: 1.5, value: quantity, points: {show: false}, ...more});
+    return {
+      width: this.place.clientWidth || 600,
+      height: HEIGHT,
+      tzDate: (time) => library.tzDate(new Date(time * 1000), this.settings.zone),
+      cursor: {drag: {x: false, y: false}},
+      legend: {mount: (_, legend) => this.section.querySelector('[data-stella-legend]').append(legend)},
+      scales: {x: {range: (_, least, most) => this.range(most)}, y: {range: (_, least, most) => [0, (most || 1) * 1.1]}},
+      axes: [
+        {stroke: COLOURS.axis, grid: {stroke: COLOURS.grid}, space: 90, values: (_, times) => times.map((time) => this.tick(time))},
+        {stroke: COLOURS.axis, grid: {stroke: COLOURS.grid}, size: 84, values: (_, values) => values.map((value) => show(this.metric, value))},
+      ],
+      series: [
+        {label: words.stellaTimeWord, value: (_, time) => (time === null ? '' : this.clock.format(time * 1000))},
+        line(words.stellaUsageWord, COLOURS.usage, {fill: 'rgba(0, 114, 178, .12)'}),
+        line(words.stellaDemandWord, COLOURS.demand, {dash: [4, 3]}),
+        line(words.stellaFloorWord, COLOURS.floor, {width: 2, dash: [10, 3]}),
+        line(words.stellaCeilingWord, COLOURS.ceiling, {width: 2, dash: [2, 2]}),
+      ],
+      hooks: {setCursor: [(plot) => { if (plot.cursor.idx !== null && plot.cursor.left >= 0) { this.tell(plot.cursor.idx, false); } }]},
+    };
+  }
+
+  /** The span that is shown ends with the newest point, or now where there is none. */
+  range(newest) {
+    const end = this.columns.at.length ? newest : Date.now() / 1000;
+    return [end - this.seconds, end];
+  }
+
+  tick(time) {
+    const options = this.step >= 3600
+      ? {month: 'short', day: 'numeric'}
+      : {hour: '2-digit', minute: '2-digit'};
+    return new Intl.DateTimeFormat(this.settings.language, {timeZone: this.settings.zone, ...options}).format(time * 1000);
+  }
+
+  /** Where each point stands in the strip: below its place in the chart. */
+  drawStrip() {
+    const {at, status} = this.columns;
+    const scale = window.devicePixelRatio || 1;
+    const width = this.place.clientWidth;
+    const height = 14;
+    this.strip.width = width * scale;
+    this.strip.height = height * scale;
+    const context = this.strip.getContext('2d');
+    context.scale(scale, scale);
+    const edge = this.plot.bbox.left / scale;
+    const end = edge + this.plot.bbox.width / scale;
+    at.forEach((time, index) => {
+      const left = edge + this.plot.valToPos(time, 'x');
+      const right = Math.min(edge + this.plot.valToPos(time + this.step, 'x'), end);
+      const look = STRIP[this.settings.words.classes[status[index]] || 'unknown'];
+      context.fillStyle = look.colour;
+      context.fillRect(left, height * (1 - look.part), Math.max(1, right - left), height * look.part);
+    });
+  }
+
+  resize() {
+    if (this.plot && this.place.clientWidth) {
+      this.plot.setSize({width: this.place.clientWidth, height: HEIGHT});
+      this.drawStrip();
+    }
+  }
+
+  key(event) {
+    const last = this.columns.at.length - 1;
+    const from = this.chosen === null ? last + 1 : this.chosen;
+    const next = {ArrowLeft: from - 1, ArrowRight: from + 1, PageUp: from - 60, PageDown: from + 60, Home: 0, End: last}[event.key];
+    if (next === undefined || last < 0) {
+      return;
+    }
+    event.preventDefault();
+    const index = Math.max(0, Math.min(last, next));
+    this.tell(index, true);
+    this.plot.setCursor({left: this.plot.valToPos(this.columns.at[index], 'x'), top: 10}, false);
+  }
+
+  /** Say the point in words. With the mouse the words stand in the legend, and nothing is read aloud. */
+  tell(index, aloud) {
+    this.chosen = index;
+    if (aloud) {
+      this.reading.textContent = this.words(index).join(' \u00b7 ');
+    }
+  }
+
+  words(index) {
+    const {at, usage, demand, status, cause} = this.columns;
+    return [
+      this.clock.format(at[index] * 1000),
+      `${this.section.dataset.stellaUsageWord} ${show(this.metric, usage[index])}`,
+      `${this.section.dataset.stellaDemandWord} ${show(this.metric, demand[index])}`,
+      this.settings.words.statuses[status[index]] || status[index],
+      cause[index],
+    ].filter((word) => word !== '');
+  }
+
+  /** The newest points as rows, while somebody looks at them. */
+  fill() {
+    if (!this.rows.closest('details').open) {
+      return;
+    }
+    const {at, usage, demand, status, cause} = this.columns;
+    const fresh = document.createDocumentFragment();
+    for (let index = at.length - 1; index >= Math.max(0, at.length - TABLE_ROWS); index -= 1) {
+      const row = document.createElement('tr');
+      const cells = [
+        [this.clock.format(at[index] * 1000), ''],
+        [show(this.metric, usage[index]), 'stella-number'],
+        [show(this.metric, demand[index]), 'stella-number'],
+        [this.settings.words.statuses[status[index]] || status[index], ''],
+        [cause[index], ''],
+      ];
+      for (const [text, kind] of cells) {
+        const cell = document.createElement('td');
+        cell.textContent = text;
+        cell.className = kind;
+        row.append(cell);
+      }
+      fresh.append(row);
+    }
+    this.rows.replaceChildren(fresh);
+  }
+}
+
+function empty() {
+  return {at: [], usage: [], demand: [], status: [], cause: []};
+}
