@@ -40,6 +40,7 @@ class Options:
     hosts: int
     creates: int
     clients: int
+    creates_per_second: float
     openrc: Path
 
 
@@ -70,7 +71,8 @@ def run(options: Options, directory: Path, progress: Progress) -> Outcome:
             position = log.stat().st_size if log.exists() else 0
             by_name = {flavor.name: flavor for flavor in flavors}
             wanted = [by_name[name] for name in mixture(list(by_name), options.creates)]
-            clients = packing_clients.Run(cloud, wanted, clients=options.clients)
+            apart_seconds = 1.0 / options.creates_per_second
+            clients = packing_clients.Run(cloud, wanted, clients=options.clients, apart_seconds=apart_seconds)
             seen = clients.run(
                 lambda asked: progress.step(f"servers asked for: {asked // 10 * 10} of {options.creates}")
             )
@@ -114,7 +116,12 @@ def _outcome(options: Options, flavors: Sequence[Flavor], seen: Seen, end: _End)
     hosts = packing_clients.per_host(seen.placed)
     return Outcome(
         command="packing",
-        settings={"hosts": options.hosts, "creates": options.creates, "clients": options.clients},
+        settings={
+            "hosts": options.hosts,
+            "creates": options.creates,
+            "clients": options.clients,
+            "creates/s at most": options.creates_per_second,
+        },
         tables={
             "time": [
                 results.row("filter and weigher, for each scheduling request", added),
