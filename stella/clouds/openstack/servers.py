@@ -16,7 +16,7 @@ from stella.clouds.openstack.session import Refused, ask
 from stella.control.following import DELETED, UNKNOWN, Server
 
 PAGE_SIZE = 80
-"""Servers of one request. For it Nova asks Neutron about all of them in one line of about 40 bytes each; servers take 4 kB at least."""
+"""Servers of one request. For it Nova asks Neutron about all of them in one line, of about 40 bytes each; WSGI servers take 4 kB."""
 
 
 class NoSuchMarker(Refused):
