@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,7 @@ def run(options: Options, directory: Path, progress: Progress) -> Outcome:
     checkout = options.openrc.absolute().parents[1]
     log = checkout / ".run" / "openstack" / "log" / "nova-scheduler.log"
     cloud = PackingCloud(openstack.read(options.openrc))
+    outcome: Outcome | None = None
     try:
         with ExitStack() as stack:
             progress.step(f"starting {options.hosts} fake hosts")
@@ -76,11 +77,13 @@ def run(options: Options, directory: Path, progress: Progress) -> Outcome:
             seen = clients.run(
                 lambda asked: progress.step(f"servers asked for: {asked // 10 * 10} of {options.creates}")
             )
-            end = _end(cloud, log, position)
+            outcome = _outcome(options, flavors, seen, _end(cloud, log, position))
             progress.step("removing servers, flavors and fake hosts")
-    except Failed as error:
-        raise NotStarted(str(error)) from None
-    return _outcome(options, flavors, seen, end)
+    except (Failed, NotStarted) as error:
+        if outcome is None:
+            raise NotStarted(str(error)) from None
+        return replace(outcome, facts={**outcome.facts, "left behind": str(error)})
+    return outcome
 
 
 def _fake_hosts(checkout: Path, count: int, log: Path) -> None:
