@@ -143,7 +143,11 @@ class ControlPlane:
             self._path("placement.conf"),
             {
                 "api": {"auth_strategy": "keystone"},
-                "placement_database": {"connection": settings.database("placement")},
+                "placement_database": {
+                    # Otherwise Placement may give the last room twice: docs/openstack/placement.md
+                    "connection": f"{settings.database('placement')}"
+                    "&init_command=SET+SESSION+TRANSACTION+ISOLATION+LEVEL+READ+COMMITTED"
+                },
                 **files.token_checks(settings, "placement"),
             },
         )
