@@ -15,7 +15,7 @@ from stella.bench.scale.processes import NotStarted
 NAME = "stella-packing"
 ZONE, IMAGE = "fake", "stella-fake"
 _RAM_MIB = 64
-_GONE_SECONDS = 180.0
+_GONE_SECONDS = 600.0
 _DELETING_AT_ONCE = 4
 _IN_FORCE = ("pending", "enforced", "degraded")
 
