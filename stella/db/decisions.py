@@ -51,6 +51,15 @@ KINDS = (
     QUOTA,
 )
 
+REFUSALS = (
+    SLO_DOES_NOT_FIT,
+    SLO_OVER_QUOTA,
+    SLO_ABOVE_LIMIT,
+    SLO_REFUSED_BY_HOST,
+    NO_CANDIDATE,
+)
+"""Kinds by which something that was asked for is not given."""
+
 Listed = tuple[DecisionRow, Instance | None, str | None]
 """A decision, its instance and the name of its host, where it has one."""
 
@@ -99,10 +108,13 @@ def page(
     project_id: str | None = None,
     uuid: str | None = None,
     kind: str | None = None,
+    only_refusals: bool = False,
     start: float | None = None,
     end: float | None = None,
 ) -> Sequence[Listed]:
-    """Decisions; each filter that is given must match. ``start`` and ``end`` (before it) are Unix seconds.
+    """Decisions; each filter that is given must match. ``only_refusals``: of `REFUSALS`.
+
+    ``start`` and ``end`` (before it) are Unix seconds.
 
     Raises `stella.db.paging.UnknownMarker`.
     """
@@ -115,6 +127,7 @@ def page(
     query = query.where(Instance.project_id == project_id) if project_id is not None else query
     query = query.where(Instance.uuid == uuid) if uuid is not None else query
     query = query.where(DecisionRow.kind == kind) if kind is not None else query
+    query = query.where(DecisionRow.kind.in_(REFUSALS)) if only_refusals else query
     query = query.where(DecisionRow.decided_at >= start) if start is not None else query
     query = query.where(DecisionRow.decided_at < end) if end is not None else query
     query = paged(session, query, at, keys=SORT_KEYS, unique=DecisionRow.id)

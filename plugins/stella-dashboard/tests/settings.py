@@ -8,6 +8,7 @@ from openstack_dashboard.utils import settings as settings_utils
 from stella_dashboard import enabled
 
 SECRET_KEY = generate_key()
+COMPRESS_ENABLED, COMPRESS_PRECOMPILERS = False, ()  # styles are compiled once, at install, and not for each page
 POLICY_CHECK_FUNCTION = "openstack_auth.policy.check"
 for key in ("dashboards", "default_dashboard"):
     HORIZON_CONFIG.pop(key, None)

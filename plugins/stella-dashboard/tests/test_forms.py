@@ -185,7 +185,7 @@ class RemoveTest(TestCase):
         one["slo"] |= {"objectives": sold, "flavor_objectives": sold, "added_objectives": {}}
         self.api.lists(one)
         self.assertContains(self.client.get(REMOVE), "comes with its flavor")
-        self.assertNotContains(self.client.get(REMOVE), "btn-danger")
+        self.assertNotContains(self.client.get(REMOVE), 'type="submit" value="Remove"')
         self.assertNotContains(self.client.get(INDEX), "Remove Service Level")
         page = self.client.get(SET)
         self.assertContains(page, "CPU: at least 50\xa0%.")

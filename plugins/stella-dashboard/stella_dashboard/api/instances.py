@@ -8,7 +8,8 @@ from typing import Any
 from django.http import HttpRequest
 from stellaclient.units import UNIT_OF
 
-from stella_dashboard.api import transport
+from stella_dashboard.api import lists, transport
+from stella_dashboard.api.lists import Items
 from stella_dashboard.api.problems import PROBLEMS, Problem
 
 HEALTHS = ("troubled", "pending", "guaranteed", "best_effort")
@@ -66,6 +67,7 @@ class Instance:
     slo: Slo | None = None
     objectives: tuple[Objective, ...] = ()
     contradictions: tuple[str, ...] = ()
+    reserved_cpu_cores: float = 0.0
     reported_at: datetime | None = None
 
     @property
@@ -120,6 +122,22 @@ def page(
     return Page(instances=tuple(found), has_previous=bool(after), has_next=more)
 
 
+def on_host(
+    request: HttpRequest, host: str, *, limit: int, after: str | None = None, before: str | None = None
+) -> Items[Instance] | Problem:
+    """One page of the instances of a host, those that hold most of it first. For operators."""
+    return lists.page(
+        request,
+        "/v1/instances",
+        _instance,
+        query={"host": host, "gone": "false"},
+        sort="reserved_cpu_cores:desc",
+        limit=limit,
+        after=after,
+        before=before,
+    )
+
+
 def show(request: HttpRequest, uuid: str) -> Instance | Problem:
     """The instance of this uuid, without attainment."""
     answer = transport.of(request).ask("GET", f"/v1/instances/{uuid}")
@@ -143,6 +161,7 @@ def _instance(told: Mapping[str, Any]) -> Instance:
         slo=_slo(slo) if slo else None,
         objectives=_objectives(told, slo["objectives"]) if slo else (),
         contradictions=tuple(one["message"] for one in told.get("contradictions") or ()),
+        reserved_cpu_cores=told.get("reserved_cpu_cores") or 0.0,
         reported_at=moment(told.get("reported_at")),
     )
 
@@ -153,9 +172,9 @@ def _slo(told: Mapping[str, Any]) -> Slo:
         state=told["state"],
         reason=told.get("reason") or "",
         largest=told.get("largest") or {},
-        objectives=told["objectives"],
-        sold=told.get("flavor_objectives") or {},
-        added=told["added_objectives"] if "added_objectives" in told else told["objectives"],
+        objectives=in_order(told["objectives"]),
+        sold=in_order(told.get("flavor_objectives") or {}),
+        added=in_order(told["added_objectives"] if "added_objectives" in told else told["objectives"]),
     )
 
 
@@ -165,7 +184,7 @@ def _objectives(told: Mapping[str, Any], promised: Mapping[str, Mapping[str, Any
     attained = told.get("attainment") or {}
     today, month = attained.get("today") or {}, attained.get("month") or {}
     found = []
-    for metric, promise in sorted(promised.items(), key=lambda one: _place(one[0])):
+    for metric, promise in in_order(promised).items():
         now = reported.get(metric, {})
         found.append(
             Objective(
@@ -182,10 +201,10 @@ def _objectives(told: Mapping[str, Any], promised: Mapping[str, Mapping[str, Any
     return tuple(found)
 
 
-def _place(metric: str) -> int:
-    """CPU before the network before the disk; a metric of a later release comes last."""
+def in_order(objectives: Mapping[str, Any]) -> dict[str, Any]:
+    """What is given by metric: CPU before the network before the disk; a metric of a later release comes last."""
     known = tuple(UNIT_OF)
-    return known.index(metric) if metric in known else len(known)
+    return dict(sorted(objectives.items(), key=lambda one: known.index(one[0]) if one[0] in known else len(known)))
 
 
 def _status(reported: str | None, state: str) -> str:
