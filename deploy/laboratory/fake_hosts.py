@@ -25,7 +25,7 @@ ZONE = "fake"
 FAKE_IMAGE = "stella-fake"
 CORES = 8
 _READY_SECONDS = 240.0
-_GONE_SECONDS = 180.0
+_GONE_SECONDS = 600.0
 _AT_ONCE = 2
 _MICROVERSION = "1.36"
 
@@ -241,7 +241,11 @@ def _images(admin: Any) -> None:
     images = admin.image
     own = images.find_image(IMAGE)
     if own is not None and own.properties.get("img_hv_type") != "qemu":
-        images.update_image(own, img_hv_type="qemu")
+        change = [{"op": "add", "path": "/img_hv_type", "value": "qemu"}]
+        kind = {"Content-Type": "application/openstack-images-v2.1-json-patch"}
+        answer = images.patch(f"/images/{own.id}", data=json.dumps(change), headers=kind)
+        if answer.status_code != 200:
+            raise LaboratoryError(f"the image {IMAGE} does not take img_hv_type: HTTP {answer.status_code}")
     if images.find_image(FAKE_IMAGE) is None:
         images.create_image(
             FAKE_IMAGE,

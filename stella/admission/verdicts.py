@@ -46,6 +46,23 @@ def unsupported(slo: Slo, host: Host) -> tuple[str, str] | None:
     return (lacking[0], lacking[2]) if lacking else None
 
 
+def unfit(slo: Slo, host: Host, silent_before: float) -> str:
+    """Why the host takes no SLO such as this, whatever its values; empty where it does.
+
+    Silent are hosts without a report since ``silent_before`` (Unix seconds).
+    """
+    if host.credential_sha256 is None:
+        return "the host is no longer enrolled"
+    if host.mode != "enforce":
+        return f"the host is in mode {host.mode}"
+    if host.capacity_cpu_cores is None or host.reported_at is None:
+        return "the host has not reported its capacity yet"
+    if host.reported_at < silent_before:
+        return "the host is silent"
+    missing = unsupported(slo, host)
+    return f"{missing[0]}: {missing[1]}" if missing is not None else ""
+
+
 def may_fit(slo: Slo, *, host: Host, instance: Instance, margin: float) -> bool:
     """Whether ``host`` has as much CPU left as ``slo`` needs, and can enforce it: what is cheap to know before `ask`."""
     if host.capacity_cpu_cores is None or unsupported(slo, host) is not None:

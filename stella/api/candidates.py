@@ -74,7 +74,7 @@ def find(
     question = f"{newcomer.question} {with_largest}"
     found: dict[str, Candidate] = {}
     for host in asked:
-        reason = _unfit(newcomer.slo, host, silent_before)
+        reason = verdicts.unfit(newcomer.slo, host, silent_before)
         one = Candidate(host=host.name, fits=False, reason=reason)
         if not reason:
             one = _asked(newcomer, host, held[host.id], question, with_largest=with_largest)
@@ -82,20 +82,6 @@ def find(
     if names is None:
         return list(found.values())
     return [found.get(name, Candidate(host=name, fits=False, reason=UNKNOWN_HOST)) for name in dict.fromkeys(names)]
-
-
-def _unfit(slo: Slo, host: Host, silent_before: float) -> str:
-    """Why the host takes no SLO such as this, whatever its values; empty where it does."""
-    if host.credential_sha256 is None:
-        return "the host is no longer enrolled"
-    if host.mode != "enforce":
-        return f"the host is in mode {host.mode}"
-    if host.capacity_cpu_cores is None or host.reported_at is None:
-        return "the host has not reported its capacity yet"
-    if host.reported_at < silent_before:
-        return "the host is silent"
-    missing = verdicts.unsupported(slo, host)
-    return f"{missing[0]}: {missing[1]}" if missing is not None else ""
 
 
 def _asked(newcomer: Newcomer, host: Host, held: Held, question: str, *, with_largest: bool) -> Candidate:

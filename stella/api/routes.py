@@ -15,6 +15,7 @@ from stella.api.handlers import (
     root,
     slo,
     slo_history,
+    summary,
     usage,
     violation,
 )
@@ -40,4 +41,5 @@ ROUTES: Mapping[str, Mapping[str, Operation]] = {
     "/v1/estimates": {"POST": estimate.post},
     "/v1/candidates": {"POST": candidate.post},
     "/v1/decisions": {"GET": decision.index},
+    "/v1/summary": {"GET": summary.show},
 }

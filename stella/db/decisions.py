@@ -32,6 +32,8 @@ NO_CANDIDATE = "no_candidate"
 PLACEMENT_SHORT = "placement_short"
 """More of a resource class is allocated in Placement than the host has; `detail` says by class how much more."""
 
+_RECENT = 100
+
 KINDS = (
     SLO_ACCEPTED,
     SLO_WITHDRAWN,
@@ -48,6 +50,15 @@ KINDS = (
     PLACEMENT_SHORT,
     QUOTA,
 )
+
+REFUSALS = (
+    SLO_DOES_NOT_FIT,
+    SLO_OVER_QUOTA,
+    SLO_ABOVE_LIMIT,
+    SLO_REFUSED_BY_HOST,
+    NO_CANDIDATE,
+)
+"""Kinds by which something that was asked for is not given."""
 
 Listed = tuple[DecisionRow, Instance | None, str | None]
 """A decision, its instance and the name of its host, where it has one."""
@@ -78,6 +89,14 @@ def record(
     )
 
 
+def was_without_candidate(session: Session, *, vcpus: int, objectives: Mapping[str, object], start: float) -> bool:
+    """Whether since ``start`` (Unix seconds) it was decided that no host takes such an instance."""
+    query = select(DecisionRow.detail).where(DecisionRow.kind == NO_CANDIDATE, DecisionRow.decided_at >= start)
+    details = (wire.parse(text) for text in session.scalars(query.order_by(DecisionRow.id.desc()).limit(_RECENT)))
+    wanted = {"vcpus": wire.parse(wire.dumps(vcpus)), "objectives": wire.parse(wire.dumps(objectives))}
+    return any(isinstance(detail, dict) and {**detail, **wanted} == detail for detail in details)
+
+
 SORT_KEYS = {"id": DecisionRow.id, "decided_at": DecisionRow.decided_at, "kind": DecisionRow.kind}
 
 
@@ -89,10 +108,13 @@ def page(
     project_id: str | None = None,
     uuid: str | None = None,
     kind: str | None = None,
+    only_refusals: bool = False,
     start: float | None = None,
     end: float | None = None,
 ) -> Sequence[Listed]:
-    """Decisions; each filter that is given must match. ``start`` and ``end`` (before it) are Unix seconds.
+    """Decisions; each filter that is given must match. ``only_refusals``: of `REFUSALS`.
+
+    ``start`` and ``end`` (before it) are Unix seconds.
 
     Raises `stella.db.paging.UnknownMarker`.
     """
@@ -105,6 +127,7 @@ def page(
     query = query.where(Instance.project_id == project_id) if project_id is not None else query
     query = query.where(Instance.uuid == uuid) if uuid is not None else query
     query = query.where(DecisionRow.kind == kind) if kind is not None else query
+    query = query.where(DecisionRow.kind.in_(REFUSALS)) if only_refusals else query
     query = query.where(DecisionRow.decided_at >= start) if start is not None else query
     query = query.where(DecisionRow.decided_at < end) if end is not None else query
     query = paged(session, query, at, keys=SORT_KEYS, unique=DecisionRow.id)

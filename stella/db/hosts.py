@@ -6,11 +6,11 @@ import secrets
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import and_, bindparam, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, case, exists, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from stella.db.database import changed_rows
-from stella.db.models import Host, Instance, SloRow
+from stella.db.models import Host, Instance, SloRow, ViolationRow
 from stella.db.paging import Page, SortKeys, paged
 from stella.db.slos import PENDING
 
@@ -53,23 +53,81 @@ def get(session: Session, host_id: int) -> Host:
     return session.get_one(Host, host_id)
 
 
+def _open_violations() -> ColumnElement[int]:
+    """How many violations that last began on the host."""
+    lasting = select(func.count()).where(ViolationRow.host_id == Host.id, ViolationRow.closed_at.is_(None))
+    return lasting.correlate(Host).scalar_subquery()
+
+
 SORT_KEYS: SortKeys = {
     "name": Host.name,
     "mode": Host.mode,
     "capacity_cpu_cores": func.coalesce(Host.capacity_cpu_cores, 0.0),
     "reserved_cpu_cores": Host.reserved_cpu_cores,
+    "free_cpu_cores": Host.free_cpu_cores,
+    "open_violations": _open_violations(),
 }
 
 
-def page(session: Session, at: Page, *, mode: str | None = None) -> Sequence[Host]:
-    """Hosts, of one mode where it is given. Raises `stella.db.paging.UnknownMarker`."""
+def page(
+    session: Session,
+    at: Page,
+    *,
+    mode: str | None = None,
+    name_contains: str | None = None,
+    silent: bool | None = None,
+    silent_before: float = 0.0,
+) -> Sequence[Host]:
+    """Hosts; each filter that is given must match. ``silent``: no report since ``silent_before`` (Unix seconds), or the others.
+
+    Raises `stella.db.paging.UnknownMarker`.
+    """
     query = select(Host).where(Host.mode == mode) if mode is not None else select(Host)
+    if name_contains is not None:
+        query = query.where(Host.name.icontains(name_contains, autoescape=True))
+    if silent is not None:
+        query = query.where(_is_silent(silent_before) if silent else Host.reported_at >= silent_before)
     return session.scalars(paged(session, query, at, keys=SORT_KEYS, unique=Host.name)).all()
+
+
+def _is_silent(before: float) -> ColumnElement[bool]:
+    return or_(Host.reported_at.is_(None), Host.reported_at < before)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Totals:
+    """All hosts together: how many there are, are silent, are in each mode; what those that reported can hold and hold, in cores."""
+
+    hosts: int
+    silent: int
+    by_mode: Mapping[str, int]
+    capacity_cpu_cores: float
+    reserved_cpu_cores: float
+    free_cpu_cores: float
+
+
+def totals(session: Session, *, silent_before: float) -> Totals:
+    """The sums over all hosts; what a silent one, or one in another mode than enforce, has free is free for nobody."""
+    found = counts(session, silent_before=silent_before)
+    by_mode: dict[str, int] = {}
+    for (mode, _), count in found.items():
+        by_mode[mode] = by_mode.get(mode, 0) + count
+    usable = case((and_(Host.mode == "enforce", Host.reported_at >= silent_before), Host.free_cpu_cores), else_=0.0)
+    sums = (func.sum(Host.capacity_cpu_cores), func.sum(Host.reserved_cpu_cores), func.sum(usable))
+    capacity, reserved, free = session.execute(select(*(func.coalesce(one, 0.0) for one in sums))).one()
+    return Totals(
+        hosts=sum(found.values()),
+        silent=sum(count for (_, silent), count in found.items() if silent),
+        by_mode=by_mode,
+        capacity_cpu_cores=float(capacity),
+        reserved_cpu_cores=max(0.0, float(reserved)),
+        free_cpu_cores=max(0.0, float(free)),
+    )
 
 
 def counts(session: Session, *, silent_before: float) -> dict[tuple[str, bool], int]:
     """How many hosts there are by mode and whether they are silent: no report since ``silent_before`` (Unix seconds)."""
-    silent = or_(Host.reported_at.is_(None), Host.reported_at < silent_before)
+    silent = _is_silent(silent_before)
     query = select(Host.mode, silent, func.count()).group_by(Host.mode, silent)
     return {(row[0], bool(row[1])): row[2] for row in session.execute(query)}
 

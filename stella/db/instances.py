@@ -1,6 +1,6 @@
 """Instances: where they run and whose they are."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from sqlalchemy import ColumnElement, bindparam, case, func, literal, or_, select
 from sqlalchemy.orm import Session
@@ -62,12 +62,19 @@ def _health() -> ColumnElement[str]:
     )
 
 
+def _reserved() -> ColumnElement[float]:
+    """What the instance's SLO holds of its host, in cores; 0 without."""
+    held = select(SloRow.reserved_cpu_cores).where(SloRow.instance_id == Instance.id).correlate(Instance)
+    return func.coalesce(held.scalar_subquery(), 0.0)
+
+
 SORT_KEYS: SortKeys = {
     "uuid": Instance.uuid,
     "name": Instance.name,
     "project_id": Instance.project_id,
     "state": Instance.state,
     "health": _health() + Instance.name,
+    "reserved_cpu_cores": _reserved(),
 }
 
 
@@ -113,3 +120,29 @@ def counts(session: Session, host_ids: Sequence[int]) -> Mapping[int, int]:
         .group_by(Instance.host_id)
     )
     return {row[0]: row[1] for row in session.execute(query)} if host_ids else {}
+
+
+def names(session: Session, uuids: Collection[str]) -> Mapping[str, str]:
+    """The names of these instances, by uuid."""
+    query = select(Instance.uuid, Instance.name).where(Instance.uuid.in_(uuids))
+    return {row[0]: row[1] for row in session.execute(query)} if uuids else {}
+
+
+def counts_by_health(session: Session, project_id: str | None = None) -> Mapping[str, int]:
+    """How many instances that are not gone are of each of `HEALTHS`, of one project where it is given."""
+    health = _health()
+    query = select(health, func.count()).where(Instance.state != GONE).group_by(health)
+    query = query.where(Instance.project_id == project_id) if project_id is not None else query
+    found = {HEALTHS[int(row[0])]: row[1] for row in session.execute(query)}
+    return {name: found.get(name, 0) for name in HEALTHS}
+
+
+def guaranteed(session: Session, project_id: str, *, largest: int) -> Sequence[int]:
+    """Ids of the project's instances that have an SLO and are not gone, ``largest`` at most."""
+    query = (
+        select(Instance.id)
+        .join(SloRow, SloRow.instance_id == Instance.id)
+        .where(Instance.project_id == project_id, Instance.state != GONE, SloRow.objectives.is_not(None))
+        .limit(largest)
+    )
+    return session.scalars(query).all()

@@ -41,7 +41,7 @@ def page(
     session: Session,
     at: Page,
     *,
-    only_open: bool = False,
+    is_open: bool | None = None,
     host: str | None = None,
     project_id: str | None = None,
     uuid: str | None = None,
@@ -49,6 +49,8 @@ def page(
     end: float | None = None,
 ) -> Sequence[Listed]:
     """Episodes of at least `SMALLEST_SECONDS`; filters that are given must match.
+
+    ``is_open``: those that last, or those that are over.
 
     ``start`` and ``end``: those that lasted at some time between these Unix seconds. Raises `stella.db.paging.UnknownMarker`.
     """
@@ -58,7 +60,8 @@ def page(
         .join(Host, Host.id == ViolationRow.host_id)
         .where(ViolationRow.merged_into_id.is_(None), _lasts(SMALLEST_SECONDS))
     )
-    query = query.where(_lasts(_FAR)) if only_open else query
+    if is_open is not None:
+        query = query.where(_lasts(_FAR) if is_open else ~_lasts(_FAR))
     query = query.where(Host.name == host) if host is not None else query
     query = query.where(Instance.project_id == project_id) if project_id is not None else query
     query = query.where(Instance.uuid == uuid) if uuid is not None else query
@@ -172,3 +175,21 @@ def close(session: Session, ends: Mapping[int, float]) -> int:
         swap = update(ViolationRow).where(ViolationRow.id == violation_id, ViolationRow.closed_at.is_(None))
         closed += changed_rows(session.execute(swap.values(closed_at=at).execution_options(synchronize_session=False)))
     return closed
+
+
+def open_by_host(session: Session, host_ids: Sequence[int]) -> Mapping[int, int]:
+    """How many violations that last began on each of these hosts; those without are left out."""
+    query = (
+        select(ViolationRow.host_id, func.count())
+        .where(ViolationRow.host_id.in_(host_ids), ViolationRow.closed_at.is_(None))
+        .group_by(ViolationRow.host_id)
+    )
+    return {row[0]: row[1] for row in session.execute(query)} if host_ids else {}
+
+
+def count_open(session: Session, project_id: str | None = None) -> int:
+    """How many violations last, of one project where it is given."""
+    query = select(func.count()).select_from(ViolationRow).where(ViolationRow.closed_at.is_(None))
+    if project_id is not None:
+        query = query.join(Instance, Instance.id == ViolationRow.instance_id).where(Instance.project_id == project_id)
+    return session.scalar(query) or 0

@@ -45,18 +45,19 @@ def find(config: cfg.ConfigOpts) -> Surroundings:
     from stella.clouds.openstack.notifications import Hints, Listener  # noqa: PLC0415
     from stella.clouds.openstack.nova import Nova  # noqa: PLC0415
     from stella.clouds.openstack.session import OpenStack  # noqa: PLC0415
-    from stella.engine.duties import following, ledger, limits, placement  # noqa: PLC0415
+    from stella.engine.duties import following, ledger, limits, no_host, placement  # noqa: PLC0415
 
-    openstack, hints = OpenStack(config), Hints()
+    openstack, hints, unplaced = OpenStack(config), Hints(), Hints()
     own = (
         following.duty(openstack.nova, hints, margin=config.link.reservation_margin_ratio),
         *placement.duties(openstack, limits=limits_of_devices(config)),
         *ledger.duties(openstack),
         *limits.duties(openstack),
+        no_host.duty(openstack.nova, unplaced, margin=config.link.reservation_margin_ratio),
     )
     return Surroundings(
         cloud=Nova(openstack.nova),
         ledger=ledger_of(openstack),
         duties=(*DUTIES, *own),
-        companions=[Listener(config, hints)] if config.notifications.transport_url else [],
+        companions=[Listener(config, hints, unplaced)] if config.notifications.transport_url else [],
     )

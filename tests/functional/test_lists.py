@@ -90,6 +90,45 @@ def test_filters(full: Cloud) -> None:
     assert {d["kind"] for d in walk(admin, "/v1/decisions", kind="quota")} == {"quota"}
 
 
+def test_hosts_by_name_silence_and_what_lasts_on_them(full: Cloud) -> None:
+    assert [h["name"] for h in walk(full.admin, "/v1/hosts", name_contains="T1")] == ["host1"]
+    assert [h["open_violations"] for h in walk(full.admin, "/v1/hosts")] == [1, 1, 1]
+    assert walk(full.admin, "/v1/hosts", silent="true") == []
+    full.clock.now += 3600
+    assert (
+        len(walk(full.admin, "/v1/hosts", silent="true")) == 3 and walk(full.admin, "/v1/hosts", silent="false") == []
+    )
+
+
+def test_violations_that_last_or_are_over_have_names(full: Cloud) -> None:
+    lasting, over = (walk(full.admin, "/v1/violations", open=flag) for flag in ("true", "false"))
+    assert len(lasting) == 3 and all(v["closed_at"] is None and v["name"] == "vm0" for v in lasting)
+    assert len(over) == 6 and all(v["closed_at"] for v in over)
+    assert {v["offender_name"] for v in lasting} == {None}
+
+
+def test_refusals(full: Cloud) -> None:
+    assert walk(full.admin, "/v1/decisions", refusals="true") == []
+    full.admin.put_slo(uuid(1), {"cpu": {"floor": 40}})
+    (refused,) = walk(full.admin, "/v1/decisions", refusals="true")
+    assert (refused["kind"], refused["name"]) == ("slo_does_not_fit", "vm1")
+
+
+def test_the_summary_of_all_and_of_a_project(full: Cloud) -> None:
+    assert full.member.put_slo(uuid(0), {"cpu": {"floor": 0.5}}).status_code == 201
+    everything = full.admin.get("/v1/summary").json
+    assert everything["instances"] == {"troubled": 0, "pending": 1, "guaranteed": 0, "best_effort": 8}
+    assert everything["open_violations"] == 3 and everything["attainment"] is None
+    assert everything["hosts"]["modes"] == {"enforce": 2, "observe": 1} and everything["hosts"]["silent"] == 0
+    assert everything["hosts"]["free_cpu_cores"] < everything["hosts"]["capacity_cpu_cores"] - 0.5
+    own = full.member.get("/v1/summary").json
+    assert own["project_id"] == "p1" and own["hosts"] is None and own["open_violations"] == 3
+    assert own["instances"] == {"troubled": 0, "pending": 1, "guaranteed": 0, "best_effort": 5}
+    assert own["attainment"] == {"today": {}, "month": {}}
+    assert sum(full.stranger.get("/v1/summary?project=p1").json["instances"].values()) == 0
+    assert full.admin.get("/v1/summary?project=p2").json["hosts"] is None
+
+
 def test_spans(full: Cloud) -> None:
     def at(seconds: float) -> str:
         return times.show(NOW + seconds)

@@ -92,15 +92,18 @@ class Person:
 
     def run(self, *words: str) -> str:
         """The command's output. Raises `Failed`."""
-        done = subprocess.run(
-            words,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=180,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-        )
+        try:
+            done = subprocess.run(
+                words,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=180,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+            )
+        except subprocess.TimeoutExpired:
+            raise Failed(f"{' '.join(words)} did not end in 180 s") from None
         if done.returncode:
             raise Failed(done.stderr.strip() or done.stdout.strip())
         return done.stdout

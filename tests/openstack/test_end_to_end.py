@@ -1,6 +1,5 @@
 """A plain member's SLO on a Nova server: through Keystone to stella-api, to the agent on the compute host, and back."""
 
-import contextlib
 import re
 from collections.abc import Iterator
 from http.cookiejar import CookieJar
@@ -9,7 +8,7 @@ from urllib.request import HTTPCookieProcessor, Request, build_opener
 
 import pytest
 
-from .conftest import Failed, Person, eventually
+from .conftest import Failed, Person, create_server, delete_server, eventually
 
 NAME = "end-to-end"
 # What a shared machine can nearly always guarantee beside the control plane.
@@ -19,13 +18,8 @@ CPU, PACKETS = "5%", "500"
 @pytest.fixture(scope="module")
 def server(member: Person) -> Iterator[str]:
     """A running server of the member; its uuid."""
-    with contextlib.suppress(Failed):  # left by a run that was killed
-        member.run("openstack", "server", "delete", "--wait", NAME)
-    flags = ("--flavor", "small", "--image", "stella-bench", "--network", "demo-net")
-    made = member.openstack("server", "create", *flags, "--wait", NAME)
-    assert made["status"] == "ACTIVE", made
-    yield str(made["id"])
-    member.run("openstack", "server", "delete", "--wait", NAME)
+    yield create_server(member, NAME, flavor="small")
+    delete_server(member, NAME)
 
 
 def test_the_catalogue_names_stella(admin: Person) -> None:

@@ -9,6 +9,10 @@ LIST = "stella:instance:list"
 SET = "stella:slo:set"
 DELETE = "stella:slo:delete"
 SHOW_HOST = "stella:instance:show_host"
+LIST_HOSTS = "stella:host:list"
+UPDATE_HOST = "stella:host:update"
+LIST_ALL_VIOLATIONS = "stella:violation:list_all"
+LIST_ALL_DECISIONS = "stella:decision:list_all"
 
 
 def may(request: HttpRequest, rule: str, project_id: str | None = None) -> bool:

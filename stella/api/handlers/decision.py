@@ -21,6 +21,7 @@ def _show(listed: decisions.Listed, *, for_operator: bool) -> dict[str, Json]:
         "kind": row.kind,
         "host": host if for_operator else None,
         "uuid": instance.uuid if instance else None,
+        "name": instance.name if instance else None,
         "project_id": instance.project_id if instance else None,
         "user_id": row.user_id if for_operator or not row.user_id.startswith(HOST_USER) else HOST_USER.rstrip(":"),
         "request_id": row.request_id,
@@ -46,6 +47,7 @@ def index(call: Call) -> Answer:
             project_id=project,
             uuid=(pages.text(call, "uuid") or "").lower() or None,
             kind=pages.text(call, "kind"),
+            only_refusals=bool(call.query.get("refusals")),
             start=start,
             end=end,
         )

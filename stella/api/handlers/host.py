@@ -1,7 +1,9 @@
 """Hosts: what they can hold, what they hold, what they are to do. For operators."""
 
 import json
+from collections.abc import Sequence
 from functools import partial
+from typing import cast
 
 from stella.api import conditions, pages, times
 from stella.api.attempts import attempts
@@ -9,30 +11,48 @@ from stella.api.errors import ApiError, not_found
 from stella.api.operation import Answer, Call, operation
 from stella.api.policies import host as policies
 from stella.api.schemas import host as schema
-from stella.db import decisions, hosts, instances
+from stella.db import decisions, hosts, instances, violations
 from stella.db.database import Session
 from stella.db.models import Host
 from stella.model.wire import Json
 
 
-def _show(call: Call, host: Host, count: int) -> dict[str, Json]:
+def _silent_before(call: Call) -> float:
+    return float(call.services.clock() - call.services.config.link.silent_seconds)
+
+
+def _show(call: Call, session: Session, found: Sequence[Host]) -> list[Json]:
+    ids = [host.id for host in found]
+    counts, lasting = instances.counts(session, ids), violations.open_by_host(session, ids)
+    return [_show_one(call, host, counts.get(host.id, 0), lasting.get(host.id, 0)) for host in found]
+
+
+def _show_one(call: Call, host: Host, count: int, lasting: int) -> dict[str, Json]:
     reported = json.loads(host.reported)
-    silent_seconds = call.services.config.link.silent_seconds
     return {
         "name": host.name,
         "generation": host.generation,
         "mode": host.mode,
         "enrolled": host.credential_sha256 is not None,
-        "silent": host.reported_at is None or call.services.clock() - host.reported_at > silent_seconds,
+        "silent": host.reported_at is None or host.reported_at < _silent_before(call),
         "capacity_cpu_cores": host.capacity_cpu_cores,
         "reserved_cpu_cores": max(0.0, host.reserved_cpu_cores),
+        "free_cpu_cores": None if host.capacity_cpu_cores is None else host.free_cpu_cores,
+        "overhead_cpu_cores": _amount(reported.get("overhead", {}).get("cpu_cores")),
         "cpus": len(json.loads(host.cpus)),
         "instances": count,
+        "open_violations": lasting,
         "agent": host.agent,
         "capabilities": reported.get("capabilities", {}),
         "versions": reported.get("versions", {}),
         "reported_at": times.show_known(host.reported_at),
     }
+
+
+def _amount(told: Json) -> float | None:
+    """What a host tells of itself in an open part of its report."""
+    is_amount = isinstance(told, int | float) and not isinstance(told, bool) and told >= 0
+    return float(cast(float, told)) if is_amount else None
 
 
 @operation(query=schema.LIST_QUERY, responses={200: schema.LIST}, rules=(policies.LIST,))
@@ -44,9 +64,15 @@ def index(call: Call) -> Answer:
     call.require(policies.LIST)
     with call.services.database.reader() as session, pages.marked():
         at = pages.at(call, default="name", marker=pages.text(call, "marker"))
-        found = hosts.page(session, at, mode=pages.text(call, "mode"))
-        counts = instances.counts(session, [host.id for host in found])
-    shown: list[Json] = [_show(call, host, counts.get(host.id, 0)) for host in found]
+        found = hosts.page(
+            session,
+            at,
+            mode=pages.text(call, "mode"),
+            name_contains=pages.text(call, "name_contains"),
+            silent=None if call.query.get("silent") is None else bool(call.query["silent"]),
+            silent_before=_silent_before(call),
+        )
+        shown = _show(call, session, found)
     return Answer(body=pages.page(call, "hosts", shown, found[-1].name if found else None))
 
 
@@ -60,8 +86,8 @@ def _find(call: Call, session: Session) -> Host:
 def _shown(call: Call) -> Answer:
     with call.services.database.reader() as session:
         host = _find(call, session)
-        count = instances.counts(session, [host.id]).get(host.id, 0)
-    return Answer(body=_show(call, host, count), etag=conditions.etag(host.generation))
+        (shown,) = _show(call, session, [host])
+    return Answer(body=shown, etag=conditions.etag(host.generation))
 
 
 @operation(responses={200: schema.HOST}, rules=(policies.SHOW,), errors=("stella.request.not_found",))

@@ -63,6 +63,7 @@ def _show(listed: Listed, *, with_host: bool) -> dict[str, Json]:
         "state": instance.state,
         "vcpus": json.loads(instance.shape).get("vcpus", 1),
         "slo_state": slo.state if slo is not None and in_force else None,
+        "reserved_cpu_cores": slo.reserved_cpu_cores if slo is not None else 0.0,
         "slo": _show_slo(instance, slo) if slo is not None and in_force else None,
         "objectives": [{key: o.get(key, default) for key, default in _CURRENT.items()} for o in reported["objectives"]],
         **limits.show(instance, slo),

@@ -1,21 +1,25 @@
 """Violations: episodes in which an objective was missed."""
 
+from collections.abc import Mapping
+
 from stella.api import pages, times
 from stella.api.operation import Answer, Call, operation
 from stella.api.policies import instance as instance_policies
 from stella.api.policies import violation as policies
 from stella.api.projects import visible_project
 from stella.api.schemas import violation as schema
-from stella.db import violations
+from stella.db import instances, violations
 from stella.db.violations import Listed
 from stella.model.wire import Json
 
 
-def _show(listed: Listed, *, for_operator: bool) -> dict[str, Json]:
+def _show(listed: Listed, names: Mapping[str, str], *, for_operator: bool) -> dict[str, Json]:
+    """``names`` are those of offenders, by uuid."""
     episode, instance = listed.episode, listed.instance
     return {
         "id": episode.id,
         "uuid": instance.uuid,
+        "name": instance.name,
         "project_id": instance.project_id,
         "host": listed.host if for_operator else None,
         "metric": listed.metric,
@@ -23,6 +27,7 @@ def _show(listed: Listed, *, for_operator: bool) -> dict[str, Json]:
         "closed_at": times.show_known(episode.closed_at),
         "cause": episode.cause,
         "offender": episode.offender if for_operator else None,
+        "offender_name": names.get(episode.offender or "") if for_operator else None,
     }
 
 
@@ -39,12 +44,14 @@ def index(call: Call) -> Answer:
         found = violations.page(
             session,
             pages.at(call, default="id:desc", marker=pages.number(call, "marker")),
-            only_open=bool(call.query.get("open")),
+            is_open=None if call.query.get("open") is None else bool(call.query["open"]),
             host=pages.text(call, "host") if for_operator else None,
             project_id=project,
             uuid=(pages.text(call, "uuid") or "").lower() or None,
             start=start,
             end=end,
         )
-    shown: list[Json] = [_show(listed, for_operator=for_operator) for listed in found]
+        offenders = {listed.episode.offender for listed in found if for_operator and listed.episode.offender}
+        names = instances.names(session, offenders)
+    shown: list[Json] = [_show(listed, names, for_operator=for_operator) for listed in found]
     return Answer(body=pages.page(call, "violations", shown, found[-1].episode.id if found else None))

@@ -2,6 +2,7 @@
 
 from stella.api.schemas.violation import MARKER
 from stella.api.schemas.vocabulary import (
+    FLAG,
     HOST_NAME,
     LIMIT,
     PROJECT,
@@ -25,6 +26,7 @@ DECISION = mapping(
         "kind": KIND,
         "host": nullable(HOST_NAME),
         "uuid": nullable(UUID),
+        "name": {**nullable(TEXT), "description": "Of the instance."},
         "project_id": nullable(TEXT),
         "user_id": TEXT,
         "request_id": TEXT,
@@ -36,6 +38,7 @@ LIST = page("decisions", DECISION)
 LIST_QUERY = query(
     {
         "kind": KIND,
+        "refusals": {**FLAG, "description": "true: only those by which something asked for is not given."},
         "uuid": UUID,
         "host": HOST_NAME,
         "project": PROJECT,

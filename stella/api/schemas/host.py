@@ -2,6 +2,7 @@
 
 from stella.api.schemas.vocabulary import (
     COUNT,
+    FLAG,
     GENERATION,
     HOST_NAME,
     LIMIT,
@@ -28,8 +29,14 @@ HOST = mapping(
         "silent": {"type": "boolean", "description": "It has not reported for longer than it may."},
         "capacity_cpu_cores": {**_CORES, "description": "What instances can have, net of the host's own work."},
         "reserved_cpu_cores": {"type": "number", "description": "Set aside for the floors of its instances."},
+        "free_cpu_cores": {**_CORES, "description": "The head-room: capacity less what is set aside."},
+        "overhead_cpu_cores": {
+            "type": ["number", "null"],
+            "description": "What everything on the host but instances uses now; null where it does not tell.",
+        },
         "cpus": COUNT,
         "instances": COUNT,
+        "open_violations": {**COUNT, "description": "Violations that last and began on it."},
         "agent": nullable(TEXT),
         "capabilities": {
             "type": "object",
@@ -44,7 +51,14 @@ LIST = page("hosts", HOST)
 LIST_QUERY = query(
     {
         "mode": MODE,
-        "sort": sort("name", "mode", "capacity_cpu_cores", "reserved_cpu_cores"),
+        "name_contains": {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": 255,
+            "description": "The name has this in it, in large or small letters.",
+        },
+        "silent": {**FLAG, "description": "Only those that are silent, or only the others."},
+        "sort": sort("name", "mode", "capacity_cpu_cores", "reserved_cpu_cores", "free_cpu_cores", "open_violations"),
         "limit": LIMIT,
         "marker": HOST_NAME,
     }

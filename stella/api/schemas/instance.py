@@ -68,6 +68,7 @@ INSTANCE = mapping(
         "state": TEXT,
         "vcpus": COUNT,
         "slo_state": {"type": ["string", "null"], "enum": [*STATES, None], "description": "None: it has no SLO."},
+        "reserved_cpu_cores": {**AMOUNT, "description": "What its SLO holds of its host."},
         "objectives": listing(CURRENT, description="As the host last reported them."),
         "limits": EXISTING_LIMITS,
         "contradictions": CONTRADICTIONS,
@@ -99,7 +100,7 @@ LIST_QUERY = query(
         "gone": {**FLAG, "description": "false: without those that their host no longer has."},
         "attainment": {**FLAG, "description": "Also tell the attainment of today and this month."},
         "sort": {
-            **sort("uuid", "name", "project_id", "state", "health"),
+            **sort("uuid", "name", "project_id", "state", "health", "reserved_cpu_cores"),
             "description": "A key and a direction, which is asc where none is given. health: troubled ones first, by name.",
         },
         "limit": LIMIT,

@@ -29,6 +29,7 @@ VIOLATION = mapping(
     {
         "id": {"type": "integer"},
         "uuid": UUID,
+        "name": {**TEXT, "description": "Of the instance."},
         "project_id": TEXT,
         "host": nullable(HOST_NAME),
         "metric": METRIC,
@@ -39,12 +40,13 @@ VIOLATION = mapping(
             **nullable(TEXT),
             "description": "The instance that took the most above its entitlement, or host. For operators.",
         },
+        "offender_name": {**nullable(TEXT), "description": "Of the instance that offends. For operators."},
     }
 )
 LIST = page("violations", VIOLATION)
 LIST_QUERY = query(
     {
-        "open": {**FLAG, "description": "Only those that last."},
+        "open": {**FLAG, "description": "Only those that last, or only those that are over."},
         "uuid": UUID,
         "host": HOST_NAME,
         "project": PROJECT,

@@ -12,7 +12,11 @@ from keystoneauth1.session import Session
 
 from stella.bench.scale.processes import NotStarted
 
-_VERSIONS = {"compute": "2.90", "placement": "1.36", "stella": None, "image": None, "identity": None, "network": None}
+_MICROVERSIONS = {"compute": "2.90", "placement": "1.36"}
+_MAJOR = {"image": "2", "identity": "3"}
+"""Where the catalogue's endpoint may have it or not; paths are below it."""
+
+_SERVICES = ("compute", "placement", "stella", "image", "identity")
 _ANSWER_SECONDS = 60
 
 
@@ -50,8 +54,14 @@ class OpenStack:
         session = Session(auth=auth, timeout=_ANSWER_SECONDS)
         region = variables.get("OS_REGION_NAME")
         self._adapters = {
-            kind: Adapter(session, service_type=kind, region_name=region, default_microversion=version)
-            for kind, version in _VERSIONS.items()
+            kind: Adapter(
+                session,
+                service_type=kind,
+                region_name=region,
+                version=_MAJOR.get(kind),
+                default_microversion=_MICROVERSIONS.get(kind),
+            )
+            for kind in _SERVICES
         }
 
     def ask(self, service: str, method: str, path: str, body: Any = None, *, expected: tuple[int, ...] = ()) -> Any:

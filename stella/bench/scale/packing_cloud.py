@@ -15,7 +15,7 @@ from stella.bench.scale.processes import NotStarted
 NAME = "stella-packing"
 ZONE, IMAGE = "fake", "stella-fake"
 _RAM_MIB = 64
-_GONE_SECONDS = 180.0
+_GONE_SECONDS = 600.0
 _DELETING_AT_ONCE = 4
 _IN_FORCE = ("pending", "enforced", "degraded")
 
@@ -72,18 +72,16 @@ class PackingCloud:
         """Project, quota and flavors; ``sold`` has the vCPUs and objectives of each. Raises `Failed`, `NotStarted`."""
         self.remove()
         self._find_hosts()
-        images = self.admin.ask("image", "GET", f"/v2/images?name={IMAGE}")["images"]
+        images = self.admin.ask("image", "GET", f"/images?name={IMAGE}")["images"]
         if not images:
             raise NotStarted(f"there is no image {IMAGE}: python -m laboratory fake-hosts N makes it")
         self._image = images[0]["id"]
-        project = self.admin.ask(
-            "identity", "POST", "/v3/projects", {"project": {"name": NAME, "domain_id": "default"}}
-        )
+        project = self.admin.ask("identity", "POST", "/projects", {"project": {"name": NAME, "domain_id": "default"}})
         project_id = project["project"]["id"]
-        roles = self.admin.ask("identity", "GET", "/v3/roles")["roles"]
+        roles = self.admin.ask("identity", "GET", "/roles")["roles"]
         role = next(one["id"] for one in roles if one["name"] == "admin")
-        users = self.admin.ask("identity", "GET", f"/v3/users?name={self._variables['OS_USERNAME']}")["users"]
-        self.admin.ask("identity", "PUT", f"/v3/projects/{project_id}/users/{users[0]['id']}/roles/{role}")
+        users = self.admin.ask("identity", "GET", f"/users?name={self._variables['OS_USERNAME']}")["users"]
+        self.admin.ask("identity", "PUT", f"/projects/{project_id}/users/{users[0]['id']}/roles/{role}")
         unlimited = {"instances": -1, "cores": -1, "ram": -1, "force": True}
         self.admin.ask("compute", "PUT", f"/os-quota-sets/{project_id}", {"quota_set": unlimited})
         self._user = OpenStack(self._variables, project=NAME)
@@ -114,9 +112,9 @@ class PackingCloud:
         for one in self.admin.ask("compute", "GET", "/flavors/detail?is_public=None")["flavors"]:
             if one["name"].startswith(f"{NAME}-"):
                 self.admin.ask("compute", "DELETE", f"/flavors/{one['id']}", expected=(404,))
-        for one in self.admin.ask("identity", "GET", f"/v3/projects?name={NAME}")["projects"]:
+        for one in self.admin.ask("identity", "GET", f"/projects?name={NAME}")["projects"]:
             self.admin.ask("compute", "DELETE", f"/os-quota-sets/{one['id']}", expected=(404,))
-            self.admin.ask("identity", "DELETE", f"/v3/projects/{one['id']}", expected=(404,))
+            self.admin.ask("identity", "DELETE", f"/projects/{one['id']}", expected=(404,))
 
     # --- servers
 
@@ -168,9 +166,12 @@ class PackingCloud:
 
     def _ledger(self, provider: Provider) -> Ledger:
         path = f"/resource_providers/{provider.child}"
-        # what is used is read first: an inventory that grew in between could hide nothing
-        used = self.admin.ask("placement", "GET", f"{path}/usages")["usages"]
-        inventories = self.admin.ask("placement", "GET", f"{path}/inventories")["inventories"]
+        while True:  # both of one generation: use and inventory change side by side
+            usages = self.admin.ask("placement", "GET", f"{path}/usages")
+            found = self.admin.ask("placement", "GET", f"{path}/inventories")
+            if usages["resource_provider_generation"] == found["resource_provider_generation"]:
+                break
+        used, inventories = usages["usages"], found["inventories"]
         room = {
             name: int((one["total"] - one["reserved"]) * one["allocation_ratio"]) for name, one in inventories.items()
         }

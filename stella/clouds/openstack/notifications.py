@@ -26,6 +26,7 @@ LARGEST_HINTS = 10_000
 _REPEATED_SECONDS = 300.0
 _AGAIN_SECONDS = 5.0
 _LOOK_SECONDS = 5.0
+_NOT_BUILT = "compute_task.build_instances.error"
 _LOGGERS = ("oslo_messaging", "oslo.messaging", "amqp", "kombu")
 _VARYING = re.compile(r"\[[0-9a-f-]{36}\]|[0-9]+")
 _URL = "[notifications] transport_url"
@@ -64,8 +65,17 @@ def server_in(event_type: str, payload: object) -> str | None:
     """The uuid of the server that a versioned notification is about; None for others, and for the start of an action."""
     if not event_type.startswith("instance.") or event_type.endswith((".start", ".exists")):
         return None
+    return _uuid(payload, "uuid")
+
+
+def unplaced_in(event_type: str, payload: object) -> str | None:
+    """The uuid of a server that could not be built, as when no host was found; None for other notifications."""
+    return _uuid(payload, "instance_uuid") if event_type == _NOT_BUILT else None
+
+
+def _uuid(payload: object, key: str) -> str | None:
     data = payload.get("nova_object.data") if isinstance(payload, Mapping) else None
-    uuid = data.get("uuid") if isinstance(data, Mapping) else None
+    uuid = data.get(key) if isinstance(data, Mapping) else None
     try:
         return str(UUID(uuid)) if isinstance(uuid, str) else None
     except ValueError:
@@ -75,14 +85,17 @@ def server_in(event_type: str, payload: object) -> str | None:
 class _Endpoint:
     """What oslo.messaging calls; errors are told at a priority of their own."""
 
-    def __init__(self, hints: Hints) -> None:
-        self._hints = hints
+    def __init__(self, hints: Hints, unplaced: Hints) -> None:
+        self._hints, self._unplaced = hints, unplaced
 
     def info(self, context: object, publisher_id: str, event_type: str, payload: object, metadata: object) -> None:
         """Take a hint."""
         uuid = server_in(event_type, payload)
         if uuid is not None:
             self._hints.add(uuid)
+        unplaced = unplaced_in(event_type, payload)
+        if unplaced is not None:
+            self._unplaced.add(unplaced)
 
     error = info
 
@@ -134,8 +147,11 @@ def messaging() -> Any:
 class Listener:
     """Listens between `start` and `stop`, which return at once and may be called again and again."""
 
-    def __init__(self, config: cfg.ConfigOpts, hints: Hints) -> None:
-        """Nothing is connected yet. Raises `InvalidConfig`, which names no part of the URL."""
+    def __init__(self, config: cfg.ConfigOpts, hints: Hints, unplaced: Hints | None = None) -> None:
+        """Nothing is connected yet; ``unplaced`` is for servers that could not be built.
+
+        Raises `InvalidConfig`, which names no part of the URL.
+        """
         oslo_messaging = messaging()
         url = config.notifications.transport_url
         try:
@@ -148,7 +164,7 @@ class Listener:
         if any("/" in password for password in passwords):
             raise InvalidConfig(f"{_URL} has a password with a /, which oslo.messaging cannot use")
         target = oslo_messaging.Target(topic=config.notifications.topic, exchange=config.notifications.exchange)
-        endpoint = _Endpoint(hints)
+        endpoint = _Endpoint(hints, unplaced if unplaced is not None else Hints())
         self._make: Callable[[], Any] = lambda: oslo_messaging.get_notification_listener(
             transport, [target], [endpoint], executor="threading"
         )

@@ -47,7 +47,8 @@ class List(command.Lister):
         """The options."""
         parser: argparse.ArgumentParser = super().get_parser(prog_name)
         parser.add_argument("--mode", choices=MODES, help="Only hosts in this mode")
-        add_sort(parser, ("name", "mode", "capacity_cpu_cores", "reserved_cpu_cores"))
+        keys = ("name", "mode", "capacity_cpu_cores", "reserved_cpu_cores", "free_cpu_cores", "open_violations")
+        add_sort(parser, keys)
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[Any, Any]:

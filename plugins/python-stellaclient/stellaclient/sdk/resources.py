@@ -26,6 +26,7 @@ class Instance(resource.Resource):
     state = resource.Body("state")
     vcpus = resource.Body("vcpus", type=int)
     slo_state = resource.Body("slo_state")
+    reserved_cpu_cores = resource.Body("reserved_cpu_cores", type=float)
     slo = resource.Body("slo", type=dict)
     attainment = resource.Body("attainment", type=dict)
     objectives = resource.Body("objectives", type=list)
@@ -56,6 +57,12 @@ class Slo(resource.Resource):
     contradictions = resource.Body("contradictions", type=list)
     changed_at = resource.Body("changed_at")
     accepted = resource.Body("accepted", type=bool)
+
+    @property
+    def added(self) -> Mapping[str, Any]:
+        """What its user asked for. An API of before flavors sold SLOs does not tell it apart: then all of it."""
+        found: Mapping[str, Any] = self.objectives if self.added_objectives is None else self.added_objectives
+        return found
 
     @property
     def path(self) -> str:
@@ -135,7 +142,7 @@ class Host(resource.Resource):
     base_path = "/v1/hosts"
     allow_fetch = True
     allow_list = True
-    _query_mapping = resource.QueryParameters("mode", "sort")
+    _query_mapping = resource.QueryParameters("mode", "name_contains", "silent", "sort")
 
     name = resource.Body("name", alternate_id=True)
     generation = resource.Body("generation", type=int)
@@ -144,8 +151,11 @@ class Host(resource.Resource):
     silent = resource.Body("silent", type=bool)
     capacity_cpu_cores = resource.Body("capacity_cpu_cores", type=float)
     reserved_cpu_cores = resource.Body("reserved_cpu_cores", type=float)
+    free_cpu_cores = resource.Body("free_cpu_cores", type=float)
+    overhead_cpu_cores = resource.Body("overhead_cpu_cores", type=float)
     cpus = resource.Body("cpus", type=int)
     instances = resource.Body("instances", type=int)
+    open_violations = resource.Body("open_violations", type=int)
     agent = resource.Body("agent")
     capabilities = resource.Body("capabilities", type=dict)
     versions = resource.Body("versions", type=dict)
@@ -169,6 +179,8 @@ class Violation(resource.Resource):
     closed_at = resource.Body("closed_at")
     cause = resource.Body("cause")
     offender = resource.Body("offender")
+    name = resource.Body("name")
+    offender_name = resource.Body("offender_name")
 
 
 class Decision(resource.Resource):
@@ -178,12 +190,13 @@ class Decision(resource.Resource):
     pagination_key = "links"
     base_path = "/v1/decisions"
     allow_list = True
-    _query_mapping = resource.QueryParameters("kind", "host", "project", "uuid", "from", "to", "sort")
+    _query_mapping = resource.QueryParameters("kind", "refusals", "host", "project", "uuid", "from", "to", "sort")
 
     decided_at = resource.Body("decided_at")
     kind = resource.Body("kind")
     host = resource.Body("host")
     uuid = resource.Body("uuid")
+    name = resource.Body("name")
     project_id = resource.Body("project_id")
     user_id = resource.Body("user_id")
     request_id = resource.Body("request_id")

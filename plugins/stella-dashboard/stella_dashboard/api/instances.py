@@ -8,7 +8,8 @@ from typing import Any
 from django.http import HttpRequest
 from stellaclient.units import UNIT_OF
 
-from stella_dashboard.api import transport
+from stella_dashboard.api import lists, transport
+from stella_dashboard.api.lists import Items
 from stella_dashboard.api.problems import PROBLEMS, Problem
 
 HEALTHS = ("troubled", "pending", "guaranteed", "best_effort")
@@ -66,6 +67,7 @@ class Instance:
     slo: Slo | None = None
     objectives: tuple[Objective, ...] = ()
     contradictions: tuple[str, ...] = ()
+    reserved_cpu_cores: float = 0.0
     reported_at: datetime | None = None
 
     @property
@@ -120,6 +122,22 @@ def page(
     return Page(instances=tuple(found), has_previous=bool(after), has_next=more)
 
 
+def on_host(
+    request: HttpRequest, host: str, *, limit: int, after: str | None = None, before: str | None = None
+) -> Items[Instance] | Problem:
+    """One page of the instances of a host, those that hold most of it first. For operators."""
+    return lists.page(
+        request,
+        "/v1/instances",
+        _instance,
+        query={"host": host, "gone": "false"},
+        sort="reserved_cpu_cores:desc",
+        limit=limit,
+        after=after,
+        before=before,
+    )
+
+
 def show(request: HttpRequest, uuid: str) -> Instance | Problem:
     """The instance of this uuid, without attainment."""
     answer = transport.of(request).ask("GET", f"/v1/instances/{uuid}")
@@ -143,6 +161,7 @@ def _instance(told: Mapping[str, Any]) -> Instance:
         slo=_slo(slo) if slo else None,
         objectives=_objectives(told, slo["objectives"]) if slo else (),
         contradictions=tuple(one["message"] for one in told.get("contradictions") or ()),
+        reserved_cpu_cores=told.get("reserved_cpu_cores") or 0.0,
         reported_at=moment(told.get("reported_at")),
     )
 

@@ -14,6 +14,9 @@ _SENTENCES = {
     "stella.slo.generation_conflict": gettext_lazy(
         "Someone else changed this service level meanwhile. Close this form and look at it again."
     ),
+    "stella.host.generation_conflict": gettext_lazy(
+        "Someone else changed this host meanwhile. Close this form and look at it again."
+    ),
     "stella.slo.host_not_enforcing": gettext_lazy("The host of this instance does not enforce service levels now."),
     "stella.slo.host_not_reported": gettext_lazy("The host of this instance has not reported yet. Try again."),
     "stella.slo.instance_not_running": gettext_lazy("The instance is not on the host where it last ran."),

@@ -1,0 +1,72 @@
+"""Decisions: what was decided, by whom and why."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from django.http import HttpRequest
+
+from stella_dashboard.api import lists
+from stella_dashboard.api.lists import Items
+from stella_dashboard.api.problems import Problem
+
+SORT_KEYS = ("id", "decided_at", "kind")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """One decision. ``reason`` is a sentence in English; ``detail`` depends on the kind."""
+
+    id: int
+    decided_at: datetime
+    kind: str
+    user_id: str
+    request_id: str
+    reason: str
+    host: str | None = None
+    uuid: str | None = None
+    name: str | None = None
+    project_id: str | None = None
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def marker(self) -> str:
+        """What names its place in a list."""
+        return str(self.id)
+
+    @property
+    def title(self) -> str:
+        """The name of its instance; where that is not known, the uuid; empty where it is about none."""
+        return self.name or self.uuid or ""
+
+
+def page(
+    request: HttpRequest,
+    *,
+    query: Mapping[str, str],
+    sort: str = "id:desc",
+    limit: int,
+    after: str | None = None,
+    before: str | None = None,
+) -> Items[Decision] | Problem:
+    """Decisions; ``query`` may have kind, refusals, host, project, uuid, from and to."""
+    return lists.page(
+        request, "/v1/decisions", _decision, query=query, sort=sort, limit=limit, after=after, before=before
+    )
+
+
+def _decision(told: Mapping[str, Any]) -> Decision:
+    return Decision(
+        id=told["id"],
+        decided_at=datetime.fromisoformat(told["decided_at"]),
+        kind=told["kind"],
+        user_id=told["user_id"],
+        request_id=told["request_id"],
+        reason=told["reason"],
+        host=told["host"],
+        uuid=told["uuid"],
+        name=told.get("name"),
+        project_id=told["project_id"],
+        detail=told["detail"],
+    )

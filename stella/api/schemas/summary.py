@@ -1,0 +1,36 @@
+"""The summary of a project, or of all of them."""
+
+from stella.api.schemas.instance import ATTAINED
+from stella.api.schemas.vocabulary import AMOUNT, COUNT, PROJECT, TEXT, mapping, nullable, query
+from stella.db.instances import HEALTHS
+
+LARGEST_COUNTED = 1000
+"""Attainment is read instance by instance; of a project with more than so many it is not told."""
+
+HOSTS = mapping(
+    {
+        "total": COUNT,
+        "silent": {**COUNT, "description": "Have not reported for longer than they may."},
+        "modes": {"type": "object", "additionalProperties": COUNT, "description": "How many are in each mode."},
+        "capacity_cpu_cores": AMOUNT,
+        "reserved_cpu_cores": AMOUNT,
+        "free_cpu_cores": {
+            **AMOUNT,
+            "description": "What can still be guaranteed, on hosts in enforce that are not silent.",
+        },
+    }
+)
+SUMMARY = mapping(
+    {
+        "project_id": {**nullable(TEXT), "description": "null: of all projects."},
+        "instances": mapping({name: COUNT for name in HEALTHS}, description="By health, without those that are gone."),
+        "open_violations": COUNT,
+        "attainment": {
+            **nullable(ATTAINED),
+            "description": f"Of all its instances together, this day and this month (UTC) until now; null for all projects, and with "
+            f"more than {LARGEST_COUNTED} guaranteed instances.",
+        },
+        "hosts": {**nullable(HOSTS), "description": "All hosts together, for operators; null with a project."},
+    }
+)
+QUERY = query({"project": PROJECT})
