@@ -8,6 +8,7 @@ const LARGEST_MILLISECONDS = 60000;
 /** Watches the list in `root`, whose rows come anew from its data-stella-live. */
 export function start(root) {
   const notice = root.querySelector('[data-stella-notice]');
+  nameControls(root, root);
   const address = root.getAttribute('data-stella-live');
   let updatedAt = new Date();
   let wait = usual();
@@ -93,6 +94,7 @@ function updateBody(old, body) {
   const after = cells(body);
   if ([...before.keys()].join() !== [...after.keys()].join()) {
     if (!isInUse(old)) {
+      nameControls(old.closest('[data-stella-live]'), body);
       old.replaceWith(document.adoptNode(body));
     }
     return;
@@ -103,6 +105,12 @@ function updateBody(old, body) {
       shown.replaceChildren(...[...cell.childNodes].map((node) => document.adoptNode(node)));
     }
   }
+}
+
+/** Names for screen readers, which Horizon's own search field and menus lack. */
+function nameControls(root, place) {
+  place.querySelectorAll('.table_search input').forEach((input) => input.setAttribute('aria-label', root.dataset.stellaSearch));
+  place.querySelectorAll('.actions_column .dropdown-toggle').forEach((menu) => menu.setAttribute('aria-label', root.dataset.stellaMore));
 }
 
 function isInUse(element) {
