@@ -143,7 +143,11 @@ class ControlPlane:
             self._path("placement.conf"),
             {
                 "api": {"auth_strategy": "keystone"},
-                "placement_database": {"connection": settings.database("placement")},
+                "placement_database": {
+                    # Otherwise Placement may give the last room twice: docs/openstack/placement.md
+                    "connection": f"{settings.database('placement')}"
+                    "&init_command=SET+SESSION+TRANSACTION+ISOLATION+LEVEL+READ+COMMITTED"
+                },
                 **files.token_checks(settings, "placement"),
             },
         )
@@ -325,7 +329,7 @@ class ControlPlane:
             self._settings.etc / "gunicorn" / f"{service}.py",
             f'wsgi_app = "{module}"\nbind = "127.0.0.1:{port}"\nworker_class = "gthread"\nworkers = {workers}\n'
             f'threads = {threads}\ntimeout = 120\ngraceful_timeout = 2\nkeepalive = 30\nworker_tmp_dir = "/dev/shm"\n'
-            "control_socket_disable = True\n",
+            "control_socket_disable = True\nlimit_request_line = 8190\n",  # as Apache: Nova asks Neutron in long lines
         )
         etc = self._settings.etc / service
         return Service(

@@ -20,11 +20,17 @@ from laboratory.settings import HOST, NAME, LaboratoryError, Settings
 HERE = Path(__file__).parent
 MOUNT = Path("/sys/fs/cgroup")
 SHARES = {1: ("cpu.shares", "4096"), 2: ("cpu.weight", "400")}
-"""The laboratory as a whole competes with each process of the machine's top group."""
+"""The laboratory as a whole competes with each process of the machine's top group, as its data path does with all guests together."""
 KEPT_DATA = ("image", "horizon")
 """What is made from packages alone."""
 SYSTEM = "system"
 """The group of all services, beside libvirt's ``machine``, as systemd's system.slice is."""
+DATA_PATH = "datapath"
+"""The group of what guests' packets and orders pass through on the host: the virtual switch, libvirt.
+
+As an operator gives ``ovs-vswitchd.service`` a CPUWeight: beside fifty busy processes of a control plane in one group the switch, one
+thread, delivers nothing.
+"""
 _JOIN = (
     'n=$1; shift; while [ "$n" -gt 0 ]; do echo 0 > "$1/cgroup.procs" || exit 126; shift; n=$((n-1)); done; exec "$@"'
 )
@@ -106,7 +112,10 @@ class Enclosure:
         for group in groups:
             self._make(group, version)
         knob, value = SHARES[version]
-        (own["cpu" if version == 1 else "unified"] / knob).write_text(value)
+        weighed = own["cpu" if version == 1 else "unified"]
+        (weighed / knob).write_text(value)
+        if version == 1:
+            (weighed / DATA_PATH / knob).write_text(value)
         self._forget()
         self._directories()
         script = ["/bin/bash", str(HERE / "enclosure.sh"), str(settings.state), str(settings.volatile), HOST]
@@ -127,10 +136,12 @@ class Enclosure:
                 raise LaboratoryError(f"the namespaces could not be made (as root?): {words}")
             time.sleep(0.05)
         self._settle(groups, version)
+        if version == 2:  # only now the laboratory's group hands its controllers on
+            (weighed / DATA_PATH / knob).write_text(value)
         self._note.write_text(json.dumps({**note, "holder": holder.pid}))
 
     def _make(self, group: Path, version: int) -> None:
-        for each in (group, group / SYSTEM):
+        for each in (group, group / SYSTEM, group / DATA_PATH):
             each.mkdir(exist_ok=True)
             for knob in ("cpuset.cpus", "cpuset.mems"):
                 if version == 1 and (each / knob).exists():
@@ -175,17 +186,20 @@ class Enclosure:
     def _joined(groups: Sequence[Path], argv: Sequence[str]) -> list[str]:
         return ["/bin/sh", "-c", _JOIN, NAME, str(len(groups)), *map(str, groups), *argv]
 
-    def outside(self, argv: Sequence[str]) -> list[str]:
-        """The command that runs ``argv`` on the machine itself, but in the laboratory's groups, so that `close` ends it."""
-        return self._joined([group / SYSTEM for group in self._groups()], argv)
+    def outside(self, argv: Sequence[str], group: str = SYSTEM) -> list[str]:
+        """The command that runs ``argv`` on the machine itself, but in the laboratory's groups, so that `close` ends it.
 
-    def inside(self, argv: Sequence[str]) -> list[str]:
+        ``group``: `SYSTEM` or `DATA_PATH`.
+        """
+        return self._joined([each / group for each in self._groups()], argv)
+
+    def inside(self, argv: Sequence[str], group: str = SYSTEM) -> list[str]:
         """The command that runs ``argv`` in the laboratory. Raises `LaboratoryError` when there is none."""
         holder = self.holder
         if holder is None:
             raise LaboratoryError("the laboratory is not up: make openstack")
         spaces = ["/usr/bin/nsenter", f"--target={holder}", "--mount", "--net", "--uts", "--cgroup", "--"]
-        return self.outside([*spaces, *argv])
+        return self.outside([*spaces, *argv], group)
 
     def run(self, argv: Sequence[str], *, environment: Mapping[str, str] | None = None, text: str | None = None) -> str:
         """Run a program in the laboratory to its end; its output. Raises `LaboratoryError` with its last words."""

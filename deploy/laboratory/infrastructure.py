@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 
 from laboratory import files
-from laboratory.enclosure import Enclosure
+from laboratory.enclosure import DATA_PATH, Enclosure
 from laboratory.services import Service, Services
 from laboratory.settings import CACHE_PORT, DATABASE_PORT, QUEUE_PORT, SWITCH_PORT, LaboratoryError, Settings
 
@@ -139,7 +139,7 @@ class Infrastructure:
             ready=(self._settings.volatile / "run" / "openvswitch" / "db.sock").exists,
         )
         argv = ["/usr/sbin/ovs-vswitchd", "unix:/run/openvswitch/db.sock", "--unixctl=/run/openvswitch/vswitchd.ctl"]
-        return store, Service(name="ovs-vswitchd", argv=argv)
+        return store, Service(name="ovs-vswitchd", argv=argv, group=DATA_PATH)
 
     def openvswitch_done(self) -> bool:
         """Whether it runs with its bridges."""
@@ -183,7 +183,11 @@ class Infrastructure:
             ready=(self._settings.volatile / "run" / "libvirt" / "virtlogd-sock").exists,
         )
         return log, Service(
-            name="libvirtd", argv=["/usr/sbin/libvirtd"], files=[qemu, daemon], ready=self._libvirt_answers
+            name="libvirtd",
+            argv=["/usr/sbin/libvirtd"],
+            files=[qemu, daemon],
+            ready=self._libvirt_answers,
+            group=DATA_PATH,
         )
 
     @property

@@ -20,6 +20,7 @@ DISTRIBUTION = (
         "ebtables",
         "conntrack",
         "dnsmasq-base",
+        "dnsmasq-utils",
         "iputils-arping",
         "util-linux",
         "ethtool",

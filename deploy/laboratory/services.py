@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from laboratory.enclosure import HERE, Enclosure
+from laboratory.enclosure import HERE, SYSTEM, Enclosure
 from laboratory.settings import LaboratoryError, write_private
 
 START_SECONDS = 120.0
@@ -23,7 +23,7 @@ START_SECONDS = 120.0
 class Service:
     """``files`` are what it reads at its start: when one changed, `ensure` starts it again.
 
-    ``outside``: in the machine's own network.
+    ``outside``: in the machine's own network. ``group``: of control groups, `enclosure.SYSTEM` or `enclosure.DATA_PATH`.
     """
 
     name: str
@@ -32,6 +32,7 @@ class Service:
     environment: Mapping[str, str] = field(default_factory=dict)
     ready: Callable[[], bool] = lambda: True
     outside: bool = False
+    group: str = SYSTEM
     stop_seconds: int = 8
 
 
@@ -80,7 +81,7 @@ class Services:
             supervised = [str(HERE / "supervise.sh"), str(self.directory), service.name, *service.argv]
             start = {
                 "fingerprint": self._fingerprint(service),
-                "argv": place(supervised),
+                "argv": place(supervised, service.group),
                 "environment": {"STOP_SECONDS": str(service.stop_seconds), **service.environment},
             }
             write_private(self.directory / f"{service.name}.start", json.dumps(start))

@@ -48,6 +48,9 @@ def test_what_nova_is_configured_to_do_is_kept_and_it_is_restarted_only_when_som
     )
     (tmp_path / "nova.conf.d" / "site.conf").write_text("[filter_scheduler]\nweight_classes = nova.a.W,nova.b.W\n")
     restarted = tmp_path / "restarted"
+    host = "{compute1: {ansible_connection: local, ansible_python_interpreter: /usr/bin/python3}}"
+    inventory = tmp_path / "inventory.yml"  # one host for everything
+    inventory.write_text(f"stella_nova: {{hosts: {host}}}\nnova_compute: {{hosts: {host}}}\n")
 
     def run() -> str:
         variables = {
@@ -56,7 +59,7 @@ def test_what_nova_is_configured_to_do_is_kept_and_it_is_restarted_only_when_som
             "stella_nova_restart_command": ["/bin/sh", "-c", f'echo "$0" >> {restarted}'],
         }
         done = subprocess.run(
-            [PLAYBOOK, *arguments("stella_nova", **variables)],
+            [PLAYBOOK, *arguments("stella_nova", **variables), "-i", str(inventory)],
             capture_output=True,
             text=True,
             check=False,
@@ -76,6 +79,6 @@ def test_what_nova_is_configured_to_do_is_kept_and_it_is_restarted_only_when_som
     assert not [line for line in notifications if line.startswith("driver")]
     for file in ("stella-scheduler.conf", "stella-notifications.conf"):
         assert (tmp_path / "nova.conf.d" / file).stat().st_mode & 0o777 == 0o640
-    assert restarted.read_text().split() == ["nova-scheduler", "nova-conductor", "nova-api"]
+    assert restarted.read_text().split() == ["nova-scheduler", "nova-conductor", "nova-api", "nova-compute"]
     assert recap(run())["changed"] == 0
-    assert len(restarted.read_text().split()) == 3
+    assert len(restarted.read_text().split()) == 4

@@ -159,7 +159,7 @@ def test_without_stella_placement_holds_and_afterwards_stella_is_asked_again(fak
         assert "Stella did not answer" in since(LOG, position)
     finally:
         laboratory("service", "start", "stella-api")
-    eventually(lambda: healthy(fakes), lambda up: up, seconds=60)
+    eventually(lambda: silent(fakes), lambda left: not left, seconds=90)
     time.sleep(6)  # `retry_seconds` of [stella] in nova.conf
     position = LOG.stat().st_size
     (again,) = fakes.create("tiny")
@@ -169,12 +169,13 @@ def test_without_stella_placement_holds_and_afterwards_stella_is_asked_again(fak
     fakes.guaranteed(tiny, again)
 
 
-def healthy(fakes: Fakes) -> bool:
+def silent(fakes: Fakes) -> set[str]:
+    """The hosts that have not reported since Stella is back; all while it does not answer."""
     try:
-        fakes.cloud.ask("stella", "GET", "/v1/hosts?limit=1")
+        found = fakes.cloud.ask("stella", "GET", "/v1/hosts?limit=1000")["hosts"]
     except Failed:
-        return False
-    return True
+        return set(HOSTS)
+    return set(HOSTS) - {one["name"] for one in found if not one["silent"]}
 
 
 def since(path: Path, position: int) -> str:

@@ -53,6 +53,11 @@ def child(placement: Placement) -> str:
     return str(placement.providers()["compute1:stella"]["uuid"])
 
 
+def compute_services(admin: Person) -> list[dict[str, str]]:
+    """Nova's services on compute hosts; there may be hosts that are not there (`laboratory fake-hosts`)."""
+    return list(admin.openstack("compute", "service", "list", "--service", "nova-compute"))
+
+
 def resources(admin: Person, flavor: str) -> dict[str, int]:
     """What Nova allocates of Stella's classes for a server of this flavor."""
     properties = admin.openstack("flavor", "show", flavor)["properties"]
@@ -62,8 +67,8 @@ def resources(admin: Person, flavor: str) -> dict[str, int]:
 
 
 def test_agent_nova_and_stella_call_the_host_by_one_name(admin: Person) -> None:
-    (nova,) = admin.openstack("compute", "service", "list", "--service", "nova-compute")
-    assert nova["Host"] in {host["name"] for host in admin.openstack("slo", "host", "list")}
+    known = {host["name"] for host in admin.openstack("slo", "host", "list")}
+    assert {row["Host"] for row in compute_services(admin)} <= known and "compute1" in known
 
 
 def test_the_engine_keeps_a_provider_below_the_compute_hosts_own(placement: Placement) -> None:
@@ -91,11 +96,11 @@ def test_what_does_not_fit_finds_no_host_and_is_told_why(flavors: None, admin: P
             lambda rows: any(shown["id"] in row["reason"] for row in rows),
         )
         (reason,) = [row["reason"] for row in decided if shown["id"] in row["reason"]]
-        assert "compute1: cpu.floor" in reason, reason
+        assert ": cpu.floor" in reason, reason
     finally:
         delete_server(member, name)
-    (host,) = admin.openstack("slo", "explain", "--flavor", TOO_LARGE)
-    assert host["host"] == "compute1" and not host["fits"], host
+    (host,) = [row for row in admin.openstack("slo", "explain", "--flavor", TOO_LARGE) if row["host"] == "compute1"]
+    assert not host["fits"], host
     assert "cpu.floor" in host["why_not"] and "cores" in host["why_not"], host
     with pytest.raises(Failed):  # what other tenants have is the operator's to know
         member.run("openstack", "slo", "explain", "--flavor", TOO_LARGE)
@@ -123,11 +128,11 @@ def test_nova_compute_starts_again_with_everything_in_use(server: str, admin: Pe
     provider, before = child(placement), placement.allocated(server)
     consumers = placement.consumers(provider)
     assert server in consumers
-    (service,) = admin.openstack("compute", "service", "list", "--service", "nova-compute")
+    (service,) = [row for row in compute_services(admin) if row["Host"] == "compute1"]
     assert laboratory("service", "restart", "nova-compute")[0] == 0
 
     def is_up_again() -> bool:
-        (found,) = admin.openstack("compute", "service", "list", "--service", "nova-compute")
+        (found,) = [row for row in compute_services(admin) if row["Host"] == "compute1"]
         return bool(found["State"] == "up" and found["Updated At"] > service["Updated At"])
 
     time.sleep(1)  # the clock of `Updated At` is in seconds

@@ -51,7 +51,7 @@ def index(call: Call) -> Answer:
             start=start,
             end=end,
         )
-        offenders = {listed.episode.offender for listed in found if for_operator} - {None}
+        offenders = {listed.episode.offender for listed in found if for_operator and listed.episode.offender}
         names = instances.names(session, offenders)
     shown: list[Json] = [_show(listed, names, for_operator=for_operator) for listed in found]
     return Answer(body=pages.page(call, "violations", shown, found[-1].episode.id if found else None))

@@ -232,6 +232,12 @@ class Rig(ABC):
         """Halt a guest's loads; the guest itself goes on."""
         self._of(name).stop()
 
+    def halt(self) -> None:
+        """Halt the loads of all guests."""
+        for loads in self.loads.values():
+            if loads.link is not None:
+                loads.stop()
+
     def died(self, name: str) -> str:
         """Why a guest or its load ended; empty while all is well."""
         return self._of(name).died

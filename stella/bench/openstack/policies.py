@@ -18,6 +18,7 @@ from stella.model.slo import Slo
 
 MODE_SECONDS = 30.0
 REPORTED_SECONDS = 90.0
+ATTEMPTS = 3
 _POLL_SECONDS = 0.5
 
 
@@ -27,7 +28,7 @@ class HostMode:
     def __init__(self, surroundings: Surroundings) -> None:
         self._surroundings = surroundings
         self._lab: LabPort | None = None
-        self._before = ""
+        self._before = self._host = ""
 
     def status(self) -> dict[str, Any]:
         """What the agent says of itself. Raises `PolicyError`."""
@@ -43,8 +44,8 @@ class HostMode:
         if now == mode:
             return
         self._before = self._before or now
-        host = str((self.status().get("link") or {}).get("host_name") or "")
-        run_client(lab, self._surroundings.operator, "slo", "host", "set", host, "--mode", mode)
+        self._host = str((self.status().get("link") or {}).get("host_name") or self._host)
+        run_client(lab, self._surroundings.operator, "slo", "host", "set", self._host, "--mode", mode)
         limit = time.monotonic() + MODE_SECONDS
         while self.status()["mode"] != mode:
             if time.monotonic() > limit:
@@ -52,10 +53,23 @@ class HostMode:
             time.sleep(_POLL_SECONDS)
 
     def put_back(self) -> None:
-        """The mode that it had."""
-        if self._before and self._lab is not None:
-            self.change(self._lab, self._before)
-            self._before = ""
+        """The mode that it had. Loads are halted: the control plane need not compete with what is measured no more.
+
+        Tried again and again, for a host in ``observe`` keeps nobody's SLO. Raises `PolicyError` that says how to do it by hand.
+        """
+        if not self._before or self._lab is None:
+            return
+        self._lab.halt()
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                self.change(self._lab, self._before)
+                self._before = ""
+                return
+            except PolicyError as error:
+                if attempt == ATTEMPTS:
+                    raise PolicyError(
+                        f"{error}; put it back by hand: openstack slo host set {self._host} --mode {self._before}"
+                    ) from None
 
 
 class ObservedPolicy(NonePolicy):
@@ -162,7 +176,10 @@ class CloudPolicy:
 
     def end(self) -> None:
         """Count the ticks, take the SLOs back, and leave the host in the mode it had."""
-        if self._ticks:
+        if self._lab is None:
+            return
+        self._lab.halt()
+        with contextlib.suppress(PolicyError):
             self._count_ticks()
         self._tenant.withdraw()
         self._mode.put_back()

@@ -36,6 +36,10 @@ class LabPort(Protocol):
         """Of an instance of the scenario."""
         ...
 
+    def halt(self) -> None:
+        """Halt all loads."""
+        ...
+
     def spawn(
         self,
         argv: Sequence[str],

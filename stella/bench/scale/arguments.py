@@ -23,6 +23,13 @@ def _count(text: str) -> int:
     return value
 
 
+def _rate(text: str) -> float:
+    value = float(text)
+    if not 0.01 <= value <= 1000:
+        raise argparse.ArgumentTypeError("must be from 0.01 to 1000")
+    return value
+
+
 def _counts(text: str) -> tuple[int, ...]:
     found = tuple(_count(one) for one in text.split(",") if one.strip())
     if not found or list(found) != sorted(set(found)):
@@ -80,6 +87,13 @@ def add_to(commands: _Commands) -> None:
     packing.add_argument("--hosts", type=_count, default=20, metavar="N", help="default: %(default)s")
     packing.add_argument("--creates", type=_count, default=300, metavar="N", help="default: %(default)s")
     packing.add_argument("--clients", type=_count, default=10, metavar="N", help="default: %(default)s")
+    packing.add_argument(
+        "--creates-per-second",
+        type=_rate,
+        default=1.0,
+        metavar="R",
+        help="of all clients together, at most: on few cores Nova itself fills them, and then everything waits (default: %(default)s)",
+    )
     packing.add_argument(
         "--openrc",
         type=Path,

@@ -38,7 +38,13 @@ def _admission(given: argparse.Namespace, directory: Path, progress: Progress) -
 
 
 def _packing(given: argparse.Namespace, directory: Path, progress: Progress) -> Outcome:
-    options = packing.Options(hosts=given.hosts, creates=given.creates, clients=given.clients, openrc=given.openrc)
+    options = packing.Options(
+        hosts=given.hosts,
+        creates=given.creates,
+        clients=given.clients,
+        creates_per_second=given.creates_per_second,
+        openrc=given.openrc,
+    )
     return packing.run(options, directory, progress)
 
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,7 @@ class Options:
     hosts: int
     creates: int
     clients: int
+    creates_per_second: float
     openrc: Path
 
 
@@ -60,6 +61,7 @@ def run(options: Options, directory: Path, progress: Progress) -> Outcome:
     checkout = options.openrc.absolute().parents[1]
     log = checkout / ".run" / "openstack" / "log" / "nova-scheduler.log"
     cloud = PackingCloud(openstack.read(options.openrc))
+    outcome: Outcome | None = None
     try:
         with ExitStack() as stack:
             progress.step(f"starting {options.hosts} fake hosts")
@@ -70,15 +72,18 @@ def run(options: Options, directory: Path, progress: Progress) -> Outcome:
             position = log.stat().st_size if log.exists() else 0
             by_name = {flavor.name: flavor for flavor in flavors}
             wanted = [by_name[name] for name in mixture(list(by_name), options.creates)]
-            clients = packing_clients.Run(cloud, wanted, clients=options.clients)
+            apart_seconds = 1.0 / options.creates_per_second
+            clients = packing_clients.Run(cloud, wanted, clients=options.clients, apart_seconds=apart_seconds)
             seen = clients.run(
                 lambda asked: progress.step(f"servers asked for: {asked // 10 * 10} of {options.creates}")
             )
-            end = _end(cloud, log, position)
+            outcome = _outcome(options, flavors, seen, _end(cloud, log, position))
             progress.step("removing servers, flavors and fake hosts")
-    except Failed as error:
-        raise NotStarted(str(error)) from None
-    return _outcome(options, flavors, seen, end)
+    except (Failed, NotStarted) as error:
+        if outcome is None:
+            raise NotStarted(str(error)) from None
+        return replace(outcome, facts={**outcome.facts, "left behind": str(error)})
+    return outcome
 
 
 def _fake_hosts(checkout: Path, count: int, log: Path) -> None:
@@ -114,7 +119,12 @@ def _outcome(options: Options, flavors: Sequence[Flavor], seen: Seen, end: _End)
     hosts = packing_clients.per_host(seen.placed)
     return Outcome(
         command="packing",
-        settings={"hosts": options.hosts, "creates": options.creates, "clients": options.clients},
+        settings={
+            "hosts": options.hosts,
+            "creates": options.creates,
+            "clients": options.clients,
+            "creates/s at most": options.creates_per_second,
+        },
         tables={
             "time": [
                 results.row("filter and weigher, for each scheduling request", added),

@@ -42,8 +42,11 @@ class Seen:
 class Run:
     """One run of the clients."""
 
-    def __init__(self, cloud: PackingCloud, wanted: Sequence[Flavor], *, clients: int) -> None:
-        """``wanted`` is the flavor of each server, in the order in which they are asked for."""
+    def __init__(
+        self, cloud: PackingCloud, wanted: Sequence[Flavor], *, clients: int, apart_seconds: float = 0.0
+    ) -> None:
+        """``wanted`` is the flavor of each server, in the order in which they are asked for, ``apart_seconds`` apart at least."""
+        self._apart_seconds, self._due = apart_seconds, time.monotonic()
         self._cloud, self._wanted, self._clients = cloud, wanted, clients
         self._changed = threading.Condition()
         self._next = 0
@@ -81,7 +84,9 @@ class Run:
     # --- clients
 
     def _client(self) -> None:
-        while (number := self._take()) is not None:
+        while (taken := self._take()) is not None:
+            number, due = taken
+            self._ended.wait(max(0.0, due - time.monotonic()))
             flavor = self._wanted[number]
             try:
                 self._create(number, flavor)
@@ -90,15 +95,16 @@ class Run:
                     self._under_way -= 1
                     self._changed.notify_all()
 
-    def _take(self) -> int | None:
-        """The next server to ask for, once no refusal waits to be replayed; None: there is none."""
+    def _take(self) -> tuple[int, float] | None:
+        """The next server to ask for and when, once no refusal waits to be replayed; None: there is none."""
         with self._changed:
             self._changed.wait_for(lambda: not self._to_replay or self._ended.is_set())
             if self._next >= len(self._wanted):
                 return None
             self._next += 1
             self._under_way += 1
-            return self._next - 1
+            self._due = max(self._due + self._apart_seconds, time.monotonic())
+            return self._next - 1, self._due
 
     def _create(self, number: int, flavor: Flavor) -> None:
         begun = time.monotonic()

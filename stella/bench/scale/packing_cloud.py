@@ -15,7 +15,7 @@ from stella.bench.scale.processes import NotStarted
 NAME = "stella-packing"
 ZONE, IMAGE = "fake", "stella-fake"
 _RAM_MIB = 64
-_GONE_SECONDS = 180.0
+_GONE_SECONDS = 600.0
 _DELETING_AT_ONCE = 4
 _IN_FORCE = ("pending", "enforced", "degraded")
 
@@ -166,9 +166,12 @@ class PackingCloud:
 
     def _ledger(self, provider: Provider) -> Ledger:
         path = f"/resource_providers/{provider.child}"
-        # what is used is read first: an inventory that grew in between could hide nothing
-        used = self.admin.ask("placement", "GET", f"{path}/usages")["usages"]
-        inventories = self.admin.ask("placement", "GET", f"{path}/inventories")["inventories"]
+        while True:  # both of one generation: use and inventory change side by side
+            usages = self.admin.ask("placement", "GET", f"{path}/usages")
+            found = self.admin.ask("placement", "GET", f"{path}/inventories")
+            if usages["resource_provider_generation"] == found["resource_provider_generation"]:
+                break
+        used, inventories = usages["usages"], found["inventories"]
         room = {
             name: int((one["total"] - one["reserved"]) * one["allocation_ratio"]) for name, one in inventories.items()
         }

@@ -27,6 +27,7 @@ INTERVAL_SECONDS = 30.0
 RECENT_SECONDS = 60.0
 ROOM = "Stella finds room here: Placement, or another of Nova's filters, does not"
 _LARGEST = 10
+_LOOKED_AT = 200
 _RECORDED_HOSTS = 50
 _FAILED = "ERROR"
 
@@ -68,7 +69,7 @@ class NoHost:
             "project": server.project,
             "vcpus": server.vcpus,
             "objectives": shown,
-            "hosts": dict(list(found.items())[:_RECORDED_HOSTS]),
+            "hosts": found,
         }
         one = next(iter(found.items()), None)
         reason = f"Nova found no host for {server.uuid}" + (f"; {one[0]}: {one[1]}" if one is not None else "")
@@ -81,8 +82,9 @@ class NoHost:
         return 1
 
     def _reasons(self, session: Session, slo: Slo, vcpus: int, silent_before: float) -> Mapping[str, str]:
-        """Why not, by the host's name; those with most free CPU first."""
-        asked = hosts.freest(session, limit=_RECORDED_HOSTS)
+        """Why not, by the host's name; those that are enrolled, with most free CPU first."""
+        enrolled = [host for host in hosts.freest(session, limit=_LOOKED_AT) if host.credential_sha256 is not None]
+        asked = enrolled[:_RECORDED_HOSTS]
         held = slos.holdings_by_host(session, [host.id for host in asked])
         return {host.name: self._reason(slo, vcpus, host, held.get(host.id, ()), silent_before) for host in asked}
 

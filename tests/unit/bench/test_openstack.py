@@ -295,6 +295,9 @@ class Bench:
     def __init__(self, agent: Agent) -> None:
         self.agent, self.said = agent, list[str]()
 
+    def halt(self) -> None:
+        """There is no load."""
+
     def spawn(self, argv: list[str], **keys: Any) -> Any:
         self.said.append(f"{keys['environment']['WHO']}: {' '.join(argv[1:])}")
         if argv[1:4] == ["slo", "host", "set"]:

@@ -148,7 +148,7 @@ def plan(stella: Proxy, wanted: Mapping[str, Wanted], *, prune: bool, project: s
         named.add(instance.id)
         with one_line():
             before = stella.get_slo(instance.id)
-        old = _canonical(before.added_objectives, 0) if before else {}
+        old = _canonical(before.added, 0) if before else {}
         change = difference(old, _canonical(terms.objectives, terms.priority))
         action = "create" if before is None else "change" if change else "keep"
         steps.append(Step(action=action, instance=instance, before=before, wanted=terms, difference=change))
@@ -164,7 +164,7 @@ def plan(stella: Proxy, wanted: Mapping[str, Wanted], *, prune: bool, project: s
 def _withdrawal(stella: Proxy, instance: Instance) -> Step:
     with one_line():
         before = stella.get_slo(instance.id)
-    change = difference(_canonical(before.added_objectives, 0), {}) if before else ""
+    change = difference(_canonical(before.added, 0), {}) if before else ""
     return Step(action="remove", instance=instance, before=before, wanted=None, difference=change)
 
 

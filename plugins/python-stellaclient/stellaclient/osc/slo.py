@@ -188,7 +188,7 @@ class Set(command.ShowOne):
         uuid = uuid_of(stella, parsed_args.server)
         with one_line():
             before = stella.get_slo(uuid)
-        kept = {} if before is None or parsed_args.replace else before.added_objectives
+        kept = {} if before is None or parsed_args.replace else before.added
         objectives = merge(kept, change, parsed_args)
         if not objectives:
             raise CommandError("the instance has no SLO; name at least one objective, such as --cpu 20%")
@@ -279,7 +279,7 @@ class Unset(command.Command):
             slo = stella.get_slo(uuid)
         if slo is None:
             raise CommandError(f"instance {parsed_args.server} has no SLO")
-        added = slo.added_objectives
+        added = slo.added
         if not added:
             raise CommandError(
                 "all of the SLO comes with the server's flavor; resize to another flavor to be rid of it"
@@ -302,4 +302,4 @@ class Unset(command.Command):
         if parsed_args.wait and left:
             wait(stella, uuid, changed.generation, parsed_args.timeout)
         elif parsed_args.wait:
-            wait_withdrawn(stella, uuid, set(dropped) - set(slo.flavor_objectives), parsed_args.timeout)
+            wait_withdrawn(stella, uuid, set(dropped) - set(slo.flavor_objectives or {}), parsed_args.timeout)

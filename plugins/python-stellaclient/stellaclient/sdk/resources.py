@@ -59,6 +59,12 @@ class Slo(resource.Resource):
     accepted = resource.Body("accepted", type=bool)
 
     @property
+    def added(self) -> Mapping[str, Any]:
+        """What its user asked for. An API of before flavors sold SLOs does not tell it apart: then all of it."""
+        found: Mapping[str, Any] = self.objectives if self.added_objectives is None else self.added_objectives
+        return found
+
+    @property
     def path(self) -> str:
         """Its path below the endpoint."""
         return str(self.base_path % {"instance_id": self.instance_id})

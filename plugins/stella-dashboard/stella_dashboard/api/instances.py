@@ -172,9 +172,9 @@ def _slo(told: Mapping[str, Any]) -> Slo:
         state=told["state"],
         reason=told.get("reason") or "",
         largest=told.get("largest") or {},
-        objectives=told["objectives"],
-        sold=told.get("flavor_objectives") or {},
-        added=told["added_objectives"] if "added_objectives" in told else told["objectives"],
+        objectives=in_order(told["objectives"]),
+        sold=in_order(told.get("flavor_objectives") or {}),
+        added=in_order(told["added_objectives"] if "added_objectives" in told else told["objectives"]),
     )
 
 
@@ -184,7 +184,7 @@ def _objectives(told: Mapping[str, Any], promised: Mapping[str, Mapping[str, Any
     attained = told.get("attainment") or {}
     today, month = attained.get("today") or {}, attained.get("month") or {}
     found = []
-    for metric, promise in sorted(promised.items(), key=lambda one: _place(one[0])):
+    for metric, promise in in_order(promised).items():
         now = reported.get(metric, {})
         found.append(
             Objective(
@@ -201,10 +201,10 @@ def _objectives(told: Mapping[str, Any], promised: Mapping[str, Mapping[str, Any
     return tuple(found)
 
 
-def _place(metric: str) -> int:
-    """CPU before the network before the disk; a metric of a later release comes last."""
+def in_order(objectives: Mapping[str, Any]) -> dict[str, Any]:
+    """What is given by metric: CPU before the network before the disk; a metric of a later release comes last."""
     known = tuple(UNIT_OF)
-    return known.index(metric) if metric in known else len(known)
+    return dict(sorted(objectives.items(), key=lambda one: known.index(one[0]) if one[0] in known else len(known)))
 
 
 def _status(reported: str | None, state: str) -> str:

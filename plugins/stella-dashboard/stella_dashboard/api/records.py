@@ -8,7 +8,7 @@ from typing import Any
 from django.http import HttpRequest
 
 from stella_dashboard.api import transport
-from stella_dashboard.api.instances import moment
+from stella_dashboard.api.instances import in_order, moment
 from stella_dashboard.api.problems import PROBLEMS, Problem
 
 MISSED = ("violated", "degraded")
@@ -84,13 +84,13 @@ class Violation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """One change of the SLO: who, when, from what to what (None: nothing was guaranteed)."""
+    """One change of the SLO: who, when, from what to what (empty: nothing was guaranteed)."""
 
     generation: int
     changed_at: datetime
     user_id: str
-    before: Mapping[str, Mapping[str, Any]] | None
-    after: Mapping[str, Mapping[str, Any]] | None
+    before: Mapping[str, Mapping[str, Any]]
+    after: Mapping[str, Mapping[str, Any]]
 
 
 def attainment(request: HttpRequest, uuid: str) -> Attainment | Problem:
@@ -163,8 +163,8 @@ def changes(request: HttpRequest, uuid: str) -> Sequence[Change] | Problem:
             generation=one["generation"],
             changed_at=datetime.fromisoformat(one["changed_at"]),
             user_id=one["user_id"],
-            before=one["before"],
-            after=one["after"],
+            before=in_order(one["before"] or {}),
+            after=in_order(one["after"] or {}),
         )
         for one in answer["changes"]
     ]

@@ -150,9 +150,7 @@ def promises(detail: Detail) -> dict[str, list[dict[str, float | None]]]:
     slo = detail.instance.slo
     found: dict[str, list[dict[str, float | None]]] = {}
     for metric in slo.objectives if slo else ():
-        steps = [
-            _promise(one.changed_at.timestamp(), (one.after or {}).get(metric)) for one in reversed(detail.changes)
-        ]
+        steps = [_promise(one.changed_at.timestamp(), one.after.get(metric)) for one in reversed(detail.changes)]
         found[metric] = steps or [_promise(0.0, slo.objectives[metric] if slo else None)]
     return found
 
@@ -211,10 +209,10 @@ def _who(user_id: str, viewer_id: str) -> str:
     return _("Stella") if user_id == SYSTEM_USER else user_id
 
 
-def _promised(objectives: Mapping[str, Mapping[str, Any]] | None) -> list[str]:
+def _promised(objectives: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return [
         f"{names.of(names.METRICS, metric)} {quantities.show_promise(metric, promise)}"
-        for metric, promise in (objectives or {}).items()
+        for metric, promise in objectives.items()
     ] or [_("nothing")]
 
 

@@ -9,6 +9,9 @@ from openstack_dashboard.dashboards.project.instances.tables import InstancesTab
 from stella_dashboard.api import transport
 from stella_dashboard.content.service_levels.tables import RemoveServiceLevel, SetServiceLevel
 
+_NEIGHBOUR = "edit"
+"""Horizon's action after which they stand."""
+
 
 class _Offered:
     """Shown for servers that exist, where there is a Stella."""
@@ -41,9 +44,11 @@ class RemoveOfInstance(_Offered, RemoveServiceLevel):
 def add() -> None:
     """Add them to the table's class, once."""
     options = InstancesTable._meta
-    present = {action.name for action in options.row_actions}
-    for action in (SetOfInstance, RemoveOfInstance):
-        if action.name in present:
-            continue
-        options.row_actions = (*options.row_actions, action)
+    names = [action.name for action in options.row_actions]
+    if SetOfInstance.name in names:
+        return
+    place = names.index(_NEIGHBOUR) + 1 if _NEIGHBOUR in names else len(names)
+    mine = (SetOfInstance, RemoveOfInstance)
+    options.row_actions = (*options.row_actions[:place], *mine, *options.row_actions[place:])
+    for action in mine:
         InstancesTable.base_actions[action.name] = action()

@@ -5,6 +5,7 @@ import {show} from './quantities.js';
 
 const HEIGHT = 190;
 const TABLE_ROWS = 60;
+const GAP_STEPS = 4; // a host reports late now and then
 const COLOURS = {usage: '#0072b2', demand: '#cc79a7', floor: '#00735c', ceiling: '#8a4b00', axis: '#5c6670', grid: '#e6e8ea'};
 const STRIP = { // told apart by height as well as by colour
   met: {colour: '#00735c', part: 0.45},
@@ -45,6 +46,7 @@ export class Chart {
     this.reading = section.querySelector('[data-stella-reading]');
     this.rows = section.querySelector('[data-stella-rows]');
     this.columns = empty();
+    this.indexes = [];
     this.step = 1;
     this.seconds = 900;
     this.plot = null;
@@ -63,6 +65,7 @@ export class Chart {
     this.step = step;
     this.seconds = seconds;
     this.chosen = null;
+    this.reading.textContent = '';
     this.draw();
   }
 
@@ -90,9 +93,21 @@ export class Chart {
     this.draw();
   }
 
+  /** What is drawn: where nothing is known for a while there is a gap. `indexes` leads from what is drawn to the points. */
   data() {
     const {at, usage, demand} = this.columns;
-    return [at, usage, demand, at.map((time) => this.promised(time, 'floor')), at.map((time) => this.promised(time, 'ceiling'))];
+    const drawn = [[], [], [], [], []];
+    this.indexes = [];
+    at.forEach((time, index) => {
+      if (index > 0 && time - at[index - 1] > GAP_STEPS * this.step) {
+        [time - this.step, null, null, null, null].forEach((value, row) => drawn[row].push(value));
+        this.indexes.push(index);
+      }
+      [time, usage[index], demand[index], this.promised(time, 'floor'), this.promised(time, 'ceiling')]
+        .forEach((value, row) => drawn[row].push(value));
+      this.indexes.push(index);
+    });
+    return drawn;
   }
 
   promised(time, key) {
@@ -114,7 +129,6 @@ export class Chart {
       }
     }
     this.plot.setData(this.data());
-    this.drawStrip();
     this.fill();
   }
 
@@ -140,7 +154,7 @@ export class Chart {
         line(words.stellaFloorWord, COLOURS.floor, {width: 2, dash: [10, 3]}),
         line(words.stellaCeilingWord, COLOURS.ceiling, {width: 2, dash: [2, 2]}),
       ],
-      hooks: {setCursor: [(plot) => { if (plot.cursor.idx !== null && plot.cursor.left >= 0) { this.tell(plot.cursor.idx, false); } }]},
+      hooks: {draw: [(plot) => this.drawStrip(plot)], setCursor: [(plot) => { if (plot.cursor.idx !== null && plot.cursor.left >= 0) { this.tell(this.indexes[plot.cursor.idx], false); } }]},
     };
   }
 
@@ -158,7 +172,7 @@ export class Chart {
   }
 
   /** Where each point stands in the strip: below its place in the chart. */
-  drawStrip() {
+  drawStrip(plot) {
     const {at, status} = this.columns;
     const scale = window.devicePixelRatio || 1;
     const width = this.place.clientWidth;
@@ -167,11 +181,11 @@ export class Chart {
     this.strip.height = height * scale;
     const context = this.strip.getContext('2d');
     context.scale(scale, scale);
-    const edge = this.plot.bbox.left / scale;
-    const end = edge + this.plot.bbox.width / scale;
+    const edge = plot.bbox.left / scale;
+    const end = edge + plot.bbox.width / scale;
     at.forEach((time, index) => {
-      const left = edge + this.plot.valToPos(time, 'x');
-      const right = Math.min(edge + this.plot.valToPos(time + this.step, 'x'), end);
+      const left = edge + plot.valToPos(time, 'x');
+      const right = Math.min(edge + plot.valToPos(time + this.step, 'x'), end);
       const look = STRIP[this.settings.words.classes[status[index]] || 'unknown'];
       context.fillStyle = look.colour;
       context.fillRect(left, height * (1 - look.part), Math.max(1, right - left), height * look.part);
@@ -181,7 +195,6 @@ export class Chart {
   resize() {
     if (this.plot && this.place.clientWidth) {
       this.plot.setSize({width: this.place.clientWidth, height: HEIGHT});
-      this.drawStrip();
     }
   }
 
