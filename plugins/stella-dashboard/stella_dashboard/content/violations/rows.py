@@ -59,7 +59,7 @@ def timeline(found: Sequence[Violation], now: datetime) -> tuple[datetime, datet
     end = max(one.closed_at or now for one in found)
     end = max(end, start + timedelta(seconds=1))
     span = (end - start).total_seconds()
-    bars = []
+    bars: list[Mapping[str, int]] = []
     for one in found:
         width = ((one.closed_at or now) - one.opened_at).total_seconds() / span * _WIDTH
         width = min(_WIDTH, max(_SMALLEST_WIDTH, round(width)))
