@@ -7,6 +7,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.http import urlencode
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 from horizon import tables
 
 from stella_dashboard import SERVICE_TYPE, access
@@ -115,8 +116,8 @@ class ServiceLevelsTable(tables.DataTable):
     name = tables.Column("title", verbose_name=_("Instance"))
     objective = _column(_("Objective"))
     promise = _column(_("Guaranteed"))
-    usage = _column(_("Usage"))
-    status = _column(_("Status"))
+    usage = _column(pgettext_lazy("of an objective", "Usage"))
+    status = _column(pgettext_lazy("of an objective", "Status"))
     today = _column(_("Kept today"))
     month = _column(_("Kept this month"))
 
