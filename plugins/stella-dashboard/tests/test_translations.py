@@ -14,7 +14,7 @@ from django.conf import settings
 from django.test import SimpleTestCase
 from django.urls import reverse
 from django.utils import translation
-from stella_dashboard.words import quantities
+from stella_dashboard.words import quantities, reasons
 
 from tests import catalogues
 from tests.base import TestCase
@@ -166,6 +166,17 @@ class KoreanTest(TestCase):
             "최선형: 보장되는 값이 없습니다.",
         ):
             self.assertIn(shown, text)
+
+    def test_reasons_that_hosts_and_the_api_tell(self) -> None:
+        with translation.override("ko"):
+            for told, shown in (
+                ("the instance is shut off", "인스턴스가 종료되어 있습니다"),
+                ("the host compute-1 is in mode observe", "호스트 compute-1: 관찰 모드입니다"),
+                ("does not fit on h: cpu.floor: 9 cores", "호스트 h에서 수용할 수 없음: cpu.floor: 9 cores"),
+                ("100 %(s) of something else", "100 %(s) of something else"),
+                ("", ""),
+            ):
+                self.assertEqual(reasons.show(told), shown)
 
     def test_what_the_form_shows_can_be_sent(self) -> None:
         cores = {"cpu": (1.5, 1.0, "MET", None, 1.0, 1.0)}

@@ -12,7 +12,7 @@ from horizon import tables
 
 from stella_dashboard import SERVICE_TYPE, access
 from stella_dashboard.api.instances import Instance, Objective
-from stella_dashboard.words import names, quantities
+from stella_dashboard.words import names, quantities, reasons
 
 
 class SetServiceLevel(tables.LinkAction):
@@ -102,7 +102,7 @@ class InstanceRow(tables.Row):
         slo = self.datum.slo
         if slo is None or slo.state == "enforced":
             return " ".join(self.datum.contradictions)
-        return ": ".join(part for part in (names.of(names.SLO_STATES, slo.state), slo.reason) if part)
+        return ": ".join(part for part in (names.of(names.SLO_STATES, slo.state), reasons.show(slo.reason)) if part)
 
 
 def _column(heading: str) -> tables.Column:
