@@ -18,7 +18,7 @@ class TestCase(helpers.TestCase):
         self.api.start()
         self.addCleanup(self.api.stop)
         super().setUp()
-        translation.activate("en")  # a page in another language leaves that behind
+        self.addCleanup(translation.activate, "en")  # a page in another language leaves that behind
         self._let_through("127.0.0.1")
         transport.forget_failures()
         self.sign_in()
