@@ -177,13 +177,14 @@ class ViolationsTest(OperatorCase):
     def test_one_request_shows_everything(self) -> None:
         self.lists(
             "violations",
-            records.violation(2, opened_at="2026-11-28T11:00:30Z"),
+            records.violation(2, opened_at="2026-11-28T11:00:30Z", project_id="a" * 32),
             records.violation(1, offender="host", offender_name=None, cause="host"),
         )
         text = self.text(VIOLATIONS)
         self.assert_shows(
             text, "web-1", "web-2", "Network packets", "60 s", "30 s", "too little CPU", "greedy", "the host itself"
         )
+        self.assert_shows(text, reverse("horizon:identity:projects:detail", args=["a" * 32]))
         self.assert_shows(text, 'x="500" y="0" width="500"')
         self.assert_shows(text, 'x="0" y="0" width="1000"')
         ((_, path, query, _, _),) = self.api.asked
@@ -197,6 +198,13 @@ class ViolationsTest(OperatorCase):
         self.assertEqual(self.api.asked[-1][2], {**expected, "sort": "id:desc", "limit": "21"})
         self.assert_shows(text, "No violations.")
         self.assert_shows(text, "Show all")
+
+    def test_times_are_those_of_the_user(self) -> None:
+        self.lists("violations", records.violation())
+        self.client.cookies["django_timezone"] = "Asia/Seoul"
+        text = self.text(VIOLATIONS, **{"from": "2026-11-28T10:00"})
+        self.assertEqual(self.api.asked[-1][2]["from"], "2026-11-28T01:00:00Z")
+        self.assert_shows(text, "2026-11-28 20:00:00", 'value="2026-11-28T10:00"')
 
     def test_a_filter_that_is_wrong_says_so(self) -> None:
         self.lists("violations", records.violation())
