@@ -192,3 +192,5 @@ class KoreanTest(TestCase):
                 ("block_latency", 0.005),
             ):
                 self.assertEqual(quantities.parse(metric, quantities.show(metric, value)), value)
+            self.assertEqual(quantities.core_words(), {"one": "core", "more": "core"})
+        self.assertEqual(quantities.core_words(), {"one": "core", "more": "cores"})
