@@ -12,6 +12,7 @@ from stella.api.schemas.vocabulary import (
     LIMIT,
     METRIC,
     OBJECTIVES,
+    PART_OF_NAME,
     PROJECT,
     TEXT,
     TIME,
@@ -85,12 +86,7 @@ LIST_QUERY = query(
         "project": PROJECT,
         "status": {"type": "string", "enum": list(STATES), "description": "State of the SLO."},
         "name": {"type": "string", "minLength": 1, "maxLength": 255, "description": "Exactly this name."},
-        "name_contains": {
-            "type": "string",
-            "minLength": 1,
-            "maxLength": 255,
-            "description": "The name has this in it, in large or small letters.",
-        },
+        "name_contains": PART_OF_NAME,
         "health": {
             "type": "string",
             "enum": list(HEALTHS),

@@ -16,6 +16,13 @@ NAME_PATTERN = r"^[A-Za-z0-9]([A-Za-z0-9_.-]{0,253}[A-Za-z0-9])?$"
 UUID: Schema = {"type": "string", "pattern": UUID_PATTERN, "description": "Uuid of an instance."}
 HOST_NAME: Schema = {"type": "string", "pattern": NAME_PATTERN, "description": "Name of a host."}
 PROJECT: Schema = {"type": "string", "minLength": 1, "maxLength": 255, "description": "Id of a project."}
+PART_OF_NAME: Schema = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": 255,
+    "pattern": r"^[^\x00-\x1f\x7f]+$",  # a database may end a search at a zero byte, and find all
+    "description": "The name has this in it, in large or small letters.",
+}
 TEXT: Schema = {"type": "string"}
 TIME: Schema = {"type": "string", "format": "date-time", "description": "RFC 3339, in UTC."}
 TIME_INPUT: Schema = {
