@@ -62,10 +62,8 @@ class CatalogueTest(SimpleTestCase):
             places = ", ".join(f"{name.removeprefix('./')}:{line}" for name, line in message.locations)
             lines.append(f"{places or 'locale'}: {texts(message.id)[0]!r} ({locale}) {what}")
         if lines:
-            lines.append(
-                "scripts/translate-stella-dashboard.sh brings the catalogue up to date: docs/horizon/translating.md"
-            )
-            self.fail("\n".join(["", *sorted(lines)]))
+            hint = "scripts/translate-stella-dashboard.sh brings the catalogue up to date: docs/horizon/translating.md"
+            self.fail("\n".join(["", *sorted(lines), hint]))
 
     def messages(self) -> Iterable[tuple[str, Message]]:
         """All, with their locales."""
