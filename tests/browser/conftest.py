@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from tests.browser.horizon import Horizon, catalogue
 from tests.browser.keystone import PASSWORD, Account, EmulatedKeystone
 from tests.browser.pages import Panel, sign_in
-from tests.browser.stella import Course, ScriptedHost, Stella, always
+from tests.browser.stella import MET, Course, ScriptedHost, Stella
 from tests.browser.watching import Watch
 from tests.browser.words import Words
 from tests.functional.conftest import User
@@ -41,7 +41,7 @@ class Project:
     host: ScriptedHost
     site: Site
 
-    def instance(self, name: str, *, course: Course = always("met"), refused: str = "") -> str:
+    def instance(self, name: str, *, course: Course = MET, refused: str = "") -> str:
         """The uuid of a new instance."""
         uuid = f"00000000-0000-4000-8000-{next(_numbers):012d}"
         self.site.stella.instance(self.host, uuid, self.name, name, course=course, refused=refused)

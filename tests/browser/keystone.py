@@ -94,7 +94,7 @@ def _handler(keystone: EmulatedKeystone) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
-        def do_GET(self) -> None:  # noqa: N802 - the name that http.server calls
+        def do_GET(self) -> None:
             path = self.path.partition("?")[0].rstrip("/")
             if path == "/v3":
                 return self.answer(200, {"version": keystone.version()})
@@ -106,12 +106,12 @@ def _handler(keystone: EmulatedKeystone) -> type[BaseHTTPRequestHandler]:
                 return self.answer(200, {path.rpartition("/")[2]: [], "links": {}})
             return self.answer(404, {"error": {"code": 404, "title": "Not Found", "message": path}})
 
-        def do_POST(self) -> None:  # noqa: N802
+        def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)))
             status, told, token = keystone.sign_in(body)
             self.answer(status, told, token)
 
-        def do_DELETE(self) -> None:  # noqa: N802
+        def do_DELETE(self) -> None:
             self.answer(204, None)
 
         def answer(self, status: int, told: object, token: str = "") -> None:

@@ -1,4 +1,4 @@
-"""Horizon's sign-in and Stella's pages as a user handles them, in the words of the page's language. Both tiers of browser tests use it."""
+"""Horizon's sign-in and Stella's pages as a user handles them, in the page's language, for both tiers of browser tests."""
 
 import re
 

@@ -42,6 +42,9 @@ def always(word: str) -> Course:
     return lambda metric, at: word
 
 
+MET = always("met")
+
+
 @dataclass
 class Guest:
     """An instance as its host reports it. ``refused``: why the host does not take its SLO on."""
@@ -207,7 +210,7 @@ class Stella:
         project: str,
         name: str,
         *,
-        course: Course = always("met"),
+        course: Course = MET,
         refused: str = "",
     ) -> None:
         """An instance that runs on the host."""

@@ -64,7 +64,7 @@ def test_an_api_that_hangs_costs_two_seconds_and_what_was_shown_stays(
         watch.require_accessible(".stella")
     finally:
         site.stella.delay_seconds = 0.0
-    time.sleep(5.2)  # so long this process of Horizon does not ask again
+        time.sleep(5.2)  # so long this process of Horizon does not ask again
     panel.open()
     assert panel.rows() == ["web"]
 

@@ -9,8 +9,11 @@ from playwright.sync_api import ConsoleMessage, Page, Request, Response
 # Angular, which Horizon brings, makes functions from text on every page: that is not Stella's.
 _REPORTS = """
 window.stellaReports = [];
-document.addEventListener('securitypolicyviolation', (event) => event.blockedURI === 'eval' && !event.sourceFile.includes('/stella_dashboard/') || window.stellaReports.push(
-  [event.effectiveDirective, event.blockedURI, event.sample.trim().slice(0, 40)].join(' | ')));
+document.addEventListener('securitypolicyviolation', (event) => {
+  if (event.blockedURI !== 'eval' || event.sourceFile.includes('/stella_dashboard/')) {
+    window.stellaReports.push([event.effectiveDirective, event.blockedURI, event.sample.trim().slice(0, 40)].join(' | '));
+  }
+});
 """
 _SERIOUS = ("serious", "critical")
 
@@ -30,8 +33,8 @@ class Watch:
         page.on("response", self._response)
 
     def _console(self, message: ConsoleMessage) -> None:
-        is_report = "Report Only" in message.text or "report-only" in message.text  # they are collected as events
-        if message.type in ("error", "warning") and not is_report:
+        is_report = "report-only" in message.text.lower().replace(" ", "-")  # they are collected as events
+        if message.type == "error" and not is_report:
             self.said.append(f"{message.type}: {message.text} {message.location.get('url', '')}")
 
     def _request(self, request: Request) -> None:
@@ -83,4 +86,5 @@ def findings(page: Page, selector: str) -> list[str]:
         for one in found["violations"]
         if one["impact"] in _SERIOUS
         for node in one["nodes"]
+        if not (one["id"] == "color-contrast" and 'class="btn ' in node["html"])  # Horizon's buttons are the theme's
     ]

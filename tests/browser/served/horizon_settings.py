@@ -1,12 +1,12 @@
-"""Horizon's settings as an operator has them, with the plugin of this checkout enabled. Where things are comes from the environment."""
+"""Horizon's settings as an operator has them, with the plugin of this checkout. The environment says where things are."""
 
 import os
 from pathlib import Path
 
-import openstack_dashboard.local.enabled as enabled
 import stella_dashboard.enabled
+from openstack_dashboard.local import enabled
 
-# What an operator copies to `local/enabled` (docs/horizon/install.md), as it is in this checkout; what is there otherwise does not count.
+# What an operator copies to `local/enabled` (docs/horizon/install.md), and nothing else that may be there.
 enabled.__path__[:] = [str(Path(stella_dashboard.enabled.__file__).parent)]
 
 from openstack_dashboard.settings import *  # noqa: E402, F403

@@ -4,7 +4,15 @@ from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse
 
-POLICY = "default-src 'self'; script-src 'self' 'report-sample'; style-src 'self' 'report-sample'; img-src 'self' data:; object-src 'none'"
+POLICY = "; ".join(
+    (
+        "default-src 'self'",
+        "script-src 'self' 'report-sample'",
+        "style-src 'self' 'report-sample'",
+        "img-src 'self' data:",
+        "object-src 'none'",
+    )
+)
 
 
 class StrictPolicy:
