@@ -12,7 +12,6 @@ export function start(root) {
   let updatedAt = new Date();
   let wait = usual();
   let staleShown = false;
-  label(root);
 
   function usual() {
     return root.querySelector('.stella-pending') ? PENDING_MILLISECONDS : REFRESH_MILLISECONDS;
@@ -30,7 +29,6 @@ export function start(root) {
       const text = await answer.text();
       const fresh = new DOMParser().parseFromString(text, 'text/html');
       update(root, fresh, notice);
-      label(root);
       updatedAt = new Date();
       wait = usual();
       if (staleShown) {
@@ -105,13 +103,6 @@ function updateBody(old, body) {
 
 function isInUse(element) {
   return element.contains(document.activeElement) || element.querySelector('.open') !== null;
-}
-
-/** Horizon's search field and its menus beside the actions have no names of their own. */
-function label(root) {
-  const named = (selector, name) => root.querySelectorAll(selector).forEach((one) => one.setAttribute('aria-label', name));
-  named('.table_search input[type="text"]:not([aria-label])', root.dataset.stellaFilter);
-  named('a.dropdown-toggle:not([aria-label])', root.dataset.stellaMenu);
 }
 
 function say(notice, text) {
