@@ -68,7 +68,7 @@ def _does_not_fit(refused: Refused) -> str:
             % {"largest": shown}
         )
     else:
-        parts.append(_("This does not fit on the host of the instance, and nothing more does."))
+        parts.append(_("This does not fit on the host of the instance; to lower one quantity alone does not help."))
     if refused.counter_offer.get("elsewhere"):
         parts.append(_("It would fit on another host."))
     return " ".join(parts)

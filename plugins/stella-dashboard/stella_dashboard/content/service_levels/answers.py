@@ -24,11 +24,15 @@ class Offer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """``fits`` None: nothing can be said. ``errors`` are sentences by field of the form; those of no field are ``sentences``."""
+    """``fits`` None: nothing can be said. ``errors`` are sentences by field of the form; those of no field are ``sentences``.
+
+    ``is_unanswered``: the API did not answer; it is worth asking again.
+    """
 
     fits: bool | None
     sentences: Sequence[str] = ()
     offers: Sequence[Offer] = ()
+    is_unanswered: bool = False
     errors: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -44,7 +48,10 @@ def of_form(request: HttpRequest, uuid: str, form: SetForm) -> Answer:
     offers = _offers(found) if isinstance(found, Refused) else ()
     if about is not None and not offers:
         return Answer(fits=False, errors={about: sentence})
-    return Answer(fits=False if isinstance(found, Refused) else None, sentences=(sentence,), offers=offers)
+    is_refused = isinstance(found, Refused)
+    return Answer(
+        fits=False if is_refused else None, sentences=(sentence,), offers=offers, is_unanswered=not is_refused
+    )
 
 
 def _fitting(form: SetForm, fits: Fits) -> tuple[str, ...]:

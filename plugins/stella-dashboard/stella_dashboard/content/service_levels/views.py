@@ -160,7 +160,8 @@ class CheckView(generic.View):
         form = SetForm(request, data=request.POST, initial={"found": None})
         answer = answers.of_form(request, str(instance_id), form)
         html = render_to_string("stella_dashboard/service_levels/_answer.html", {"answer": answer}, request)
-        response = JsonResponse({"html": html, "errors": answer.errors, "fits": answer.fits})
+        told = {"html": html, "errors": answer.errors, "fits": answer.fits, "is_unanswered": answer.is_unanswered}
+        response = JsonResponse(told)
         response["Cache-Control"] = "no-store"
         return response
 

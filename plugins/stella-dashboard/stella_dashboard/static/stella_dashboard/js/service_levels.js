@@ -2,12 +2,13 @@
  * menus and the place on the page stay. */
 
 const REFRESH_MILLISECONDS = 5000;
-const PENDING_MILLISECONDS = 1000; // while a host has yet to take on what was set
+const PENDING_MILLISECONDS = 500; // while a host has yet to take on what was set
 const LARGEST_MILLISECONDS = 60000;
 
 /** Watches the list in `root`, whose rows come anew from its data-stella-live. */
 export function start(root) {
   const notice = root.querySelector('[data-stella-notice]');
+  nameControls(root, root);
   const address = root.getAttribute('data-stella-live');
   let updatedAt = new Date();
   let wait = usual();
@@ -61,7 +62,8 @@ export function start(root) {
   plan();
 }
 
-/** Put what changed in `fresh` into `root`. Instances that came, went or changed places are announced, not moved. */
+/** Put what changed in `fresh` into `root`. Instances that came or went, or are in trouble
+ * and not on top, are announced and not moved. */
 export function update(root, fresh, notice) {
   const shown = bodies(root);
   const now = bodies(fresh);
@@ -71,7 +73,10 @@ export function update(root, fresh, notice) {
       updateBody(old, body);
     }
   }
-  if ([...shown.keys()].join() !== [...now.keys()].join()) {
+  const first = now.values().next().value;
+  const isSame = shown.size === now.size && [...now.keys()].every((uuid) => shown.has(uuid));
+  const isWorse = first && first.querySelector('.stella-missed') && shown.keys().next().value !== first.dataset.stellaInstance;
+  if (!isSame || isWorse) {
     offerReload(notice);
   }
 }
@@ -89,6 +94,7 @@ function updateBody(old, body) {
   const after = cells(body);
   if ([...before.keys()].join() !== [...after.keys()].join()) {
     if (!isInUse(old)) {
+      nameControls(old.closest('[data-stella-live]'), body);
       old.replaceWith(document.adoptNode(body));
     }
     return;
@@ -99,6 +105,12 @@ function updateBody(old, body) {
       shown.replaceChildren(...[...cell.childNodes].map((node) => document.adoptNode(node)));
     }
   }
+}
+
+/** Names for screen readers, which Horizon's own search field and menus lack. */
+function nameControls(root, place) {
+  place.querySelectorAll('.table_search input').forEach((input) => input.setAttribute('aria-label', root.dataset.stellaSearch));
+  place.querySelectorAll('.actions_column .dropdown-toggle').forEach((menu) => menu.setAttribute('aria-label', root.dataset.stellaMore));
 }
 
 function isInUse(element) {

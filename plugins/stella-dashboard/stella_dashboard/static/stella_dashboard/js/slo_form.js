@@ -1,6 +1,7 @@
 /* The form in which an SLO is set: it is checked while it is filled in, and the API's answer is shown before it is sent. */
 
 const PAUSE_MILLISECONDS = 400;
+const AGAIN_MILLISECONDS = 6000; // where Stella did not answer
 
 /** Follows the form. */
 export function start(form) {
@@ -22,7 +23,11 @@ export function start(form) {
         signal,
       });
       if (answer.ok) {
-        show(form, await answer.json());
+        const told = await answer.json();
+        show(form, told);
+        if (told.is_unanswered) {
+          soon(AGAIN_MILLISECONDS);
+        }
       }
     } catch (error) {
       if (error.name !== 'AbortError') {
@@ -31,13 +36,13 @@ export function start(form) {
     }
   }
 
-  function soon() {
+  function soon(milliseconds) {
     window.clearTimeout(timer);
-    timer = window.setTimeout(check, PAUSE_MILLISECONDS);
+    timer = window.setTimeout(() => form.isConnected && check(), milliseconds);
   }
 
-  form.addEventListener('input', soon);
-  form.addEventListener('change', soon);
+  form.addEventListener('input', () => soon(PAUSE_MILLISECONDS));
+  form.addEventListener('change', () => soon(PAUSE_MILLISECONDS));
   form.addEventListener('click', function (event) {
     const button = event.target.closest('[data-stella-take]');
     if (button) {
