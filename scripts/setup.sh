@@ -13,6 +13,7 @@ PACKAGES=(
   iproute2 nftables util-linux kmod procps openssl
   prometheus                                      # promtool checks the metrics
   mariadb-server-core                             # stella-api is tested on SQLite and on MariaDB, which the tests start
+  gettext                                         # its tools find the texts of the dashboard that are not translated
   systemd                                         # systemd-analyze checks the unit; nothing of it is started
 )
 

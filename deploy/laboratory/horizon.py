@@ -32,11 +32,19 @@ CACHES = {{
 }}
 OPENSTACK_NEUTRON_NETWORK = {{"enable_router": False}}
 """
+# Horizon's package has its translations as sources; distributions compile them, and so does this for the language that Stella has.
 # The compressor works in threads and passes over what fails in one, so a page that needs every block is rendered afterwards.
 _STATIC = """import os
+from pathlib import Path
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "laboratory_settings")
 import django  # noqa: E402
+from babel.messages.mofile import write_mo  # noqa: E402
+from babel.messages.pofile import read_po  # noqa: E402
+
+for source in Path(django.__file__).parents[1].glob("*/locale/ko_KR/LC_MESSAGES/django*.po"):
+    with source.open("rb") as texts, source.with_suffix(".mo").open("wb") as compiled:
+        write_mo(compiled, read_po(texts))
 
 django.setup()
 from compressor.exceptions import OfflineGenerationError  # noqa: E402

@@ -1,6 +1,7 @@
 """The documentation: links lead somewhere, every page is in its index, release notes can be read."""
 
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,8 @@ import yaml
 
 REPOSITORY = Path(__file__).parents[2]
 DOCS = REPOSITORY / "docs"
-PAGES = sorted([REPOSITORY / "README.md", *DOCS.rglob("*.md")])
+PAGES = sorted([*REPOSITORY.glob("README*.md"), *DOCS.rglob("*.md")])
+_FIGURE = re.compile(r"\d+(?:[. ]\d+)*")
 _LINK = re.compile(r"\]\(([^)#]+)[^)]*\)")
 
 
@@ -34,6 +36,25 @@ def test_the_readme_is_short_and_has_the_two_commands() -> None:
     assert len(lines) <= 90
     assert any(line.startswith("    make demo ") for line in lines)
     assert any(line.startswith("    make test ") for line in lines)
+
+
+_KOREAN = sorted(page for page in PAGES if page.name.endswith(".ko.md"))
+
+
+@pytest.mark.parametrize("page", _KOREAN, ids=lambda page: str(page.relative_to(REPOSITORY)))
+def test_a_korean_page_says_what_the_english_says(page: Path) -> None:
+    """The same sections, commands and figures of tables; they link to each other."""
+    english = page.with_name(page.name.replace(".ko.md", ".md"))
+    texts = [one.read_text(encoding="utf-8") for one in (english, page)]
+    for pattern in (r"^#+ ", r"^    ([^#\n]*[^#\s])", r"^(\|)"):
+        ours, theirs = (re.findall(pattern, text, re.MULTILINE) for text in texts)
+        assert ours == theirs
+    figures = ([Counter(_FIGURE.findall(row)) for row in text.splitlines() if row.startswith("| ")] for text in texts)
+    assert not [ours - theirs for ours, theirs in zip(*figures, strict=True) if ours - theirs]
+    ours, theirs = ({link.replace(".ko.md", ".md") for link in _LINK.findall(text)} for text in texts)
+    assert ours == theirs
+    assert page.name in _links(english)
+    assert english.name in _links(page)
 
 
 @pytest.mark.parametrize(

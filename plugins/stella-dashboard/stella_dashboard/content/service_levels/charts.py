@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from stella_dashboard.api.records import Usage
 from stella_dashboard.content.service_levels.detail import cause_of, status_of
-from stella_dashboard.words import names, quantities
+from stella_dashboard.words import names, quantities, reasons
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +41,7 @@ def as_json(usage: Usage, span: Span) -> dict[str, Any]:
     return {
         "step": usage.step,
         "seconds": span.seconds,
-        "note": usage.not_watched_reason,
+        "note": reasons.show(usage.not_watched_reason),
         "objectives": {
             metric: {
                 "at": [int(point.at.timestamp()) for point in points],

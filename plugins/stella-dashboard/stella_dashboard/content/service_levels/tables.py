@@ -7,11 +7,12 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.http import urlencode
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 from horizon import tables
 
 from stella_dashboard import SERVICE_TYPE, access
 from stella_dashboard.api.instances import Instance, Objective
-from stella_dashboard.words import names, quantities
+from stella_dashboard.words import names, quantities, reasons
 
 
 class SetServiceLevel(tables.LinkAction):
@@ -101,7 +102,7 @@ class InstanceRow(tables.Row):
         slo = self.datum.slo
         if slo is None or slo.state == "enforced":
             return " ".join(self.datum.contradictions)
-        return ": ".join(part for part in (names.of(names.SLO_STATES, slo.state), slo.reason) if part)
+        return ": ".join(part for part in (names.of(names.SLO_STATES, slo.state), reasons.show(slo.reason)) if part)
 
 
 def _column(heading: str) -> tables.Column:
@@ -115,8 +116,8 @@ class ServiceLevelsTable(tables.DataTable):
     name = tables.Column("title", verbose_name=_("Instance"))
     objective = _column(_("Objective"))
     promise = _column(_("Guaranteed"))
-    usage = _column(_("Usage"))
-    status = _column(_("Status"))
+    usage = _column(pgettext_lazy("of an objective", "Usage"))
+    status = _column(pgettext_lazy("of an objective", "Status"))
     today = _column(_("Kept today"))
     month = _column(_("Kept this month"))
 
