@@ -144,6 +144,15 @@ def uuid(number: int) -> str:
     return f"00000000-0000-4000-8000-{number:012d}"
 
 
+def holds_nothing(result: testing.Result) -> bool:
+    """Whether a list is empty, and a summary counts nothing."""
+    assert result.status_code == 200, result.text
+    if "open_violations" not in result.json:
+        return next(iter(result.json.values())) == []
+    counted = (*result.json["instances"].values(), result.json["open_violations"])
+    return not any(counted) and result.json["attainment"] == {"today": {}, "month": {}} and result.json["hosts"] is None
+
+
 def error(result: testing.Result, status: int) -> dict[str, Any]:
     """The one error in an answer, whose form is checked."""
     assert result.status_code == status, result.text

@@ -7,7 +7,7 @@ import pytest
 
 from stella.api.operation import Access
 from stella.api.routes import ROUTES
-from tests.functional.conftest import Agent, Cloud, error, uuid
+from tests.functional.conftest import Agent, Cloud, error, holds_nothing, uuid
 from tests.functional.dump import dump
 
 VM = uuid(1)
@@ -128,6 +128,9 @@ def test_the_size_and_kind_of_a_body(cloud: Cloud, host: Agent) -> None:
         ("/v1/violations", "from=2026-12-01T00:00:00Z&to=2026-11-01T00:00:00Z", "from"),
         ("/v1/violations", "marker=1e309", "marker"),
         ("/v1/violations", "open=maybe", "open"),
+        ("/v1/decisions", "refusals=maybe", "refusals"),
+        ("/v1/hosts", "silent=maybe", "silent"),
+        ("/v1/hosts", "name_contains=", "name_contains"),
         ("/v1/decisions", "kind=guess", "kind"),
         (f"/v1/instances/{VM}/attainment", "from=yesterday", "from"),
         (f"/v1/instances/{VM}/attainment", "from=2026-13-01T00:00:00Z", "from"),
@@ -220,7 +223,7 @@ def test_parameters_that_no_route_has_or_that_come_twice(
         assert error(twice, 400)["field"] == name
         strange = cloud.admin.ask(method, url, query_string=f"{name}=%00%FF", json={})
         if name in _FREE_TEXTS:
-            assert next(iter(strange.json.values())) == []
+            assert holds_nothing(strange)
         else:
             assert error(strange, 400)["field"] == name
 

@@ -45,7 +45,7 @@ OF_OPERATORS = [
     ("POST", "/v1/candidates"),
 ]
 OF_HOSTS = [("GET", f"/v1/hosts/{HOST}/intent"), ("POST", f"/v1/hosts/{HOST}/reports")]
-LISTS = [("GET", path) for path in ("/v1/instances", "/v1/violations", "/v1/decisions")]
+LISTS = [("GET", path) for path in ("/v1/instances", "/v1/violations", "/v1/decisions", "/v1/summary")]
 BODIES: Mapping[str, Any] = {
     "/slo": PUT,
     "/reports": REPORT,

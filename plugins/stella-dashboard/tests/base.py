@@ -40,3 +40,7 @@ class TestCase(helpers.TestCase):
         catalogue: list[Any] = [*self.service_catalog, {"type": "stella", "name": "stella", "endpoints": interfaces}]
         names = roles or ("member", "reader")
         self._setup_user(service_catalog=catalogue, roles=[{"id": name, "name": name} for name in names])
+
+    def assert_shows(self, text: str, *shown: str) -> None:
+        """Each of these is in the page; only what is not is told."""
+        self.assertEqual([one for one in shown if one not in text], [])

@@ -6,6 +6,7 @@ from stella.api.schemas.vocabulary import (
     GENERATION,
     HOST_NAME,
     LIMIT,
+    NAME_PART,
     TEXT,
     TIME,
     Schema,
@@ -51,12 +52,7 @@ LIST = page("hosts", HOST)
 LIST_QUERY = query(
     {
         "mode": MODE,
-        "name_contains": {
-            "type": "string",
-            "minLength": 1,
-            "maxLength": 255,
-            "description": "The name has this in it, in large or small letters.",
-        },
+        "name_contains": NAME_PART,
         "silent": {**FLAG, "description": "Only those that are silent, or only the others."},
         "sort": sort("name", "mode", "capacity_cpu_cores", "reserved_cpu_cores", "free_cpu_cores", "open_violations"),
         "limit": LIMIT,

@@ -11,6 +11,7 @@ from stella.api.schemas.vocabulary import (
     HOST_NAME,
     LIMIT,
     METRIC,
+    NAME_PART,
     OBJECTIVES,
     PROJECT,
     TEXT,
@@ -85,12 +86,7 @@ LIST_QUERY = query(
         "project": PROJECT,
         "status": {"type": "string", "enum": list(STATES), "description": "State of the SLO."},
         "name": {"type": "string", "minLength": 1, "maxLength": 255, "description": "Exactly this name."},
-        "name_contains": {
-            "type": "string",
-            "minLength": 1,
-            "maxLength": 255,
-            "description": "The name has this in it, in large or small letters.",
-        },
+        "name_contains": NAME_PART,
         "health": {
             "type": "string",
             "enum": list(HEALTHS),

@@ -29,6 +29,13 @@ TIME_INPUT: Schema = {
     "description": "RFC 3339, such as 2026-11-24T00:00:00Z.",
 }
 UNIX: Schema = {"type": "number", "minimum": 0, "maximum": 1e11, "description": "Unix seconds."}
+NAME_PART: Schema = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": 255,
+    "pattern": "^[^\\u0000]+$",
+    "description": "The name has this in it, in large or small letters.",
+}
 COUNT: Schema = {"type": "integer", "minimum": 0, "maximum": 2**31 - 1}
 SEQUENCE: Schema = {"type": "integer", "minimum": 0, "maximum": 2**53}
 AMOUNT: Schema = {"type": "number", "minimum": 0, "maximum": LARGEST_QUANTITY}

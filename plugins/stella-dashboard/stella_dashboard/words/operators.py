@@ -16,7 +16,9 @@ MODES = {
     "maintenance": pgettext_lazy("mode of a host", "Maintenance"),
 }
 MODE_MEANINGS = {
-    "observe": gettext_lazy("Measures and reports, and changes nothing on the host. What is guaranteed there is not kept."),
+    "observe": gettext_lazy(
+        "Measures and reports, and changes nothing on the host. What is guaranteed there is not kept."
+    ),
     "enforce": gettext_lazy("Keeps what is guaranteed, and takes new service levels."),
     "maintenance": gettext_lazy("Goes on keeping what is guaranteed there, and takes nothing new."),
 }

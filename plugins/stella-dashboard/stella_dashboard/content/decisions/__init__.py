@@ -1,0 +1,1 @@
+"""Panel "Decisions" of the dashboard "Admin"."""

@@ -1,0 +1,27 @@
+"""What is shown of a decision, on all pages that show decisions."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.urls import reverse
+
+from stella_dashboard.api.decisions import Decision
+from stella_dashboard.words import names, operators
+
+
+def show(decision: Decision, viewer_id: str) -> Mapping[str, Any]:
+    """Its row."""
+    return {
+        "at": decision.decided_at,
+        "kind": names.of(operators.DECISIONS, decision.kind),
+        "is_refusal": decision.kind in operators.REFUSALS,
+        "name": decision.title,
+        "url": reverse("horizon:project:service_levels:detail", args=[decision.uuid]) if decision.uuid else "",
+        "project_id": decision.project_id or "",
+        "host": decision.host or "",
+        "host_url": reverse("horizon:admin:stella_hosts:detail", args=[decision.host]) if decision.host else "",
+        "who": operators.user(decision.user_id, viewer_id),
+        "request_id": decision.request_id,
+        "reason": decision.reason,
+        "detail": operators.detail(decision.detail),
+    }

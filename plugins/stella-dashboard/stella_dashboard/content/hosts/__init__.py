@@ -1,0 +1,1 @@
+"""Panel "Stella Hosts" of the dashboard "Admin"."""

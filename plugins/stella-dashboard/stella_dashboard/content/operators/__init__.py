@@ -1,0 +1,1 @@
+"""Panel "Overview" of the group "Stella" of the dashboard "Admin"."""

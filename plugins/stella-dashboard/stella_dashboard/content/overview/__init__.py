@@ -1,0 +1,1 @@
+"""Project panel "Service Levels Overview": are they kept?"""

@@ -1,0 +1,7 @@
+"""Addresses of the panel's pages."""
+
+from django.urls import path
+
+from stella_dashboard.content.overview import views
+
+urlpatterns = [path("", views.IndexView.as_view(), name="index")]

@@ -1,0 +1,1 @@
+"""Panel "Violations" of the dashboard "Admin"."""

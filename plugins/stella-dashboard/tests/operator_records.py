@@ -1,0 +1,83 @@
+"""Hosts, violations, decisions and summaries as the API tells them."""
+
+from typing import Any
+
+from tests.emulated_api import NOW, UUID
+
+
+def host(name: str = "compute-1", **more: Any) -> dict[str, Any]:
+    """A host that reports and enforces."""
+    return {
+        "name": name,
+        "generation": 7,
+        "mode": "enforce",
+        "enrolled": True,
+        "silent": False,
+        "capacity_cpu_cores": 32.0,
+        "reserved_cpu_cores": 30.5,
+        "free_cpu_cores": 1.5,
+        "overhead_cpu_cores": 0.25,
+        "cpus": 34,
+        "instances": 12,
+        "open_violations": 0,
+        "agent": "xgos",
+        "capabilities": {"cpu_floor": True, "block_latency_target": "not in this release"},
+        "versions": {"xgos": "0.9"},
+        "reported_at": NOW,
+        **more,
+    }
+
+
+def violation(number: int = 1, **more: Any) -> dict[str, Any]:
+    """A violation that lasted a minute."""
+    return {
+        "id": number,
+        "uuid": UUID.format(number),
+        "name": f"web-{number}",
+        "project_id": "p1",
+        "host": "compute-1",
+        "metric": "network_packets",
+        "opened_at": "2026-11-28T11:00:00Z",
+        "closed_at": "2026-11-28T11:01:00Z",
+        "cause": "cpu",
+        "offender": UUID.format(99),
+        "offender_name": "greedy",
+        **more,
+    }
+
+
+def decision(number: int = 1, **more: Any) -> dict[str, Any]:
+    """An SLO that does not fit."""
+    return {
+        "id": number,
+        "decided_at": NOW,
+        "kind": "slo_does_not_fit",
+        "host": "compute-1",
+        "uuid": UUID.format(number),
+        "name": f"web-{number}",
+        "project_id": "p1",
+        "user_id": "ann",
+        "request_id": "req-1",
+        "reason": "at most 14 kpps fit",
+        "detail": {"objectives": {"network_packets": {"floor": 20_000.0, "priority": 0}}},
+        **more,
+    }
+
+
+def summary(**more: Any) -> dict[str, Any]:
+    """Of all projects, one instance of which is in trouble."""
+    return {
+        "project_id": None,
+        "instances": {"troubled": 1, "pending": 0, "guaranteed": 13, "best_effort": 40},
+        "open_violations": 2,
+        "attainment": None,
+        "hosts": {
+            "total": 3,
+            "silent": 1,
+            "modes": {"enforce": 2, "observe": 1},
+            "capacity_cpu_cores": 96.0,
+            "reserved_cpu_cores": 48.0,
+            "free_cpu_cores": 16.0,
+        },
+        **more,
+    }
