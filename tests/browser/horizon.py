@@ -4,6 +4,7 @@ import hashlib
 import http.client
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -18,8 +19,8 @@ from tests.functional.process import free_port
 REPOSITORY = Path(__file__).parents[2]
 SERVED = Path(__file__).parent / "served"
 _PLUGINS = [REPOSITORY / "plugins" / name for name in ("stella-dashboard", "python-stellaclient")]
-_STYLES = ("static", "templates", "enabled")
-"""What the compressed files of the plugin are made from."""
+_SOURCES = ("static", "templates", "enabled", "locale")
+"""What files are made from, of the plugin."""
 
 
 @cache
@@ -34,15 +35,25 @@ def environment_of_horizon() -> Path:
     return (REPOSITORY / made.stdout.split()[-1]).resolve()
 
 
-def _static() -> Path:
-    """Where its static files are, for this state of the plugin: they are made once and kept."""
+def files() -> Path:
+    """Where its static files and compiled catalogues are, for this state of the plugin: they are made once and kept."""
     digest = hashlib.sha256((environment_of_horizon() / "requirements.digest").read_bytes())
     package = _PLUGINS[0] / "stella_dashboard"
-    parts = [path for part in _STYLES for path in (package / part).rglob("*")]
+    parts = [path for part in _SOURCES for path in (package / part).rglob("*")]
     for path in sorted([*parts, *SERVED.iterdir()]):
         if path.is_file() and path.suffix != ".pyc":
             digest.update(f"{path.name}\n".encode() + path.read_bytes())
-    return REPOSITORY / ".run" / "browser" / f"static-{digest.hexdigest()[:16]}"
+    return REPOSITORY / ".run" / "browser" / digest.hexdigest()[:16]
+
+
+def make_files() -> None:
+    """Make them, if need be."""
+    place = files()
+    if not (place / "done").exists():
+        shutil.rmtree(place, ignore_errors=True)
+        (place / "static").mkdir(parents=True)
+        _run("static_files.py")
+        (place / "done").touch()
 
 
 def _variables(keystone: str) -> dict[str, str]:
@@ -54,7 +65,7 @@ def _variables(keystone: str) -> dict[str, str]:
         "PYTHONWARNINGS": "ignore",
         "DJANGO_SETTINGS_MODULE": "horizon_settings",
         "STELLA_TEST_KEYSTONE_URL": keystone,
-        "STELLA_TEST_STATIC": str(_static()),
+        "STELLA_TEST_FILES": str(files()),
     }
 
 
@@ -74,6 +85,7 @@ def _run(program: str, *words: str) -> str:
 @cache
 def catalogue(language: str) -> dict[str, str]:
     """English sentences with their translations, those of Horizon and those of the plugin. A context stands before, and \\x04."""
+    make_files()
     found = json.loads(_run("catalogue.py", language).splitlines()[-1])
     return {str(key): str(text) for key, text in found.items()}
 
@@ -82,11 +94,7 @@ class Horizon:
     """Started at once; ``url`` has no slash at its end."""
 
     def __init__(self, directory: Path, keystone: str) -> None:
-        static = _static()
-        if not (static / "done").exists():
-            static.mkdir(parents=True, exist_ok=True)
-            _run("static_files.py")
-            (static / "done").touch()
+        make_files()
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = directory / "horizon.log"

@@ -75,8 +75,8 @@ def test_what_others_changed_meanwhile_is_not_overwritten(panel: Panel, project:
     project.set(uuid, cpu=0.2)
     panel.open()
     panel.open_form(uuid)
-    changed = project.user.put_slo(uuid, {"cpu": {"floor": 0.3}})
-    assert changed.status_code == 200
+    changed = project.user.put_slo(uuid, {"cpu": {"floor": 0.3}}, generation=1)
+    assert changed.status_code == 200, changed.text
     panel.field("cpu-floor").fill("40 %")
     panel.dialog.locator("input[type=submit]").click()
     expect(panel.dialog.locator(".alert-danger, .alert-warning").first).to_contain_text("Someone else changed")

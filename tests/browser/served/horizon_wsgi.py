@@ -6,5 +6,5 @@ from django.core.wsgi import get_wsgi_application
 from whitenoise import WhiteNoise
 
 application = WhiteNoise(
-    get_wsgi_application(), root=os.environ["STELLA_TEST_STATIC"], prefix="static/", autorefresh=False
+    get_wsgi_application(), root=f"{os.environ['STELLA_TEST_FILES']}/static", prefix="static/", autorefresh=False
 )

@@ -1,6 +1,22 @@
-"""Collects and compresses Horizon's styles and scripts, then asks for a page that needs them all."""
+"""Compiles the Korean catalogues, collects and compresses styles and scripts, then asks for a page that needs them all."""
+
+import os
+from pathlib import Path
 
 import django
+import stella_dashboard
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po
+
+FILES = Path(os.environ["STELLA_TEST_FILES"])
+
+packages = [Path(stella_dashboard.__file__).parent, *Path(django.__file__).parents[1].glob("*")]
+for source in (found for package in packages for found in package.glob("locale/ko_KR/LC_MESSAGES/django*.po")):
+    compiled = FILES / "locale" / source.parents[3].name / "ko_KR" / "LC_MESSAGES" / f"{source.stem}.mo"
+    if not compiled.exists():  # the plugin that this environment may have is not this checkout's
+        compiled.parent.mkdir(parents=True, exist_ok=True)
+        with source.open("rb") as texts, compiled.open("wb") as written:
+            write_mo(written, read_po(texts))
 
 django.setup()
 
