@@ -4,8 +4,8 @@ import re
 
 from playwright.sync_api import expect
 
-from tests.browser.conftest import Project
 from tests.browser.pages import Panel
+from tests.browser.site import Project
 from tests.browser.stella import always
 from tests.browser.watching import Watch
 

@@ -5,8 +5,8 @@ import time
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import Project, Site
 from tests.browser.pages import Panel
+from tests.browser.site import Project, Site
 from tests.browser.watching import Watch
 
 _NAMES = (
