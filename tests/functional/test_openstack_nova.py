@@ -138,7 +138,7 @@ def test_compute_nodes_are_told_by_host(emulated: EmulatedNova, tmp_path: Path) 
 def test_the_configuration_chooses_the_cloud(tmp_path: Path, emulated: EmulatedNova) -> None:
     found = surroundings.find(conf.load([str(config_file(tmp_path, emulated.url))]))
     assert isinstance(found.cloud, Nova)
-    own = ["following", "placement", "ledger", "limits"]
+    own = ["following", "placement", "ledger", "limits", "no_host"]
     assert [duty.name for duty in found.duties] == [*(duty.name for duty in DUTIES), *own]
     alone = tmp_path / "alone.conf"
     alone.write_text("[database]\nconnection = sqlite://\n")

@@ -21,11 +21,19 @@ from stella.engine.duty import Outcome, Work, limits_of
 from stella.model.resources import NAMES
 from stella.model.slo import Metric
 from tests.functional.conftest import Cloud
+from tests.functional.nova import EmulatedNova
 from tests.functional.placement import TOKEN, Placement
 
 pytestmark = pytest.mark.timeout(300)
 
 CPU, KPPS, IOPS = NAMES[0], NAMES[1], NAMES[4]
+
+
+@pytest.fixture
+def emulated() -> Iterator[EmulatedNova]:
+    made = EmulatedNova()
+    yield made
+    made.stop()
 
 
 @pytest.fixture(scope="module")
@@ -333,11 +341,13 @@ def test_a_placement_that_is_away_fails_the_run_and_is_caught_up_with(world: Wor
     assert world.run() == Outcome(changed=1, backlog=0)
 
 
-def test_the_engine_keeps_inventories_as_its_configuration_says(world: World, tmp_path: Path) -> None:
+def test_the_engine_keeps_inventories_as_its_configuration_says(
+    world: World, tmp_path: Path, emulated: EmulatedNova
+) -> None:
     path = tmp_path / "engine.conf"
     path.write_text(
         f"{world.cloud.config_path.read_text()}[engine]\nlease_seconds = 1\n"
-        "[cloud]\nkind = openstack\nlargest_network_packets_per_second = 5000\n"
+        f"[cloud]\nkind = openstack\nlargest_network_packets_per_second = 5000\nnova_endpoint = {emulated.url}\n"
         f"[openstack]\nauth_type = admin_token\nendpoint = {world.service.url}\ntoken = {TOKEN}\n"
     )
     command = [sys.executable, "-m", "stella.cmd.stella_engine", "--config-file", str(path), "--once"]

@@ -6,7 +6,7 @@ from stella.api.schemas.vocabulary import (
     GENERATION,
     HOST_NAME,
     LIMIT,
-    NAME_PART,
+    PART_OF_NAME,
     TEXT,
     TIME,
     Schema,
@@ -52,7 +52,7 @@ LIST = page("hosts", HOST)
 LIST_QUERY = query(
     {
         "mode": MODE,
-        "name_contains": NAME_PART,
+        "name_contains": PART_OF_NAME,
         "silent": {**FLAG, "description": "Only those that are silent, or only the others."},
         "sort": sort("name", "mode", "capacity_cpu_cores", "reserved_cpu_cores", "free_cpu_cores", "open_violations"),
         "limit": LIMIT,

@@ -11,8 +11,8 @@ from stella.api.schemas.vocabulary import (
     HOST_NAME,
     LIMIT,
     METRIC,
-    NAME_PART,
     OBJECTIVES,
+    PART_OF_NAME,
     PROJECT,
     TEXT,
     TIME,
@@ -86,7 +86,7 @@ LIST_QUERY = query(
         "project": PROJECT,
         "status": {"type": "string", "enum": list(STATES), "description": "State of the SLO."},
         "name": {"type": "string", "minLength": 1, "maxLength": 255, "description": "Exactly this name."},
-        "name_contains": NAME_PART,
+        "name_contains": PART_OF_NAME,
         "health": {
             "type": "string",
             "enum": list(HEALTHS),

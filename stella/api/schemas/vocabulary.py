@@ -16,6 +16,13 @@ NAME_PATTERN = r"^[A-Za-z0-9]([A-Za-z0-9_.-]{0,253}[A-Za-z0-9])?$"
 UUID: Schema = {"type": "string", "pattern": UUID_PATTERN, "description": "Uuid of an instance."}
 HOST_NAME: Schema = {"type": "string", "pattern": NAME_PATTERN, "description": "Name of a host."}
 PROJECT: Schema = {"type": "string", "minLength": 1, "maxLength": 255, "description": "Id of a project."}
+PART_OF_NAME: Schema = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": 255,
+    "pattern": r"^[^\x00-\x1f\x7f]+$",  # a database may end a search at a zero byte, and find all
+    "description": "The name has this in it, in large or small letters.",
+}
 TEXT: Schema = {"type": "string"}
 TIME: Schema = {"type": "string", "format": "date-time", "description": "RFC 3339, in UTC."}
 TIME_INPUT: Schema = {
@@ -29,13 +36,6 @@ TIME_INPUT: Schema = {
     "description": "RFC 3339, such as 2026-11-24T00:00:00Z.",
 }
 UNIX: Schema = {"type": "number", "minimum": 0, "maximum": 1e11, "description": "Unix seconds."}
-NAME_PART: Schema = {
-    "type": "string",
-    "minLength": 1,
-    "maxLength": 255,
-    "pattern": "^[^\\u0000]+$",
-    "description": "The name has this in it, in large or small letters.",
-}
 COUNT: Schema = {"type": "integer", "minimum": 0, "maximum": 2**31 - 1}
 SEQUENCE: Schema = {"type": "integer", "minimum": 0, "maximum": 2**53}
 AMOUNT: Schema = {"type": "number", "minimum": 0, "maximum": LARGEST_QUANTITY}
