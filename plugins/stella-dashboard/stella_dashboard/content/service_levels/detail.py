@@ -123,6 +123,7 @@ def _section(detail: Detail, objective: Objective) -> dict[str, Any]:
                 "note": "",
             },
             {
+                "is_live": True,
                 "label": _("Used now"),
                 "value": quantities.show_measured(objective.metric, objective.usage),
                 "note": _("asks for %(demand)s")

@@ -5,6 +5,7 @@ import {show} from './quantities.js';
 
 const HEIGHT = 190;
 const TABLE_ROWS = 60;
+const LATE_SECONDS = 15; // what is older is not called now
 const GAP_STEPS = 4; // a host reports late now and then
 const COLOURS = {usage: '#0072b2', demand: '#cc79a7', floor: '#00735c', ceiling: '#8a4b00', axis: '#5c6670', grid: '#e6e8ea'};
 const STRIP = { // told apart by height as well as by colour
@@ -130,6 +131,25 @@ export class Chart {
     }
     this.plot.setData(this.data());
     this.fill();
+    this.tellNow();
+  }
+
+  /** With live seconds the status and the tile of what is used now are those of the newest. */
+  tellNow() {
+    const {at, usage, demand, status, cause} = this.columns;
+    const last = at.length - 1;
+    if (this.step !== 1 || last < 0 || Date.now() / 1000 - at[last] > LATE_SECONDS) {
+      return;
+    }
+    const badge = this.section.querySelector('[data-stella-status]');
+    const why = this.section.querySelector('[data-stella-cause]');
+    const asks = this.section.querySelector('[data-stella-asks]');
+    badge.className = `stella-status stella-${this.settings.words.classes[status[last]] || 'unknown'}`;
+    badge.textContent = this.settings.words.statuses[status[last]] || status[last];
+    badge.title = '';
+    why.textContent = cause[last] ? why.dataset.stellaCause.replace('%s', cause[last]) : '';
+    this.section.querySelector('[data-stella-used]').textContent = show(this.metric, usage[last]);
+    asks.textContent = demand[last] === null ? '' : asks.dataset.stellaAsks.replace('%s', show(this.metric, demand[last]));
   }
 
   options(library) {
@@ -144,7 +164,7 @@ export class Chart {
       legend: {mount: (_, legend) => this.section.querySelector('[data-stella-legend]').append(legend)},
       scales: {x: {range: (_, least, most) => this.range(most)}, y: {range: (_, least, most) => [0, (most || 1) * 1.1]}},
       axes: [
-        {stroke: COLOURS.axis, grid: {stroke: COLOURS.grid}, space: 90, values: (_, times) => times.map((time) => this.tick(time))},
+        {stroke: COLOURS.axis, grid: {stroke: COLOURS.grid}, space: 90, size: 32, values: (_, times) => times.map((time) => this.tick(time))},
         {stroke: COLOURS.axis, grid: {stroke: COLOURS.grid}, size: 84, values: (_, values) => values.map((value) => show(this.metric, value))},
       ],
       series: [
