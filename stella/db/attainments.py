@@ -4,11 +4,11 @@ The same sums as `stella.db.attainment`, from days and hours where they are roll
 queries for all instances of a page. Unknown seconds do not count here, so stretches are left out.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from sqlalchemy import and_, false, func, or_, select
+from sqlalchemy import ColumnElement, and_, false, func, or_, select
 from sqlalchemy.orm import Session
 
 from stella.control.rollup import DAY_SECONDS, HOUR_SECONDS, floor_to
@@ -86,9 +86,9 @@ def _read(session: Session, instance_ids: Sequence[int], span: Span) -> dict[Key
     gaps: dict[Key, list[Span]] = {(one, metric): [(first, last)] for one in instance_ids for metric in _METRICS}
     for span_seconds in (DAY_SECONDS, HOUR_SECONDS):
         starts: dict[Key, list[int]] = {}
-        for key, start, counted in _rolled_up(session, gaps, span_seconds):
+        for key, counted, found_starts in _rolled_up(session, gaps, span_seconds):
             _add(sums, [(key, counted)])
-            starts.setdefault(key, []).append(start)
+            starts.setdefault(key, []).extend(found_starts)
         for key, found in starts.items():
             gaps[key] = [left for gap in gaps[key] for left in without(gap, sorted(found), span_seconds)]
     _add(sums, _minutes(session, gaps))
@@ -106,28 +106,52 @@ def _groups(gaps: Mapping[Key, Sequence[Span]]) -> Iterable[tuple[Sequence[Span]
 
 def _rolled_up(
     session: Session, gaps: Mapping[Key, Sequence[Span]], span_seconds: int
-) -> Iterable[tuple[Key, int, Counted]]:
+) -> Iterable[tuple[Key, Counted, Sequence[int]]]:
+    """What is rolled up of each objective, and the starts of those hours or days. Where none lacks, the database adds up alone."""
     whole = {
         key: [(a, b) for start, end in spans if (a := _ceil(span_seconds, start)) < (b := floor_to(span_seconds, end))]
         for key, spans in gaps.items()
     }
-    columns = (
-        RollUp.instance_id,
-        RollUp.metric,
-        RollUp.start,
-        RollUp.met_seconds,
-        RollUp.met_seconds + RollUp.violated_seconds + RollUp.degraded_seconds,
+    met, asked = (
+        func.sum(RollUp.met_seconds),
+        func.sum(RollUp.met_seconds + RollUp.violated_seconds + RollUp.degraded_seconds),
     )
     for spans, keys in _groups(whole):
-        query = select(*columns).where(
+        if not spans:
+            continue
+        all_starts = [start for a, b in spans for start in range(a, b, span_seconds)]
+        within = (
             RollUp.instance_id.in_({key[0] for key in keys}),
             RollUp.metric.in_({key[1] for key in keys}),
             RollUp.span_seconds == span_seconds,
             or_(*(and_(RollUp.start >= a, RollUp.start < b) for a, b in spans)),
         )
-        for instance_id, metric, start, met, asked in session.execute(query):
-            if (instance_id, metric) in keys:
-                yield (instance_id, metric), start, Counted(met=met, with_demand=asked)
+        query = select(RollUp.instance_id, RollUp.metric, met, asked, func.count()).where(*within)
+        partly: dict[Key, Counted] = {}
+        for instance_id, metric, of_met, of_asked, count in session.execute(
+            query.group_by(RollUp.instance_id, RollUp.metric)
+        ):
+            counted = Counted(met=int(of_met), with_demand=int(of_asked))
+            if (instance_id, metric) not in keys:
+                continue
+            if count == len(all_starts):
+                yield (instance_id, metric), counted, all_starts
+            else:
+                partly[instance_id, metric] = counted
+        for key, starts in _starts(session, within, partly).items():
+            yield key, partly[key], starts
+
+
+def _starts(session: Session, within: Sequence[ColumnElement[bool]], keys: Collection[Key]) -> Mapping[Key, list[int]]:
+    found: dict[Key, list[int]] = {key: [] for key in keys}
+    if keys:
+        few = RollUp.instance_id.in_({key[0] for key in keys})
+        for instance_id, metric, start in session.execute(
+            select(RollUp.instance_id, RollUp.metric, RollUp.start).where(*within, few)
+        ):
+            if (instance_id, metric) in found:
+                found[instance_id, metric].append(start)
+    return found
 
 
 def _minutes(session: Session, gaps: Mapping[Key, Sequence[Span]]) -> Iterable[tuple[Key, Counted]]:

@@ -198,6 +198,13 @@ class ViolationsTest(OperatorCase):
         self.assert_shows(text, "No violations.")
         self.assert_shows(text, "Show all")
 
+    def test_times_are_those_of_the_user(self) -> None:
+        self.lists("violations", records.violation())
+        self.client.cookies["django_timezone"] = "Asia/Seoul"
+        text = self.text(VIOLATIONS, **{"from": "2026-11-28T10:00"})
+        self.assertEqual(self.api.asked[-1][2]["from"], "2026-11-28T01:00:00Z")
+        self.assert_shows(text, "2026-11-28 20:00:00", 'value="2026-11-28T10:00"')
+
     def test_a_filter_that_is_wrong_says_so(self) -> None:
         self.lists("violations", records.violation())
         text = self.text(VIOLATIONS, uuid="web", host="<script>", open="perhaps", **{"from": "yesterday"})

@@ -4,7 +4,7 @@ from stella.api.schemas.instance import ATTAINED
 from stella.api.schemas.vocabulary import AMOUNT, COUNT, PROJECT, TEXT, mapping, nullable, query
 from stella.db.instances import HEALTHS
 
-LARGEST_COUNTED = 200
+LARGEST_COUNTED = 500
 """Attainment is read instance by instance; of a project with more than so many it is not told."""
 
 HOSTS = mapping(

@@ -6,7 +6,7 @@ from typing import Any
 from django.urls import reverse
 
 from stella_dashboard.api.decisions import Decision
-from stella_dashboard.words import names, operators
+from stella_dashboard.words import names, operators, reasons
 
 
 def show(decision: Decision, viewer_id: str) -> Mapping[str, Any]:
@@ -22,6 +22,6 @@ def show(decision: Decision, viewer_id: str) -> Mapping[str, Any]:
         "host_url": reverse("horizon:admin:stella_hosts:detail", args=[decision.host]) if decision.host else "",
         "who": operators.user(decision.user_id, viewer_id),
         "request_id": decision.request_id,
-        "reason": decision.reason,
+        "reason": reasons.show(decision.reason),
         "detail": operators.detail(decision.detail),
     }

@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 from stella_dashboard.api.hosts import Host
 from stella_dashboard.api.instances import Instance, Objective
 from stella_dashboard.content.hosts import rows
-from stella_dashboard.words import names, quantities
+from stella_dashboard.words import names, quantities, reasons
 
 
 def show(instance: Instance, host: Host) -> Mapping[str, Any]:
@@ -22,7 +22,7 @@ def show(instance: Instance, host: Host) -> Mapping[str, Any]:
         "project_id": instance.project_id,
         "state": "" if instance.state == "running" else names.of(names.INSTANCE_STATES, instance.state),
         "slo_state": names.of(names.SLO_STATES, slo.state) if slo is not None and slo.state != "enforced" else "",
-        "reason": slo.reason if slo is not None else "",
+        "reason": reasons.show(slo.reason) if slo is not None else "",
         "reserved": rows.cores(instance.reserved_cpu_cores) if slo is not None else "\N{EN DASH}",
         "share": quantities.show_ratio(share) if slo is not None else "\N{EN DASH}",
         "lines": [_line(objective) for objective in instance.objectives],

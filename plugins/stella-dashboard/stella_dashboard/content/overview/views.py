@@ -17,7 +17,7 @@ from stella_dashboard.api.problems import PROBLEMS
 from stella_dashboard.api.summaries import Summary
 from stella_dashboard.api.violations import Violation
 from stella_dashboard.content.violations import rows as violation_rows
-from stella_dashboard.words import names, quantities, refusals
+from stella_dashboard.words import names, quantities, reasons, refusals
 
 SHOWN = 5
 """So many instances and violations; the rest is a link away."""
@@ -151,4 +151,4 @@ def note(instance: Instance) -> str:
     slo = instance.slo
     if slo is None or slo.state == "enforced":
         return ""
-    return ": ".join(part for part in (names.of(names.SLO_STATES, slo.state), slo.reason) if part)
+    return ": ".join(part for part in (names.of(names.SLO_STATES, slo.state), reasons.show(slo.reason)) if part)
