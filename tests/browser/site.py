@@ -46,9 +46,11 @@ class Project:
         return uuid
 
     def set(self, uuid: str, **floors: float) -> None:
-        """Guarantee these floors, in base units."""
-        answer = self.user.put_slo(uuid, {metric: {"floor": floor} for metric, floor in floors.items()})
-        assert answer.status_code == 201, answer.text
+        """Guarantee these floors, in base units, in place of what was."""
+        known = self.user.get(f"/v1/instances/{uuid}/slo")
+        seen = {"generation": known.json["generation"]} if known.status_code == 200 else {}
+        answer = self.user.put_slo(uuid, {metric: {"floor": floor} for metric, floor in floors.items()}, **seen)
+        assert answer.status_code in (200, 201), answer.text
 
     def wait_for_violation(self, uuid: str) -> None:
         """Until the API knows of it."""
