@@ -13,4 +13,5 @@ demo-openstack: openstack
 	@$(PYTHON) -m stella.cmd.stella_bench demo --on openstack --output results/demo-openstack
 
 test-openstack: openstack
+	@scripts/browser.sh
 	@$(PYTHON) -m pytest tests/openstack -p no:cacheprovider --timeout 600

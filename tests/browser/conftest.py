@@ -41,9 +41,15 @@ def words(language: str) -> Words:
 
 
 @pytest.fixture
-def project(site: Site) -> Iterator[Project]:
+def roles() -> tuple[str, ...]:
+    """Those of the user; modules have others."""
+    return ("member",)
+
+
+@pytest.fixture
+def project(site: Site, roles: tuple[str, ...]) -> Iterator[Project]:
     """Empty."""
-    made = new_project(site, "member")
+    made = new_project(site, *roles)
     yield made
     site.stella.hosts.remove(made.host)
 

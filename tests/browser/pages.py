@@ -29,13 +29,17 @@ class Panel:
     def __init__(self, page: Page, url: str, words: Words) -> None:
         self.page, self.words, self._url = page, words, url
 
+    def goto(self, path: str) -> None:
+        """Another page of Horizon."""
+        self.page.goto(f"{self._url}{path}")
+
     def open(self, query: str = "") -> None:
         """The list."""
-        self.page.goto(f"{self._url}{PANEL}{query}")
+        self.goto(f"{PANEL}{query}")
 
     def open_detail(self, uuid: str) -> None:
         """The page of one instance."""
-        self.page.goto(f"{self._url}{PANEL}{uuid}/")
+        self.goto(f"{PANEL}{uuid}/")
 
     def rows(self) -> list[str]:
         """Names of the instances that are listed, in order."""
