@@ -1,5 +1,6 @@
 """The real Horizon, in its own virtual environment, as one process of gunicorn on loopback."""
 
+import fcntl
 import hashlib
 import http.client
 import json
@@ -49,11 +50,14 @@ def files() -> Path:
 def make_files() -> None:
     """Make them, if need be."""
     place = files()
-    if not (place / "done").exists():
-        shutil.rmtree(place, ignore_errors=True)
-        (place / "static").mkdir(parents=True)
-        _run("static_files.py")
-        (place / "done").touch()
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with place.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # processes of one test run make them once
+        if not (place / "done").exists():
+            shutil.rmtree(place, ignore_errors=True)
+            (place / "static").mkdir(parents=True)
+            _run("static_files.py")
+            (place / "done").touch()
 
 
 def _variables(keystone: str) -> dict[str, str]:

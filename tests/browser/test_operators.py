@@ -48,6 +48,7 @@ def test_the_mode_of_a_host_is_changed(panel: Panel, project: Project, watch: Wa
     expect(panel.dialog).to_be_visible()
     watch.require_accessible(".modal-dialog form")
     panel.dialog.locator('input[type="radio"][value="observe"]').check()
+    panel.field("confirmed").check()
     panel.submit()
     shown = site.stella.cloud.admin.get(f"/v1/hosts/{project.host.agent.name}")
     assert shown.json["mode"] == "observe"
