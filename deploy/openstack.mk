@@ -14,4 +14,5 @@ demo-openstack: openstack
 
 test-openstack: openstack
 	@scripts/browser.sh
-	@$(PYTHON) -m pytest tests/openstack -p no:cacheprovider --timeout 600
+	@$(PYTHON) -m pytest -m 'not alone' -n 6 --dist loadfile tests/openstack -p no:cacheprovider --timeout 600
+	@$(PYTHON) -m pytest -m alone tests/openstack -p no:cacheprovider --timeout 600

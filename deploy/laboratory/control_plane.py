@@ -199,6 +199,7 @@ class ControlPlane:
             "api": {"auth_strategy": "keystone"},
             "oslo_concurrency": {"lock_path": settings.data / "locks"},
             "conductor": {"workers": 1},
+            "quota": {"instances": 100, "cores": 200, "ram": 204_800},  # fake hosts are many
             "scheduler": {"workers": 1, "discover_hosts_in_cells_interval": 10},
             "libvirt": {"virt_type": "qemu"},
             "vnc": {"enabled": "false"},

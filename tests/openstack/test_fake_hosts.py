@@ -18,6 +18,8 @@ from stella.bench.scale.openstack import Failed, OpenStack, read
 
 from .conftest import REPOSITORY, RUN, Person, eventually
 
+pytestmark = pytest.mark.alone
+
 HOSTS = ("fake1", "fake2", "fake3")
 NAME = "fake-hosts-test"
 ZONE = "fake"

@@ -124,6 +124,7 @@ def assert_nova_finds_nothing_to_mend(server: str) -> None:
     assert code == 4 and "up-to-date. Nothing to be healed" in said, (code, said)
 
 
+@pytest.mark.alone
 def test_nova_compute_starts_again_with_everything_in_use(server: str, admin: Person, placement: Placement) -> None:
     provider, before = child(placement), placement.allocated(server)
     consumers = placement.consumers(provider)

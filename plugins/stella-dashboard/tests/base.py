@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.utils import translation
 from openstack_dashboard.test import helpers
 from stella_dashboard.api import transport
 from urllib3.connection import HTTPConnection
@@ -17,6 +18,7 @@ class TestCase(helpers.TestCase):
         self.api.start()
         self.addCleanup(self.api.stop)
         super().setUp()
+        self.addCleanup(translation.activate, "en")  # a page in another language leaves that behind
         self._let_through("127.0.0.1")
         transport.forget_failures()
         self.sign_in()

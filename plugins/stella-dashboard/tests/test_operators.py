@@ -177,13 +177,14 @@ class ViolationsTest(OperatorCase):
     def test_one_request_shows_everything(self) -> None:
         self.lists(
             "violations",
-            records.violation(2, opened_at="2026-11-28T11:00:30Z"),
+            records.violation(2, opened_at="2026-11-28T11:00:30Z", project_id="a" * 32),
             records.violation(1, offender="host", offender_name=None, cause="host"),
         )
         text = self.text(VIOLATIONS)
         self.assert_shows(
             text, "web-1", "web-2", "Network packets", "60 s", "30 s", "too little CPU", "greedy", "the host itself"
         )
+        self.assert_shows(text, reverse("horizon:identity:projects:detail", args=["a" * 32]))
         self.assert_shows(text, 'x="500" y="0" width="500"')
         self.assert_shows(text, 'x="0" y="0" width="1000"')
         ((_, path, query, _, _),) = self.api.asked

@@ -19,6 +19,7 @@ from stella_dashboard.words import quantities, reasons
 from tests import catalogues
 from tests.base import TestCase
 from tests.emulated_api import UUID, instance
+from tests.test_operators import ALL, OperatorCase
 
 _PLACEHOLDER = re.compile(r"%\(\w+\)[-+ #0-9.]*[a-z]|%%s|%%|%[ds]|{{.*?}}|{\w+}|</?[a-z]+>")
 _LETTER_OF = {"ko_KR": re.compile("[가-힣]")}
@@ -62,10 +63,8 @@ class CatalogueTest(SimpleTestCase):
             places = ", ".join(f"{name.removeprefix('./')}:{line}" for name, line in message.locations)
             lines.append(f"{places or 'locale'}: {texts(message.id)[0]!r} ({locale}) {what}")
         if lines:
-            lines.append(
-                "scripts/translate-stella-dashboard.sh brings the catalogue up to date: docs/horizon/translating.md"
-            )
-            self.fail("\n".join(["", *sorted(lines)]))
+            hint = "scripts/translate-stella-dashboard.sh brings the catalogue up to date: docs/horizon/translating.md"
+            self.fail("\n".join(["", *sorted(lines), hint]))
 
     def messages(self) -> Iterable[tuple[str, Message]]:
         """All, with their locales."""
@@ -144,11 +143,34 @@ class CatalogueTest(SimpleTestCase):
         self.assertEqual(wrong, [])
 
 
+_OF_NO_LANGUAGE = {"CPU", "UTC", "ID", "Stella", "Placement", "kpps", "core", "xgos"}
+_CAPABILITIES = {"block", "latency", "target", "cpu", "floor"}
+_TOLD = {"web", "compute", "greedy", "ann", "req", "at", "most", "fit", "not", "in", "this", "release"}
+"""Words of the tests' data: names, and sentences of the API."""
+
+
+class KoreanOperatorsTest(OperatorCase):
+    """What operators see: pages that are all of Stella's."""
+
+    def test_no_word_is_in_english(self) -> None:
+        self.client.cookies[settings.LANGUAGE_COOKIE_NAME] = "ko"
+        self.addCleanup(translation.deactivate)
+        self.fill()
+        for address in (*ALL, reverse("horizon:project:service_levels_overview:index")):
+            page = self.text(address)
+            shown = re.sub(r"<script.*?</script>", "", page[page.index('<div class="stella') :], flags=re.DOTALL)
+            shown = re.sub(r"<[^>]*>", lambda found: " ".join(_READ_ATTRIBUTE.findall(found[0])), shown)
+            self.assertRegex(shown, _LETTER_OF["ko_KR"])
+            words = set(_WORD.findall(shown.replace("_", " ")))
+            self.assertEqual(words - _OF_NO_LANGUAGE - _CAPABILITIES - _TOLD, set(), address)
+
+
 class KoreanTest(TestCase):
     """Pages as somebody sees them who chose Korean in Horizon's settings."""
 
     def setUp(self) -> None:
         super().setUp()
+        self.addCleanup(translation.deactivate)  # requests leave theirs in the thread
         self.client.cookies[settings.LANGUAGE_COOKIE_NAME] = "ko"
 
     def test_the_list(self) -> None:
@@ -192,3 +214,6 @@ class KoreanTest(TestCase):
                 ("block_latency", 0.005),
             ):
                 self.assertEqual(quantities.parse(metric, quantities.show(metric, value)), value)
+            self.assertEqual(quantities.core_words(), {"one": "core", "more": "core"})
+        with translation.override("en"):
+            self.assertEqual(quantities.core_words(), {"one": "core", "more": "cores"})

@@ -45,8 +45,8 @@ class Host:
 
     @property
     def lacking(self) -> Mapping[str, str]:
-        """What it cannot enforce, and why."""
-        return {name: str(why) for name, why in sorted(self.capabilities.items()) if why is not True}
+        """What it cannot enforce, and why; empty where it does not say."""
+        return {name: str(why or "") for name, why in sorted(self.capabilities.items()) if why is not True}
 
 
 def page(

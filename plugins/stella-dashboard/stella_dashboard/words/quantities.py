@@ -46,9 +46,18 @@ def show_measured(metric: str, value: float | None) -> str:
     return show(metric, float(f"{value:.3g}") if value else value)
 
 
+def _cores(number: str) -> str:
+    return ngettext("%(number)s core", "%(number)s cores", 1 if number == "1" else 2) % {"number": number}
+
+
+def core_words() -> dict[str, str]:
+    """The word of the unit after "1" and after other numbers, for scripts."""
+    return {"one": _cores("1").removeprefix("1").strip(), "more": _cores("2").removeprefix("2").strip()}
+
+
 def _with_unit(number: str, unit: str) -> str:
     if unit == "cores":
-        return ngettext("%(number)s core", "%(number)s cores", 1 if number == "1" else 2) % {"number": number}
+        return _cores(number)
     return f"{number}{_NO_BREAK}{unit}"
 
 

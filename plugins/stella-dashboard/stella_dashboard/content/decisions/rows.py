@@ -3,9 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from django.urls import reverse
-
 from stella_dashboard.api.decisions import Decision
+from stella_dashboard.content import links
 from stella_dashboard.words import names, operators, reasons
 
 
@@ -16,10 +15,11 @@ def show(decision: Decision, viewer_id: str) -> Mapping[str, Any]:
         "kind": names.of(operators.DECISIONS, decision.kind),
         "is_refusal": decision.kind in operators.REFUSALS,
         "name": decision.title,
-        "url": reverse("horizon:project:service_levels:detail", args=[decision.uuid]) if decision.uuid else "",
+        "url": links.instance(decision.uuid),
         "project_id": decision.project_id or "",
+        "project_url": links.project(decision.project_id),
         "host": decision.host or "",
-        "host_url": reverse("horizon:admin:stella_hosts:detail", args=[decision.host]) if decision.host else "",
+        "host_url": links.host(decision.host),
         "who": operators.user(decision.user_id, viewer_id),
         "request_id": decision.request_id,
         "reason": reasons.show(decision.reason),

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from stella_dashboard.api.hosts import Host
 from stella_dashboard.api.instances import Instance, Objective
+from stella_dashboard.content import links
 from stella_dashboard.content.hosts import rows
 from stella_dashboard.words import names, quantities, reasons
 
@@ -18,8 +18,9 @@ def show(instance: Instance, host: Host) -> Mapping[str, Any]:
     slo = instance.slo
     return {
         "name": instance.title,
-        "url": reverse("horizon:project:service_levels:detail", args=[instance.uuid]),
+        "url": links.instance(instance.uuid),
         "project_id": instance.project_id,
+        "project_url": links.project(instance.project_id),
         "state": "" if instance.state == "running" else names.of(names.INSTANCE_STATES, instance.state),
         "slo_state": names.of(names.SLO_STATES, slo.state) if slo is not None and slo.state != "enforced" else "",
         "reason": reasons.show(slo.reason) if slo is not None else "",

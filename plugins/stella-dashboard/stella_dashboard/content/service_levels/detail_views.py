@@ -13,7 +13,7 @@ from stella_dashboard import access
 from stella_dashboard.api import records
 from stella_dashboard.api.problems import PROBLEMS
 from stella_dashboard.content.service_levels import charts, detail
-from stella_dashboard.words import names, refusals
+from stella_dashboard.words import names, quantities, refusals
 
 
 def context(request: HttpRequest, uuid: str) -> dict[str, Any]:
@@ -35,6 +35,7 @@ def context(request: HttpRequest, uuid: str) -> dict[str, Any]:
         "words": {
             "statuses": {word: str(name) for word, name in names.STATUSES.items()},
             "classes": names.STATUS_CLASSES,
+            "cores": quantities.core_words(),
         },
         "may_set": access.may(request, access.SET, instance.project_id),
         "may_remove": instance.slo is not None

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from django.urls import NoReverseMatch, reverse
 from django.utils.translation import gettext as _
 
 from stella_dashboard.api.violations import Violation
+from stella_dashboard.content import links
 from stella_dashboard.content.service_levels.detail import show_duration
 from stella_dashboard.words import names
 
@@ -21,10 +21,11 @@ def show(violation: Violation) -> Mapping[str, Any]:
     until = violation.closed_at or datetime.now(UTC)
     return {
         "name": violation.title,
-        "url": reverse("horizon:project:service_levels:detail", args=[violation.uuid]),
+        "url": links.instance(violation.uuid),
         "project_id": violation.project_id,
+        "project_url": links.project(violation.project_id),
         "host": violation.host or "",
-        "host_url": reverse("horizon:admin:stella_hosts:detail", args=[violation.host]) if violation.host else "",
+        "host_url": links.host(violation.host),
         "metric": names.of(names.METRICS, violation.metric),
         "opened_at": violation.opened_at,
         "closed_at": violation.closed_at,
@@ -41,11 +42,7 @@ def _offender(violation: Violation) -> Mapping[str, str]:
     if violation.offender == _HOST:
         return {"offender": _("the host itself"), "offender_url": ""}
     name = violation.offender_name or violation.offender
-    try:
-        url = reverse("horizon:project:service_levels:detail", args=[violation.offender])
-    except NoReverseMatch:  # a word of a later release
-        url = ""
-    return {"offender": name, "offender_url": url}
+    return {"offender": name, "offender_url": links.instance(violation.offender)}
 
 
 def timeline(found: Sequence[Violation], now: datetime) -> tuple[datetime, datetime, list[Mapping[str, int]]]:

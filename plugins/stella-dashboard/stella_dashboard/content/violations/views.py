@@ -6,6 +6,7 @@ from typing import Any
 
 from django import forms
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from stella_dashboard.api import violations
 from stella_dashboard.api.lists import Items
@@ -30,7 +31,9 @@ class ViolationFilter(listing.FilterForm):
     """What violations are filtered for."""
 
     open = forms.ChoiceField(
-        required=False, choices=(("", _("All")), ("true", _("Open")), ("false", _("Over"))), label=_("State")
+        required=False,
+        choices=(("", _("All")), ("true", _("Open")), ("false", _("Over"))),
+        label=pgettext_lazy("of a violation", "State"),
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

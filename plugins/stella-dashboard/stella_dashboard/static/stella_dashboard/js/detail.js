@@ -1,6 +1,7 @@
 /* The page of one instance: a chart for each objective, live or over a longer span. */
 
 import {Chart} from './chart.js';
+import {callCores} from './quantities.js';
 
 const LIVE_MILLISECONDS = 1000;
 const HISTORY_MILLISECONDS = 60000;
@@ -9,6 +10,7 @@ const LARGEST_MILLISECONDS = 30000;
 /** Follows the page in `root`. */
 export async function start(root) {
   const words = JSON.parse(document.getElementById('stella-words').textContent);
+  callCores(words.cores);
   const promises = JSON.parse(document.getElementById('stella-promises').textContent);
   const settings = {words, zone: root.dataset.stellaZone, language: root.dataset.stellaLang};
   const charts = new Map();

@@ -1,7 +1,13 @@
 /* Measured quantities as stella_dashboard/words/quantities.py shows them. */
 
 const NO_BREAK = '\u00a0';
+const CORES = {one: 'core', more: 'cores'};
 const ENDINGS = {network_packets: 'pps', block_operations: 'iops', network_bytes: 'B/s', block_bytes: 'B/s'};
+
+/** The word of the unit of CPU, for one and for more, in the user's language. */
+export function callCores(words) {
+  Object.assign(CORES, words);
+}
 
 function digits(value) {
   return String(Number(value.toPrecision(3)));
@@ -13,7 +19,7 @@ export function show(metric, value) {
     return '\u2013';
   }
   if (metric === 'cpu') {
-    return value < 1 ? `${digits(value * 100)}${NO_BREAK}%` : `${digits(value)}${NO_BREAK}cores`;
+    return value < 1 ? `${digits(value * 100)}${NO_BREAK}%` : `${digits(value)}${NO_BREAK}${digits(value) === '1' ? CORES.one : CORES.more}`;
   }
   if (metric === 'block_latency') {
     return value >= 1 ? `${digits(value)}${NO_BREAK}s` : `${digits(value * 1000)}${NO_BREAK}ms`;
