@@ -10,6 +10,10 @@ from tests.browser.words import Words
 PANEL = "/project/service_levels/"
 SECONDS = 1000.0
 """In the unit of Playwright."""
+AWAY = "Stella's API does not answer. What it guarantees goes on being held; it cannot be shown or changed now."
+_TRIES = 5
+_PAUSE_SECONDS = 5.5
+"""Horizon asks again after five."""
 
 
 def sign_in(page: Page, url: str, user: str, password: str, *, path: str = PANEL, domain: str | None = None) -> None:
@@ -35,11 +39,21 @@ class Panel:
 
     def open(self, query: str = "") -> None:
         """The list."""
-        self.goto(f"{PANEL}{query}")
+        self._goto_answered(f"{PANEL}{query}")
 
     def open_detail(self, uuid: str) -> None:
         """The page of one instance."""
-        self.goto(f"{PANEL}{uuid}/")
+        self._goto_answered(f"{PANEL}{uuid}/")
+
+    def _goto_answered(self, path: str) -> None:
+        """The page with what stella-api tells. On a machine that is busy with other tests its two seconds may not be enough."""
+        away = self.page.locator(".stella > .alert-warning").get_by_text(self.words(AWAY))
+        for _ in range(_TRIES):
+            self.goto(path)
+            if not away.count():
+                return
+            self.page.wait_for_timeout(_PAUSE_SECONDS * SECONDS)
+        raise AssertionError("stella-api does not answer")
 
     def rows(self) -> list[str]:
         """Names of the instances that are listed, in order."""

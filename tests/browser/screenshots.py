@@ -20,7 +20,7 @@ from stella.db.models import SloChange
 from stella.engine.duties import rollups
 from tests.browser.horizon import REPOSITORY, catalogue
 from tests.browser.keystone import PASSWORD
-from tests.browser.pages import Panel, sign_in
+from tests.browser.pages import PANEL, Panel, sign_in
 from tests.browser.site import LOCALES, Project, Site, chromium, new_project, running
 from tests.browser.stella import always
 from tests.browser.words import Words
@@ -167,17 +167,17 @@ class Photographer:
             ("operators-violations", "/admin/stella_violations/"),
             ("operators-decisions", "/admin/stella_decisions/"),
         ):
-            self.page.goto(f"{self._site.horizon.url}{path}")
+            self.panel.goto(path)
             self.take(name)
 
     def _states(self) -> None:
         self.panel.open("?health=pending")
         self.take("list-empty")
         self._site.stella.delay_seconds = 30.0
-        self.panel.open()
+        self.panel.goto(PANEL)
         self.take("list-away")
         self._site.stella.delay_seconds = 0.0
-        self.page.wait_for_timeout(5500)
+        self.panel.open()
 
 
 def main(directory: Path, wanted: Callable[[str], bool] = lambda language: True) -> None:
