@@ -24,6 +24,8 @@ down:
 
 test: check
 	@$(PYTHON) -m pytest -n 3 --dist loadfile tests/faults tests/functional tests/agent -p no:cacheprovider --timeout 600
+	@scripts/browser.sh
+	@$(PYTHON) -m pytest -n 2 --dist loadfile tests/browser -p no:cacheprovider --timeout 300
 	@$(PYTHON) -m pytest tests/vm -p no:cacheprovider --timeout 600
 
 check: setup
