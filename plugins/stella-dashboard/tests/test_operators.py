@@ -68,7 +68,16 @@ class HostsTest(OperatorCase):
             records.host("compute-2", silent=True, mode="observe", capacity_cpu_cores=None, free_cpu_cores=None),
         )
         text = self.text(HOSTS)
-        shown = ("compute-1", "Enforce", "32 cores", "30.5 cores", "1.5 cores", "25 %", "0.9", "lacks 1 capability")
+        shown = (
+            "compute-1",
+            "Enforce",
+            "32 cores",
+            "30.5 cores",
+            "1.5 cores",
+            "0.25 cores",
+            "0.9",
+            "lacks 1 capability",
+        )
         self.assert_shows(text, *shown, "Silent", "Observe", "Change Mode", "little", "?open=true&amp;host=compute-1")
         ((method, path, query, _, token),) = self.api.asked
         self.assertEqual((method, path, token), ("GET", "/v1/hosts", self.token.id))
