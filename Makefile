@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 HOSTS ?= lab
 
-.PHONY: setup demo up down test check figures format clean
+.PHONY: setup demo up down test test-browser check figures format clean
 
 setup:
 	@scripts/setup.sh
@@ -36,6 +36,11 @@ check: setup
 	@lint-imports --no-cache | tail -n 4
 	@$(PYTHON) -m pytest -n 2 --dist loadfile tests/unit tests/property plugins/python-stellaclient/tests plugins/stella-nova/tests
 	@scripts/test-stella-dashboard.sh
+
+# Chromium on the dashboard, against stella-api in this process. Not part of `make test` yet: docs/testing.md.
+test-browser: setup
+	@scripts/browser.sh
+	@$(PYTHON) -m pytest -n 2 --dist loadfile tests/browser -p no:cacheprovider --timeout 300
 
 figures: setup
 	@$(PYTHON) -m stella.cmd.stella_bench figures --output results/figures --document docs/benchmarks.md

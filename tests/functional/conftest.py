@@ -111,8 +111,8 @@ class User:
 class Cloud:
     """An API, its database, its users and hosts."""
 
-    def __init__(self, directory: Path, url: str) -> None:
-        self.clock = Clock()
+    def __init__(self, directory: Path, url: str, *, clock: Clock | None = None) -> None:
+        self.clock = clock or Clock()
         self.tokens = directory / "tokens.toml"
         path = directory / "stella.conf"
         path.write_text(

@@ -51,7 +51,7 @@ def test_a_korean_page_says_what_the_english_says(page: Path) -> None:
         assert ours == theirs
     figures = ([Counter(_FIGURE.findall(row)) for row in text.splitlines() if row.startswith("| ")] for text in texts)
     assert not [ours - theirs for ours, theirs in zip(*figures, strict=True) if ours - theirs]
-    ours, theirs = ({link.replace(".ko.md", ".md") for link in _LINK.findall(text)} for text in texts)
+    ours, theirs = ({re.sub(r"\.(en|ko)\.(md|png)$|\.md$", "", link) for link in _LINK.findall(text)} for text in texts)
     assert ours == theirs
     assert page.name in _links(english)
     assert english.name in _links(page)

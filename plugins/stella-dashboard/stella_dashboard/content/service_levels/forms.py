@@ -166,11 +166,11 @@ def _filled_in(instance: Instance) -> dict[str, Any]:
 
 
 def field_of(form: SetForm, problem: Problem) -> str | None:
-    """The field that a problem is about: the API's ``objectives.cpu.floor`` is ``cpu-floor``. None: the whole form."""
+    """The visible field that a problem is about: the API's ``objectives.cpu.floor`` is ``cpu-floor``. None: the whole form."""
     if not isinstance(problem, Refused):
         return None
     name = problem.field.removeprefix("objectives.").replace(".", "-")
-    return name if name in form.fields else None
+    return name if name in form.fields and not form.fields[name].widget.is_hidden else None
 
 
 class RemoveForm(horizon_forms.SelfHandlingForm):

@@ -203,9 +203,10 @@ export class Chart {
     context.scale(scale, scale);
     const edge = plot.bbox.left / scale;
     const end = edge + plot.bbox.width / scale;
+    const whole = (place) => Math.round(place * scale) / scale; // parts of pixels would make stripes
     at.forEach((time, index) => {
-      const left = edge + plot.valToPos(time, 'x');
-      const right = Math.min(edge + plot.valToPos(time + this.step, 'x'), end);
+      const left = whole(edge + plot.valToPos(time, 'x'));
+      const right = whole(Math.min(edge + plot.valToPos(time + this.step, 'x'), end));
       const look = STRIP[this.settings.words.classes[status[index]] || 'unknown'];
       context.fillStyle = look.colour;
       context.fillRect(left, height * (1 - look.part), Math.max(1, right - left), height * look.part);

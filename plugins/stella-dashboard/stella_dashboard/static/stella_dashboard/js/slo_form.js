@@ -52,6 +52,9 @@ export function start(form) {
       check();
     }
   });
+  if ([...form.querySelectorAll('input[type="text"]')].some((input) => input.value !== input.defaultValue)) {
+    soon(0); // it was filled in before this came
+  }
 }
 
 function show(form, answer) {

@@ -1,0 +1,65 @@
+"""The panels of operators and the overviews: they open, in both languages, and axe-core and the strict policy find nothing."""
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.keystone import PASSWORD
+from tests.browser.pages import Panel, sign_in
+from tests.browser.site import Project, Site
+from tests.browser.stella import always
+from tests.browser.watching import Watch
+
+_PAGES = {
+    "/project/service_levels_overview/": "db",
+    "/admin/stella_overview/": "db",
+    "/admin/stella_hosts/": "host",
+    "/admin/stella_violations/": "db",
+    "/admin/stella_decisions/": "db",
+}
+
+
+english = pytest.mark.parametrize("language", ["en"], indirect=True)
+
+
+@pytest.fixture
+def roles() -> tuple[str, ...]:
+    """An operator, who is a member of the project too."""
+    return ("member", "admin")
+
+
+def test_each_page_opens_and_is_accessible(
+    panel: Panel, project: Project, watch: Watch, known_reports: frozenset[str]
+) -> None:
+    uuid = project.instance("db", course=always("missed"))
+    project.set(uuid, cpu=0.2)
+    project.wait_for_violation(uuid)
+    for path, has in _PAGES.items():
+        panel.goto(path)
+        expect(panel.page.locator(".stella").first).to_contain_text(has)
+        watch.require_accessible(".stella")
+        watch.require_clean(known_reports=known_reports)
+
+
+@english
+def test_the_mode_of_a_host_is_changed(panel: Panel, project: Project, watch: Watch, site: Site) -> None:
+    panel.goto("/admin/stella_hosts/")
+    row = panel.page.locator("tr", has=panel.page.get_by_role("link", name=project.host.agent.name, exact=True))
+    row.get_by_role("link", name=panel.words("Change Mode")).click()
+    expect(panel.dialog).to_be_visible()
+    watch.require_accessible(".modal-dialog form")
+    panel.dialog.locator('input[type="radio"][value="observe"]').check()
+    panel.field("confirmed").check()
+    panel.submit()
+    shown = site.stella.cloud.admin.get(f"/v1/hosts/{project.host.agent.name}")
+    assert shown.json["mode"] == "observe"
+
+
+@english
+def test_a_member_has_no_panels_of_operators(site: Site, panel: Panel, project: Project) -> None:
+    user = site.stella.cloud.user("plain", project.name, "member")
+    account = site.keystone.add("plain", project.name, ("member", "reader"), user.token)
+    panel.page.context.clear_cookies()
+    sign_in(panel.page, site.horizon.url, account.name, PASSWORD)
+    expect(panel.page.locator('a[href^="/admin/stella"]')).to_have_count(0)
+    answer = panel.page.goto(f"{site.horizon.url}/admin/stella_hosts/")
+    assert answer is not None and answer.status == 403
