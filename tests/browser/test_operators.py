@@ -1,11 +1,13 @@
 """The panels of operators and the overviews: they open, in both languages, and axe-core and the strict policy find nothing."""
 
+import re
+
 import pytest
 from playwright.sync_api import expect
 
 from tests.browser.keystone import PASSWORD
 from tests.browser.pages import Panel, sign_in
-from tests.browser.site import Project, Site
+from tests.browser.site import SIZE, Project, Site
 from tests.browser.stella import always
 from tests.browser.watching import Watch
 
@@ -16,6 +18,7 @@ _PAGES = {
     "/admin/stella_violations/": "db",
     "/admin/stella_decisions/": "db",
 }
+_NARROW = {"width": 420, "height": 900}
 
 
 english = pytest.mark.parametrize("language", ["en"], indirect=True)
@@ -41,11 +44,52 @@ def test_each_page_opens_and_is_accessible(
 
 
 @english
+def test_long_names_fit_also_on_narrow_screens(panel: Panel, project: Project, watch: Watch) -> None:
+    name = "한국어 <b>" + "n" * 200
+    uuid = project.instance(name, course=always("missed"))
+    project.set(uuid, cpu=0.2)
+    project.wait_for_violation(uuid)
+    for path in (*_PAGES, f"/admin/stella_hosts/{project.host.agent.name}/"):
+        panel.goto(path)
+        for size in (SIZE, _NARROW):
+            panel.page.set_viewport_size(size)
+            too_wide = panel.page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+            assert too_wide <= 0, f"{path}: {too_wide} px too wide"
+        watch.require_accessible(".stella")
+    expect(panel.page.get_by_role("link", name=name).first).to_be_visible()
+
+
+@english
+def test_the_server_sorts_and_filters(panel: Panel, project: Project) -> None:
+    uuid, host = project.instance("db", course=always("missed")), project.host.agent.name
+    project.set(uuid, cpu=0.2)
+    project.wait_for_violation(uuid)
+    assert project.user.put_slo(uuid, {"cpu": {"floor": 40}}, generation=1).status_code == 422
+    page = panel.page
+    panel.goto("/admin/stella_hosts/")
+    page.locator("th a", has_text="Open violations").click()
+    expect(page.locator("th[aria-sort=descending]")).to_have_text("Open violations")
+    page.locator("#id_name_contains").fill(host)
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile(rf"name_contains={host}&.*sort=open_violations"))
+    assert all(host in name for name in page.locator("tbody .stella-name").all_inner_texts())
+    page.locator("tr", has=page.get_by_role("link", name=host, exact=True)).locator(
+        "a[href*=stella_violations]"
+    ).click()
+    expect(page.locator(".stella-timeline-open")).to_have_count(1)
+    expect(page.locator("tbody tr")).to_contain_text("too little CPU")
+    panel.goto(f"/admin/stella_decisions/?kind=refusals&host={host}")
+    expect(page.locator("tbody tr")).to_have_count(1)
+    page.locator("summary").click()
+    expect(page.locator(".stella-rows")).to_contain_text("40 cores")
+
+
+@english
 def test_the_mode_of_a_host_is_changed(panel: Panel, project: Project, watch: Watch, site: Site) -> None:
     panel.goto("/admin/stella_hosts/")
     row = panel.page.locator("tr", has=panel.page.get_by_role("link", name=project.host.agent.name, exact=True))
     row.get_by_role("link", name=panel.words("Change Mode")).click()
-    expect(panel.dialog).to_be_visible()
+    expect(panel.dialog.locator("form")).to_be_visible()
     watch.require_accessible(".modal-dialog form")
     panel.dialog.locator('input[type="radio"][value="observe"]').check()
     panel.field("confirmed").check()

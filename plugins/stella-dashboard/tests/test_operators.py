@@ -68,7 +68,16 @@ class HostsTest(OperatorCase):
             records.host("compute-2", silent=True, mode="observe", capacity_cpu_cores=None, free_cpu_cores=None),
         )
         text = self.text(HOSTS)
-        shown = ("compute-1", "Enforce", "32 cores", "30.5 cores", "1.5 cores", "25 %", "0.9", "lacks 1 capability")
+        shown = (
+            "compute-1",
+            "Enforce",
+            "32 cores",
+            "30.5 cores",
+            "1.5 cores",
+            "0.25 cores",
+            "0.9",
+            "lacks 1 capability",
+        )
         self.assert_shows(text, *shown, "Silent", "Observe", "Change Mode", "little", "?open=true&amp;host=compute-1")
         ((method, path, query, _, token),) = self.api.asked
         self.assertEqual((method, path, token), ("GET", "/v1/hosts", self.token.id))
@@ -80,7 +89,7 @@ class HostsTest(OperatorCase):
         asked = {"name_contains": "comp", "mode": "enforce", "silent": "false", "sort": "free_cpu_cores", "limit": "21"}
         self.assertEqual(self.api.asked[-1][2], asked)
         self.assert_shows(text, "sort=free_cpu_cores&amp;after=compute-19")
-        self.assert_shows(text, 'aria-sort="ascending"')
+        self.assert_shows(text, f'action="{HOSTS}"', 'aria-sort="ascending"')
         self.assert_shows(text, "sort=free_cpu_cores%3Adesc")
         self.assertNotIn("compute-20", text)
         text = self.text(HOSTS, sort="open_violations:desc", before="compute-30")

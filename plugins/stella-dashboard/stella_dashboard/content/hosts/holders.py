@@ -47,10 +47,7 @@ def capabilities(host: Host) -> list[Mapping[str, str]]:
     lacking = host.lacking
     have = sorted(set(host.capabilities) - set(lacking))
     return [
-        *(
-            {"name": _name(name), "class": "missed", "reason": why or _("not available")}
-            for name, why in lacking.items()
-        ),
+        *({"name": _name(name), "class": "idle", "reason": why or _("not available")} for name, why in lacking.items()),
         *({"name": _name(name), "class": "met", "reason": ""} for name in have),
     ]
 

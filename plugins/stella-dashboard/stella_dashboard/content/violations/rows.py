@@ -38,7 +38,7 @@ def show(violation: Violation) -> Mapping[str, Any]:
 
 def _offender(violation: Violation) -> Mapping[str, str]:
     if not violation.offender:
-        return {"offender": "", "offender_url": ""}
+        return {"offender": "\N{EN DASH}", "offender_url": ""}
     if violation.offender == _HOST:
         return {"offender": _("the host itself"), "offender_url": ""}
     name = violation.offender_name or violation.offender
