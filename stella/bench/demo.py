@@ -43,8 +43,12 @@ def run_demo(output: Path, seconds: int, cache: Path, progress: Progress) -> lis
             shutil.rmtree(cache, ignore_errors=True)
 
 
-def run_on_openstack(output: Path, seconds: int, cache: Path, cloud: Path, progress: Progress) -> list[str]:
+def run_on_openstack(
+    output: Path, seconds: int, cache: Path, cloud: Path, progress: Progress, *, in_browser: bool = False
+) -> list[str]:
     """The same on Nova's servers. ``cloud``: the directory with the files that `make openstack` wrote (``.run``).
+
+    In a browser: the member sets the SLOs in Horizon; pictures of it are left beside the results.
 
     Nova makes no server with more vCPUs than its host has CPUs: instances get as many at most, and keep their loads.
     """
@@ -62,7 +66,7 @@ def run_on_openstack(output: Path, seconds: int, cache: Path, cloud: Path, progr
         cache=cache,
         on_the_minute=True,
         policy_first=True,
-        make=without_and_with(there),
+        make=without_and_with(there, in_browser=in_browser),
         open_stage=opener(there),
     )
     scenario, cpus = _scenario(seconds), os.cpu_count() or 1

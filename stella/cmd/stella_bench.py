@@ -131,6 +131,12 @@ def _add_figures(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         help="the bench's own guests, or servers in the OpenStack of `make openstack` (default: %(default)s)",
     )
     demo.add_argument(
+        "--through",
+        choices=("command", "browser"),
+        default="command",
+        help="with --on openstack: the SLOs are set with `openstack slo set`, or in Horizon (default: %(default)s)",
+    )
+    demo.add_argument(
         "--cloud",
         type=Path,
         default=Path(".run"),
@@ -246,7 +252,14 @@ def _demo(options: argparse.Namespace, progress: Progress) -> int:
 
     try:
         if options.on == "openstack":
-            reasons = run_on_openstack(options.output, options.seconds, options.cache, options.cloud, progress)
+            reasons = run_on_openstack(
+                options.output,
+                options.seconds,
+                options.cache,
+                options.cloud,
+                progress,
+                in_browser=options.through == "browser",
+            )
         else:
             reasons = run_demo(options.output, options.seconds, options.cache, progress)
     except (InvalidRun, PolicyError) as error:

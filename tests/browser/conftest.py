@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from tests.browser.horizon import catalogue
 from tests.browser.keystone import PASSWORD
@@ -11,6 +11,8 @@ from tests.browser.pages import Panel, sign_in
 from tests.browser.site import LOCALES, SIZE, Project, Site, chromium, new_project, running
 from tests.browser.watching import Watch
 from tests.browser.words import Words
+
+expect.set_options(timeout=20_000)  # other tests may keep the machine busy
 
 
 @pytest.fixture(scope="session")
@@ -58,7 +60,7 @@ def project(site: Site, roles: tuple[str, ...]) -> Iterator[Project]:
 def context(browser: Browser, language: str) -> Iterator[BrowserContext]:
     """A browser that knows nobody, in the test's language."""
     made = browser.new_context(locale=LOCALES[language], viewport=SIZE, timezone_id="Asia/Seoul")
-    made.set_default_timeout(15_000)
+    made.set_default_timeout(60_000)
     yield made
     made.close()
 

@@ -39,15 +39,15 @@ class Panel:
 
     def open(self, query: str = "") -> None:
         """The list."""
-        self._goto_answered(f"{PANEL}{query}")
+        self.goto_answered(f"{PANEL}{query}")
 
     def open_detail(self, uuid: str) -> None:
         """The page of one instance."""
-        self._goto_answered(f"{PANEL}{uuid}/")
+        self.goto_answered(f"{PANEL}{uuid}/")
 
-    def _goto_answered(self, path: str) -> None:
+    def goto_answered(self, path: str) -> None:
         """The page with what stella-api tells. On a machine that is busy with other tests its two seconds may not be enough."""
-        away = self.page.locator(".stella > .alert-warning").get_by_text(self.words(AWAY))
+        away = self.page.locator(".alert-warning").get_by_text(self.words(AWAY))
         for _ in range(_TRIES):
             self.goto(path)
             if not away.count():
@@ -132,7 +132,7 @@ class Panel:
             self.words(sentence, **values)
         )
 
-    def expect_points(self, *, seconds: float = 10.0) -> None:
+    def expect_points(self, *, seconds: float = 30.0) -> None:
         """Wait until the charts of an instance have something to draw, which one sees in the words for the newest point."""
         self.page.wait_for_function(
             """() => [...document.querySelectorAll('[data-stella-strip]')].every((strip) =>
@@ -145,7 +145,7 @@ class Panel:
         self.page.context.clear_cookies()
         sign_in(self.page, self._url, account.name, PASSWORD)
 
-    def expect_status(self, uuid: str, metric: str, status: str, *, seconds: float = 5.0) -> None:
+    def expect_status(self, uuid: str, metric: str, status: str, *, seconds: float = 20.0) -> None:
         """Wait until the row says so, by itself."""
         expect(self.cell(uuid, f"{metric}-status")).to_contain_text(
             self.words.status(status), timeout=seconds * SECONDS

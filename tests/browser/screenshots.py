@@ -167,7 +167,7 @@ class Photographer:
             ("operators-violations", "/admin/stella_violations/"),
             ("operators-decisions", "/admin/stella_decisions/"),
         ):
-            self.panel.goto(path)
+            self.panel.goto_answered(path)
             self.take(name)
 
     def _states(self) -> None:

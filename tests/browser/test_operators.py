@@ -37,7 +37,7 @@ def test_each_page_opens_and_is_accessible(
     project.set(uuid, cpu=0.2)
     project.wait_for_violation(uuid)
     for path, has in _PAGES.items():
-        panel.goto(path)
+        panel.goto_answered(path)
         expect(panel.page.locator(".stella").first).to_contain_text(has)
         watch.require_accessible(".stella")
         watch.require_clean(known_reports=known_reports)
@@ -86,7 +86,7 @@ def test_the_server_sorts_and_filters(panel: Panel, project: Project) -> None:
 
 @english
 def test_the_mode_of_a_host_is_changed(panel: Panel, project: Project, watch: Watch, site: Site) -> None:
-    panel.goto("/admin/stella_hosts/")
+    panel.goto_answered("/admin/stella_hosts/")
     row = panel.page.locator("tr", has=panel.page.get_by_role("link", name=project.host.agent.name, exact=True))
     row.get_by_role("link", name=panel.words("Change Mode")).click()
     expect(panel.dialog.locator("form")).to_be_visible()

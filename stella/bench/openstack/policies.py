@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from stella.bench.lab.model import LabError
+from stella.bench.openstack.dashboard import Dashboard, DashboardTenant
 from stella.bench.openstack.servers import Member
 from stella.bench.openstack.surroundings import Surroundings, listener
 from stella.bench.policies.agent_client import AgentRefused, AgentUnreachable, WindowLog, ask
@@ -89,16 +90,20 @@ class ObservedPolicy(NonePolicy):
 
 
 class CloudPolicy:
-    """With Stella: the member sets the SLOs with `openstack slo set`. ``ticks`` are those of the run."""
+    """With Stella: the member sets the SLOs with `openstack slo set`, or in a ``dashboard``. ``ticks`` are those of the run."""
 
     name = "stella"
 
-    def __init__(self, surroundings: Surroundings, member: Member) -> None:
+    def __init__(self, surroundings: Surroundings, member: Member, dashboard: Dashboard | None = None) -> None:
         self._surroundings, self._member = surroundings, member
         self._mode = HostMode(surroundings)
         self._lab: LabPort | None = None
         self._uuids: dict[str, str] = {}
-        self._tenant = Tenant(self._uuids, self._client, self._get)
+        self._tenant = (
+            Tenant(self._uuids, self._client, self._get)
+            if dashboard is None
+            else DashboardTenant(dashboard, self._uuids, self._client, self._get)
+        )
         self._log = WindowLog({})
         self._notes: list[str] = []
         self._ticks: list[tuple[int, int]] = []
@@ -185,12 +190,19 @@ class CloudPolicy:
         self._mode.put_back()
 
 
-def without_and_with(surroundings: Surroundings) -> Callable[[str, Path], Policy]:
-    """Makes the policies ``none`` and ``stella``, as `stella.bench.run.Options` wants it."""
+def without_and_with(surroundings: Surroundings, *, in_browser: bool = False) -> Callable[[str, Path], Policy]:
+    """Makes the policies ``none`` and ``stella``, as `stella.bench.run.Options` wants it. In a browser: SLOs are set in Horizon."""
 
     def make(name: str, directory: Path) -> Policy:
-        return (
-            CloudPolicy(surroundings, Member(surroundings.member)) if name == "stella" else ObservedPolicy(surroundings)
-        )
+        if name != CloudPolicy.name:
+            return ObservedPolicy(surroundings)
+        dashboard = dashboard_of(surroundings, directory / "pictures") if in_browser else None
+        return CloudPolicy(surroundings, Member(surroundings.member), dashboard)
 
     return make
+
+
+def dashboard_of(surroundings: Surroundings, pictures: Path) -> Dashboard:
+    """The cloud's Horizon, for its member."""
+    url, user, password = (surroundings.operator[f"HORIZON_{key}"] for key in ("URL", "USER", "PASSWORD"))
+    return Dashboard(url=url, user=user, password=password, pictures=pictures)
