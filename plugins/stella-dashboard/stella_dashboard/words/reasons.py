@@ -17,6 +17,7 @@ _SENTENCES = {
     ),
 }
 _PATTERNS = (
+    (re.compile(r"(?P<cores>[\d.]+) cores reserved"), _("%(cores)s cores reserved")),
     (re.compile(r"the host (?P<host>\S+) is in mode observe"), _("the host %(host)s is in mode observe")),
     (re.compile(r"the host (?P<host>\S+) is in mode maintenance"), _("the host %(host)s is in mode maintenance")),
     (
