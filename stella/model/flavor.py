@@ -9,7 +9,6 @@ import re
 from collections.abc import Mapping
 from decimal import Decimal
 
-from stella.model.resources import NAMES
 from stella.model.slo import InvalidSlo, Metric, Slo, parse_slo, show_objective
 
 PREFIX = "stella:slo_"
@@ -22,11 +21,6 @@ SPECS: Mapping[str, tuple[Metric, str]] = {
 """Each extra spec of an objective with its metric and the key of the SLO."""
 
 _NUMBER = re.compile(r"[0-9]{1,16}(\.[0-9]{1,30})?")
-
-
-def is_ours(name: str) -> bool:
-    """Whether an extra spec belongs to Stella: an SLO's, or one of its resource classes."""
-    return name.startswith(PREFIX) or name in {f"{RESOURCES_PREFIX}{one}" for one in NAMES}
 
 
 def slo_of(extra_specs: Mapping[str, str]) -> Slo | None:

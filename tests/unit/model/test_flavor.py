@@ -2,7 +2,7 @@
 
 import pytest
 
-from stella.model.flavor import extra_specs_of, is_ours, slo_of
+from stella.model.flavor import extra_specs_of, slo_of
 from stella.model.resources import CLASSES, LARGEST_AMOUNT, resources_of
 from stella.model.slo import InvalidSlo, parse_slo
 
@@ -29,11 +29,6 @@ def test_what_a_flavor_says() -> None:
     assert extra_specs_of(_SLO, resources_of(_SLO, 1.2331)) == _SPECS
     assert slo_of({**_SPECS, "hw:cpu_policy": "shared", "quota:cpu_shares": "x"}) == _SLO
     assert slo_of({"hw:cpu_policy": "shared", "resources:CUSTOM_STELLA_NET_KPPS": "1"}) is None
-    assert [is_ours(name) for name in ("stella:slo_x", "resources:CUSTOM_STELLA_NET_KPPS", "resources:VCPU")] == [
-        True,
-        True,
-        False,
-    ]
 
 
 def test_own_priorities_stay() -> None:
