@@ -1,6 +1,7 @@
 """The page: one HTML file with everything in it, and the same charts as PNG files."""
 
-from collections.abc import Mapping
+import base64
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,16 @@ from markupsafe import Markup
 
 from stella.bench.report.charts import Chart, colour, objective_chart, work_chart, write_png
 from stella.bench.report.series import Table, read_table
-from stella.bench.report.table import api_rows, metric_name, objective_of, quantity, share, verdict, work_rate
+from stella.bench.report.table import (
+    api_rows,
+    metric_name,
+    objective_of,
+    page_rows,
+    quantity,
+    share,
+    verdict,
+    work_rate,
+)
 
 PAGE_NAME = "report.html"
 
@@ -62,8 +72,20 @@ def _neighbours(document: Mapping[str, Any]) -> list[dict[str, Any]]:
     return list(rows.values())
 
 
-def render(document: Mapping[str, Any], tables: Mapping[str, Table]) -> tuple[str, list[Chart]]:
-    """The page's text, and its charts. ``tables``: the CSV of each policy."""
+def _pictures(directory: Path) -> list[tuple[str, str]]:
+    """The pictures of a browser, in the order in which they were taken: what each shows, and itself as a data URI."""
+    found = sorted(directory.glob("*/pictures/*.png"), key=lambda path: path.stat().st_mtime)
+    encoded = [base64.b64encode(path.read_bytes()).decode() for path in found]
+    return [
+        (path.stem.replace("-", ", "), f"data:image/png;base64,{text}")
+        for path, text in zip(found, encoded, strict=True)
+    ]
+
+
+def render(
+    document: Mapping[str, Any], tables: Mapping[str, Table], pictures: Sequence[tuple[str, str]] = ()
+) -> tuple[str, list[Chart]]:
+    """The page's text, and its charts. ``tables``: the CSV of each policy; ``pictures``: of a browser, with what each shows."""
     promised, works = _charts(document, tables) if tables else ([], [])
     text = (
         environment()
@@ -77,6 +99,8 @@ def render(document: Mapping[str, Any], tables: Mapping[str, Table]) -> tuple[st
             works=[(chart, Markup(chart.svg)) for chart in works],  # noqa: S704
             events=_events(document),
             api_tables={name: rows for name, policy in document["policies"].items() if (rows := api_rows(policy))},
+            page_tables={name: rows for name, policy in document["policies"].items() if (rows := page_rows(policy))},
+            pictures=pictures,
         )
     )
     return text, [*promised, *works]
@@ -89,7 +113,7 @@ def write_report(directory: Path, document: Mapping[str, Any]) -> Path:
         for name, policy in document["policies"].items()
         if (directory / policy["series"]).exists()
     }
-    text, charts = render(document, tables)
+    text, charts = render(document, tables, _pictures(directory))
     for chart in charts:
         write_png(chart, directory)
     path = directory / PAGE_NAME

@@ -67,6 +67,20 @@ def api_rows(policy: Mapping[str, Any]) -> list[list[str]]:
     return rows
 
 
+def page_rows(policy: Mapping[str, Any]) -> list[list[str]]:
+    """The page's status beside the outside measurement: instance, metric, in how many seconds both agree, and how many it showed as
+    met that were not. Empty where no page was read."""
+    return [
+        [
+            row["instance"],
+            metric_name(row["metric"]),
+            f"{share(row['agreed'] / row['seconds'] if row['seconds'] else None)} ({row['agreed']} of {row['seconds']} s)",
+            f"{row['green_when_broken']} s",
+        ]
+        for row in policy.get("page", ())
+    ]
+
+
 def objective_of(policy: Mapping[str, Any], like: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """The same objective under another policy."""
     keys = ("instance", "metric", "kind")
@@ -122,6 +136,9 @@ def text_table(document: Mapping[str, Any]) -> str:
         if rows:
             title = ["attainment", "", "stella-api", "measured outside", "difference"]
             lines += ["", *_grid([title, *rows], {2, 3, 4})]
+        rows = page_rows(policies[name])
+        if rows:
+            lines += ["", *_grid([["the page", "", "agrees with outside", "met when missed"], *rows], {2, 3})]
         lines += [f"{name}: refused {r['instance']}: {r['message']}" for r in policies[name].get("refused", [])]
         lines += [f"{name}: INVALID RUN: {reason}" for reason in policies[name].get("invalid", [])]
     return "\n".join(lines)
