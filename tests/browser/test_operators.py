@@ -30,6 +30,7 @@ def roles() -> tuple[str, ...]:
     return ("member", "admin")
 
 
+@pytest.mark.quick_in("en")
 def test_each_page_opens_and_is_accessible(
     panel: Panel, project: Project, watch: Watch, known_reports: frozenset[str]
 ) -> None:

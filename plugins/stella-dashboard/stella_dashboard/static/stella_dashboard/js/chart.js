@@ -223,7 +223,7 @@ export class Chart {
       context.fillStyle = look.colour;
       context.fillRect(left, height * (1 - look.part), Math.max(1, right - left), height * look.part);
     });
-    for (const change of this.changes) {
+    for (const change of at.length ? this.changes : []) {
       const place = whole(edge + plot.valToPos(change.at, 'x'));
       if (place >= edge && place <= end) {
         context.fillStyle = COLOURS.halo;
