@@ -1,0 +1,279 @@
+"""What became of a case, measured on the model and not by the agent's word: windows, waste, fair shares, changes of set-points."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from stella.control.capacity import pack, pieces
+from stella.control.reservation import Reservation
+from stella.model.allocation import Decision, Intent
+from stella.model.attainment import TOLERANCE_RATIO
+from stella.model.intent import IntentState
+from stella.model.slo import Metric, Objective
+from stella.model.snapshot import Role
+from stella.sim.cases import WARM_UP_SECONDS
+from stella.sim.closed_loop import ClosedLoop
+from stella.sim.instance import Flow, Instance
+from stella.sim.loads import LoadKind
+from stella.sim.scheduler import fill
+
+WINDOW_SECONDS = 1.0
+GRACE_SECONDS = 2.0
+"""A floor that was just accepted or raised is to hold from then on; the demonstration's bound for a late SLO."""
+CALM_AFTER_SECONDS = 5.0
+CHANGE_RATIO = 0.1
+_LARGEST_STAGE_CORES = 0.85
+_LARGEST_LOAD_CORES = 0.95
+_KINDS = {LoadKind.NETWORK: Metric.NETWORK_PACKETS, LoadKind.BLOCK: Metric.BLOCK_BYTES, LoadKind.CPU: Metric.CPU}
+_NOTHING = 1e-9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Miss:
+    """A floor that was asked for and not reached in the window that ends at ``at_seconds``."""
+
+    at_seconds: float
+    uuid: str
+    metric: Metric
+    floor: float
+    got: float
+
+
+@dataclass(slots=True, kw_only=True)
+class Measured:
+    """Sums over the windows of a case after the warm-up.
+
+    ``windows`` are those of a floor that was in force, asked for and fitted; ``misses`` those in which it was not reached.
+    ``got_seconds`` and ``fair_seconds``: CPU of each best-effort instance, and its weighted max-min share of what floors leave, both
+    over the windows in which the host was full. ``calm_seconds``: instance-seconds in which nothing in the case changed;
+    ``changes``: set-points that changed meanwhile.
+    """
+
+    windows: int = 0
+    misses: list[Miss] = field(default_factory=list)
+    wasted_seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    got_seconds: dict[str, float] = field(default_factory=dict)
+    fair_seconds: dict[str, float] = field(default_factory=dict)
+    calm_seconds: float = 0.0
+    changes: int = 0
+    moved: dict[str, float] = field(default_factory=dict)
+    """The work of each instance: what its loads moved, in parts of their peak, over the whole case."""
+
+    @property
+    def held_ratio(self) -> float:
+        """The part of windows in which the floor was reached; 1 where there was none."""
+        return 1.0 - len(self.misses) / self.windows if self.windows else 1.0
+
+    @property
+    def wasted_ratio(self) -> float:
+        """Idle CPU beside threads that wanted more, as a part of all CPU."""
+        return self.wasted_seconds / self.cpu_seconds if self.cpu_seconds else 0.0
+
+    @property
+    def best_effort_ratio(self) -> float:
+        """What all best-effort instances had of their fair shares together; 1 where there was none."""
+        fair = sum(self.fair_seconds.values())
+        return sum(self.got_seconds.values()) / fair if fair > _NOTHING else 1.0
+
+    @property
+    def worst_best_effort_ratio(self) -> float:
+        """The same of the one that had least of its share."""
+        ratios = [self.got_seconds[u] / fair for u, fair in self.fair_seconds.items() if fair > 1.0]
+        return min(ratios, default=1.0)
+
+    @property
+    def changes_per_minute(self) -> float:
+        """Set-points that changed for each instance and minute in which nothing else did."""
+        return self.changes / self.calm_seconds * 60.0 if self.calm_seconds else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Sums:
+    """Counters of one instance at the beginning of a window."""
+
+    moved: tuple[float, ...]
+    asked: tuple[float, ...]
+    vcpu_seconds: float
+    run_seconds: float
+    wanted_seconds: float
+
+
+def _sums(instance: Instance) -> _Sums:
+    return _Sums(
+        moved=tuple(flow.moved for flow in instance.flows),
+        asked=tuple(flow.asked for flow in instance.flows),
+        vcpu_seconds=sum(t.run_seconds for t in instance.threads if t.role is Role.VCPU),
+        run_seconds=sum(t.run_seconds for t in instance.threads),
+        wanted_seconds=instance.wanted_seconds,
+    )
+
+
+def needed(instance: Instance, intent: Intent) -> Reservation:
+    """What the floors of an intent really cost on average, without a margin: the model's own figures."""
+    guest = io = cpu = 0.0
+    for objective in intent.slo.objectives:
+        floor = objective.floor or 0.0
+        if objective.metric is Metric.CPU:
+            cpu = floor
+            continue
+        for flow in instance.flows:
+            if _KINDS[flow.load.kind] is objective.metric:
+                guest += floor * flow.stages[0][1]
+                io += sum(floor * cost for _, cost in flow.stages[1:])
+    return Reservation(vcpu_cores=max(cpu, guest), io_cores=io)
+
+
+class Recorder:
+    """Looks at a loop after each tick. `measured` is complete when the case is over."""
+
+    def __init__(self, loop: ClosedLoop) -> None:
+        self.measured = Measured()
+        self._loop = loop
+        self._before: dict[str, _Sums] = {}
+        self._intents: Mapping[str, Intent] = {}
+        self._accepted: dict[str, tuple[int, float]] = {}
+        self._wasted = 0.0
+        self._window_from = 0.0
+        self._calm_from = 0.0
+        self._asked: dict[str, tuple[float, ...]] = {}
+        self._points: dict[str, float] = {}
+        self._placed: dict[str, object] = {}
+
+    def look(self) -> None:
+        """After one tick."""
+        loop, now = self._loop, self._loop.seconds
+        self._follow_calm(now)
+        for uuid, intent in loop.intents.items():
+            known = self._accepted.get(uuid)
+            if known is None or known[0] != intent.generation:
+                self._accepted[uuid] = (intent.generation, now)
+        if now - self._window_from >= WINDOW_SECONDS - 1e-6:
+            if self._window_from >= WARM_UP_SECONDS - 1e-6:
+                self._window(now, now - self._window_from)
+            self._before = {u: _sums(i) for u, i in loop.machine.instances.items()}
+            self._intents, self._wasted, self._window_from = dict(loop.intents), loop.machine.wasted_seconds, now
+
+    def end(self) -> Measured:
+        """When the case is over."""
+        for uuid, instance in self._loop.machine.instances.items():
+            spec = [load.peak for load in instance.spec.loads]
+            self.measured.moved[uuid] = sum(flow.moved / spec[flow.number] for flow in instance.flows)
+        return self.measured
+
+    # --- windows ------------------------------------------------------------------------------------------------------
+
+    def _window(self, now: float, seconds: float) -> None:
+        machine, found = self._loop.machine, self.measured
+        here = {u: i for u, i in machine.instances.items() if u in self._before}
+        since = {u: _difference(_sums(i), self._before[u]) for u, i in here.items()}
+        found.wasted_seconds += machine.wasted_seconds - self._wasted
+        found.cpu_seconds += machine.cores * seconds
+        needs = {u: needed(here[u], i) for u, i in self._intents.items() if u in here}
+        if self._fit(here, needs):
+            for uuid, intent in self._intents.items():
+                if uuid in here and self._in_force(uuid, intent):
+                    for objective in intent.slo.objectives:
+                        self._floor(now, here[uuid], objective, since[uuid], seconds)
+        self._fair(here, since, needs, seconds)
+
+    def _in_force(self, uuid: str, intent: Intent) -> bool:
+        now = self._loop.intents.get(uuid)
+        generation, at = self._accepted.get(uuid, (0, 0.0))
+        settled = generation == intent.generation and self._window_from - at >= GRACE_SECONDS - 1e-6
+        enforced = IntentState.ENFORCED
+        return now is not None and settled and intent.state is enforced and now.state is enforced
+
+    def _fit(self, here: Mapping[str, Instance], needs: Mapping[str, Reservation]) -> bool:
+        """Whether all that was admitted fits the CPUs by what it really costs now."""
+        parts = [p for u, need in needs.items() for p in pieces(need, here[u].spec.vcpus)]
+        loads = pack(range(self._loop.machine.cores), parts)
+        return max(loads.values()) <= _LARGEST_LOAD_CORES
+
+    def _floor(self, now: float, instance: Instance, objective: Objective, since: _Sums, seconds: float) -> None:
+        floor = (objective.floor or 0.0) * seconds
+        mine = [n for n, f in enumerate(instance.flows) if _KINDS[f.load.kind] is objective.metric]
+        asked = sum(since.asked[n] for n in mine)
+        if asked < floor or not floor or not all(_reachable(instance.flows[n], floor) for n in mine):
+            return
+        got = since.vcpu_seconds if objective.metric is Metric.CPU else sum(since.moved[n] for n in mine)
+        self.measured.windows += 1
+        if got < floor * TOLERANCE_RATIO:
+            self.measured.misses.append(
+                Miss(at_seconds=now, uuid=instance.spec.uuid, metric=objective.metric, floor=floor, got=got)
+            )
+
+    def _fair(
+        self,
+        here: Mapping[str, Instance],
+        since: Mapping[str, _Sums],
+        needs: Mapping[str, Reservation],
+        seconds: float,
+    ) -> None:
+        """What each could fairly expect: its floors' cost, and its max-min share of the rest (`stella.bench.fair`)."""
+        room = (self._loop.machine.cores - self._loop.machine.services_cores) * seconds
+        wants = {u: one.wanted_seconds for u, one in since.items()}
+        if sum(wants.values()) < room:
+            return
+        floors = {u: min(wants[u], needs[u].cores * seconds) if u in needs else 0.0 for u in here}
+        names = list(here)
+        shares = fill(room - sum(floors.values()), [wants[u] - floors[u] for u in names], [1.0] * len(names))
+        for uuid, share in zip(names, shares, strict=True):
+            if uuid not in self._loop.intents and uuid not in self._intents:
+                got, fair = self.measured.got_seconds, self.measured.fair_seconds
+                got[uuid] = got.get(uuid, 0.0) + since[uuid].run_seconds
+                fair[uuid] = fair.get(uuid, 0.0) + share
+
+    # --- set-points ---------------------------------------------------------------------------------------------------
+
+    def _follow_calm(self, now: float) -> None:
+        """Count set-points that change while neither instances nor SLOs nor demands do."""
+        loop = self._loop
+        asks = {u: tuple(f.load.demand(f.seed, loop.machine.unix_seconds) for f in i.flows) for u, i in loop.machine.instances.items()}
+        if asks != self._asked or loop.happened:
+            self._asked, self._calm_from = asks, now
+        if now - self._calm_from < CALM_AFTER_SECONDS or now < WARM_UP_SECONDS or loop.decision is None:
+            self._points, self._placed = {}, {}
+            return
+        self.measured.calm_seconds += loop.case.tick_seconds * len(asks)
+        self.measured.changes += self._changed(loop.decision)
+
+    def _changed(self, decision: Decision) -> int:
+        count = 0
+        for one in decision.instances:
+            point = one.cpu.allocation_cores
+            if abs(point - self._points.setdefault(one.uuid, point)) > CHANGE_RATIO * self._points[one.uuid]:
+                self._points[one.uuid] = point
+                count += 1
+            if self._placed.setdefault(one.uuid, one.cpu.placement) != one.cpu.placement:
+                self._placed[one.uuid] = one.cpu.placement
+                count += 1
+        return count
+
+
+def _reachable(flow: Flow, floor: float) -> bool:
+    """Whether the threads that serve a flow can carry a floor, however dear it is for a moment."""
+    dearest = max(cost for _, cost in flow.stages) if len(flow.stages) > 1 else 0.0
+    return floor * dearest * (1.0 + flow.load.jitter_ratio) <= _LARGEST_STAGE_CORES
+
+
+def _difference(now: _Sums, before: _Sums) -> _Sums:
+    return _Sums(
+        moved=_minus(now.moved, before.moved),
+        asked=_minus(now.asked, before.asked),
+        vcpu_seconds=now.vcpu_seconds - before.vcpu_seconds,
+        run_seconds=now.run_seconds - before.run_seconds,
+        wanted_seconds=now.wanted_seconds - before.wanted_seconds,
+    )
+
+
+def _minus(now: Sequence[float], before: Sequence[float]) -> tuple[float, ...]:
+    return tuple(a - b for a, b in zip(now, before, strict=True))
+
+
+def run(loop: ClosedLoop, seconds: float) -> Measured:
+    """Run a loop for ``seconds`` and measure."""
+    recorder = Recorder(loop)
+    for _ in range(round(seconds / loop.case.tick_seconds)):
+        loop.tick()
+        recorder.look()
+    return recorder.end()
