@@ -49,12 +49,14 @@ def _where_placed(
 ) -> Mapping[str, CpuShare]:
     """The shares once it is known who runs where; what is not placed keeps its part of the division of the host."""
     weights = {one.uuid: one.weight for one in claims}
+    wanted = {one.uuid: one.demand_cores for one in claims}
     local = [
         LocalClaim(
             uuid=one.uuid,
             cpu=cpu,
             reserved_cores=shares[one.uuid].reservation_cores * one.reserved_part(stage),
             weight=weights[one.uuid] * one.stages[stage],
+            taken_cores=wanted[one.uuid] * one.reserved_part(stage),
         )
         for one in items
         for stage, cpu in placement.homes.at.get(one.uuid, {}).items()

@@ -16,6 +16,7 @@ WARM_UP_SECONDS = 10.0
 """So long nothing counts: costs are learned and readmitted (every 5 s); the demonstration warms up as long."""
 _FEW_CPUS = 4
 _MANY_CPUS = 64
+_FEWEST_INSTANCES = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,11 +82,12 @@ def case(seed: int, cores: int) -> Case:
     """The case of a seed on a host of ``cores`` CPUs."""
     draw = _Draw(chance.derived(seed, "case", cores))
     seconds, tick = length_of(cores)
+    waves = draw.happens(0.6)  # in the other cases no load idles by itself, so that a calm host is seen as well
     pressure = draw.between(1.2, 2.5)
     instances: list[InstanceSpec] = []
     wanted = 0.0
-    while wanted < pressure * cores or len(instances) < 3:
-        found, cores_wanted = _instance(draw, len(instances), cores)
+    while wanted < pressure * cores or len(instances) < _FEWEST_INSTANCES:
+        found, cores_wanted = _instance(draw, len(instances), cores, waves=waves)
         instances.append(found)
         wanted += cores_wanted
     events = [*_floors(draw, instances, cores), *_phases(draw, instances, cores, seconds)]
@@ -99,9 +101,9 @@ def case(seed: int, cores: int) -> Case:
     )
 
 
-def _wave(draw: _Draw) -> Wave:
+def _wave(draw: _Draw, *, waves: bool) -> Wave:
     """Half of the loads never idle."""
-    if draw.happens(0.5):
+    if not waves or draw.happens(0.5):
         return Wave()
     return Wave(period_seconds=draw.between(4.0, 30.0), awake_ratio=draw.between(0.4, 0.9), low=draw.between(0.0, 0.3))
 
@@ -110,31 +112,31 @@ def _dearer(load: Load, ratio: float) -> Load:
     return replace(load, vcpu_seconds=load.vcpu_seconds * ratio, io_seconds=load.io_seconds * ratio)
 
 
-def _network(draw: _Draw) -> Load:
-    load = network(draw.between(12_000, 45_000), wave=_wave(draw), packet_bytes=draw.between(64, 1400))
+def _network(draw: _Draw, *, waves: bool) -> Load:
+    load = network(draw.between(12_000, 45_000), wave=_wave(draw, waves=waves), packet_bytes=draw.between(64, 1400))
     return replace(_dearer(load, draw.between(0.7, 1.4)), jitter_ratio=draw.between(0.05, 0.3))
 
 
-def _block(draw: _Draw) -> Load:
-    load = block(draw.between(60e6, 300e6), wave=_wave(draw), request_bytes=65536.0 * draw.whole(1, 4))
+def _block(draw: _Draw, *, waves: bool) -> Load:
+    load = block(draw.between(60e6, 300e6), wave=_wave(draw, waves=waves), request_bytes=65536.0 * draw.whole(1, 4))
     return replace(_dearer(load, draw.between(0.7, 1.4)), jitter_ratio=draw.between(0.05, 0.3))
 
 
-def _instance(draw: _Draw, number: int, cores: int) -> tuple[InstanceSpec, float]:
+def _instance(draw: _Draw, number: int, cores: int, *, waves: bool) -> tuple[InstanceSpec, float]:
     """One instance and the CPU that it wants while its loads are awake, in cores."""
     kind = draw.between(0.0, 1.0)
     most = 4 if cores <= _FEW_CPUS else 8
     loads: tuple[Load, ...]
     if kind < 0.25:
-        name, vcpus, loads = "net", draw.whole(1, 2), (_network(draw),)
+        name, vcpus, loads = "net", draw.whole(1, 2), (_network(draw, waves=waves),)
     elif kind < 0.5:
-        name, vcpus, loads = "disk", draw.whole(1, 2), (_block(draw),)
+        name, vcpus, loads = "disk", draw.whole(1, 2), (_block(draw, waves=waves),)
     elif kind < 0.6:
         name, vcpus = "mixed", 2
-        loads = (_network(draw), replace(compute(2, busy_ratio=draw.between(0.3, 1.0)), vcpus=(1,)))
+        loads = (_network(draw, waves=waves), replace(compute(2, busy_ratio=draw.between(0.3, 1.0)), vcpus=(1,)))
     elif kind < 0.8:
         name, vcpus = "cpu", draw.whole(1, most)
-        loads = (compute(vcpus, busy_ratio=draw.between(0.2, 1.0), wave=_wave(draw)),)
+        loads = (compute(vcpus, busy_ratio=draw.between(0.2, 1.0), wave=_wave(draw, waves=waves)),)
     else:
         name, vcpus = "hog", draw.whole(1, most)
         loads = (compute(vcpus),)

@@ -22,8 +22,8 @@ _LARGEST_WAITING_BUSY_RATIO = 0.8
 """...but never so long that it looks as if it had not caught up."""
 
 
-_LOAD_PACE = 0.7
-"""The load of a task follows what it has to do at this pace in each step; the kernel's is faster than a step."""
+_LOAD_PACE = 0.25
+"""The load of a task follows what it has to do at this pace in each step: slower than the kernel, which evens out within a step."""
 
 
 class Machine:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from stella.control.capacity import pack, pieces
+from stella.control.capacity import pack, pieces, sellable_cores
 from stella.control.reservation import Reservation
 from stella.model.allocation import Decision, Intent
 from stella.model.attainment import TOLERANCE_RATIO
@@ -19,10 +19,11 @@ from stella.sim.scheduler import fill
 WINDOW_SECONDS = 1.0
 GRACE_SECONDS = 2.0
 """A floor that was just accepted or raised is to hold from then on; the demonstration's bound for a late SLO."""
+COMES_BACK_TICKS = 2.0
+"""A floor that was lent comes back within so many ticks after its load woke up."""
 CALM_AFTER_SECONDS = 5.0
 CHANGE_RATIO = 0.1
 _LARGEST_STAGE_CORES = 0.85
-_LARGEST_LOAD_CORES = 0.95
 _KINDS = {LoadKind.NETWORK: Metric.NETWORK_PACKETS, LoadKind.BLOCK: Metric.BLOCK_BYTES, LoadKind.CPU: Metric.CPU}
 _NOTHING = 1e-9
 
@@ -134,6 +135,7 @@ class Recorder:
         self._accepted: dict[str, tuple[int, float]] = {}
         self._wasted = 0.0
         self._window_from = 0.0
+        self._awake: dict[tuple[str, int], float] = {}
         self._calm_from = 0.0
         self._asked: dict[str, tuple[float, ...]] = {}
         self._points: dict[str, float] = {}
@@ -142,7 +144,7 @@ class Recorder:
     def look(self) -> None:
         """After one tick."""
         loop, now = self._loop, self._loop.seconds
-        self._follow_calm(now)
+        self._follow_demands(now)
         for uuid, intent in loop.intents.items():
             known = self._accepted.get(uuid)
             if known is None or known[0] != intent.generation:
@@ -173,8 +175,8 @@ class Recorder:
             for uuid, intent in self._intents.items():
                 if uuid in here and self._in_force(uuid, intent):
                     for objective in intent.slo.objectives:
-                        self._floor(now, here[uuid], objective, since[uuid], seconds)
-        self._fair(here, since, needs, seconds)
+                        self._floor(now, here[uuid], objective, since[uuid], needs[uuid], seconds)
+        self._fair(here, since, seconds)
 
     def _in_force(self, uuid: str, intent: Intent) -> bool:
         now = self._loop.intents.get(uuid)
@@ -184,37 +186,50 @@ class Recorder:
         return now is not None and settled and intent.state is enforced and now.state is enforced
 
     def _fit(self, here: Mapping[str, Instance], needs: Mapping[str, Reservation]) -> bool:
-        """Whether all that was admitted fits the CPUs by what it really costs now."""
+        """Whether admission would sell all that is in force at what it really costs now, in all and on the CPUs."""
+        settings, cores = self._loop.settings, self._loop.machine.cores
+        room = cores - max(settings.host_reserved_cores, self._loop.machine.services_cores)
+        if sum(need.cores for need in needs.values()) * settings.margin > sellable_cores(room):
+            return False
         parts = [p for u, need in needs.items() for p in pieces(need, here[u].spec.vcpus)]
-        loads = pack(range(self._loop.machine.cores), parts)
-        return max(loads.values()) <= _LARGEST_LOAD_CORES
+        return max(pack(range(cores), parts).values()) <= sellable_cores(room / cores)
 
-    def _floor(self, now: float, instance: Instance, objective: Objective, since: _Sums, seconds: float) -> None:
+    def _floor(
+        self,
+        now: float,
+        instance: Instance,
+        objective: Objective,
+        since: _Sums,
+        need: Reservation,
+        seconds: float,
+    ) -> None:
         floor = (objective.floor or 0.0) * seconds
+        uuid = instance.spec.uuid
         mine = [n for n, f in enumerate(instance.flows) if _KINDS[f.load.kind] is objective.metric]
-        asked = sum(since.asked[n] for n in mine)
-        if asked < floor or not floor or not all(_reachable(instance.flows[n], floor) for n in mine):
+        awake = self._window_from - max(self._awake.get((uuid, n), now) for n in mine)
+        asked = sum(since.asked[n] for n in mine) >= floor and awake >= COMES_BACK_TICKS * self._loop.case.tick_seconds
+        if not (floor and asked and all(_reachable(instance.flows[n], floor) for n in mine)):
             return
         got = since.vcpu_seconds if objective.metric is Metric.CPU else sum(since.moved[n] for n in mine)
         self.measured.windows += 1
-        if got < floor * TOLERANCE_RATIO:
+        if got < floor * TOLERANCE_RATIO and not _spent_elsewhere(objective, since, need, seconds):
             self.measured.misses.append(
-                Miss(at_seconds=now, uuid=instance.spec.uuid, metric=objective.metric, floor=floor, got=got)
+                Miss(at_seconds=now, uuid=uuid, metric=objective.metric, floor=floor, got=got)
             )
 
     def _fair(
         self,
         here: Mapping[str, Instance],
         since: Mapping[str, _Sums],
-        needs: Mapping[str, Reservation],
         seconds: float,
     ) -> None:
-        """What each could fairly expect: its floors' cost, and its max-min share of the rest (`stella.bench.fair`)."""
-        room = (self._loop.machine.cores - self._loop.machine.services_cores) * seconds
+        """What each could fairly expect: what is set aside for it, and its max-min share of the rest (`stella.bench.fair`)."""
+        room = (self._loop.machine.cores - self._loop.settings.host_reserved_cores) * seconds
         wants = {u: one.wanted_seconds for u, one in since.items()}
         if sum(wants.values()) < room:
             return
-        floors = {u: min(wants[u], needs[u].cores * seconds) if u in needs else 0.0 for u in here}
+        held = {u: self._intents[u].reserved_cpu_cores * seconds if u in self._intents else 0.0 for u in here}
+        floors = {u: min(wants[u], held[u]) for u in here}
         names = list(here)
         shares = fill(room - sum(floors.values()), [wants[u] - floors[u] for u in names], [1.0] * len(names))
         for uuid, share in zip(names, shares, strict=True):
@@ -225,10 +240,15 @@ class Recorder:
 
     # --- set-points ---------------------------------------------------------------------------------------------------
 
-    def _follow_calm(self, now: float) -> None:
+    def _follow_demands(self, now: float) -> None:
         """Count set-points that change while neither instances nor SLOs nor demands do."""
         loop = self._loop
-        asks = {u: tuple(f.load.demand(f.seed, loop.machine.unix_seconds) for f in i.flows) for u, i in loop.machine.instances.items()}
+        asks = {u: _demands(i, loop.machine.unix_seconds) for u, i in loop.machine.instances.items()}
+        for uuid, levels in asks.items():
+            before = self._asked.get(uuid, ())
+            for n, level in enumerate(levels):
+                if level > (before[n] if n < len(before) else 0.0):
+                    self._awake[uuid, n] = now
         if asks != self._asked or loop.happened:
             self._asked, self._calm_from = asks, now
         if now - self._calm_from < CALM_AFTER_SECONDS or now < WARM_UP_SECONDS or loop.decision is None:
@@ -250,10 +270,20 @@ class Recorder:
         return count
 
 
+def _demands(instance: Instance, unix_seconds: float) -> tuple[float, ...]:
+    """What each flow asks for, in units/s."""
+    return tuple(flow.load.demand(flow.seed, unix_seconds) for flow in instance.flows)
+
+
 def _reachable(flow: Flow, floor: float) -> bool:
     """Whether the threads that serve a flow can carry a floor, however dear it is for a moment."""
     dearest = max(cost for _, cost in flow.stages) if len(flow.stages) > 1 else 0.0
     return floor * dearest * (1.0 + flow.load.jitter_ratio) <= _LARGEST_STAGE_CORES
+
+
+def _spent_elsewhere(objective: Objective, since: _Sums, need: Reservation, seconds: float) -> bool:
+    """Whether a guest had all the CPU that its floors need and computed with it instead: SELF_LIMITED, as on a real machine."""
+    return objective.metric is not Metric.CPU and since.vcpu_seconds >= need.vcpu_cores * seconds
 
 
 def _difference(now: _Sums, before: _Sums) -> _Sums:
