@@ -15,6 +15,7 @@ from dataclasses import dataclass
 PAYBACK_SECONDS = 0.5
 LARGEST_DEBT_SECONDS = 0.4
 _DEBT_DEADBAND_SECONDS = 0.04
+_DEBT_FORGOTTEN_PER_SECOND = 0.2
 _GAIN_DEADBAND_SECONDS = 0.1
 _GAIN_PER_SECOND_OF_DEBT = 1.0
 _GAIN_DECAY_PER_SECOND = 0.03
@@ -49,6 +50,8 @@ def step(state: Feedback, *, attained_ratio: float | None, starved: bool, second
     debt = state.debt_seconds
     if error < 0 or starved:
         debt = min(LARGEST_DEBT_SECONDS, max(0.0, debt + error * dt))
+    else:
+        debt = max(0.0, debt - _DEBT_FORGOTTEN_PER_SECOND * dt)  # it asks for about its floor, and waits for nothing
     if debt > _GAIN_DEADBAND_SECONDS:
         gain = state.gain + _GAIN_PER_SECOND_OF_DEBT * debt * dt
     else:
