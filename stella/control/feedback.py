@@ -15,13 +15,14 @@ from dataclasses import dataclass
 PAYBACK_SECONDS = 0.5
 LARGEST_DEBT_SECONDS = 0.4
 _DEBT_DEADBAND_SECONDS = 0.04
-_DEBT_FORGOTTEN_PER_SECOND = 0.2
 _GAIN_DEADBAND_SECONDS = 0.1
 _GAIN_PER_SECOND_OF_DEBT = 1.0
 _GAIN_DECAY_PER_SECOND = 0.03
 LARGEST_GAIN = 0.6
 AIM_RATIO = 1.05
 """A floor is aimed at a little above itself: what is evaluated in whole windows must not lie on the line."""
+CONTENT_RATIO = 1.25
+"""What counts as attained by an instance that asks for about its floor and gets that: it is owed nothing, and would else run up debt."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +42,8 @@ class Feedback:
 def step(state: Feedback, *, attained_ratio: float | None, starved: bool, seconds: float) -> Feedback:
     """The state after a tick of ``seconds``.
 
-    ``attained_ratio`` is usage / floor of its worst objective that asked, None when none asked. ``starved``: it lacked CPU.
+    ``attained_ratio`` is usage / floor of its worst objective that asked, None when none asked; `CONTENT_RATIO` at least where it got
+    all that it asked for. ``starved``: it lacked CPU.
     """
     dt = min(max(seconds, 0.0), 1.0)  # after a stop of the agent no giant step
     if attained_ratio is None:
@@ -50,8 +52,6 @@ def step(state: Feedback, *, attained_ratio: float | None, starved: bool, second
     debt = state.debt_seconds
     if error < 0 or starved:
         debt = min(LARGEST_DEBT_SECONDS, max(0.0, debt + error * dt))
-    else:
-        debt = max(0.0, debt - _DEBT_FORGOTTEN_PER_SECOND * dt)  # it asks for about its floor, and waits for nothing
     if debt > _GAIN_DEADBAND_SECONDS:
         gain = state.gain + _GAIN_PER_SECOND_OF_DEBT * debt * dt
     else:

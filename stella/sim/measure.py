@@ -22,7 +22,8 @@ GRACE_SECONDS = 2.0
 COMES_BACK_TICKS = 2.0
 """A floor that was lent comes back within so many ticks after its load woke up."""
 CALM_AFTER_SECONDS = 5.0
-CHANGE_RATIO = 0.1
+CHANGE_RATIO, CHANGE_CORES = 0.1, 0.05
+"""An allocation counts as another one when it differs by more than both."""
 _LARGEST_STAGE_CORES = 0.85
 _KINDS = {LoadKind.NETWORK: Metric.NETWORK_PACKETS, LoadKind.BLOCK: Metric.BLOCK_BYTES, LoadKind.CPU: Metric.CPU}
 _NOTHING = 1e-9
@@ -261,7 +262,8 @@ class Recorder:
         count = 0
         for one in decision.instances:
             point = one.cpu.allocation_cores
-            if abs(point - self._points.setdefault(one.uuid, point)) > CHANGE_RATIO * self._points[one.uuid]:
+            before = self._points.setdefault(one.uuid, point)
+            if abs(point - before) > max(CHANGE_RATIO * before, CHANGE_CORES):
                 self._points[one.uuid] = point
                 count += 1
             if self._placed.setdefault(one.uuid, one.cpu.placement) != one.cpu.placement:
