@@ -24,6 +24,8 @@ COMES_BACK_TICKS = 2.0
 CALM_AFTER_SECONDS = 5.0
 CHANGE_RATIO, CHANGE_CORES = 0.1, 0.05
 """An allocation counts as another one when it differs by more than both."""
+UNEVEN_CORES_PER_CPU = 0.03
+"""Homes are kept while they are within this of more even ones (`stella.control.placement`)."""
 _LARGEST_STAGE_CORES = 0.85
 _KINDS = {LoadKind.NETWORK: Metric.NETWORK_PACKETS, LoadKind.BLOCK: Metric.BLOCK_BYTES, LoadKind.CPU: Metric.CPU}
 _NOTHING = 1e-9
@@ -46,7 +48,7 @@ class Measured:
 
     ``windows`` are those of a floor that was in force, asked for and fitted; ``misses`` those in which it was not reached.
     ``got_seconds`` and ``fair_seconds``: CPU of each best-effort instance, and its weighted max-min share of what floors leave, both
-    over the windows in which the host was full. ``calm_seconds``: instance-seconds in which nothing in the case changed;
+    over the windows in which the host was full; ``uneven_seconds`` is what homes that are kept may be uneven by meanwhile. ``calm_seconds``: instance-seconds in which nothing in the case changed;
     ``changes``: set-points that changed meanwhile.
     """
 
@@ -56,10 +58,9 @@ class Measured:
     cpu_seconds: float = 0.0
     got_seconds: dict[str, float] = field(default_factory=dict)
     fair_seconds: dict[str, float] = field(default_factory=dict)
+    uneven_seconds: float = 0.0
     calm_seconds: float = 0.0
     changes: int = 0
-    moved: dict[str, float] = field(default_factory=dict)
-    """The work of each instance: what its loads moved, in parts of their peak, over the whole case."""
 
     @property
     def held_ratio(self) -> float:
@@ -82,6 +83,12 @@ class Measured:
         """The same of the one that had least of its share."""
         ratios = [self.got_seconds[u] / fair for u, fair in self.fair_seconds.items() if fair > 1.0]
         return min(ratios, default=1.0)
+
+    @property
+    def best_effort_ratio_beside_homes(self) -> float:
+        """The same, where what a placement may be uneven by counts as had."""
+        fair = sum(self.fair_seconds.values())
+        return (sum(self.got_seconds.values()) + self.uneven_seconds) / fair if fair > _NOTHING else 1.0
 
     @property
     def changes_per_minute(self) -> float:
@@ -125,8 +132,13 @@ def needed(instance: Instance, intent: Intent) -> Reservation:
     return Reservation(vcpu_cores=max(cpu, guest), io_cores=io)
 
 
+def work_of(instance: Instance) -> float:
+    """What the loads of an instance moved, in seconds of their peaks."""
+    return sum(flow.moved / instance.spec.loads[flow.number].peak for flow in instance.flows)
+
+
 class Recorder:
-    """Looks at a loop after each tick. `measured` is complete when the case is over."""
+    """Looks at a loop after each tick."""
 
     def __init__(self, loop: ClosedLoop) -> None:
         self.measured = Measured()
@@ -140,7 +152,7 @@ class Recorder:
         self._calm_from = 0.0
         self._asked: dict[str, tuple[float, ...]] = {}
         self._points: dict[str, float] = {}
-        self._placed: dict[str, object] = {}
+        self._homes: dict[str, object] = {}
 
     def look(self) -> None:
         """After one tick."""
@@ -155,13 +167,6 @@ class Recorder:
                 self._window(now, now - self._window_from)
             self._before = {u: _sums(i) for u, i in loop.machine.instances.items()}
             self._intents, self._wasted, self._window_from = dict(loop.intents), loop.machine.wasted_seconds, now
-
-    def end(self) -> Measured:
-        """When the case is over."""
-        for uuid, instance in self._loop.machine.instances.items():
-            spec = [load.peak for load in instance.spec.loads]
-            self.measured.moved[uuid] = sum(flow.moved / spec[flow.number] for flow in instance.flows)
-        return self.measured
 
     # --- windows ------------------------------------------------------------------------------------------------------
 
@@ -229,6 +234,7 @@ class Recorder:
         wants = {u: one.wanted_seconds for u, one in since.items()}
         if sum(wants.values()) < room:
             return
+        self.measured.uneven_seconds += UNEVEN_CORES_PER_CPU * self._loop.machine.cores * seconds
         held = {u: self._intents[u].reserved_cpu_cores * seconds if u in self._intents else 0.0 for u in here}
         floors = {u: min(wants[u], held[u]) for u in here}
         names = list(here)
@@ -253,7 +259,7 @@ class Recorder:
         if asks != self._asked or loop.happened:
             self._asked, self._calm_from = asks, now
         if now - self._calm_from < CALM_AFTER_SECONDS or now < WARM_UP_SECONDS or loop.decision is None:
-            self._points, self._placed = {}, {}
+            self._points, self._homes = {}, {}
             return
         self.measured.calm_seconds += loop.case.tick_seconds * len(asks)
         self.measured.changes += self._changed(loop.decision)
@@ -266,9 +272,9 @@ class Recorder:
             if abs(point - before) > max(CHANGE_RATIO * before, CHANGE_CORES):
                 self._points[one.uuid] = point
                 count += 1
-            if self._placed.setdefault(one.uuid, one.cpu.placement) != one.cpu.placement:
-                self._placed[one.uuid] = one.cpu.placement
-                count += 1
+        for uuid, homes in self._loop.memory.placement.homes.at.items():
+            count += self._homes.setdefault(uuid, homes) != homes
+            self._homes[uuid] = homes
         return count
 
 
@@ -300,12 +306,3 @@ def _difference(now: _Sums, before: _Sums) -> _Sums:
 
 def _minus(now: Sequence[float], before: Sequence[float]) -> tuple[float, ...]:
     return tuple(a - b for a, b in zip(now, before, strict=True))
-
-
-def run(loop: ClosedLoop, seconds: float) -> Measured:
-    """Run a loop for ``seconds`` and measure."""
-    recorder = Recorder(loop)
-    for _ in range(round(seconds / loop.case.tick_seconds)):
-        loop.tick()
-        recorder.look()
-    return recorder.end()
