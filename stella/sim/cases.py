@@ -74,8 +74,8 @@ class _Draw:
 def length_of(cores: int) -> tuple[float, float]:
     """(seconds, tick) of a case: large hosts are looked at for less long, and with longer ticks, for the sake of time."""
     if cores <= _FEW_CPUS:
-        return 60.0, 0.25
-    return (40.0, 0.25) if cores < _MANY_CPUS else (30.0, 1.0)
+        return 50.0, 0.25
+    return (40.0, 0.5) if cores < _MANY_CPUS else (25.0, 1.0)
 
 
 def case(seed: int, cores: int) -> Case:
@@ -83,7 +83,7 @@ def case(seed: int, cores: int) -> Case:
     draw = _Draw(chance.derived(seed, "case", cores))
     seconds, tick = length_of(cores)
     waves = draw.happens(0.6)  # in the other cases no load idles by itself, so that a calm host is seen as well
-    pressure = draw.between(1.2, 2.5)
+    pressure = draw.between(1.2, 2.5 if cores < _MANY_CPUS else 1.8)
     instances: list[InstanceSpec] = []
     wanted = 0.0
     while wanted < pressure * cores or len(instances) < _FEWEST_INSTANCES:
@@ -125,7 +125,7 @@ def _block(draw: _Draw, *, waves: bool) -> Load:
 def _instance(draw: _Draw, number: int, cores: int, *, waves: bool) -> tuple[InstanceSpec, float]:
     """One instance and the CPU that it wants while its loads are awake, in cores."""
     kind = draw.between(0.0, 1.0)
-    most = 4 if cores <= _FEW_CPUS else 8
+    most = 4 if cores <= _FEW_CPUS else 8 if cores < _MANY_CPUS else 16
     loads: tuple[Load, ...]
     if kind < 0.25:
         name, vcpus, loads = "net", draw.whole(1, 2), (_network(draw, waves=waves),)

@@ -1,13 +1,16 @@
 """What must hold of the control law, over many cases: a table of properties, and one case in words."""
 
 import gc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from stella.sim import chance
 from stella.sim.cases import Case, case
 from stella.sim.closed_loop import ClosedLoop
 from stella.sim.measure import Measured, Recorder, work_of
+
+PAIRED_PART = 0.5
+"""So much of a case is run again without one SLO: past the hog's arrival and the first raised floors."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,21 +95,25 @@ def run_case(found: Case, *, look: Callable[[ClosedLoop, Recorder], None] | None
 def result_of(seed: int, cores: int) -> Result:
     """Run the case of a seed, and once more without the SLO of one instance that had one."""
     found = case(seed, cores)
-    loop, measured = run_case(found)
-    return Result(seed=seed, cores=cores, measured=measured, pair=_pair(found, loop))
+    work: dict[str, float] = {}
+
+    def look(loop: ClosedLoop, _: Recorder) -> None:
+        if not work and loop.seconds >= found.seconds * PAIRED_PART:
+            work.update((u, work_of(loop.machine.instances[u])) for u in sorted(loop.intents))
+
+    _, measured = run_case(found, look=look)
+    return Result(seed=seed, cores=cores, measured=measured, pair=_pair(found, work))
 
 
-def _pair(found: Case, loop: ClosedLoop) -> Pair | None:
-    having = sorted(u for u in loop.intents if u in loop.machine.instances)
-    if not having:
+def _pair(found: Case, work: Mapping[str, float]) -> Pair | None:
+    """``work``: that of each instance with an SLO until `PAIRED_PART` of the case."""
+    if not work:
         return None
-    uuid = having[int(chance.unit(chance.derived(found.seed, "pair"), found.cores) * len(having))]
+    uuid = list(work)[int(chance.unit(chance.derived(found.seed, "pair"), found.cores) * len(work))]
     other = ClosedLoop(found.without_slo(uuid))
-    for _ in range(round(found.seconds / found.tick_seconds)):
+    while other.seconds < found.seconds * PAIRED_PART:
         other.tick()
-    return Pair(
-        uuid=uuid, having=work_of(loop.machine.instances[uuid]), without=work_of(other.machine.instances[uuid])
-    )
+    return Pair(uuid=uuid, having=work[uuid], without=work_of(other.machine.instances[uuid]))
 
 
 def results(seeds: Sequence[int], cpus: Sequence[int]) -> Iterator[Result]:
