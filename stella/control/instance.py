@@ -1,5 +1,6 @@
 """What one instance is to get: its claim on the host's CPU, and the allocation once the host is divided."""
 
+import math
 from collections.abc import Mapping
 
 from stella.control.best_effort_throttle import OWED_SECONDS
@@ -15,6 +16,7 @@ from stella.model.snapshot import GroupReading, Role
 
 _BUSY_OVER_SECONDS = 2.0
 _LEAST_STAGE_CORES = 0.01
+_ROOM_TO_GROW_RATIO, _ROOM_TO_GROW_CORES = 1.25, 0.05
 
 
 def claim(state: InstanceState) -> CpuClaim:
@@ -29,7 +31,17 @@ def claim(state: InstanceState) -> CpuClaim:
         active=state.rates is not None and state.rates.end_seconds < state.memory.active_until_seconds,
         weight=(weighted.weight if weighted and weighted.weight else 1.0),
         priority=max((o.priority for o in slo.objectives), default=0) if slo else 0,
+        demand_cores=_wanted_cores(state),
     )
+
+
+def _wanted_cores(state: InstanceState) -> float:
+    """The most that it will want before the next tick; not bounded while a floor is missed or its demand is not known."""
+    cpu = state.rates.cpu if state.rates else None
+    if cpu is None or state.frozen or state.memory.feedback.debt_seconds > 0:
+        return math.inf
+    lately = sum(state.memory.stage_demand_cores.values())
+    return max(lately, cpu_demand_cores(cpu)) * _ROOM_TO_GROW_RATIO + _ROOM_TO_GROW_CORES
 
 
 def _ceilings(state: InstanceState, throttled_cores: float | None) -> tuple[float | None, ...]:
