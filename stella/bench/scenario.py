@@ -15,8 +15,9 @@ DEFAULT_MEMORY_BYTES = 512_000_000
 class Load:
     """One load generator in a guest.
 
-    ``rate`` bounds what it asks for: packets/s for ``udp``, bytes/s for ``disk``; None is as much as it can.
-    ``threads`` (``cpu``) may be 0: idle until an event changes it.
+    ``kind``: ``udp`` (uses packet_bytes, direction ``tx``: the guest sends, or ``rx``), ``disk`` (pattern, block_bytes, depth),
+    ``cpu`` (threads) or ``idle``; keys of other kinds have their defaults. ``rate`` bounds what it asks for: packets/s for ``udp``,
+    bytes/s for ``disk``; None is as much as it can. ``threads`` may be 0: idle until an event changes it.
     """
 
     kind: str
@@ -37,20 +38,23 @@ class Disk:
     size_bytes: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Backend:
-    """Where disks lie: ``file`` on the host, or ``nbd``, a network disk bounded to ``rate_bytes_per_second``."""
+    """Where disks lie: ``file`` on the host, or ``nbd``, a network disk (nbdkit).
+
+    ``rate_bytes_per_second`` bounds all disks on the back end together (``nbd`` only); None: no bound.
+    """
 
     name: str
-    kind: str
+    kind: str = "file"
     rate_bytes_per_second: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Uplink:
-    """A way out of the host, bounded to ``rate_bytes_per_second`` unless None."""
+    """A bridge that guests attach to, bounded to ``rate_bytes_per_second`` in each direction unless None."""
 
-    name: str
+    name: str = DEFAULT_UPLINK
     rate_bytes_per_second: float | None = None
 
 

@@ -22,13 +22,13 @@ from stella.control.memory import Settings
 OK, INVALID_SCENARIO, INVALID_RUN, INTERRUPTED = 0, 2, 3, 130
 DEFAULT_CACHE = Path("/var/tmp/stella-bench")  # noqa: S108 (a real disk; the lab refuses what is not its own there)
 _EPILOG = """exit status: 0 the run is valid, 2 the scenario is invalid (one line names the key), 3 the run is invalid (one line says
-why), 130 interrupted. Guests, networks and control groups are always removed."""
+why), 130 interrupted; figures: 1 a row falls short. Guests, networks and control groups are always removed."""
 _EXAMPLES = {
     "run": "stella-bench run scenarios/demonstration.yaml --policy none,stella --output results/mine",
     "check": "stella-bench check scenarios/*.yaml",
     "generate": "stella-bench generate --seed 7 --count 20 --output results/scenarios",
     "demo": "stella-bench demo --seconds 60",
-    "figures": "stella-bench figures --only demonstration,kill --repeat 1",
+    "figures": "stella-bench figures --list",
     "report": "stella-bench report results/demo",
     "up": "stella-bench up --hosts sim:5",
     "down": "stella-bench down",
@@ -145,11 +145,9 @@ def _add_figures(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     )
     figures = _command(commands, "figures", "measure every figure of docs/benchmarks.md (needs root)")
     figures.add_argument("--document", type=Path, default=Path("docs/benchmarks.md"), metavar="FILE.md")
+    figures.add_argument("--only", default="", metavar="A,B", help="only these families (see --list)")
     figures.add_argument(
-        "--only", default="", metavar="A,B", help="only these families (see --list) and what they need"
-    )
-    figures.add_argument(
-        "--repeat", type=int, default=3, choices=range(1, 101), metavar="N", help="repeats of each run"
+        "--repeat", type=int, default=3, choices=range(1, 101), metavar="N", help="rounds of the demonstration"
     )
     figures.add_argument("--fresh", action="store_true", help="run again what has been run already")
     figures.add_argument("--list", action="store_true", help="only list the families and how long they take")
@@ -293,7 +291,7 @@ def _figures(options: argparse.Namespace, progress: Progress) -> int:
         print(error, file=sys.stderr)
         return INVALID_SCENARIO
     print(f"\nwritten: {options.document}, {options.output / 'figures.json'}")
-    return INVALID_RUN if any(row.status == "INVALID" for row in rows) else OK
+    return figures.exit_status(rows)
 
 
 def _scale(options: argparse.Namespace, progress: Progress) -> int:

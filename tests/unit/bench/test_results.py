@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from stella.bench.fair import Solo, fair_cores, max_min
+from stella.bench.fair import Solo, done_ratio, fair_cores, floor_cores, max_min
 from stella.bench.generate import fullest_cores, generate, split
 from stella.bench.judge import judge
 from stella.bench.recording import Asked, InstanceRecording, Recording, Series
@@ -22,6 +22,7 @@ from stella.cmd.stella_bench import main
 from stella.control.memory import Settings, fresh_costs
 from stella.control.reservation import reserve
 from stella.model.attainment import Cause, Status
+from stella.model.slo import parse_slo
 
 START = 1000.0
 TEXT = """
@@ -46,6 +47,7 @@ def run_of(scenario: Scenario, policy: str, rate_after: float) -> Run:
     )
     hog = InstanceRecording(windows={"cpu_events": steady(0, 500), "cpu": steady(0, 1.2)})
     recording = Recording(start=START, end=START + 20, instances={"vm1": vm1, "hog": hog})
+    vm1.cpu, hog.cpu = steady(0.5), steady(0.0, 1.2)
     recording.host_cpu, recording.instances_cpu = steady(1.9), steady(1.7)
     recording.agent_cpu = steady(0.02)
     said = [
@@ -65,12 +67,12 @@ def run_of(scenario: Scenario, policy: str, rate_after: float) -> Run:
     if policy == "static":
         report = PolicyReport(refused=(Refusal(instance="vm1", at_seconds=0.0, message="<script>"),))
     verdict = judge(scenario, recording, report.windows, cores=2)
-    return Run(policy=policy, verdict=verdict, report=report, start_unix_seconds=START)
+    return Run(policy=policy, cores=2, verdict=verdict, report=report, start_unix_seconds=START)
 
 
 SOLO = {
-    "vm1": Solo(instance="vm1", work_per_second=60e3, cores=1.5),
-    "hog": Solo(instance="hog", work_per_second=1000.0, cores=2.0),
+    "vm1": Solo(instance="vm1", cores=1.5, vcpu_cores=1.0, work={"network_packets.tx": 60e3}),
+    "hog": Solo(instance="hog", cores=2.0, vcpu_cores=2.0, work={"cpu_events": 1000.0}),
 }
 
 
@@ -80,7 +82,7 @@ def document_of(tmp_path: Path) -> dict[str, object]:
     for policy, after in (("none", 9e3), ("static", 19.5e3), ("stella", 21e3)):
         run = run_of(scenario, policy, after)
         write_series(tmp_path / f"{policy}.csv", run)
-        found[policy] = [policy_result(scenario, run, SOLO, cores=2, series=f"{policy}.csv")]
+        found[policy] = [policy_result(scenario, run, SOLO, series=f"{policy}.csv")]
     machine = {"cores": 2, "accelerator": "tcg", "kernel": "6", "cgroup": "v1"}
     document = results(scenario, machine, 0.0, found, SOLO)
     write_results(tmp_path / "results.json", document)
@@ -181,14 +183,34 @@ def test_the_table_for_the_terminal(tmp_path: Path) -> None:
 def test_max_min_is_fair_and_conserves() -> None:
     assert max_min(1.0, {"a": 4.0, "b": 0.2, "c": 4.0}) == pytest.approx({"a": 0.4, "b": 0.2, "c": 0.4})
     assert max_min(10.0, {"a": 1.0, "b": 2.0}) == {"a": 1.0, "b": 2.0}
-    assert max_min(0.9, {"a": 4.0, "b": 4.0}, {"a": 2.0}) == pytest.approx({"a": 0.6, "b": 0.3})
     assert max_min(0.0, {"a": 1.0}) == {"a": 0.0}
 
 
+SLO = parse_scenario(TEXT).instance("vm1").slo
+
+
 def test_neighbours_can_expect_what_the_floors_leave() -> None:
-    shares = fair_cores(parse_scenario(TEXT), SOLO, capacity_cores=1.8)
+    assert SLO is not None
+    floors = {"vm1": [(SLO.objectives[0], 20e3)]}
     # The floor costs 20e3 * 1.5 / 60e3 = 0.5 core; both want more of the other 1.3.
-    assert shares == pytest.approx({"vm1": 0.5 + 0.65, "hog": 0.65})
+    assert fair_cores(SOLO, floors, capacity_cores=1.8) == pytest.approx({"vm1": 0.5 + 0.65, "hog": 0.65})
+    floors = {"vm1": [(SLO.objectives[0], 10e3)]}  # missed: it costs what it got
+    assert fair_cores(SOLO, floors, capacity_cores=1.8)["hog"] == pytest.approx(0.775)
+
+
+def test_what_floors_cost_by_the_solo_run() -> None:
+    slo = parse_slo({"cpu": {"floor": "80%"}, "network_packets": {"floor": "20kpps", "direction": "tx"}})
+    floors = [(o, o.floor or 0.0) for o in slo.objectives]
+    assert floor_cores(SOLO["vm1"], floors) == pytest.approx((0.8, 0.5 / 3))  # drivers run within the CPU floor
+    assert floor_cores(SOLO["vm1"], floors[1:]) == pytest.approx((1 / 3, 0.5 / 3))
+    assert floor_cores(None, floors) == (0.8, 0.0)
+
+
+def test_work_is_told_in_parts_of_the_work_alone() -> None:
+    two = Solo(instance="x", cores=1.0, work={"block_bytes.read": 100.0, "network_packets.tx": 10.0})
+    assert done_ratio(two, {"block_bytes.read": 5.0, "network_packets.tx": 1.5}, 0.2) == pytest.approx(0.1)
+    assert done_ratio(SOLO["hog"], {"cpu_events": 500.0}, 0.1) == pytest.approx(0.05)  # sysbench tells late
+    assert done_ratio(two, {}, 0.0) is None
 
 
 def reserved_for(instance: dict[str, object]) -> tuple[float, int]:
