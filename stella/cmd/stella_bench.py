@@ -116,6 +116,9 @@ def parser() -> argparse.ArgumentParser:
     scale.add_to(commands)
     report = _command(commands, "report", "make the report of a finished run again")
     report.add_argument("directory", type=Path, metavar="DIR")
+    report.add_argument(
+        "--chart", type=Path, metavar="FILE.svg", help="also draw the chart of docs/images: without Stella, and with it"
+    )
     return top
 
 
@@ -184,7 +187,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             case "scale":
                 return _scale(options, progress)
             case _:
-                return _report(options.directory)
+                return _report(options.directory, options.chart)
     except InvalidScenario as error:
         progress.close()
         print(error, file=sys.stderr)
@@ -318,7 +321,7 @@ def _generate(options: argparse.Namespace) -> int:
     return OK
 
 
-def _report(directory: Path) -> int:
+def _report(directory: Path, chart: Path | None) -> int:
     from stella.bench.report import text_table, write_report  # noqa: PLC0415
 
     try:
@@ -326,6 +329,14 @@ def _report(directory: Path) -> int:
     except (OSError, ValueError) as error:
         print(f"stella-bench: {directory}: no results: {error}", file=sys.stderr)
         return INVALID_SCENARIO
+    if chart is not None:
+        from stella.bench.report.panels import NoPanels, write_panels  # noqa: PLC0415
+
+        try:
+            write_panels(directory, document, chart)
+        except NoPanels as error:
+            print(f"stella-bench: --chart: {error}", file=sys.stderr)
+            return INVALID_SCENARIO
     page = write_report(directory, document)
     print(text_table(document))
     print(f"\nreport: {page.resolve()}")

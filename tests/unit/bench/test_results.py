@@ -12,8 +12,12 @@ import yaml
 from stella.bench.fair import Solo, done_ratio, fair_cores, floor_cores, max_min
 from stella.bench.generate import fullest_cores, generate, split
 from stella.bench.judge import judge
+from stella.bench.policies import WHAT_THEY_ARE
 from stella.bench.recording import Asked, InstanceRecording, Recording, Series
 from stella.bench.report import text_table, write_report
+from stella.bench.report.panels import NoPanels, write_panels
+from stella.bench.report.sections import sections
+from stella.bench.report.series import read_table
 from stella.bench.results import PolicyReport, Refusal, Run, policy_result, results, write_results, write_series
 from stella.bench.scenario import Scenario
 from stella.bench.scenario_file import load_scenario, parse_scenario, read_scenario
@@ -84,7 +88,8 @@ def document_of(tmp_path: Path) -> dict[str, object]:
         write_series(tmp_path / f"{policy}.csv", run)
         found[policy] = [policy_result(scenario, run, SOLO, series=f"{policy}.csv")]
     machine = {"cores": 2, "accelerator": "tcg", "kernel": "6", "cgroup": "v1"}
-    document = results(scenario, machine, 0.0, found, SOLO)
+    made_by = {"commit": "a1b2c3", "command": "stella-bench run x.yaml"}
+    document = results(scenario, machine, 0.0, found, SOLO, made_by)
     write_results(tmp_path / "results.json", document)
     return document
 
@@ -163,21 +168,80 @@ def test_the_report_stands_alone_and_escapes(tmp_path: Path) -> None:
     text = page.read_text()
     assert "<script" not in text
     assert "&lt;t&gt;" in text
-    assert text.count("<svg") == 2
+    assert text.count("<svg") == 3
     for outside in ('src="http', 'href="http', "@import", "url(http"):
         assert outside not in text
-    assert sorted(p.name for p in tmp_path.glob("*.png")) == ["hog.cpu_events.png", "vm1.network_packets.png"]
+    pictures = ["cpu.png", "hog.cpu_events.png", "vm1.network_packets.png"]
+    assert sorted(p.name for p in tmp_path.glob("*.png")) == pictures
+    for name in ("results.json", "stella.csv", *pictures):
+        assert f'href="{name}"' in text
+
+
+def test_the_report_says_what_a_newcomer_asks(tmp_path: Path) -> None:
+    text = write_report(tmp_path, document_of(tmp_path)).read_text()
+    assert (
+        "Every objective was met at once: without Stella 10 of 20 seconds, with the best static arrangement 20," in text
+    )
+    assert "These guests are emulated" in text
+    assert WHAT_THEY_ARE["static"] in text.replace("&#39;", "'")
+    assert "a1b2c3" in text
+    assert "stella-bench run x.yaml" in text
+    for title in (
+        "Verdict",
+        "Objectives",
+        "CPU of each guest",
+        "What the agent said",
+        "Total useful work",
+        "Best-effort",
+    ):
+        assert title in text
+    assert "cpu 10" in text  # the cause of what the agent calls missed
+    assert "5th percentile" in text
+
+
+def test_tables_are_as_wide_for_six_policies_as_for_two(tmp_path: Path) -> None:
+    document = document_of(tmp_path)
+    tables = {name: read_table(tmp_path / f"{name}.csv") for name in ("none", "static", "stella")}
+    two = {**document, "policies": {name: document["policies"][name] for name in ("none", "stella")}}  # type: ignore[index]
+    widths = [{s.title: len(s.head) for s in sections(d, tables)} for d in (document, two)]
+    assert widths[0] == widths[1]
+    assert max(widths[0].values()) <= 10
+    assert all(len(row) == len(s.head) for s in sections(document, tables) for row in s.rows)
+
+
+def test_the_spread_of_repeats_is_told(tmp_path: Path) -> None:
+    document = document_of(tmp_path)
+    stella = document["policies"]["stella"]  # type: ignore[index]
+    stella["repeats"], stella["all_met_95_spread"] = [{}, {}, {}], [0.9, 1.0]
+    verdicts = sections(document, {})[0]
+    assert verdicts.rows[-1][-1] == "90.0% to 100% in 3"
+    assert verdicts.rows[0][-1] == "one run"
+    assert [row[2] for row in verdicts.rows] == ["broken", "kept", "kept"]
 
 
 def test_the_table_for_the_terminal(tmp_path: Path) -> None:
     lines = text_table(document_of(tmp_path)).splitlines()
-    assert "none" in lines[0]
-    assert "stella" in lines[0]
+    assert lines[0].endswith("with Stella 20.")
     row = next(line for line in lines if line.startswith("vm1"))
     assert "20 kpps" in row
+    assert "none" in row
     assert "50.0%" in row
-    assert row.endswith("kept")
+    assert row.endswith("broken")
     assert any("refused vm1" in line for line in lines)
+
+
+def test_the_chart_for_the_readme(tmp_path: Path) -> None:
+    document = document_of(tmp_path)
+    write_panels(tmp_path, document, tmp_path / "a.svg")
+    write_panels(tmp_path, document, tmp_path / "b.svg")
+    text = (tmp_path / "a.svg").read_text()
+    assert text == (tmp_path / "b.svg").read_text()
+    assert "met in 10 of 20 seconds" in text
+    assert main(["report", str(tmp_path), "--chart", str(tmp_path / "c.svg")]) == 0
+    assert (tmp_path / "c.svg").read_text() == text
+    del document["policies"]["none"]  # type: ignore[attr-defined]
+    with pytest.raises(NoPanels, match="none"):
+        write_panels(tmp_path, document, tmp_path / "a.svg")
 
 
 def test_max_min_is_fair_and_conserves() -> None:

@@ -17,7 +17,7 @@ from stella.bench.lab.relay import Relay, listen_inside
 from stella.bench.policies.tenant import NoSuchOption, parse_attainment, set_options, whole_minutes
 from stella.bench.policies.through_api import ApiPolicy
 from stella.bench.recording import Asked, InstanceRecording, Recording, Series
-from stella.bench.report.table import api_rows, text_table
+from stella.bench.report.sections import api_rows, text_table
 from stella.bench.results import ApiAttainment, PolicyReport, Run, policy_result, results
 from stella.bench.scenario_file import load_scenario, parse_scenario
 from stella.model.report import StatusCounts
