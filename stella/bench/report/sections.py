@@ -77,12 +77,12 @@ def verdict(ratio: float | None) -> str:
 
 
 def _seconds_met(policy: Mapping[str, Any]) -> int:
-    return round(policy["all_met_95_ratio"] * policy["windows"])
+    return round(float(policy["all_met_95_ratio"]) * int(policy["windows"]))
 
 
 def headline(document: Document) -> str:
     """The result in a sentence: ``Without Stella 0 of 60 seconds, with Stella 58.``"""
-    parts = []
+    parts: list[str] = []
     for name, policy in document["policies"].items():
         seconds = f" of {policy['windows']} seconds" if not parts else ""
         parts.append(f"{_NAMES.get(name, f'under {name}')} {_seconds_met(policy)}{seconds}")
