@@ -130,8 +130,10 @@ Closer = Callable[[Run], Mapping[str, Any]]
 class Session:
     """What families run with."""
 
-    def __init__(self, *, output: Path, cache: Path, progress: Progress) -> None:
-        self.output, self.cache, self.progress = output, cache, progress
+    def __init__(
+        self, *, output: Path, cache: Path, progress: Progress, open_stage: stage.Opener = stage.laboratory
+    ) -> None:
+        self.output, self.cache, self.progress, self._open_stage = output, cache, progress, open_stage
         self._known: dict[str, tuple[dict[str, Solo], float]] = {}
         self.machine = machine_facts()
 
@@ -157,7 +159,13 @@ class Session:
         ``probes`` of a policy add what they find under their names, ``closer`` what else is to be read off a run. ``sized`` may set
         the SLOs by what the solo runs have measured. A policy that cannot be put in force has ``{"invalid": why}`` for facts.
         """
-        options = Options(policies=(), output=self.output, cache=self.cache, on_the_minute=on_the_minute)
+        options = Options(
+            policies=(),
+            output=self.output,
+            cache=self.cache,
+            on_the_minute=on_the_minute,
+            open_stage=self._open_stage,
+        )
         found: dict[str, Any] = {}
         with opened(scenario, options, self.progress, title) as lab:
             lab.boot(stage.guests(scenario))
@@ -224,7 +232,7 @@ def _as_before(lab: Rig, scenario: Scenario) -> Iterator[None]:
         yield
     finally:
         lab.halt()
-    stage.restore_loads(scenario, lab)
-    left = knobs.put_back()
+        stage.restore_loads(scenario, lab)
+        left = knobs.put_back()
     if left:
         raise InvalidRun(f"knobs cannot be put back after a policy: {left[0]}")

@@ -4,13 +4,16 @@ import json
 import socket
 import threading
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from stella.bench.fair import Solo
 from stella.bench.policies import COMPARED, NAMES, WHAT_THEY_ARE, gos, gos_law, make_policy, nova, static
 from stella.bench.policies.base import PolicyError, cpu_map, guest_group
+from stella.bench.policies.nova import NovaPolicy
 from stella.bench.policies.static import StaticPolicy
 from stella.bench.policies.stella import StellaPolicy, config_text
 from stella.bench.policies.window_log import WindowLog, read_windows
@@ -229,3 +232,70 @@ def test_the_agent_is_given_absolute_directories_whatever_the_bench_was_given(
     monkeypatch.chdir(tmp_path)
     policy = StellaPolicy(Path("results"), mode="enforce")
     assert policy._directory == tmp_path / "results" / "agent"
+
+
+class Domain:
+    """What libvirt was told of one domain."""
+
+    def __init__(self, name: str) -> None:
+        self.told: list[tuple[object, ...]] = []
+        self._name = name
+
+    def XMLDesc(self) -> str:  # noqa: N802 (libvirt's name)
+        disk = "<disk><target dev='vda'/></disk>" if self._name == "disk" else ""
+        return f"<domain><devices>{disk}<interface><target dev='tap1'/></interface></devices></domain>"
+
+    def __getattr__(self, call: str) -> Callable[..., None]:
+        return lambda *given: self.told.append((call, *given[:2]))
+
+
+class Connection:
+    def __init__(self) -> None:
+        self.domains = {name: Domain(name) for name in ("net", "disk", "cpu", "hog")}
+        self.is_closed = False
+
+    def lookupByName(self, name: str) -> Domain:  # noqa: N802
+        return self.domains[name]
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+LAB = SimpleNamespace(uri="", cpus=(0, 1), partition="/lab")
+
+
+def test_nova_sets_its_knobs_and_lifts_the_caps_that_no_group_shows(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("libvirt")
+    connection = Connection()
+    monkeypatch.setattr(nova, "connect", lambda uri: connection)
+    policy = NovaPolicy()
+    policy.end()  # before it began there is nothing to lift
+    policy.begin(LAB, SCENARIO, slos_at_start(SCENARIO))  # type: ignore[arg-type]
+    disk = connection.domains["disk"].told
+    assert disk == [
+        ("setSchedulerParametersFlags", {"cpu_shares": 512}, 1),
+        ("setBlockIoTune", "vda", {"read_bytes_sec": 330_000_000}),
+    ]
+    assert connection.domains["cpu"].told[1][1] == {"vcpu_period": 100_000, "vcpu_quota": 50_000}
+    policy.end()
+    assert disk[-1] == ("setBlockIoTune", "vda", {"read_bytes_sec": 0})
+    assert connection.is_closed
+    assert policy.report().notes == ()
+
+
+def test_static_tells_libvirt_its_arrangement(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pytest.importorskip("libvirt")
+    connection = Connection()
+    monkeypatch.setattr(static, "connect", lambda uri: connection)
+    policy = StaticPolicy(tmp_path)
+    policy.solo, policy.overhead_cores = SOLO, 0.2
+    policy.begin(LAB, SCENARIO, slos_at_start(SCENARIO))  # type: ignore[arg-type]
+    calls = [call for call, *_ in connection.domains["hog"].told]
+    assert calls == ["setSchedulerParametersFlags", *["pinVcpuFlags"] * 4, "pinEmulator", "pinIOThread"]
+    knobs = connection.domains["hog"].told[0][1]
+    assert isinstance(knobs, dict)
+    assert knobs.keys() == {"cpu_shares", "global_period", "global_quota"}
+    assert connection.domains["net"].told[0][1].keys() == {"cpu_shares"}  # type: ignore[attr-defined]
+    assert len(policy.report().notes) == 4
+    policy.slo_changed("net", None, 3.0)
+    assert "set once" in policy.report().notes[-1]
