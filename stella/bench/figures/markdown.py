@@ -6,7 +6,7 @@ from typing import Any
 from stella.bench.figures.row import FALLS_SHORT, INVALID, OUTSIDE, PASS
 from stella.bench.policies import COMPARED, WHAT_THEY_ARE
 
-_INTRODUCTION = """\
+INTRODUCTION = """\
 Written by `make figures` alone; do not edit. All of it was measured on one commit.
 
 Each figure is the median over the rounds, with the smallest and the largest of them in brackets; a row passes only when **every**
@@ -91,7 +91,7 @@ def page(document: Mapping[str, Any]) -> str:
     rows = [row for family in families.values() for row in family["rows"]]
     counts = {status: sum(row["status"] == status for row in rows) for status in (PASS, FALLS_SHORT, INVALID)}
     spent = sum(part["seconds"] for family in families.values() for part in family["parts"].values())
-    lines = ["# Benchmarks", "", _INTRODUCTION]
+    lines = ["# Benchmarks", "", INTRODUCTION]
     lines += [
         f"- Date: {document.get('started', '-')} to {document.get('finished', '-')}, {spent / 60:.0f} minutes of runs"
     ]
@@ -99,11 +99,17 @@ def page(document: Mapping[str, Any]) -> str:
     lines += [f"- Commit: {document.get('commit') or 'unknown'}"]
     lines += [f"- Command: `{document.get('command', 'make figures')}`", ""]
     lines += [f"**{counts[PASS]} pass, {counts[FALLS_SHORT]} fall short, {counts[INVALID]} without a valid run.**", ""]
+    if not rows:
+        lines += ["Nothing has been measured yet: `make figures` (as root, 40 minutes)."]
     shown = [(row["title"], row["required"], row["aim"], row["figure"], _status(row)) for row in rows]
-    lines += _table(("figure", "required", "aim", "measured", ""), shown)
+    lines += _table(("figure", "required", "aim", "measured", ""), shown) if shown else []
     lines += _notes(rows, families)
-    how = _HOW.format(policies="; ".join(f"`{name}`: {WHAT_THEY_ARE[name]}" for name in COMPARED))
-    return "\n".join([*lines, "", "## Rounds", "", *_runs(families), "", how])
+    return "\n".join([*lines, "", "## Rounds", "", *_runs(families), "", how()])
+
+
+def how() -> str:
+    """The end of the page."""
+    return _HOW.format(policies="; ".join(f"`{name}`: {WHAT_THEY_ARE[name]}" for name in COMPARED))
 
 
 def _status(row: Mapping[str, Any]) -> str:

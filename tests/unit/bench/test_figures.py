@@ -11,7 +11,7 @@ from stella.bench.fair import Solo
 from stella.bench.figures import ceiling, changes, command, demonstration, honesty, killing, mixed, seeds
 from stella.bench.figures.families import FAMILIES, UnknownFamily, chosen
 from stella.bench.figures.knobs import Knobs, differences, read_knobs
-from stella.bench.figures.markdown import page
+from stella.bench.figures.markdown import INTRODUCTION, how, page
 from stella.bench.figures.row import AGENT, FALLS_SHORT, INVALID, PASS, REPORTED, Bound, Facts, Row, row_of, show
 from stella.bench.figures.session import Family, Part, Session, in_turn, scenario_file
 from stella.bench.figures.store import InvalidStore, Store
@@ -521,6 +521,14 @@ def test_the_page_is_made_of_the_document_alone() -> None:
     assert text == page({"families": {}})
     for policy in COMPARED:
         assert f"`{policy}`: " in text
+
+
+def test_the_published_page_is_the_tools_own() -> None:
+    """Nobody wrote before it, in it or behind it; run `make figures`, or write it anew with `markdown.page`, after a change of its words."""
+    text = (Path(__file__).parents[3] / "docs" / "benchmarks.md").read_text()
+    assert text.startswith(f"# Benchmarks\n\n{INTRODUCTION}")
+    assert text.endswith(how())
+    assert [line for line in text.splitlines() if line.startswith("## ")][-2:] == ["## Rounds", "## How it is measured"]
 
 
 def test_the_command_ends_with_one_when_a_row_falls_short(
