@@ -28,6 +28,7 @@ from stella.bench.scenario import Load, Scenario
 from stella.bench.solo import TURN_SECONDS, overhead_cores, read_solo, solo_scenario
 
 COLLECT_SECONDS = 300.0
+_CODE = ("..", "../../plugins", "../../scenarios")  # not docs: the page is written while it is measured
 _STEP_SECONDS = 0.2
 _MINUTE_SECONDS = 60.0
 
@@ -113,7 +114,7 @@ def provenance() -> dict[str, str]:
 
     try:
         commit = ask("rev-parse", "--short=12", "HEAD") + (
-            "+" if ask("status", "--porcelain", "-uno", "--", "../..") else ""
+            "+" if ask("status", "--porcelain", "-uno", "--", *_CODE) else ""
         )
     except (OSError, subprocess.CalledProcessError):
         commit = ""

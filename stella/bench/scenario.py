@@ -1,6 +1,6 @@
 """Scenarios: what runs in the laboratory, as values. `stella.bench.scenario_file` reads them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from stella.bench.keys import InvalidScenario
 from stella.model.slo import Slo
@@ -145,6 +145,15 @@ class Scenario:
         return self.instance(name).slo is not None or any(
             e.what == "slo" and e.instance == name and e.slo is not None for e in self.events
         )
+
+
+def shortened(scenario: Scenario, seconds: int | None) -> Scenario:
+    """The scenario with another measured time; as it is for None. Raises `InvalidScenario` when an event would come too late."""
+    if seconds is None:
+        return scenario
+    if scenario.events and scenario.events[-1].at_seconds >= seconds:
+        raise InvalidScenario("--seconds", f"the last event comes at {scenario.events[-1].at_seconds:g} s")
+    return replace(scenario, duration_seconds=seconds)
 
 
 def check_machine(scenario: Scenario, *, cores: int) -> None:

@@ -14,7 +14,7 @@ from stella.bench.keys import InvalidScenario
 from stella.bench.policies import NAMES
 from stella.bench.progress import Progress
 from stella.bench.scale import arguments as scale
-from stella.bench.scenario import check_machine
+from stella.bench.scenario import check_machine, shortened
 from stella.bench.scenario_file import load_scenario
 from stella.bench.standalone.arguments import add_commands
 from stella.control.memory import Settings
@@ -91,6 +91,9 @@ def parser() -> argparse.ArgumentParser:
     )
     run.add_argument(
         "--solo", type=_at_least(1), default=0.0, metavar="SECONDS", help="first measure each load alone for so long"
+    )
+    run.add_argument(
+        "--seconds", type=int, choices=range(1, 100_001), metavar="N", help="measured time (default: the scenario's)"
     )
     run.add_argument(
         "--repeat", type=int, default=1, choices=range(1, 101), metavar="N", help="run each policy N times"
@@ -200,7 +203,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace, progress: Progress) -> int:
-    scenario = load_scenario(options.scenario)
+    scenario = shortened(load_scenario(options.scenario), options.seconds)
     check_machine(scenario, cores=os.cpu_count() or 1)
     if os.geteuid() != 0:
         print("stella-bench: run needs root (libvirt, network namespaces, cgroups)", file=sys.stderr)

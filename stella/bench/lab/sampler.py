@@ -206,7 +206,7 @@ class Recorder:
                 self._packets[name] = received, total
                 instance.windows.setdefault("network_packets.tx", Series()).add(now, float(received))
                 instance.windows.setdefault("network_bytes.tx", Series()).add(now, total)
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, ValueError):
                 for role, descriptors in self._threads[name].items():
                     now = time.time()
                     spent = [parse_schedstat(os.pread(fd, 100, 0)) for fd in descriptors]
@@ -224,6 +224,8 @@ class Recorder:
                 continue
             instance = recording.instances[name]
             instance.cpu.add(now, self._qemu_last[name])
+            if self._loads[name].guest.disk is None:
+                continue
             with contextlib.suppress(OSError, ValueError):
                 for signal, value in parse_io(Path(f"/proc/{pid}/io").read_text()).items():
                     instance.host_io.setdefault(signal, Series()).add(now, value)

@@ -524,7 +524,7 @@ def test_the_page_is_made_of_the_document_alone() -> None:
 
 
 def test_the_published_page_is_the_tools_own() -> None:
-    """Nobody wrote before it, in it or behind it; run `make figures`, or write it anew with `markdown.page`, after a change of its words."""
+    """Nobody wrote before it or behind it. After a change of its words: `make figures`, or `markdown.page` once more."""
     text = (Path(__file__).parents[3] / "docs" / "benchmarks.md").read_text()
     assert text.startswith(f"# Benchmarks\n\n{INTRODUCTION}")
     assert text.endswith(how())
