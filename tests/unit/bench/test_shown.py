@@ -3,7 +3,6 @@
 import pytest
 
 from stella.bench.openstack.shown import parse_table
-from stella.bench.report.table import page_rows
 from stella.bench.results import ShownSeconds, on_page
 from stella.bench.verdict import ObjectiveVerdict, Window
 from stella.model.attainment import Status
@@ -49,5 +48,4 @@ def test_seconds_that_agree_and_seconds_shown_as_met_that_were_not() -> None:
     assert rows == [{"instance": "vm1", "metric": "cpu", "seconds": 4, "agreed": 2, "green_when_broken": 1}], (
         "a second that the page lacks agrees with nothing, and is not shown as met"
     )
-    assert page_rows({"page": rows}) == [["vm1", "cpu", "50.0% (2 of 4 s)", "1 s"]]
     assert on_page([ShownSeconds(instance="vm9", metric="cpu", statuses=shown)], [objective], START) == []
