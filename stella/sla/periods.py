@@ -5,6 +5,12 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+SETTLE_SECONDS = 8 * 86_400
+"""So long after its end the sums of a period are stored, and it is final: hosts keep for 7 days what they could not report."""
+
+ANNOUNCE_SECONDS = 7 * 86_400
+"""An exclusion begins no longer ago than this, so that none reaches into a period that is final: there a correction is made."""
+
 _NAME = re.compile(r"^(20[0-9]{2})-(0[1-9]|1[0-2])$")
 _ZONE = re.compile(r"^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$")
 
