@@ -66,9 +66,9 @@ def page(
     return members, rows[-1][0] if len(rows) == largest else None
 
 
-def reaching(session: Session, instance: Instance, start: int) -> Sequence[Attachment]:
+def reaching(session: Session, instance_id: int, start: int) -> Sequence[Attachment]:
     """The attachments that reach an instance and last or ended after ``start``."""
-    row = session.execute(select(*_COLUMNS).where(Instance.id == instance.id)).one()
+    row = session.execute(select(*_COLUMNS).where(Instance.id == instance_id)).one()
     return _reaching(session, [row], start)[0]
 
 

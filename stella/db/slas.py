@@ -1,4 +1,4 @@
-"""Classes of SLAs, their terms over time, and what they are attached to. Nothing is deleted: reports of the past rest on it."""
+"""Classes of SLAs, their terms over time, and what they are attached to. What ever counted is kept: reports of the past rest on it."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -27,9 +27,10 @@ class Dated:
     terms: Terms
 
 
-def find(session: Session, uuid: str) -> Sla | None:
-    """The class of this uuid, also a withdrawn one."""
-    return session.scalar(select(Sla).where(Sla.uuid == uuid.lower()))
+def find(session: Session, uuid: str, *, for_update: bool = False) -> Sla | None:
+    """The class of this uuid, also a withdrawn one. ``for_update``: it stays as it is until the session ends."""
+    query = select(Sla).where(Sla.uuid == uuid.lower())
+    return session.scalar(query.with_for_update() if for_update else query)
 
 
 def find_in_use(session: Session, name: str) -> Sla | None:
@@ -126,6 +127,20 @@ def attach(session: Session, row: SlaAttachment) -> SlaAttachment:
     session.add(row)
     session.flush()
     return row
+
+
+def detach_all(session: Session, sla_id: int, *, at: int, user_id: str) -> int:
+    """End all attachments of a class; how many."""
+    query = select(SlaAttachment).where(SlaAttachment.sla_id == sla_id, SlaAttachment.until.is_(None)).with_for_update()
+    rows = session.scalars(query).all()
+    for row in rows:
+        end(row, at=at, user_id=user_id)
+    return len(rows)
+
+
+def end(row: SlaAttachment, *, at: int, user_id: str) -> None:
+    """End an attachment; one that has not begun yet never counts."""
+    row.until, row.ended_by = max(at, row.start), user_id
 
 
 def attachment(session: Session, sla_id: int, attachment_id: int) -> SlaAttachment | None:

@@ -46,6 +46,14 @@ class Subject:
     final: bool
 
 
+def counted(row: ObjectiveRow, corrections: Iterable[Mapping[str, Any]]) -> StatusCounts:
+    """What counts of an objective all of whose exclusions are in force: without them, and with its corrections in their order."""
+    counts = subtract(row.counts, row.excluded.values())
+    for one in corrections:
+        counts = move(counts, seconds=one["seconds"], source=one["source"], target=one["target"])
+    return counts
+
+
 def assemble(
     subject: Subject,
     terms: Terms,

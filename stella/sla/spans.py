@@ -64,16 +64,23 @@ def _joined(spans: Iterable[Span]) -> tuple[Span, ...]:
     return tuple(found)
 
 
+def chosen(attachments: Sequence[Attachment], span: Span) -> int | None:
+    """The class that counts all through a span in which none of these attachments begins or ends; None: there is none."""
+    covering = [one for one in attachments if one.covers(span)]
+    first = min(covering, key=lambda one: (_ORDER[one.scope], -one.start), default=None)
+    return first.sla_id if first is not None else None
+
+
 def under(attachments: Sequence[Attachment], sla_id: int, whole: Span) -> tuple[Span, ...]:
     """The parts of a span in which the class counts for an instance that these attachments reach, in order."""
     edges = [edge for one in attachments for edge in (one.start, one.end) if edge is not None]
-    found: list[Span] = []
-    for piece in _pieces(whole, edges):
-        covering = [one for one in attachments if one.covers(piece)]
-        first = min(covering, key=lambda one: (_ORDER[one.scope], -one.start), default=None)
-        if first is not None and first.sla_id == sla_id:
-            found.append(piece)
-    return _joined(found)
+    return _joined(piece for piece in _pieces(whole, edges) if chosen(attachments, piece) == sla_id)
+
+
+def within(parts: Sequence[Span], whole: Span) -> tuple[Span, ...]:
+    """What of these parts lies in a span."""
+    cut = ((max(start, whole[0]), min(end, whole[1])) for start, end in parts)
+    return tuple((start, end) for start, end in cut if start < end)
 
 
 def excluded(windows: Sequence[Window], spans: Sequence[Span]) -> tuple[Window, ...]:
