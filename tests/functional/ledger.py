@@ -84,7 +84,10 @@ class Ledger:
         assert of_many[-1] == [{}, {}]
         assert found.get(METRIC, StatusCounts()) == self.plain(start, end), (start - DAY, end - DAY)
         assert set(found) <= {METRIC}
-        assert summed.get((self.instance_id, METRIC), StatusCounts()) == self.plain(start, end), (start - DAY, end - DAY)
+        assert summed.get((self.instance_id, METRIC), StatusCounts()) == self.plain(start, end), (
+            start - DAY,
+            end - DAY,
+        )
 
 
 def ledger(cloud: Cloud) -> Ledger:
