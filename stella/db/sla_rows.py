@@ -107,6 +107,12 @@ def closed_at(session: Session, sla_id: int, period: str) -> float | None:
     return session.scalar(query)
 
 
+def closed(session: Session, sla_id: int) -> frozenset[str]:
+    """The periods of a class all sums of which are stored, by name."""
+    query = select(SlaPeriod.period).where(SlaPeriod.sla_id == sla_id, SlaPeriod.closed_at.is_not(None))
+    return frozenset(session.scalars(query))
+
+
 def stored(session: Session, sla_id: int, period: str, *, project_id: str | None = None) -> list[ObjectiveRow]:
     """The rows of a closed period."""
     query = (

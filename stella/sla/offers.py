@@ -94,7 +94,12 @@ def parse(given: Mapping[str, Mapping[str, Any]]) -> dict[Metric, Offer]:
 def _default_is_allowed(metric: Metric, default: Amount, limit: Amount) -> bool:
     if metric is Metric.BLOCK_LATENCY:
         return default.base >= limit.base
-    return all(getattr(default, part) <= getattr(limit, part) for part in _PARTS)
+    smallest = Size(vcpus=1, disk_bytes=0)  # and what grows with the size grows no faster than the limit
+    return (
+        default.of(smallest) <= limit.of(smallest)
+        and default.per_vcpu <= limit.per_vcpu
+        and default.per_disk_gib <= limit.per_disk_gib
+    )
 
 
 def show(offers: Offers) -> dict[str, dict[str, Any]]:

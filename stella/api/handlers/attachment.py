@@ -90,7 +90,8 @@ def post(call: Call) -> Answer:
             sla_id=row.id, scope=scope.value, target=target, start=at, until=None, user_id=call.identity.user_id
         )
         kept = {"sla": row.uuid, "scope": scope.value, "target": target}
-        slas.record(call, session, f"SLA class {row.name} attached to {scope.value} {target}", detail=kept)
+        before = f", in place of {present[1].name}" if present is not None else ""
+        slas.record(call, session, f"SLA class {row.name} attached to {scope.value} {target}{before}", detail=kept)
         return db.attach(session, made)
 
     return Answer(status=201, body=_show(call.services.database.write(write)))

@@ -216,10 +216,10 @@ def delete(call: Call) -> Answer:
                 f"SLA class {row.name} is attached to {attached[0].scope} {attached[0].target}; detach it first, or ask for detach.",
                 field="detach",
             )
-        db.detach_all(session, row.id, at=int(now), user_id=call.identity.user_id)
+        count = db.detach_all(session, row.id, at=int(now), user_id=call.identity.user_id)
         row.name_in_use, row.withdrawn_at, row.withdrawn_by = None, now, call.identity.user_id
         row.generation += 1
-        slas.record(call, session, f"SLA class {row.name} withdrawn", detail={"sla": row.uuid})
+        slas.record(call, session, f"SLA class {row.name} withdrawn, detached from {count}", detail={"sla": row.uuid})
 
     call.services.database.write(write)
     return Answer(status=204)
