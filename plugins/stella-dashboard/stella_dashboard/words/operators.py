@@ -34,6 +34,7 @@ DECISIONS = {
     "no_candidate": gettext_lazy("Refused: no host takes it"),
     "placement_short": gettext_lazy("Placement is short"),
     "quota": gettext_lazy("Quota changed"),
+    "sla": gettext_lazy("SLA changed"),
 }
 REFUSALS = ("slo_does_not_fit", "slo_over_quota", "slo_above_limit", "slo_refused_by_host", "no_candidate")
 _HOST = "host:"
