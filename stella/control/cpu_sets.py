@@ -21,9 +21,6 @@ STAYS_CLOSED_AFTER_DEBT_SECONDS = 60.0
 """The same after a floor was missed there: trying again costs windows."""
 IMPROVED_EVERY_SECONDS = 1.0
 """On a host with many CPUs, which then costs a tick little."""
-SETTLES_SECONDS = 10.0
-"""On few CPUs homes are left alone for so long after a move among the same instances: it costs them a window, and two floors that are
-missed in turn would change places every few seconds."""
 _CONTENDED_CORES = 1.0
 _CONTENDED_NO_LONGER_CORES = 0.9
 
@@ -34,8 +31,7 @@ class Placement:
 
     ``homes``: the CPU that carries each stage; ``sets``: all CPUs that it may use, in order. ``open_cpus`` leave idle time to
     the instances in ``reaching``. ``closed_until``: when a CPU that was closed may open again, and ``improved_seconds``: when a
-    better placement of all was last looked for, on the monotonic clock; ``moved_seconds``: when any was moved, and ``moved``: who was
-    active then.
+    better placement of all was last looked for, on the monotonic clock.
     """
 
     homes: Homes = field(default_factory=Homes)
@@ -44,12 +40,6 @@ class Placement:
     reaching: frozenset[str] = frozenset()
     closed_until: Mapping[int, float] = field(default_factory=dict)
     improved_seconds: float = float("-inf")
-    moved_seconds: float = float("-inf")
-    moved: frozenset[str] = frozenset()
-
-    def settles(self, uuids: frozenset[str], now_seconds: float) -> bool:
-        """Whether some of these instances were moved a moment ago."""
-        return uuids == self.moved and now_seconds - self.moved_seconds < SETTLES_SECONDS
 
     def cpus(self, uuid: str) -> frozenset[int]:
         """The CPUs that an instance may use; empty when it is not placed."""
@@ -113,11 +103,8 @@ def place(cpus: Sequence[int], items: Sequence[Item], before: Placement, now_sec
 
     An instance that sleeps stays where it was: it is not among the items before it runs again.
     """
-    few = len(cpus) <= FEW_CPUS
-    active = frozenset(item.uuid for item in items)
-    improve = few or now_seconds - before.improved_seconds >= IMPROVED_EVERY_SECONDS
-    settles = few and before.settles(active, now_seconds)
-    found = homes(cpus, items, before.homes, improve=improve and not settles)
+    improve = len(cpus) <= FEW_CPUS or now_seconds - before.improved_seconds >= IMPROVED_EVERY_SECONDS
+    found = homes(cpus, items, before.homes, improve=improve)
     at = found.at
     if not at:
         return Placement(closed_until=before.closed_until)
@@ -131,9 +118,9 @@ def place(cpus: Sequence[int], items: Sequence[Item], before: Placement, now_sec
     for item in items:
         if item.uuid in at:
             more = opened if item.uuid in reaching else frozenset()
-            sets[item.uuid] = _sets(item, at[item.uuid], more, few=few)
+            sets[item.uuid] = _sets(item, at[item.uuid], more, few=len(cpus) <= FEW_CPUS)
+    active = {item.uuid for item in items}
     here = frozenset(cpus)
-    moved = any(before.homes.at[u] != at[u] for u in before.homes.at.keys() & at.keys())
     asleep = {u for u in before.sets if u not in active and before.cpus(u) <= here}
     return Placement(
         homes=Homes(
@@ -144,8 +131,6 @@ def place(cpus: Sequence[int], items: Sequence[Item], before: Placement, now_sec
         reaching=reaching,
         closed_until=closed_until,
         improved_seconds=now_seconds if improve else before.improved_seconds,
-        moved_seconds=now_seconds if moved else before.moved_seconds,
-        moved=active if moved else before.moved,
     )
 
 

@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 from stella.control.cpu_sets import (
-    SETTLES_SECONDS,
     STAYS_CLOSED_AFTER_DEBT_SECONDS,
     STAYS_CLOSED_SECONDS,
     Placement,
@@ -172,18 +171,3 @@ def test_the_io_of_a_spread_instance_has_its_part_of_the_reservation_whatever_it
     busy = replace(busy, reserved_parts={**vcpus, (Role.EMULATOR, 0): 0.8})
     placed = homes((0, 1), [an_item("a", 0.6), busy], Homes()).at
     assert placed["busy"][Role.EMULATOR, 0] not in placed["a"].values(), "0.6 and 0.8 do not fit one CPU"
-
-
-def test_after_a_move_homes_are_left_alone_for_a_while_unless_others_come() -> None:
-    even = [an_item("a", 0.6), an_item("b", 0.6), an_item("c", 0.3)]
-    first = place((0, 1), even, Placement(), 0.0)
-    with_c = next(u for u in "ab" if first.homes.at[u][Role.VCPU, 0] == first.homes.at["c"][Role.VCPU, 0])
-    # each time the one that shares its CPU needs more: c would change places every tick
-    uneven = [an_item(u, 0.9 if u == with_c else 0.5) if u != "c" else an_item(u, 0.3) for u in "abc"]
-    moved = place((0, 1), uneven, first, 1.0)
-    assert moved.homes != first.homes and moved.moved_seconds == 1.0
-    back = [an_item(u, 0.5 if u == with_c else 0.9) if u != "c" else an_item(u, 0.3) for u in "abc"]
-    assert place((0, 1), back, moved, 2.0).homes == moved.homes
-    assert place((0, 1), back, moved, 1.0 + SETTLES_SECONDS).homes != moved.homes
-    with_d = place((0, 1), [*back, an_item("d", 0.1)], moved, 2.0).homes.at
-    assert any(with_d[u] != moved.homes.at[u] for u in "abc")
