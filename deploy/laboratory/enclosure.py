@@ -20,7 +20,9 @@ from laboratory.settings import HOST, NAME, LaboratoryError, Settings
 HERE = Path(__file__).parent
 MOUNT = Path("/sys/fs/cgroup")
 SHARES = {1: ("cpu.shares", "4096"), 2: ("cpu.weight", "400")}
-"""The laboratory as a whole competes with each process of the machine's top group, as its data path does with all guests together."""
+"""The laboratory as a whole competes with each process of the machine's top group."""
+DATA_PATH_SHARES = {1: "65536", 2: "6400"}
+"""What carries guests' packets uses little CPU, and comes before the guests, whose weight Stella raises while they miss a floor."""
 KEPT_DATA = ("image", "horizon")
 """What is made from packages alone."""
 SYSTEM = "system"
@@ -115,7 +117,7 @@ class Enclosure:
         weighed = own["cpu" if version == 1 else "unified"]
         (weighed / knob).write_text(value)
         if version == 1:
-            (weighed / DATA_PATH / knob).write_text(value)
+            (weighed / DATA_PATH / knob).write_text(DATA_PATH_SHARES[version])
         self._forget()
         self._directories()
         script = ["/bin/bash", str(HERE / "enclosure.sh"), str(settings.state), str(settings.volatile), HOST]
@@ -137,7 +139,7 @@ class Enclosure:
             time.sleep(0.05)
         self._settle(groups, version)
         if version == 2:  # only now the laboratory's group hands its controllers on
-            (weighed / DATA_PATH / knob).write_text(value)
+            (weighed / DATA_PATH / knob).write_text(DATA_PATH_SHARES[version])
         self._note.write_text(json.dumps({**note, "holder": holder.pid}))
 
     def _make(self, group: Path, version: int) -> None:

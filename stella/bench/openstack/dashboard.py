@@ -27,7 +27,7 @@ CHROMIUM = "/usr/bin/chromium"
 PANEL = "/project/service_levels/"
 WAIT_MILLISECONDS = 60_000.0
 IN_FORCE_MILLISECONDS = 60_000.0
-WATCH_SECONDS = 12.0
+WATCH_SECONDS = 5.0
 """The live view ends 30 s after somebody last asked for it (docs/api/live-view.md)."""
 
 
