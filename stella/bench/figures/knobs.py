@@ -29,6 +29,9 @@ def read_knobs(top: Path, names: tuple[str, ...] = (*RESTRAINTS, *WEIGHTS, *OTHE
     return found
 
 
+_THREADS = ("policy of ", "affinity of ")
+
+
 def read_threads(pids: Mapping[str, int]) -> dict[str, str]:
     """Scheduling policy and CPUs of the guests' threads, by guest and number, flags included; without workers, which come and go."""
     found = {}
@@ -106,8 +109,13 @@ class Knobs(Probe):
         ]
 
     def not_restored(self) -> list[str]:
-        """Every knob that is not as it was."""
-        return differences(self.original, self._read())
+        """Every knob that is not as it was; threads that came or went are not knobs."""
+        now = self._read()
+        lasting = {path for path in {*self.original, *now} if not path.startswith(_THREADS)} | (
+            self.original.keys() & now.keys()
+        )
+        before, after = ({k: v for k, v in found.items() if k in lasting} for found in (self.original, now))
+        return differences(before, after)
 
     def put_back(self) -> list[str]:
         """Write what was there before, parents first, as wide as they were; what is still not as it was."""
