@@ -14,6 +14,7 @@ from stella.bench.fair import Solo, done_ratio, fair_cores
 from stella.bench.recording import Recording
 from stella.bench.scenario import Scenario
 from stella.bench.verdict import AgentWindow, ObjectiveVerdict, Verdict, spread
+from stella.model.attainment import Status
 from stella.model.report import StatusCounts
 from stella.model.slo import Objective
 
@@ -39,6 +40,15 @@ class ApiAttainment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ShownSeconds:
+    """What a page showed of one objective, by Unix second: MET, VIOLATED for a missed one, UNKNOWN or NO_DEMAND."""
+
+    instance: str
+    metric: str
+    statuses: Mapping[int, Status]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyReport:
     """What a policy tells of itself after a run; all of it empty for those without an agent."""
 
@@ -48,6 +58,7 @@ class PolicyReport:
     late_ticks: int = 0
     notes: tuple[str, ...] = ()
     attainment: tuple[ApiAttainment, ...] = ()
+    shown: tuple[ShownSeconds, ...] = ()
     control_plane_cpu_cores: float | None = None
 
 
@@ -153,9 +164,38 @@ def _through_api(run: Run) -> dict[str, Any]:
     return {"api": rows, "control_plane_cpu_cores": _finite(run.report.control_plane_cpu_cores)} if rows else {}
 
 
+def on_page(
+    shown: Sequence[ShownSeconds], objectives: Sequence[ObjectiveVerdict], start_unix_seconds: float
+) -> list[dict[str, Any]]:
+    """The page's status beside the outside measurement, of seconds with demand; empty where no page was read.
+
+    ``green_when_broken``: seconds that the page showed as met and that were not.
+    """
+    rows = []
+    for said in shown:
+        seen = next((o for o in objectives if (o.instance, o.metric) == (said.instance, said.metric)), None)
+        if seen is None:
+            continue
+        first = round(start_unix_seconds)
+        asked = {first + k: w.met_95 for k, w in enumerate(seen.windows) if w is not None and w.demand}
+        agreed = [said.statuses.get(at) is (Status.MET if met else Status.VIOLATED) for at, met in asked.items()]
+        green = [said.statuses.get(at) is Status.MET and not met for at, met in asked.items()]
+        rows.append(
+            {
+                "instance": said.instance,
+                "metric": said.metric,
+                "seconds": len(asked),
+                "agreed": sum(agreed),
+                "green_when_broken": sum(green),
+            }
+        )
+    return rows
+
+
 def policy_result(scenario: Scenario, run: Run, solo: Mapping[str, Solo], *, series: str) -> dict[str, Any]:
     """What stands under ``policies.<name>`` for one run. ``series``: the name of its CSV file."""
     v, report = run.verdict, run.report
+    page = on_page(report.shown, v.objectives, run.start_unix_seconds)
     return {
         "all_met_95_ratio": _finite(v.all_met_95_ratio),
         "all_met_100_ratio": _finite(v.all_met_100_ratio),
@@ -192,6 +232,7 @@ def policy_result(scenario: Scenario, run: Run, solo: Mapping[str, Solo], *, ser
         "refused": [{"instance": r.instance, "at_seconds": r.at_seconds, "message": r.message} for r in report.refused],
         "notes": list(report.notes),
         **_through_api(run),
+        **({"page": page} if page else {}),
         "clock_offsets_seconds": {name: _finite(offset) for name, offset in run.clock_offsets_seconds.items()},
         "invalid": list(v.invalid),
         "series": series,

@@ -178,6 +178,7 @@ class CloudPolicy:
             late_ticks=last_late - first_late,
             notes=(*self._notes, *self._tenant.notes),
             attainment=self._tenant.attainment,
+            shown=self._tenant.shown,
         )
 
     def end(self) -> None:

@@ -1,6 +1,7 @@
 """The page: one HTML file with everything in it, and the same charts as PNG files."""
 
-from collections.abc import Mapping
+import base64
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,19 @@ def _charts(document: Mapping[str, Any], tables: Mapping[str, Table]) -> list[Ch
     return found + [work_chart(name, tables, events) for name in works]
 
 
-def render(document: Mapping[str, Any], tables: Mapping[str, Table]) -> tuple[str, list[Chart]]:
-    """The page's text, and its charts. ``tables``: the CSV of each policy."""
+def _pictures(directory: Path) -> list[tuple[str, str]]:
+    """The pictures of a browser, in the order in which they were taken: what each shows, and itself as a data URI."""
+    found = sorted(directory.glob("*/pictures/*.png"), key=lambda path: path.stat().st_mtime)
+    return [
+        (path.stem.replace("-", ", "), f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}")
+        for path in found
+    ]
+
+
+def render(
+    document: Mapping[str, Any], tables: Mapping[str, Table], pictures: Sequence[tuple[str, str]] = ()
+) -> tuple[str, list[Chart]]:
+    """The page's text, and its charts. ``tables``: the CSV of each policy; ``pictures``: of a browser, with what each shows."""
     charts = _charts(document, tables) if tables else []
     environment = Environment(
         loader=PackageLoader("stella.bench.report", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
@@ -42,6 +54,7 @@ def render(document: Mapping[str, Any], tables: Mapping[str, Table]) -> tuple[st
         policies=document["policies"],
         sections=sections(document, tables),
         remarks=list(remarks(document)),
+        pictures=pictures,
         charts=[(chart, Markup(chart.svg)) for chart in charts],  # noqa: S704 (drawn by us, texts escaped by matplotlib)
         files=[*files, *(f"{chart.file_name}.png" for chart in charts)],
     )
@@ -55,7 +68,7 @@ def write_report(directory: Path, document: Mapping[str, Any]) -> Path:
         for name, policy in document["policies"].items()
         if (directory / policy["series"]).exists()
     }
-    text, charts = render(document, tables)
+    text, charts = render(document, tables, _pictures(directory))
     for chart in charts:
         write_png(chart, directory)
     path = directory / PAGE_NAME

@@ -242,6 +242,27 @@ def _attainment(document: Document) -> Section:
     )
 
 
+def _on_page(document: Document) -> Section:
+    rows = [
+        (
+            row["instance"],
+            metric_name(row["metric"]),
+            name,
+            f"{share(row['agreed'] / row['seconds'] if row['seconds'] else None)} ({row['agreed']} of {row['seconds']} s)",
+            f"{row['green_when_broken']} s",
+        )
+        for name, policy in document["policies"].items()
+        for row in policy.get("page", ())
+    ]
+    return Section(
+        title="What the page in the browser showed, and what was measured outside",
+        head=("instance", "objective", "policy", "same status", "shown as met when it was not"),
+        rows=tuple(rows),
+        words=3,
+        note="Each second with demand: the table that the page offers as CSV, read in the browser when the measured time was over.",
+    )
+
+
 def _events(document: Document) -> Section:
     rows = []
     policies = document["policies"]
@@ -291,6 +312,7 @@ def sections(document: Document, tables: Mapping[str, Table]) -> list[Section]:
         _work(document),
         _said(document, tables),
         _attainment(document),
+        _on_page(document),
         _events(document),
         _cost(document),
     ]
@@ -320,9 +342,9 @@ def _grid(section: Section) -> list[str]:
 
 
 def text_table(document: Document) -> str:
-    """The run for the terminal: the sentence, objectives, best-effort instances, the API's answer, remarks."""
+    """The run for the terminal: the sentence, objectives, best-effort instances, the API's answer, the page's, remarks."""
     lines = [headline(document)]
-    for section in (_objectives(document), _neighbours(document), _attainment(document)):
+    for section in (_objectives(document), _neighbours(document), _attainment(document), _on_page(document)):
         if section.rows:
             lines += ["", *_grid(section)]
     return "\n".join([*lines, "", *remarks(document)]).rstrip()
