@@ -17,6 +17,7 @@ RESTRAINTS = ("cpu.cfs_quota_us", "cpu.cfs_period_us", "cpu.max")
 WEIGHTS = ("cpu.shares", "cpu.weight")
 PLACES = ("cpuset.cpus",)
 OTHERS = ("cpu.cfs_burst_us", "cpu.max.burst", "cpu.idle", "cpu.uclamp.min", "cpu.uclamp.max", "cpu.weight.nice")
+_THREADS = ("policy of ", "affinity of ")
 
 
 def read_knobs(top: Path, names: tuple[str, ...] = (*RESTRAINTS, *WEIGHTS, *OTHERS)) -> dict[str, str]:
@@ -27,9 +28,6 @@ def read_knobs(top: Path, names: tuple[str, ...] = (*RESTRAINTS, *WEIGHTS, *OTHE
             with contextlib.suppress(OSError):
                 found[str((group / name).relative_to(top))] = (group / name).read_text(encoding="utf-8")
     return found
-
-
-_THREADS = ("policy of ", "affinity of ")
 
 
 def read_threads(pids: Mapping[str, int]) -> dict[str, str]:
