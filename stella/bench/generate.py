@@ -5,10 +5,8 @@ the capacity that is left after overhead. The same seed, count and settings alwa
 """
 
 import random
-from collections.abc import Sequence
 from typing import Any
 
-from stella.control.capacity import Held, pack
 from stella.control.memory import Settings, fresh_costs
 from stella.control.reservation import reserve
 from stella.model.slo import Metric, Objective, Slo
@@ -26,30 +24,21 @@ _PACKETS_BYTES = (64, 128, 256, 512, 1024)
 
 
 def generate(
-    seed: int, count: int, *, settings: Settings, cpus: int, capacity_cores: float, duration_seconds: int = 60
+    seed: int, count: int, *, settings: Settings, capacity_cores: float, duration_seconds: int = 60
 ) -> list[dict[str, Any]]:
     """``count`` scenario documents, ready to be written as YAML.
 
-    ``settings``: how the agent prices floors. ``cpus``: of the host; ``capacity_cores``: left for instances after measured overhead.
-    What admission would refuse because no CPU has room for it is drawn again.
+    ``settings``: how the agent prices floors. ``capacity_cores``: left for instances after measured overhead. What no CPU of the host
+    has room for is not drawn again: the agent's packing must not choose what it is measured by.
     """
-    return [_scenario(seed, number, settings, cpus, capacity_cores, duration_seconds) for number in range(count)]
-
-
-def fullest_cores(cpus: int, needs: Sequence[tuple[float, int]]) -> float:
-    """What the fullest of ``cpus`` carries when reservations, each (cores, number of vCPUs), are placed as admission places them."""
-    pieces = (piece for cores, vcpus in needs for piece in Held(cores=cores, vcpus=vcpus).pieces())
-    return max(pack(range(cpus), pieces).values())
+    return [_scenario(seed, number, settings, capacity_cores, duration_seconds) for number in range(count)]
 
 
 def _scenario(
-    seed: int, number: int, settings: Settings, cpus: int, capacity_cores: float, duration_seconds: int
+    seed: int, number: int, settings: Settings, capacity_cores: float, duration_seconds: int
 ) -> dict[str, Any]:
     chance = random.Random(f"{seed}.{number}")  # noqa: S311 (repeatable, not secret)
-    while True:
-        kinds, vcpus, parts = _drawn(chance, capacity_cores)
-        if fullest_cores(cpus, list(zip(parts, vcpus, strict=True))) <= capacity_cores / cpus:
-            break
+    kinds, vcpus, parts = _drawn(chance, capacity_cores)
     instances = [
         _promised(chance, f"vm{i + 1}", kind, n, cores, settings)
         for i, (kind, n, cores) in enumerate(zip(kinds, vcpus, parts, strict=True))

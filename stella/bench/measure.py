@@ -151,13 +151,7 @@ def _asked_sum(now: dict[str, float], names: tuple[str, ...]) -> float | None:
 
 
 def least_asked(
-    record: InstanceRecording,
-    objective: Objective,
-    loads: tuple[Load, ...],
-    vcpus: int,
-    *,
-    start: float,
-    end: float,
+    record: InstanceRecording, objective: Objective, loads: tuple[Load, ...], vcpus: int, *, start: float, end: float
 ) -> float:
     """The least that the load generators asked for at any moment between two: infinite when unbounded, 0 when stopped."""
     return min(

@@ -26,11 +26,7 @@ Opener = Callable[[Scenario, Path, Callable[[str], None]], Rig]
 def laboratory(scenario: Scenario, cache: Path, progress: Callable[[str], None]) -> Rig:
     """The bench's own laboratory for a scenario, not yet opened."""
     return Lab(
-        directory=cache,
-        uplinks=scenario.uplinks,
-        backends=scenario.backends,
-        progress=progress,
-        cores=scenario.cores,
+        directory=cache, uplinks=scenario.uplinks, backends=scenario.backends, progress=progress, cores=scenario.cores
     )
 
 

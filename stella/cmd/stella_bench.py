@@ -312,7 +312,6 @@ def _generate(options: argparse.Namespace) -> int:
         options.seed,
         options.count,
         settings=Settings(),
-        cpus=cpus,
         capacity_cores=options.capacity_cores or 0.9 * cpus,
         duration_seconds=options.duration,
     )

@@ -17,6 +17,7 @@ RESTRAINTS = ("cpu.cfs_quota_us", "cpu.cfs_period_us", "cpu.max")
 WEIGHTS = ("cpu.shares", "cpu.weight")
 PLACES = ("cpuset.cpus",)
 OTHERS = ("cpu.cfs_burst_us", "cpu.max.burst", "cpu.idle", "cpu.uclamp.min", "cpu.uclamp.max", "cpu.weight.nice")
+_THREADS = ("policy of ", "affinity of ")
 
 
 def read_knobs(top: Path, names: tuple[str, ...] = (*RESTRAINTS, *WEIGHTS, *OTHERS)) -> dict[str, str]:
@@ -106,8 +107,13 @@ class Knobs(Probe):
         ]
 
     def not_restored(self) -> list[str]:
-        """Every knob that is not as it was."""
-        return differences(self.original, self._read())
+        """Every knob that is not as it was; threads that came or went are not knobs."""
+        now = self._read()
+        lasting = {path for path in {*self.original, *now} if not path.startswith(_THREADS)} | (
+            self.original.keys() & now.keys()
+        )
+        before, after = ({k: v for k, v in found.items() if k in lasting} for found in (self.original, now))
+        return differences(before, after)
 
     def put_back(self) -> list[str]:
         """Write what was there before, parents first, as wide as they were; what is still not as it was."""

@@ -28,7 +28,7 @@ LEAST_RATIO, MOST_RATIO = 0.45, 0.60
 def drawn(number: int) -> Scenario:
     """Scenario ``number`` (from 1): its guests and loads. Pure."""
     documents: list[dict[str, Any]] = generate(
-        SEED, COUNT, settings=Settings(), cpus=CORES, capacity_cores=0.9 * CORES, duration_seconds=DURATION_SECONDS
+        SEED, COUNT, settings=Settings(), capacity_cores=0.9 * CORES, duration_seconds=DURATION_SECONDS
     )
     scenario = read_scenario({**documents[number - 1], "host": {"cores": CORES}})
     return replace(scenario, warmup_seconds=WARMUP_SECONDS)

@@ -160,11 +160,7 @@ class Session:
         the SLOs by what the solo runs have measured. A policy that cannot be put in force has ``{"invalid": why}`` for facts.
         """
         options = Options(
-            policies=(),
-            output=self.output,
-            cache=self.cache,
-            on_the_minute=on_the_minute,
-            open_stage=self._open_stage,
+            policies=(), output=self.output, cache=self.cache, on_the_minute=on_the_minute, open_stage=self._open_stage
         )
         found: dict[str, Any] = {}
         with opened(scenario, options, self.progress, title) as lab:

@@ -190,10 +190,7 @@ def asked_rates(workload: Workload, vcpus: int) -> dict[str, float]:
         frame = workload.packet_bytes + HEADER_BYTES
         return {f"network_packets.{workload.direction}": rate, f"network_bytes.{workload.direction}": rate * frame}
     if workload.kind == "cpu":
-        return {
-            "cpu": float(min(workload.threads, vcpus)),
-            "cpu_events": float("inf") if workload.threads else 0.0,
-        }
+        return {"cpu": float(min(workload.threads, vcpus)), "cpu_events": float("inf") if workload.threads else 0.0}
     if workload.kind == "disk":
         reads = {"read": 1.0, "randread": 1.0, "iometer": IOMETER_READ_RATIO}.get(workload.pattern, 0.0)
         rates: dict[str, float] = {}

@@ -46,11 +46,7 @@ def config_text(*, mode: str, directory: Path, home: Path, socket: Path, uri: st
         "metrics_listen": "",
     }
     if link is not None:
-        keys |= {
-            "api_url": link.url,
-            "api_host_name": link.host_name,
-            "api_credential_file": str(link.credential_file),
-        }
+        keys |= {"api_url": link.url, "api_host_name": link.host_name, "api_credential_file": str(link.credential_file)}
     return "".join(f"{key} = {json.dumps(value)}\n" for key, value in keys.items())
 
 
@@ -90,12 +86,7 @@ class StellaPolicy:
         self._log = WindowLog({lab.uuid(i.name): i.name for i in scenario.instances})
         (self._directory / "state").mkdir(parents=True, exist_ok=True)
         text = config_text(
-            mode=self._mode,
-            directory=self._directory,
-            home=lab.home,
-            socket=self._socket,
-            uri=lab.uri,
-            link=self.link,
+            mode=self._mode, directory=self._directory, home=lab.home, socket=self._socket, uri=lab.uri, link=self.link
         )
         (self._directory / "xgos.toml").write_text(text, encoding="utf-8")
         self._start()

@@ -70,11 +70,7 @@ def run_client(lab: LabPort, environment: Mapping[str, str], *words: str) -> str
     """Run `openstack` as a person does, outside the laboratory; what it prints. Raises `PolicyError` with what it says."""
     program = str(Path(sys.executable).parent / "openstack")
     process = lab.spawn(
-        [program, *words],
-        environment=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        outside=True,
+        [program, *words], environment=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, outside=True
     )
     try:
         printed, said = process.communicate(timeout=CLIENT_SECONDS)

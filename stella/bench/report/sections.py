@@ -216,7 +216,7 @@ def _said(document: Document, tables: Mapping[str, Table]) -> Section:
                 continue
             told = ", ".join(f"{status} {n}" for status, n in Counter(s or "nothing" for s in statuses).most_common())
             why = ", ".join(f"{cause} {n}" for cause, n in Counter(c for c in causes if c).most_common()) or "-"
-            rows.append((objective.replace(".", ": "), name, told.replace("_", " "), why))
+            rows.append((metric_name(objective).replace(".", ": "), name, told.replace("_", " "), why))
     agreed = "; ".join(
         f"{name}: {share(policy['agent']['status_agreement_ratio'])}"
         for name, policy in document["policies"].items()

@@ -22,11 +22,7 @@ from stella.bench.standalone.load import answer, parse_request
 from stella.bench.standalone.paths import LABORATORY_HOST, Paths
 from stella.bench.standalone.state import write_private
 
-LOADS = {
-    "packets": Workload(kind="udp"),
-    "disk": Workload(kind="disk"),
-    "cpu": Workload(kind="cpu"),
-}
+LOADS = {"packets": Workload(kind="udp"), "disk": Workload(kind="disk"), "cpu": Workload(kind="cpu")}
 """What a person can start in each guest; the order is that of the guest's workloads."""
 DISK_BYTES = 256 * 10**6
 _BIN_SECONDS = 2.0
@@ -61,12 +57,7 @@ class Agent:
         self._config = directory / "xgos.toml"
         (directory / "state").mkdir(parents=True)
         text = config_text(
-            mode="enforce",
-            directory=directory,
-            home=lab.home,
-            socket=lab.home / "xgos.sock",
-            uri=lab.uri,
-            link=link,
+            mode="enforce", directory=directory, home=lab.home, socket=lab.home / "xgos.sock", uri=lab.uri, link=link
         )
         self._config.write_text(text, encoding="utf-8")
         self._process: subprocess.Popen[bytes] | None = None

@@ -407,6 +407,7 @@ def test_knobs_are_put_back(tmp_path: Path) -> None:
     assert len(knobs.restraints()) == 1
     assert knobs.put_back() == []
     assert (tmp_path / "vm" / "cpu.shares").read_text() == "1024\n"
+    knobs.original["policy of vm/7"] = "3"  # a thread that went
     (tmp_path / "vm" / "cpu.idle").write_text("1\n")  # nothing that was there before
     assert knobs.put_back() == ["vm/cpu.idle: 'absent' -> '1'"]
 

@@ -2,9 +2,10 @@
 
 import pytest
 
+from stella.bench.measure import Window
 from stella.bench.openstack.shown import parse_table
 from stella.bench.results import ShownSeconds, on_page
-from stella.bench.verdict import ObjectiveVerdict, Window
+from stella.bench.verdict import ObjectiveVerdict
 from stella.model.attainment import Status
 from stella.model.slo import Metric, Objective
 
