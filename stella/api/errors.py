@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from stella.api import whys
 from stella.model.wire import Json
 
 RETRY_SECONDS = "5"
@@ -49,7 +50,11 @@ CODES: Mapping[str, tuple[int, str]] = {
 
 
 class ApiError(Exception):
-    """The request is not granted. ``detail`` is one sentence; ``field`` the key that is wrong; ``extra`` more keys of the error."""
+    """The request is not granted.
+
+    ``detail`` is one sentence, from which ``why`` of the body is read; ``field`` is the key that is wrong; ``extra`` are more keys of
+    the error.
+    """
 
     def __init__(
         self,
@@ -80,6 +85,9 @@ class ApiError(Exception):
         }
         if self.field is not None:
             error["field"] = self.field
+        why = whys.of(self.detail)
+        if why:
+            error["why"] = why
         return {"errors": [{**error, **self.extra}]}
 
 

@@ -15,7 +15,16 @@ from stella.api.errors import CODES
 from stella.api.operation import Access, Operation
 from stella.api.schemas.quota import EXCEEDED, PROJECT_ID
 from stella.api.schemas.slo import COUNTER_OFFER
-from stella.api.schemas.vocabulary import BY_METRIC, EXISTING_LIMIT, HOST_NAME, TEXT, UUID, listing, mapping
+from stella.api.schemas.vocabulary import (
+    BY_METRIC,
+    EXISTING_LIMIT,
+    HOST_NAME,
+    TEXT,
+    UUID,
+    WHY_OF_ERROR,
+    listing,
+    mapping,
+)
 from stella.model.wire import Json
 
 _NUMBER: dict[str, Any] = {"type": "integer", "minimum": 1, "maximum": 10**15 - 1}
@@ -54,6 +63,7 @@ ERRORS = mapping(
                     "request_id": TEXT,
                     "links": {"type": "array"},
                     "field": TEXT,
+                    "why": WHY_OF_ERROR,
                     "generation": {"type": "integer"},
                     "counter_offer": COUNTER_OFFER,
                     "quota": EXCEEDED,
@@ -64,6 +74,7 @@ ERRORS = mapping(
                 },
                 optional=(
                     "field",
+                    "why",
                     "generation",
                     "counter_offer",
                     "quota",

@@ -6,6 +6,7 @@
 Weights made from allocations are work-conserving, so an entitlement that is not used is lent by the kernel and is back at once.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -23,7 +24,7 @@ class CpuClaim:
 
     ``reserved_cores`` is what admission set aside; ``floor_cores`` what its floors cost by the model, ``needed_cores`` that with
     what feedback asks beyond it.
-    ``active``: it wants CPU now. ``weight`` divides the rest.
+    ``active``: it wants CPU now, at most ``demand_cores``. ``weight`` divides the rest.
     """
 
     uuid: str
@@ -33,6 +34,7 @@ class CpuClaim:
     active: bool
     weight: float = 1.0
     priority: int = 0
+    demand_cores: float = math.inf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +54,8 @@ class CpuShare:
 def divide(capacity_cores: float, claims: Sequence[CpuClaim]) -> Mapping[str, CpuShare]:
     """Divide a host's CPU.
 
-    An idle instance is given the entitlement that it would have if it were active; this lowers no other share.
+    An idle instance is given the entitlement that it would have if it were active; this lowers no other share. Neither does what an
+    active one is granted for its floors beyond its demand: others have it by their own weights, not in proportion to their floors.
     """
     capacity = max(capacity_cores, 0.01)
     for_floors = capacity * (1.0 - SMALLEST_REST_RATIO)
@@ -72,7 +75,8 @@ def divide(capacity_cores: float, claims: Sequence[CpuClaim]) -> Mapping[str, Cp
     wanting = [max(0.0, c.needed_cores - c.reserved_cores) for c in active]
     beyond = share(spare, [Claim(floor=w, demand=w, priority=c.priority) for w, c in zip(wanting, active, strict=True)])
     granted = {c.uuid: w.total + b.total for c, w, b in zip(active, within, beyond, strict=True)}
-    rest = max(capacity - sum(granted.values()), capacity * SMALLEST_REST_RATIO)
+    taken = sum(min(granted[c.uuid], c.demand_cores) for c in active)
+    rest = max(capacity - taken, capacity * SMALLEST_REST_RATIO)
     weights = sum(c.weight for c in active)
     shares = {}
     for claim in claims:
@@ -89,12 +93,16 @@ def divide(capacity_cores: float, claims: Sequence[CpuClaim]) -> Mapping[str, Cp
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalClaim:
-    """The part of one instance that runs on one CPU: what of its reservation (cores) and of its weight falls there, 0 or more."""
+    """The part of one instance that runs on one CPU: what of its reservation (cores) and of its weight falls there, 0 or more.
+
+    ``taken_cores``: what of the reservation is wanted now.
+    """
 
     uuid: str
     cpu: int
     reserved_cores: float
     weight: float
+    taken_cores: float = math.inf
 
 
 def divide_each(one_cpu_cores: float, claims: Sequence[LocalClaim]) -> Mapping[str, float]:
@@ -108,7 +116,7 @@ def divide_each(one_cpu_cores: float, claims: Sequence[LocalClaim]) -> Mapping[s
     for claim in claims:
         on.setdefault(claim.cpu, []).append(claim)
     for _, here in sorted(on.items()):
-        left = one_cpu_cores - sum(claim.reserved_cores for claim in here)
+        left = one_cpu_cores - sum(min(claim.reserved_cores, claim.taken_cores) for claim in here)
         rest = max(left, one_cpu_cores * SMALLEST_REST_RATIO)
         weights = sum(claim.weight for claim in here)
         for claim in here:

@@ -21,6 +21,8 @@ _GAIN_DECAY_PER_SECOND = 0.03
 LARGEST_GAIN = 0.6
 AIM_RATIO = 1.05
 """A floor is aimed at a little above itself: what is evaluated in whole windows must not lie on the line."""
+CONTENT_RATIO = 1.25
+"""What counts as attained by one that asks for about its floor and gets that: it is owed nothing, and would else run up debt."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +42,8 @@ class Feedback:
 def step(state: Feedback, *, attained_ratio: float | None, starved: bool, seconds: float) -> Feedback:
     """The state after a tick of ``seconds``.
 
-    ``attained_ratio`` is usage / floor of its worst objective that asked, None when none asked. ``starved``: it lacked CPU.
+    ``attained_ratio`` is usage / floor of its worst objective that asked, None when none asked; `CONTENT_RATIO` at least where it got
+    all that it asked for. ``starved``: it lacked CPU.
     """
     dt = min(max(seconds, 0.0), 1.0)  # after a stop of the agent no giant step
     if attained_ratio is None:

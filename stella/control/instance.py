@@ -1,5 +1,6 @@
 """What one instance is to get: its claim on the host's CPU, and the allocation once the host is divided."""
 
+import math
 from collections.abc import Mapping
 
 from stella.control.best_effort_throttle import OWED_SECONDS
@@ -15,6 +16,7 @@ from stella.model.snapshot import GroupReading, Role
 
 _BUSY_OVER_SECONDS = 2.0
 _LEAST_STAGE_CORES = 0.01
+_ROOM_TO_GROW_RATIO, _ROOM_TO_GROW_CORES = 1.25, 0.05
 
 
 def claim(state: InstanceState) -> CpuClaim:
@@ -29,7 +31,17 @@ def claim(state: InstanceState) -> CpuClaim:
         active=state.rates is not None and state.rates.end_seconds < state.memory.active_until_seconds,
         weight=(weighted.weight if weighted and weighted.weight else 1.0),
         priority=max((o.priority for o in slo.objectives), default=0) if slo else 0,
+        demand_cores=_wanted_cores(state),
     )
+
+
+def _wanted_cores(state: InstanceState) -> float:
+    """The most that it will want before the next tick; not bounded while a floor is missed or its demand is not known."""
+    cpu = state.rates.cpu if state.rates else None
+    if cpu is None or state.frozen or state.memory.feedback.debt_seconds > 0:
+        return math.inf
+    lately = sum(state.memory.stage_demand_cores.values())
+    return max(lately, cpu_demand_cores(cpu)) * _ROOM_TO_GROW_RATIO + _ROOM_TO_GROW_CORES
 
 
 def _ceilings(state: InstanceState, throttled_cores: float | None) -> tuple[float | None, ...]:
@@ -111,11 +123,13 @@ def item(state: InstanceState, got: CpuShare, host_cpus: tuple[int, ...]) -> Ite
     guaranteed = state.reservation.cores > 0
     admitted = state.intent.reserved_cpu_cores if state.intent else 0.0
     feedback = state.memory.feedback
+    # a debt is paid back within a second: who moves for it moves back, and each move costs a window
+    lasting = state.reservation.cores * (1.0 + feedback.gain)
     return Item(
         uuid=state.reading.uuid,
         allocation_cores=min(got.allocation_cores, demand),
         reserved_cores=min(got.reservation_cores, state.reservation.cores, admitted, demand) if guaranteed else 0.0,
-        granted_cores=min(got.reservation_cores, demand) if guaranteed else 0.0,
+        granted_cores=min(got.reservation_cores, lasting, demand) if guaranteed else 0.0,
         best_effort_cores=min(got.best_effort_cores, demand),
         guaranteed=guaranteed,
         stages={stage: cores / total for stage, cores in wanted.items()},

@@ -106,9 +106,9 @@ def _active_until(known: InstanceMemory, rates: InstanceRates) -> float:
 
 
 def _attained(reports: tuple[ObjectiveReport, ...]) -> float | None:
-    """usage / floor of the worst floor that was asked for; None when none was."""
+    """usage / floor of the worst floor that was asked for, `CONTENT_RATIO` at least where it had all it asked; None when none was."""
     ratios = [
-        r.usage / r.value
+        max(r.usage / r.value, loop.CONTENT_RATIO if r.status is Status.MET and r.demand == r.usage else 0.0)
         for r in reports
         if r.kind == "floor" and r.usage is not None and r.value > 0
         and r.status in (Status.MET, Status.VIOLATED, Status.DEGRADED)

@@ -4,6 +4,7 @@ The order is the control law's: rates -> cost -> evaluation -> feedback -> reser
 """
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -49,12 +50,14 @@ def _where_placed(
 ) -> Mapping[str, CpuShare]:
     """The shares once it is known who runs where; what is not placed keeps its part of the division of the host."""
     weights = {one.uuid: one.weight for one in claims}
+    wanted = {one.uuid: one.demand_cores for one in claims}
     local = [
         LocalClaim(
             uuid=one.uuid,
             cpu=cpu,
             reserved_cores=shares[one.uuid].reservation_cores * one.reserved_part(stage),
             weight=weights[one.uuid] * one.stages[stage],
+            taken_cores=wanted[one.uuid] * one.reserved_part(stage),
         )
         for one in items
         for stage, cpu in placement.homes.at.get(one.uuid, {}).items()
@@ -78,17 +81,31 @@ def _throttled_neighbours(
         for s in states
         if not s.frozen and s.memory.feedback.debt_seconds > best_effort_throttle.OWED_SECONDS
     ]
+    idle = _idle_cores(states, placement)
     neighbours = [
         best_effort_throttle.Neighbour(
             uuid=s.reading.uuid,
             allocation_cores=shares[s.reading.uuid].allocation_cores,
             used_cores=used_lately(s),
             owed_beside=any(cpus[s.reading.uuid] & there for there in owed),
+            idle_cores=sum(idle[cpu] for cpu in cpus[s.reading.uuid]),
         )
         for s in states
         if s.intent is None and not s.frozen and s.reading.uuid in cpus
     ]
     return best_effort_throttle.throttled(neighbours, before)
+
+
+def _idle_cores(states: list[InstanceState], placement: Placement) -> Mapping[int, float]:
+    """What the instances that are placed left idle of each CPU in the last tick, in cores; those on several CPUs count evenly."""
+    idle: dict[int, float] = defaultdict(lambda: 1.0 - best_effort_throttle.HARDLY_IDLE_CORES)
+    for state in states:
+        sets = placement.sets.get(state.reading.uuid, {})
+        for stage in state.rates.cpu.stages if state.rates and state.rates.cpu else ():
+            cpus = sets.get((stage.role, stage.index), ())
+            for cpu in cpus:
+                idle[cpu] -= stage.run_ratio / len(cpus)
+    return defaultdict(lambda: 0.0, {cpu: max(0.0, cores) for cpu, cores in idle.items()})
 
 
 def _parent_factor(factor: float, states: list[InstanceState], host: HostUsage, settings: Settings) -> float:

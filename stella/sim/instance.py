@@ -90,12 +90,16 @@ class Thread:
 class Flow:
     """A stream of units (packets, bytes, core-seconds) through the threads that serve it in turn.
 
-    ``stages``: the number of each thread in the instance, and CPU seconds for each unit. ``seed`` is that of its load's chance.
+    ``number`` is that of its load in the instance. ``stages``: the number of each thread in the instance, and CPU seconds for each
+    unit. ``seed`` is that of its load's chance. ``moved`` and ``asked`` are sums of units since the instance started.
     """
 
+    number: int
     load: Load
     seed: int
     stages: tuple[tuple[int, float], ...]
+    moved: float = 0.0
+    asked: float = 0.0
 
 
 @dataclass(slots=True)
@@ -127,6 +131,8 @@ class Instance:
     flows: list[Flow]
     counters: Counters = field(default_factory=Counters)
     state: RunState = RunState.RUNNING
+    wanted_seconds: float = 0.0
+    """CPU that its threads would have used if nothing had held them back."""
 
     @property
     def groups(self) -> Iterator[Group]:
@@ -233,16 +239,19 @@ def start(
     flows = [
         flow
         for n, load in enumerate(spec.loads)
-        for flow in _flows(load, places, chance.derived(seed, spec.uuid, n), iothreads=spec.iothreads)
+        for flow in _flows(n, load, places, chance.derived(seed, spec.uuid, n), iothreads=spec.iothreads)
     ]
     return Instance(spec=spec, pid=pid, start_ticks=start_ticks, own=own, threads=threads, flows=flows)
 
 
-def _flows(load: Load, places: dict[tuple[Role, int], int], seed: int, *, iothreads: int) -> Iterator[Flow]:
+def _flows(
+    number: int, load: Load, places: dict[tuple[Role, int], int], seed: int, *, iothreads: int
+) -> Iterator[Flow]:
     if load.kind is LoadKind.CPU:
         for n in load.vcpus:
-            yield Flow(load=load, seed=seed, stages=((places[Role.VCPU, n], load.vcpu_seconds),))
+            yield Flow(number=number, load=load, seed=seed, stages=((places[Role.VCPU, n], load.vcpu_seconds),))
         return
     serving = (Role.IOTHREAD, 1) if load.kind is LoadKind.BLOCK and iothreads else (Role.EMULATOR, 0)
     vcpu = places[Role.VCPU, load.vcpus[0]]
-    yield Flow(load=load, seed=seed, stages=((vcpu, load.vcpu_seconds), (places[serving], load.io_seconds)))
+    stages = ((vcpu, load.vcpu_seconds), (places[serving], load.io_seconds))
+    yield Flow(number=number, load=load, seed=seed, stages=stages)

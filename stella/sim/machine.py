@@ -7,6 +7,7 @@ from stella.linux import cgroup
 from stella.model.snapshot import HostReading, InstanceReading, Quota, RunState
 from stella.sim.flows import settle
 from stella.sim.instance import SLICE, Flow, Group, Instance, InstanceSpec, Thread, start
+from stella.sim.loads import Load
 from stella.sim.scheduler import Task
 
 MOUNT = "/sys/fs/cgroup"
@@ -19,6 +20,10 @@ _QUEUEING = 0.5
 """A task that gets what it wants waits so much for each second that it runs beside others that fill its CPU."""
 _LARGEST_WAITING_BUSY_RATIO = 0.8
 """...but never so long that it looks as if it had not caught up."""
+
+
+_LOAD_PACE = 0.25
+"""The load of a task follows what it has to do at this pace in each step: slower than the kernel, which evens out within a step."""
 
 
 class Machine:
@@ -40,9 +45,11 @@ class Machine:
         self.boot_unix_seconds = boot_unix_seconds
         self.busy_seconds = 0.0
         self.idle_seconds = 0.0
+        self.wasted_seconds = 0.0
+        """CPU that was idle although a thread wanted more, quotas included."""
         self.instances: dict[str, Instance] = {}
         self.shut_off: dict[str, InstanceSpec] = {}
-        self._services_cores = services_cores
+        self.services_cores = services_cores
         self._step_seconds = step_seconds
         self._inodes = itertools.count(int(boot_unix_seconds * 1000))
         self._numbers = itertools.count(1)
@@ -81,6 +88,16 @@ class Machine:
         """Let an instance go; nothing to do when it is not here, but one that was shut off stays defined."""
         self.instances.pop(uuid, None)
         self._index()
+
+    def set_load(self, uuid: str, number: int, load: Load) -> None:
+        """Another peak, wave or cost of a load of an instance that runs here; its kind and its vCPUs stay."""
+        for flow in self.instances[uuid].flows:
+            if flow.number == number:
+                ratio = load.vcpu_seconds / flow.load.vcpu_seconds
+                io_ratio = load.io_seconds / flow.load.io_seconds if flow.load.io_seconds else 1.0
+                first, *serving = flow.stages
+                flow.stages = ((first[0], first[1] * ratio), *((n, cost * io_ratio) for n, cost in serving))
+                flow.load = load
 
     def _index(self) -> None:
         running = self.instances.values()
@@ -145,6 +162,7 @@ class Machine:
         flows: list[tuple[Instance, Flow]] = []
         stages: list[tuple[tuple[int, float], ...]] = []
         demands: list[float] = []
+        wanted = [0.0] * len(tasks)
         first = 0
         for instance in instances:
             for flow in instance.flows if instance.state is not RunState.PAUSED else ():
@@ -152,10 +170,15 @@ class Machine:
                 if demand > 0:
                     factor = flow.load.cost_factor(flow.seed, now)
                     flows.append((instance, flow))
-                    stages.append(tuple((first + n, cost * factor) for n, cost in flow.stages))
+                    passed_by = tuple((first + n, cost * factor) for n, cost in flow.stages)
+                    stages.append(passed_by)
                     demands.append(demand)
-            first += len(instance.threads)
-        room = [max(0.0, 1.0 - self._services_cores / self.cores)] * self.cores
+                    for n, cost in passed_by:
+                        wanted[n] += demand * cost
+            last = first + len(instance.threads)
+            instance.wanted_seconds += sum(min(1.0, w) for w in wanted[first:last]) * seconds
+            first = last
+        room = [max(0.0, 1.0 - self.services_cores / self.cores)] * self.cores
         weights = [float(instance.own.weight) for instance in instances]
         passed = settle(room, weights, tasks, stages, demands)
         ran = [0.0] * len(tasks)
@@ -167,8 +190,14 @@ class Machine:
             _account(thread, ran=ran[t], asked=passed.asked[t], got=passed.got[t], used=used, seconds=seconds)
         for n, (instance, flow) in enumerate(flows):
             rate, demand = passed.rates[n], demands[n]
+            flow.moved += rate * seconds
+            flow.asked += demand * seconds
             instance.count(flow.load, rate, seconds, demand=demand, held_up=rate < demand * (1 - _NOTHING))
-        busy = sum(ran) + self._services_cores
+        idle = sum(room) - sum(passed.used)
+        if idle > _NOTHING:
+            lacking = sum(max(0.0, min(1.0, a) - g) for a, g in zip(passed.asked, passed.got, strict=True))
+            self.wasted_seconds += min(idle, lacking) * seconds
+        busy = sum(ran) + self.services_cores
         self.busy_seconds += busy * seconds
         self.idle_seconds += max(0.0, self.cores - busy) * seconds
         self.unix_seconds += seconds
@@ -197,13 +226,16 @@ class Machine:
 
 def _account(thread: Thread, *, ran: float, asked: float, got: float, used: float, seconds: float) -> None:
     """Add to the counters of a thread and its group: it ran, waited, or was held by its quota. All but ``seconds`` in cores."""
-    thread.run_seconds += ran * seconds
+    task, waited = thread.task, 0.0
     if asked > got + _NOTHING:
-        if got < thread.task.bound_cores - _NOTHING:
-            thread.wait_seconds += (1.0 - ran) * seconds
-        elif thread.task.bound_cores < 1.0:
+        if got < task.bound_cores - _NOTHING:
+            waited = 1.0 - ran
+        elif task.bound_cores < 1.0:
             thread.group.throttled_seconds += (1.0 - ran) * seconds
             thread.group.changed()
     elif ran > 0.0:
-        in_turn = ran * max(0.0, used - ran) * _QUEUEING
-        thread.wait_seconds += min(in_turn, max(0.0, _LARGEST_WAITING_BUSY_RATIO - ran)) * seconds
+        waited = min(ran * max(0.0, used - ran) * _QUEUEING, max(0.0, _LARGEST_WAITING_BUSY_RATIO - ran))
+    thread.run_seconds += ran * seconds
+    thread.wait_seconds += waited * seconds
+    load = ran + waited
+    task.load = load if task.load is None else task.load + _LOAD_PACE * (load - task.load)

@@ -12,13 +12,16 @@ from dataclasses import dataclass
 _NOTHING = 1e-9
 _IMBALANCE_CORES = 0.1
 _MOST_MOVES = 4
+_NEW_LOAD_RATIO = 0.2
+"""A task that wakes counts at once for this part of what it wants."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Task:
     """One thread. ``instance`` numbers its instance; ``weight`` is its own within it; ``bound_cores`` is 1, or less by a quota.
 
-    ``cpus``: those it may use, in order. ``home`` is an index into the host's CPUs.
+    ``cpus``: those it may use, in order. ``home`` is an index into the host's CPUs. ``load`` is the part of time in which it had
+    something to do lately, 0 to 1; None: not known, what it wants counts.
     """
 
     instance: int
@@ -26,6 +29,11 @@ class Task:
     bound_cores: float
     cpus: tuple[int, ...]
     home: int = 0
+    load: float | None = None
+
+    def counted(self, want: float) -> float:
+        """The load that it counts for while it wants so much."""
+        return self.weight * (want if self.load is None else max(self.load, want * _NEW_LOAD_RATIO))
 
 
 def fill(room: float, wants: Sequence[float], weights: Sequence[float]) -> list[float]:
@@ -91,7 +99,7 @@ def divide(
     for n, want in enumerate(wants):
         if want > _NOTHING:
             queues[tasks[n].home].append(n)
-            loads[tasks[n].instance] += tasks[n].weight * want
+            loads[tasks[n].instance] += tasks[n].counted(want)
     got = [0.0] * len(tasks)
     used = [0.0] * len(room)
     for cpu, queue in enumerate(queues):
@@ -120,7 +128,7 @@ def _divide_queue(
         inside.setdefault(tasks[n].instance, []).append(n)
     instances = list(inside)
     parts = [
-        weights[i] * sum(tasks[n].weight * wants[n] for n in inside[i]) / loads[i] for i in instances
+        weights[i] * sum(tasks[n].counted(wants[n]) for n in inside[i]) / loads[i] for i in instances
     ]  # what of its weight counts here
     granted = fill(room, [sum(wants[n] for n in inside[i]) for i in instances], parts)
     for i, part in zip(instances, granted, strict=True):

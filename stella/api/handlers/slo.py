@@ -6,11 +6,12 @@ from typing import Any
 
 from stella.admission import changes, verdicts
 from stella.admission.verdicts import Verdict
-from stella.api import conditions, limits, relief, sla_budgets, slo_changes, times
+from stella.api import conditions, limits, relief, sla_budgets, slo_changes, times, whys
 from stella.api.attempts import attempts
 from stella.api.errors import ApiError, not_found
 from stella.api.operation import Answer, Call, operation
 from stella.api.policies import host as host_policies
+from stella.api.policies import instance as instance_policies
 from stella.api.policies import slo as policies
 from stella.api.projects import visible_instance
 from stella.api.schemas import slo as schema
@@ -27,7 +28,8 @@ _OFFERED_HOSTS = 4
 """A refusal asks so many other hosts, those with the most free CPU: what fits on none of these hardly fits anywhere."""
 
 
-def _show(instance: Instance, row: SloRow) -> dict[str, Json]:
+def _show(call: Call, host: str, instance: Instance, row: SloRow) -> dict[str, Json]:
+    for_operator = call.allows(instance_policies.SHOW_HOST)
     return {
         "uuid": instance.uuid,
         "generation": row.generation,
@@ -38,15 +40,15 @@ def _show(instance: Instance, row: SloRow) -> dict[str, Json]:
         "reserved_cpu_cores": row.reserved_cpu_cores,
         "estimated": row.estimated,
         "state": row.state,
-        "reason": row.reason,
+        **whys.told(row.reason, host=host, for_operator=for_operator),
         "largest": json.loads(row.largest),
         **limits.show(instance, row),
         "changed_at": times.show(row.changed_at),
     }
 
 
-def _shown(instance: Instance, row: SloRow, status: int = 200) -> Answer:
-    return Answer(status=status, body=_show(instance, row), etag=conditions.etag(row.generation))
+def _shown(call: Call, host: str, instance: Instance, row: SloRow, status: int = 200) -> Answer:
+    return Answer(status=status, body=_show(call, host, instance, row), etag=conditions.etag(row.generation))
 
 
 @operation(responses={200: schema.SLO}, rules=(policies.SHOW,), errors=("stella.request.not_found",))
@@ -56,10 +58,10 @@ def show(call: Call) -> Answer:
     Answers 200 with its generation as `ETag`, or 404 when there is no such instance or it has no SLO.
     """
     with call.services.database.reader() as session:
-        instance, _, row = visible_instance(call, session, policies.SHOW)
+        instance, host, row = visible_instance(call, session, policies.SHOW)
     if row is None or row.objectives is None:
         raise not_found(f"An SLO of instance {instance.uuid}")
-    return _shown(instance, row)
+    return _shown(call, host, instance, row)
 
 
 def _asked(body: Mapping[str, Any]) -> Slo:
@@ -225,7 +227,7 @@ def _put(call: Call) -> Answer:
             return Answer(body=_dry_run(present, slo, verdict))
         stored = _changed(call, present, slo, added, verdict)
         if stored is not None:
-            return _shown(present.instance, stored, status=200 if present.kept else 201)
+            return _shown(call, present.host.name, present.instance, stored, status=200 if present.kept else 201)
     raise ApiError("stella.request.conflict", "The host was changed by others each time this was tried; try again.")
 
 
