@@ -54,7 +54,7 @@ def test_create_show_set_list_delete(shell: Shell, operator: Shell) -> None:
     assert made["credits"] == {"below 99.9%": "0.1", "below 99%": "0.25"}
     assert made["objectives"] == {"network_packets": "limit 1kpps+5kpps/vcpu, default 1kpps", "cpu": "any"}
     operator.run(slas.Set, "gold", "--attach-project", "p1", "--attach-server", "web-1", "--attach-flavor", "large")
-    assert operator.json(slas.Show, "gold")["attached_to"] == f"project p1\ninstance {uuid(1)}\nflavor large"
+    assert operator.json(slas.Show, "gold")["attached_to"] == f"instance {uuid(1)}\nflavor large\nproject p1"
     assert shell.json(slas.Show, made["uuid"])["attached_to"] == "for operators"
     operator.run(
         slas.Set,

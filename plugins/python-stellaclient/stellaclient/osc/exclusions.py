@@ -29,7 +29,7 @@ class CreateExclusion(command.ShowOne):
 
     It begins at most 7 days ago, at a whole minute.
 
-    Example: openstack slo exclusion create --host compute-1 --from 2026-11-24T02:00:00Z --to 2026-11-24T04:00:00Z --reason "new kernel"
+    Example: openstack slo exclusion create --host compute-1 --from 2026-11-24T02:00Z --to 2026-11-24T04:00Z --reason "new kernel"
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -133,7 +133,8 @@ class DeleteExclusion(command.ShowOne):
 class CreateCorrection(command.ShowOne):
     """Correct the report of a month: seconds of one status count as another (for administrators).
 
-    Example: openstack slo correction create --sla gold --period 2026-11 --server web-1 --metric cpu --seconds 120 --as violated:met --reason "our sensor"
+    Example: openstack slo correction create --sla gold --period 2026-11 --server web-1 --metric cpu --seconds 9 --as violated:met
+    --reason "sensor"
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:

@@ -8,6 +8,7 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
+from openstack import exceptions
 from osc_lib.command import command
 from osc_lib.exceptions import CommandError
 
@@ -221,15 +222,11 @@ class Show(command.ShowOne):
         stella = service(self)
         with one_line():
             sla = sla_of(stella, parsed_args.sla)
-        try:
-            with one_line():
-                attached: str | None = "\n".join(
-                    f"{one.scope} {one.target}" for one in stella.sla_attachments(sla.uuid)
-                )
-        except CommandError:
-            attached = None
-        row = _row(sla)
-        return (*_COLUMNS, "attached_to"), (*row, attached or "-") if attached is not None else (*row, "for operators")
+            try:
+                attached = [f"{one.scope} {one.target}" for one in stella.sla_attachments(sla.uuid)]
+            except exceptions.ForbiddenException:
+                attached = ["for operators"]
+        return (*_COLUMNS, "attached_to"), (*_row(sla), "\n".join(attached) or "-")
 
 
 class Set(command.Command):
