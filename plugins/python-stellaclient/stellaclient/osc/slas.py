@@ -271,7 +271,7 @@ class Set(command.Command):
             for scope, target in targets["detach"]:
                 if (scope, target) not in attached:
                     raise CommandError(f"it is not attached to {scope} {target}")
-                stella.detach_sla(sla.uuid, attached[scope, target])
+                stella.detach_sla(sla.uuid, int(attached[scope, target]))
             for scope, target in targets["attach"]:
                 stella.attach_sla(sla.uuid, scope, target, replace=parsed_args.replace)
 
