@@ -1,7 +1,7 @@
 """How figures of SLAs are shown to people: never rounded up."""
 
 import pytest
-from stellaclient.osc.columns import Minutes, Money, Percent, Rates
+from stellaclient.osc.columns import Credits, Minutes, Money, Percent, Rates
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,12 @@ from stellaclient.osc.columns import Minutes, Money, Percent, Rates
 def test_percent(ratio: str | None, shown: str) -> None:
     assert Percent(ratio).human_readable() == shown
     assert Percent(ratio).machine_readable() == ratio
+
+
+def test_credits() -> None:
+    table = [{"below_ratio": "0.999", "credit_ratio": "0.1"}, {"below_ratio": "0.99", "credit_ratio": "0.25"}]
+    assert Credits(table).human_readable() == "below 99.9%: 10%\nbelow 99%: 25%"
+    assert Credits(table).machine_readable() == table and Credits([]).human_readable() == "-"
 
 
 def test_minutes_rates_and_money() -> None:

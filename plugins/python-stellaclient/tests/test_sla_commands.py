@@ -51,7 +51,7 @@ def test_create_show_set_list_delete(shell: Shell, operator: Shell) -> None:
     limits = ("--limit", "network_packets=1kpps+5kpps/vcpu", "--default", "network_packets=1kpps", "--objective", "cpu")
     made = operator.json(slas.Create, *GOLD, "--price", "49.90EUR", *limits)
     assert (made["name"], made["target"], made["unknown"], made["price"]) == ("gold", "0.999", "missed", "49.90")
-    assert made["credits"] == {"below 99.9%": "0.1", "below 99%": "0.25"}
+    assert [tuple(step.values()) for step in made["credits"]] == [("0.999", "0.1"), ("0.99", "0.25")]
     assert made["objectives"] == {"network_packets": "limit 1kpps+5kpps/vcpu, default 1kpps", "cpu": "any"}
     operator.run(slas.Set, "gold", "--attach-project", "p1", "--attach-server", "web-1", "--attach-flavor", "large")
     assert operator.json(slas.Show, "gold")["attached_to"] == f"instance {uuid(1)}\nflavor large\nproject p1"
@@ -71,7 +71,7 @@ def test_create_show_set_list_delete(shell: Shell, operator: Shell) -> None:
     shown = operator.json(slas.Show, "gold")
     assert (shown["target"], shown["attached_to"]) == ("0.999", "project p1")
     assert shown["next_terms"].endswith(": 0.995"), "from the next month on"
-    assert [row["name"] for row in shell.json(slas.List)] == ["gold"] and "99.9%" in shell.run(slas.List)
+    assert [row["name"] for row in shell.json(slas.List)] == ["gold"] and "below 99.9%: 10%" in shell.run(slas.List)
     with pytest.raises(CommandError, match="detach it first, or ask for detach"):
         operator.run(slas.Delete, "gold")
     operator.run(slas.Delete, "gold", "--detach")

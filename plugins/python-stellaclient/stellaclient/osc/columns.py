@@ -152,6 +152,17 @@ class Percent(FormattableColumn[str | None]):
         return f"{shown}.{rest}%" if rest else f"{shown}%"
 
 
+class Credits(FormattableColumn[list[dict[str, str]]]):
+    """The credit table of an SLA class."""
+
+    def human_readable(self) -> str:
+        """For a table."""
+        shown = [
+            [Percent(step[name]).human_readable() for name in ("below_ratio", "credit_ratio")] for step in self._value
+        ]
+        return "\n".join(f"below {below}: {credit}" for below, credit in shown) or "-"
+
+
 class Rates(FormattableColumn[Mapping[str, float | None]]):
     """Burn rates by span, in a line."""
 

@@ -13,7 +13,7 @@ from osc_lib.command import command
 from osc_lib.exceptions import CommandError
 
 from stellaclient import units
-from stellaclient.osc.columns import Keys, Minutes, Money, Percent
+from stellaclient.osc.columns import Credits, Keys, Minutes, Money, Percent
 from stellaclient.osc.errors import one_line
 from stellaclient.osc.service import is_uuid, service, uuid_of
 from stellaclient.sdk.proxy import Proxy
@@ -144,7 +144,6 @@ def _amount_text(metric: str, amount: Mapping[str, float]) -> str:
 
 def _row(sla: Sla) -> tuple[Any, ...]:
     terms = sla.terms
-    credits = {f"below {Percent(c['below_ratio']).human_readable()}": c["credit_ratio"] for c in terms["credits"]}
     price = terms["price"] or {"amount": None, "currency": None}
     objectives = {
         metric: ", ".join(f"{key} {_amount_text(metric, keys[key])}" for key in ("limit", "default") if keys.get(key))
@@ -158,7 +157,7 @@ def _row(sla: Sla) -> tuple[Any, ...]:
         sla.time_zone,
         Percent(terms["attainment_target_ratio"]),
         terms["unknown"],
-        Keys(credits),
+        Credits(terms["credits"]),
         Money((price["amount"], price["currency"])),
         Keys(objectives),
         following,
