@@ -60,7 +60,9 @@ def build(site: Site) -> Scene:
     project.set(web, cpu=0.2, network_packets=8000, block_bytes=120e6)
     broken = project.instance("db-1", course=always("missed"))
     project.set(broken, cpu=0.5, block_bytes=80e6)
-    refused = project.instance("mail", refused="no free CPU in its NUMA node")
+    refused = project.instance(
+        "mail", refused="cpu.floor: the floors need 0.35 cores of CPU and this host has 0.10 cores left to guarantee"
+    )
     project.set(refused, cpu=0.3)
     named = project.instance(
         "analytics-of-the-second-quarter-with-a-name-as-long-as-some-tools-make-them-" + "0123456789" * 3

@@ -94,6 +94,7 @@ def test_an_slo_is_set_seen_in_force_and_removed(panel: Panel, server: str, memb
 
     panel.open_detail(server)
     panel.expect_points(seconds=30)
+    expect(panel.page.locator("[data-stella-costs]")).to_have_count(1)
     watch.require_accessible(".stella")
     panel.page.locator("[data-stella-chart]").first.focus()
     panel.page.keyboard.press("End")

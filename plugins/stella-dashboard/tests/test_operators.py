@@ -229,7 +229,11 @@ class DecisionsTest(OperatorCase):
     """The list of decisions."""
 
     def test_one_request_shows_everything(self) -> None:
-        self.lists("decisions", records.decision(), records.decision(2, kind="host_mode", uuid=None, name=None))
+        self.lists(
+            "decisions",
+            records.decision(),
+            records.decision(2, kind="host_mode", uuid=None, name=None, user_id="host:compute-2"),
+        )
         text = self.text(DECISIONS)
         shown = (
             "Refused: does not fit",
@@ -238,6 +242,7 @@ class DecisionsTest(OperatorCase):
             "compute-1",
             "ann",
             "Mode of a host changed",
+            "host compute-2",
         )
         self.assert_shows(text, *shown, "Network packets: at least 20 kpps", "req-1")
         ((_, path, query, _, _),) = self.api.asked

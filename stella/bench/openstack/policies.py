@@ -165,8 +165,11 @@ class CloudPolicy:
             self._notes.append(f"windows: {error}")
 
     def measured(self, start: float, end: float) -> None:
-        """Ask the API for the attainment."""
+        """Ask the API for the attainment, and read the pages."""
         self._tenant.measured(start, end)
+        if isinstance(self._tenant, DashboardTenant) and self._lab is not None:
+            self._lab.halt()
+            self._tenant.read_pages()
 
     def report(self) -> PolicyReport:
         """What agent and API said."""

@@ -6,6 +6,7 @@ from stella.bench.openstack.shown import parse_table
 from stella.bench.results import ShownSeconds, on_page
 from stella.bench.verdict import ObjectiveVerdict, Window
 from stella.model.attainment import Status
+from stella.model.slo import Metric, Objective
 
 HEAD = "time,metric,unit,usage,demand,met_seconds,missed_seconds,unknown_seconds,cause"
 START = 1_764_324_000
@@ -41,7 +42,13 @@ def test_seconds_that_agree_and_seconds_shown_as_met_that_were_not() -> None:
     missed = Window(value=1.0, usage=0.5, demand=True, met_95=False, met_100=False)
     idle = Window(value=1.0, usage=0.0, demand=False, met_95=False, met_100=False)
     objective = ObjectiveVerdict(
-        instance="vm1", metric="cpu", kind="floor", unit="cores", value=1.0, windows=(met, missed, missed, met, idle)
+        instance="vm1",
+        metric="cpu",
+        kind="floor",
+        unit="cores",
+        value=1.0,
+        objective=Objective(metric=Metric.CPU, floor=1.0),
+        windows=(met, missed, missed, met, idle),
     )
     shown = {START: Status.MET, START + 1: Status.VIOLATED, START + 2: Status.MET, START + 4: Status.MET}
     rows = on_page([ShownSeconds(instance="vm1", metric="cpu", statuses=shown)], [objective], START)

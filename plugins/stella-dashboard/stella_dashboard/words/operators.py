@@ -34,8 +34,10 @@ DECISIONS = {
     "no_candidate": gettext_lazy("Refused: no host takes it"),
     "placement_short": gettext_lazy("Placement is short"),
     "quota": gettext_lazy("Quota changed"),
+    "sla": gettext_lazy("SLA changed"),
 }
 REFUSALS = ("slo_does_not_fit", "slo_over_quota", "slo_above_limit", "slo_refused_by_host", "no_candidate")
+_HOST = "host:"
 _USERS = {"system": gettext_lazy("Stella"), "host": gettext_lazy("the host")}
 _LABELS: Mapping[str, str | Promise] = {
     "objectives": gettext_lazy("Service level"),
@@ -59,6 +61,8 @@ def user(user_id: str, viewer_id: str) -> str:
     """Who it was: "you", Stella itself, a host, else the user's id."""
     if user_id == viewer_id:
         return _("you")
+    if user_id.startswith(_HOST):
+        return _("host %(host)s") % {"host": user_id.removeprefix(_HOST)}
     return names.of(_USERS, user_id)
 
 

@@ -17,6 +17,9 @@ _SENTENCES = {
     "stella.host.generation_conflict": gettext_lazy(
         "Someone else changed this host meanwhile. Close this form and look at it again."
     ),
+    "stella.sla.generation_conflict": gettext_lazy(
+        "Someone else changed this SLA class meanwhile. Close this form and look at it again."
+    ),
     "stella.slo.host_not_enforcing": gettext_lazy("The host of this instance does not enforce service levels now."),
     "stella.slo.host_not_reported": gettext_lazy("The host of this instance has not reported yet. Try again."),
     "stella.slo.instance_not_running": gettext_lazy("The instance is not on the host where it last ran."),
@@ -41,6 +44,10 @@ _TITLES = {
     "stella.request.headers_too_large": gettext_lazy("The request is too large"),
     "stella.slo.invalid": gettext_lazy("No instance can be guaranteed this"),
     "stella.slo.not_supported": gettext_lazy("The host of the instance cannot enforce this"),
+    "stella.sla.invalid": gettext_lazy("The SLA class is not valid"),
+    "stella.sla.not_allowed": gettext_lazy("The SLA class of the instance does not allow this"),
+    "stella.sla.attached": gettext_lazy("The SLA class, or another one, is attached"),
+    "stella.sla.name_in_use": gettext_lazy("Another SLA class has this name"),
     "stella.report.clock_offset": gettext_lazy("The clock of the host is off"),
     "stella.server.response_invalid": gettext_lazy("Stella failed; its log has more"),
     "stella.server.failed": gettext_lazy("Stella failed; its log has more"),

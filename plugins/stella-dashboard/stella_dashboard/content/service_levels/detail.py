@@ -14,10 +14,9 @@ from stella_dashboard.api import instances, records
 from stella_dashboard.api.instances import Instance, Objective
 from stella_dashboard.api.problems import PROBLEMS, Problem
 from stella_dashboard.api.records import Attainment, Change, Point, Seconds, Usage, Violation
-from stella_dashboard.words import names, quantities
+from stella_dashboard.words import names, operators, quantities
 
 _DAY_SECONDS = 86_400
-SYSTEM_USER = "system"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -238,18 +237,12 @@ def history(detail: Detail, user_id: str) -> list[dict[str, Any]]:
     return [
         {
             "at": one.changed_at,
-            "who": _who(one.user_id, user_id),
+            "who": operators.user(one.user_id, user_id),
             "before": _promised(one.before),
             "after": _promised(one.after),
         }
         for one in detail.changes
     ]
-
-
-def _who(user_id: str, viewer_id: str) -> str:
-    if user_id == viewer_id:
-        return _("you")
-    return _("Stella") if user_id == SYSTEM_USER else user_id
 
 
 def _promised(objectives: Mapping[str, Mapping[str, Any]]) -> list[str]:
