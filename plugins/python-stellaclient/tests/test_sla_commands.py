@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from client_shell import Shell, connect
 from osc_lib.exceptions import CommandError
-from stellaclient.osc import budgets, exclusions, records, slas
+from stellaclient.osc import budgets, exclusions, records, sla_reports, slas
 
 from stella.api import times
 from stella.cmd import stella_manage
@@ -110,16 +110,16 @@ def test_attainment_budget_and_report(
     fixed = operator.json(exclusions.CreateCorrection, *correct, "--seconds", "6", "--as", "violated:no_demand")
     assert shell.json(exclusions.ListCorrections, "--period", "2026-11")[0]["id"] == fixed["id"]
     path = tmp_path / "gold.json"
-    (row,) = shell.json(slas.Report, "gold", "--save", str(path))
+    (row,) = shell.json(sla_reports.Report, "gold", "--save", str(path))
     assert (row["attainment"], row["measured"], row["met"], row["owed"]) == ("1.000000", "0.990000", True, "0.00")
     assert "1 instances, 0 missed, credit 0.00 EUR; sha256" in shell.stderr.getvalue()
     assert stella_manage.main(["sla", "recompute", str(path)]) == 0 and "bit for bit" in capsys.readouterr().out
     assert json.loads(path.read_text())["corrections"][0]["author"] == "admin"
     for name, begin in (("gold.csv", "uuid,"), ("gold.html", "<!DOCTYPE html>")):
-        shell.run(slas.Report, "gold", "--save", str(tmp_path / name), "--period", "2026-11")
+        shell.run(sla_reports.Report, "gold", "--save", str(tmp_path / name), "--period", "2026-11")
         assert (tmp_path / name).read_text().startswith(begin)
     operator.run(exclusions.DeleteCorrection, str(fixed["id"]), "--reason", "the other one")
-    (row,) = shell.json(slas.Report, "gold")
+    (row,) = shell.json(sla_reports.Report, "gold")
     assert row["owed"] == "4.99"
 
 
@@ -164,7 +164,7 @@ def test_what_is_not_there_or_not_allowed(cloud: Cloud, shell: Shell, operator: 
         ((slas.Show, "silver"), "no SLA class is named 'silver'"),
         ((slas.Show, "../hosts"), "no SLA class is named '../hosts'"),
         ((slas.Show, uuid(9)), "was not found"),
-        ((slas.Report, "silver", "--save", "x.pdf"), "--save: 'x.pdf' must end with one of"),
+        ((sla_reports.Report, "silver", "--save", "x.pdf"), "--save: 'x.pdf' must end with one of"),
         ((slas.Create, *GOLD), "does not allow this for your roles"),
         ((exclusions.DeleteExclusion, "7", "--reason", "work"), "does not allow this for your roles"),
     ):
