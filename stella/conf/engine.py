@@ -28,10 +28,10 @@ OPTIONS = [
     ),
     cfg.IntOpt(
         "minute_retention_days",
-        default=38,
+        default=40,
         min=2,
-        help="Minutes are kept for this long, then as hours alone. A month and the 7 days for which a host keeps "
-        "what it could not report. Minutes that arrive later are not stored.",
+        help="Minutes are kept for this long, then as hours alone. A month, the 8 days after which its reports are final, and one "
+        "to store them in: with less, exclusions at its beginning are not exact. Minutes that arrive later are not stored.",
     ),
     cfg.IntOpt(
         "hour_retention_days",

@@ -31,7 +31,8 @@ class Server:
     """What Nova says of a server. ``extra_specs`` are those of the flavor that it was made of; None where Nova does not say.
 
     ``host`` is Nova's name of its host; None while it has none, or where Nova does not say. ``volumes`` are the ids of its
-    volumes, ``disks`` names its other disks, without swap and configuration drive, which no floor is used on.
+    volumes, ``disks`` names its other disks, without swap and configuration drive, which no floor is used on; ``disk_bytes`` is the
+    size of its flavor's disks.
     """
 
     uuid: str
@@ -42,6 +43,7 @@ class Server:
     task_state: str | None = None
     flavor: str = ""
     vcpus: int | None = None
+    disk_bytes: int | None = None
     extra_specs: Mapping[str, str] | None = None
     disks: tuple[str, ...] = ()
     volumes: tuple[str, ...] = ()

@@ -10,6 +10,9 @@ from stella.db.models import Host, Instance, SloRow
 from stella.db.slos import SUSPENDED
 from stella.model import wire
 
+FlavorSize = tuple[str, int | None]
+"""The name of a flavor, and the bytes of its disks; None: not told."""
+
 
 def find(session: Session, uuids: Collection[str]) -> Sequence[tuple[Instance, Host, SloRow | None]]:
     """Those of these instances that are known, each with its host and its SLO."""
@@ -52,6 +55,14 @@ def keep_states(session: Session, states: Mapping[str, str]) -> None:
     for state in sorted(set(states.values())):
         uuids = [uuid for uuid, said in states.items() if said == state]
         changed = update(Instance).where(Instance.uuid.in_(uuids)).values(cloud_state=state)
+        session.execute(changed.execution_options(synchronize_session=False))
+
+
+def keep_flavors(session: Session, flavors: Mapping[str, FlavorSize]) -> None:
+    """Keep the flavors of these instances, by uuid."""
+    for flavor in set(flavors.values()):
+        uuids = [uuid for uuid, found in flavors.items() if found == flavor]
+        changed = update(Instance).where(Instance.uuid.in_(uuids)).values(flavor=flavor[0], disk_bytes=flavor[1])
         session.execute(changed.execution_options(synchronize_session=False))
 
 

@@ -35,7 +35,13 @@ class FakeServer:
             "tenant_id": "p1",
             "OS-EXT-SRV-ATTR:host": self.host,
             "OS-EXT-STS:task_state": self.task_state,
-            "flavor": {"original_name": self.flavor, "vcpus": 1, "ram": 64, "extra_specs": self.extra_specs},
+            "flavor": {
+                "original_name": self.flavor,
+                "vcpus": 1,
+                "ram": 64,
+                "disk": 20,
+                "extra_specs": self.extra_specs,
+            },
         }
 
 

@@ -51,7 +51,7 @@ def a_week_of_minutes(cloud: Cloud) -> Ledger:
 
 def test_minutes_go_by_whole_rolled_up_hours_and_no_figure_changes(cloud: Cloud) -> None:
     book = a_week_of_minutes(cloud)
-    cloud.clock.now = DAY + 38 * DAY_SECONDS - 3 * DAY_SECONDS + 90 * 60 + 3600  # 90 minutes into the fourth day
+    cloud.clock.now = DAY + 40 * DAY_SECONDS - 3 * DAY_SECONDS + 90 * 60 + 3600  # 90 minutes into the fourth day
     run_duties(cloud, DUTIES)
     with cloud.database.reader() as session:
         assert session.scalar(select(func.min(Minute.start))) == DAY - 3 * DAY_SECONDS + 3600, "whole hours alone"
@@ -63,7 +63,7 @@ def test_minutes_go_by_whole_rolled_up_hours_and_no_figure_changes(cloud: Cloud)
 
 def test_a_minute_of_an_hour_whose_minutes_are_gone_is_not_stored(cloud: Cloud) -> None:
     book = a_week_of_minutes(cloud)
-    cloud.clock.now = DAY + 38 * DAY_SECONDS
+    cloud.clock.now = DAY + 40 * DAY_SECONDS
     run_duties(cloud, DUTIES)
     kept = book.keep({DAY - 6 * DAY_SECONDS + 60: StatusCounts(met=1)})
     del book.rows[DAY - 6 * DAY_SECONDS + 60]
@@ -74,7 +74,7 @@ def test_a_minute_of_an_hour_whose_minutes_are_gone_is_not_stored(cloud: Cloud) 
 def test_a_report_tells_which_minutes_are_too_old(cloud: Cloud) -> None:
     host = cloud.host("host1")
     host.add(VM)
-    old = int(NOW) // 60 * 60 - 39 * DAY_SECONDS
+    old = int(NOW) // 60 * 60 - 41 * DAY_SECONDS
     minute = {"uuid": VM, "metric": "cpu", "counts": {"met": 60}}
     answer = host.report(minutes=[{**minute, "start": old}, {**minute, "start": old + 2 * DAY_SECONDS}]).json
     assert answer["stored_minutes"] == 1

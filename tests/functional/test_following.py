@@ -381,6 +381,7 @@ def test_lists_are_read_page_by_page(world: World) -> None:
     with world.cloud.database.reader() as session:
         found = followed.find(session, [uuid(number) for number in range(100, 107)])
     assert [instance.cloud_state for instance, _, _ in found] == ["ACTIVE"] * 7
+    assert [(instance.flavor, instance.disk_bytes) for instance, _, _ in found] == [("plain", 20 * 2**30)] * 7
     page = servers.page(world.adapter)
     assert len(page.servers) == 3 and page.marker == page.servers[-1].uuid
     world.nova.answers["/servers/detail"] = (400, {"badRequest": {}})

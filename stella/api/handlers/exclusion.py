@@ -136,7 +136,7 @@ def post(call: Call) -> Answer:
 def delete(call: Call) -> Answer:
     """Withdraw an exclusion: its window counts again. It stays in reports, with both reasons and authors.
 
-    Answers 200 with it. `reason` must be given. 409 where it is withdrawn already, and where it ended more than 7 days ago: then the
+    Answers 200 with it. `reason` must be given. 409 where it is withdrawn already, and where it began more than 7 days ago: then the
     report of its period is corrected.
     """
     call.require(policies.SET)

@@ -93,7 +93,15 @@ def server_of(body: Mapping[str, Any]) -> Server:
         task_state=body.get("OS-EXT-STS:task_state"),
         flavor=str(flavor.get("original_name") or ""),
         vcpus=flavor.get("vcpus"),
+        disk_bytes=_disk_bytes(flavor),
         extra_specs={str(name): str(value) for name, value in specs.items()} if isinstance(specs, dict) else None,
         disks=tuple(name for name, is_there in disks if is_there),
         volumes=tuple(str(one["id"]) for one in body.get("os-extended-volumes:volumes_attached", ())),
     )
+
+
+def _disk_bytes(flavor: Mapping[str, Any]) -> int | None:
+    """The root and the ephemeral disk of a flavor, which Nova tells in GiB."""
+    sizes = [flavor.get(name) for name in ("disk", "ephemeral")]
+    known = [size for size in sizes if isinstance(size, int)]
+    return sum(known) * 2**30 if known else None

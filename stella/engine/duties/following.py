@@ -24,7 +24,9 @@ from stella.clouds.port import NoRoom, Unanswered
 from stella.control.following import DELETED, Do, Followed, Server, Step, decide, is_same_reason
 from stella.db import decisions, followed, hosts, projects
 from stella.db.database import Conflict, Session
+from stella.db.followed import FlavorSize
 from stella.db.instances import GONE
+from stella.db.models import Instance
 from stella.db.slos import SUSPENDED, Terms, system_origin
 from stella.engine.duty import Duty, Outcome, Work
 from stella.model.slo import InvalidSlo, Slo, show_slo
@@ -169,17 +171,19 @@ class Following:
 
     def _sift(self, work: Work, found: Mapping[str, Server]) -> int:
         """Queue those of a list with something to do: Nova is asked again for each. Of the others, the status is kept."""
-        states = {}
+        states: dict[str, str] = {}
+        flavors: dict[str, FlavorSize] = {}
         silent_before = work.clock() - work.limits.host_silent_seconds
         with work.store.reader() as session:
             for instance, host, row in followed.find(session, found):
                 present = Present(host=host, instance=instance, row=row, holdings=())
                 step = decide(found[instance.uuid], _known(present, silent_before))
+                flavors |= _new_flavor(instance, found[instance.uuid])
                 if step.do is not Do.KEEP:
                     self._queue[instance.uuid] = None
                 elif step.cloud_state not in (None, DELETED, instance.cloud_state):
                     states[instance.uuid] = str(step.cloud_state)
-        return _keep_states(work, states)
+        return _keep_states(work, states, flavors)
 
     def _follow(self, work: Work, server: Server) -> int:
         """Do what is to be done about one server; how many rows changed. Raises `Unanswered` where Placement does not answer."""
@@ -214,7 +218,8 @@ class Following:
         step = decide(server, known)
         if step.do is Do.KEEP:
             is_news = step.cloud_state is not None and step.cloud_state != present.instance.cloud_state
-            return _keep_states(work, {server.uuid: str(step.cloud_state)} if is_news else {})
+            states = {server.uuid: str(step.cloud_state)} if is_news else {}
+            return _keep_states(work, states, _new_flavor(present.instance, server))
         if step.do is Do.WITHDRAW:
             return self._change(work, present, step, None, _withdrawn(present, step))
         assert step.slo is not None
@@ -355,10 +360,20 @@ def _priority(present: Present) -> int:
     return present.row.priority if present.row is not None and present.added is not None else 0
 
 
-def _keep_states(work: Work, states: Mapping[str, str]) -> int:
-    if states:
-        work.store.write(lambda session: followed.keep_states(session, states))
-    return len(states)
+def _new_flavor(instance: Instance, server: Server) -> Mapping[str, FlavorSize]:
+    """The flavor of an instance by its uuid where it is not known so; its SLA class may rest on it."""
+    told = (server.flavor, server.disk_bytes)
+    return {instance.uuid: told} if server.flavor and told != (instance.flavor, instance.disk_bytes) else {}
+
+
+def _keep_states(work: Work, states: Mapping[str, str], flavors: Mapping[str, FlavorSize]) -> int:
+    def keep(session: Session) -> None:
+        followed.keep_states(session, states)
+        followed.keep_flavors(session, flavors)
+
+    if states or flavors:
+        work.store.write(keep)
+    return len(states) + len(flavors)
 
 
 def duty(adapter: Adapter, hints: Hints, *, margin: float) -> Duty:

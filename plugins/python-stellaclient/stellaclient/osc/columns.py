@@ -128,3 +128,57 @@ class Keys(FormattableColumn[Mapping[str, Any]]):
     def human_readable(self) -> str:
         """For a table."""
         return "\n".join(f"{key}: {value}" for key, value in (self._value or {}).items())
+
+
+class Minutes(FormattableColumn[int | None]):
+    """Seconds, as minutes for people."""
+
+    def human_readable(self) -> str:
+        """For a table."""
+        return "-" if self._value is None else f"{self._value / 60:.1f} min"
+
+
+class Percent(FormattableColumn[str | None]):
+    """A ratio in decimal text, as percent for people: cut off, never rounded up."""
+
+    def human_readable(self) -> str:
+        """For a table."""
+        if self._value is None:
+            return "-"
+        whole, _, part = self._value.partition(".")
+        digits = part.ljust(2, "0")
+        shown = f"{whole}{digits[:2]}".lstrip("0") or "0"
+        rest = digits[2:].rstrip("0")
+        return f"{shown}.{rest}%" if rest else f"{shown}%"
+
+
+class Credits(FormattableColumn[list[dict[str, str]]]):
+    """The credit table of an SLA class."""
+
+    def human_readable(self) -> str:
+        """For a table."""
+        shown = [
+            [Percent(step[name]).human_readable() for name in ("below_ratio", "credit_ratio")] for step in self._value
+        ]
+        return "\n".join(f"below {below}: {credit}" for below, credit in shown) or "-"
+
+
+class Rates(FormattableColumn[Mapping[str, float | None]]):
+    """Burn rates by span, in a line."""
+
+    def human_readable(self) -> str:
+        """For a table."""
+        return ", ".join(f"{span} {rate:g}x" for span, rate in self._value.items() if rate is not None) or "-"
+
+
+class Money(FormattableColumn[Any]):
+    """A credit; the value is amount and currency, None without a price."""
+
+    def human_readable(self) -> str:
+        """For a table."""
+        amount, currency = self._value
+        return "-" if amount is None else f"{amount} {currency}"
+
+    def machine_readable(self) -> Any:
+        """The amount as decimal text."""
+        return self._value[0]

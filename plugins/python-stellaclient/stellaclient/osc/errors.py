@@ -17,6 +17,7 @@ _HINTS = {
     "stella.slo.generation_conflict": "it was changed by others after it was read: look at it with `openstack slo show` "
     "and run the command again",
     "stella.host.generation_conflict": "it was changed by others after it was read: run the command again",
+    "stella.sla.generation_conflict": "it was changed by others after it was read: run the command again",
     "stella.slo.host_not_enforcing": "an operator sets it with `openstack slo host set --mode enforce HOST`",
 }
 

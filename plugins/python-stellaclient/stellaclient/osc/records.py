@@ -1,7 +1,7 @@
 """`openstack slo violation list` and `openstack slo decision list`."""
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 from osc_lib.command import command
 from osc_lib.exceptions import CommandError
 
-from stellaclient.osc.columns import Keys
+from stellaclient.osc.columns import Amount, Keys
 from stellaclient.osc.errors import one_line
 from stellaclient.osc.service import add_server, add_sort, service, uuid_of
 from stellaclient.sdk.proxy import Proxy
@@ -72,6 +72,72 @@ class ListViolations(command.Lister):
         with one_line():
             found = _first(stella.violations(**query), parsed_args.limit)
         return _VIOLATION, [tuple(getattr(v, column) for column in _VIOLATION) for v in found]
+
+
+class ShowViolation(command.Lister):
+    """Show a violation minute by minute: what was used and asked for, how much was missed and why.
+
+    What hosts reported, for operators with the offender and the evidence, is printed beside the table (on stderr).
+
+    Example: openstack slo violation show 17
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """The options."""
+        parser: argparse.ArgumentParser = super().get_parser(prog_name)
+        parser.add_argument("id", metavar="<id>", type=int, help="Id of a violation")
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> tuple[Any, Any]:
+        """Show it."""
+        stella = service(self)
+        with one_line():
+            found = stella.get_violation(parsed_args.id)
+        for line in _told(found):
+            print(line, file=self.app.stderr)
+        metric = found["metric"]
+        rows = [
+            (
+                one["start"],
+                Amount((metric, one["usage_mean"])),
+                Amount((metric, one["usage_min"])),
+                Amount((metric, one["demand_mean"])),
+                one["seconds"]["met"],
+                one["seconds"]["violated"] + one["seconds"]["degraded"],
+                one["seconds"]["unknown"],
+                max(one["causes"], key=lambda cause: one["causes"][cause], default=None),
+            )
+            for one in found["timeline"]
+        ]
+        columns = (
+            "minute",
+            "usage",
+            "usage_min",
+            "demand",
+            "met_seconds",
+            "missed_seconds",
+            "unknown_seconds",
+            "cause",
+        )
+        return columns, rows
+
+
+def _told(found: Mapping[str, Any]) -> list[str]:
+    """The violation in a sentence, and a line for each part of it."""
+    ended = f"until {found['closed_at']}" if found["closed_at"] else "still lasting"
+    missed = f", {found['missed_seconds']:g} s missed" if found["missed_seconds"] is not None else ""
+    who = f" on {found['host']}" if found["host"] else ""
+    lines = [
+        f"{found['metric']} of {found['name'] or found['uuid']}{who}: cause {found['cause'] or 'unknown'}, "
+        f"from {found['opened_at']}, {ended}{missed}"
+    ]
+    if found["offender"]:
+        named = f"{found['offender_name']} ({found['offender']})" if found["offender_name"] else found["offender"]
+        lines.append(f"offender: {named}")
+    for part in found["parts"]:
+        figures = ", ".join(f"{name} {value}" for name, value in part["evidence"].items())
+        lines.append(f"{part['opened_at']}: {figures}" if figures else f"{part['opened_at']}: no figures")
+    return lines
 
 
 class ListDecisions(command.Lister):

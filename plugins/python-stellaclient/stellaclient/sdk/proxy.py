@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
-from openstack import exceptions, proxy
+from openstack import exceptions
 
 from stellaclient.sdk.resources import (
     Attainment,
@@ -17,6 +17,7 @@ from stellaclient.sdk.resources import (
     Usage,
     Violation,
 )
+from stellaclient.sdk.slas import SlaProxy
 
 CLIENT_VERSIONS = ((1, 0), (1, 0))
 """Oldest and newest microversion that this client speaks."""
@@ -42,7 +43,7 @@ def common_version(server_oldest: str, server_newest: str) -> str:
     return f"{newest[0]}.{newest[1]}"
 
 
-class Proxy(proxy.Proxy):
+class Proxy(SlaProxy):
     """Stella. Every method raises `openstack.exceptions.HttpException` for what the API refuses."""
 
     def negotiate(self) -> None:

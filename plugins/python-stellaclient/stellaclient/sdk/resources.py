@@ -215,3 +215,87 @@ class Quota(resource.Resource):
 
     project_id = resource.Body("project_id", alternate_id=True)
     resources = resource.Body("resources", type=dict)
+
+
+class Sla(resource.Resource):
+    """A class of SLAs. Ratios and amounts are decimal text."""
+
+    resources_key = "slas"
+    pagination_key = "links"
+    base_path = "/v1/slas"
+    allow_fetch = True
+    allow_list = True
+    _query_mapping = resource.QueryParameters("name", "withdrawn", "sort")
+
+    uuid = resource.Body("uuid", alternate_id=True)
+    name = resource.Body("name")
+    time_zone = resource.Body("time_zone")
+    generation = resource.Body("generation", type=int)
+    terms = resource.Body("terms", type=dict)
+    next_terms = resource.Body("next_terms", type=dict)
+    next_terms_from = resource.Body("next_terms_from")
+    tolerance_ratio = resource.Body("tolerance_ratio")
+    objectives = resource.Body("objectives", type=dict)
+    created_at = resource.Body("created_at")
+    withdrawn_at = resource.Body("withdrawn_at")
+
+
+class SlaAttachment(resource.Resource):
+    """What a class is attached to."""
+
+    resources_key = "attachments"
+    pagination_key = "links"
+    base_path = "/v1/slas/%(sla_id)s/attachments"
+    allow_list = True
+
+    sla_id = resource.URI("sla_id")
+    scope = resource.Body("scope")
+    target = resource.Body("target")
+    start = resource.Body("start")
+    user_id = resource.Body("user_id")
+
+
+class Exclusion(resource.Resource):
+    """A window that does not count."""
+
+    resources_key = "exclusions"
+    pagination_key = "links"
+    base_path = "/v1/exclusions"
+    allow_list = True
+    _query_mapping = resource.QueryParameters("project", "from", "to", "sort")
+
+    kind = resource.Body("kind")
+    scope = resource.Body("scope")
+    target = resource.Body("target")
+    start = resource.Body("start")
+    until = resource.Body("until")
+    reason = resource.Body("reason")
+    author = resource.Body("author")
+    created_at = resource.Body("created_at")
+    withdrawn_at = resource.Body("withdrawn_at")
+    withdrawn_by = resource.Body("withdrawn_by")
+    withdrawn_reason = resource.Body("withdrawn_reason")
+
+
+class Correction(resource.Resource):
+    """Seconds of a report that count otherwise than they were measured."""
+
+    resources_key = "corrections"
+    pagination_key = "links"
+    base_path = "/v1/corrections"
+    allow_list = True
+    _query_mapping = resource.QueryParameters("project", "sla", "period", "uuid", "sort")
+
+    sla = resource.Body("sla")
+    period = resource.Body("period")
+    uuid = resource.Body("uuid")
+    metric = resource.Body("metric")
+    seconds = resource.Body("seconds", type=int)
+    source = resource.Body("source")
+    target = resource.Body("target")
+    reason = resource.Body("reason")
+    author = resource.Body("author")
+    created_at = resource.Body("created_at")
+    withdrawn_at = resource.Body("withdrawn_at")
+    withdrawn_by = resource.Body("withdrawn_by")
+    withdrawn_reason = resource.Body("withdrawn_reason")
