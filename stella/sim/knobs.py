@@ -74,7 +74,7 @@ class SimulatedGroups:
 
 
 class SimulatedThreads:
-    """Scheduling policies of the model's threads. They are kept, but the model's scheduler does not know them."""
+    """Scheduling policies of the model's threads: those that serve I/O yield under `SCHED_BATCH`."""
 
     blocking = False
 
@@ -113,6 +113,7 @@ class SimulatedThreads:
         except cgroup.InvalidText as error:
             raise WriteFailed(f"{target.place}: {error}") from None
         thread.policy = value
+        thread.task.yields = thread.sleeps and value.partition("+")[0] == scheduling.BATCH
 
     def remove(self, target: Target) -> None:
         """Threads are never made by Stella."""
