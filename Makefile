@@ -24,6 +24,8 @@ down:
 
 test: check
 	@$(PYTHON) -m pytest -n 3 --dist loadfile tests/faults tests/functional tests/agent -p no:cacheprovider --timeout 600
+	@scripts/browser.sh
+	@$(PYTHON) -m pytest tests/browser -m quick -p no:cacheprovider --timeout 120
 	@$(PYTHON) -m pytest tests/vm -p no:cacheprovider --timeout 600
 
 check: setup
@@ -37,7 +39,7 @@ check: setup
 	@$(PYTHON) -m pytest -n 2 --dist loadfile tests/unit tests/property plugins/python-stellaclient/tests plugins/stella-nova/tests
 	@scripts/test-stella-dashboard.sh
 
-# Chromium on the dashboard, against stella-api in this process. Not part of `make test` yet: docs/testing.md.
+# Chromium on the dashboard, against stella-api in this process: each action in both languages. `make test` has the quick ones alone.
 test-browser: setup
 	@scripts/browser.sh
 	@$(PYTHON) -m pytest -n 2 --dist loadfile tests/browser -p no:cacheprovider --timeout 300

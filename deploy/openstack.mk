@@ -10,7 +10,8 @@ openstack-down:
 	@test ! -x $(PYTHON) || $(LABORATORY) down
 
 demo-openstack: openstack
-	@$(PYTHON) -m stella.cmd.stella_bench demo --on openstack --output results/demo-openstack
+	@scripts/browser.sh
+	@$(PYTHON) -m stella.cmd.stella_bench demo --on openstack --through browser --output results/demo-openstack
 
 test-openstack: openstack
 	@$(PYTHON) -m pytest -m 'not alone' -n 6 --dist loadfile tests/openstack --ignore tests/openstack/test_browser.py -p no:cacheprovider --timeout 600

@@ -67,7 +67,7 @@ def may_fit(slo: Slo, *, host: Host, instance: Instance, margin: float) -> bool:
     """Whether ``host`` has as much CPU left as ``slo`` needs, and can enforce it: what is cheap to know before `ask`."""
     if host.capacity_cpu_cores is None or unsupported(slo, host) is not None:
         return False
-    costs, margin = priced(learned_costs(instance), Prior(), slo), host.reservation_margin_ratio or margin
+    costs, margin = priced_costs(instance, slo), host.reservation_margin_ratio or margin
     return reserve(slo, costs, vcpus=shape_of_text(instance.shape).vcpus, margin=margin).cores <= host.free_cpu_cores
 
 
@@ -153,7 +153,7 @@ def would_fit(slo: Slo, *, host: Host, instance: Instance, holdings: Sequence[Ho
     """Whether `ask` would accept it on another host than its own."""
     return fits(
         slo,
-        priced(learned_costs(instance), Prior(), slo),
+        priced_costs(instance, slo),
         shape=shape_of_text(instance.shape),
         margin=host.reservation_margin_ratio or margin,
         capacity=_capacity(host, holdings),
@@ -162,7 +162,7 @@ def would_fit(slo: Slo, *, host: Host, instance: Instance, holdings: Sequence[Ho
 
 def short_cores(slo: Slo, *, host: Host, instance: Instance, holdings: Sequence[Holding], margin: float) -> float:
     """How much more CPU in all ``slo`` needs than ``host`` has beside ``holdings``, in cores; 0 or less where it has enough."""
-    costs, margin = priced(learned_costs(instance), Prior(), slo), host.reservation_margin_ratio or margin
+    costs, margin = priced_costs(instance, slo), host.reservation_margin_ratio or margin
     need = reserve(slo, costs, vcpus=shape_of_text(instance.shape).vcpus, margin=margin)
     return need.cores - _capacity(host, holdings).free_cores
 
@@ -190,6 +190,11 @@ def _held(holding: Holding) -> Held:
         io_ratio=holding.reserved_io_ratio,
         allowed_cpus=shape.allowed_cpus,
     )
+
+
+def priced_costs(instance: Instance, slo: Slo) -> Mapping[Metric, UnitCost]:
+    """What a unit of each floor of ``slo`` costs, as learned of the instance, else as the general prior has it."""
+    return priced(learned_costs(instance), Prior(), slo)
 
 
 def learned_costs(instance: Instance) -> dict[Metric, UnitCost]:

@@ -36,7 +36,13 @@ from stella.db.database import Conflict, Database, Unreachable
 from stella.db.hosts import LinkedHost
 from stella.model.wire import Json
 
-_NAMES = {"uuid": re.compile(UUID_PATTERN), "name": re.compile(NAME_PATTERN)}
+_NUMBER = re.compile(r"^[1-9][0-9]{0,14}$", re.ASCII)
+_NAMES = {
+    "uuid": re.compile(UUID_PATTERN),
+    "sla_id": re.compile(UUID_PATTERN),
+    "name": re.compile(NAME_PATTERN),
+    **dict.fromkeys(("violation_id", "attachment_id", "exclusion_id", "correction_id"), _NUMBER),
+}
 """What a parameter of a path must be."""
 _LOG = logging.getLogger(__name__)
 _NOT_MODIFIED = 304
@@ -84,6 +90,10 @@ class _Server:
         answer = operation.handler(call)
         self._check(operation, answer)
         response.status = answer.status
+        if answer.text is not None:
+            response.text, response.content_type = answer.text, f"{answer.media_type}; charset=utf-8"
+            response.set_header("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
+            response.set_header("X-Content-Type-Options", "nosniff")
         if answer.body is not None:
             response.data = strict_json.dump(answer.body)
             response.content_type = falcon.MEDIA_JSON
@@ -152,7 +162,7 @@ class _Server:
             raise ApiError("stella.request.not_json", f"The body {error}.", field="body") from None
 
     def _check(self, operation: Operation, answer: Answer) -> None:
-        if self._response_validation == "none":
+        if self._response_validation == "none" or answer.media_type in operation.media_types:
             return
         if answer.status not in operation.responses:
             found: tuple[str, str] | None = ("status", f"{answer.status} is not one of the operation's responses")

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from stella.api import whys
 from stella.model.wire import Json
 
 RETRY_SECONDS = "5"
@@ -31,6 +32,11 @@ CODES: Mapping[str, tuple[int, str]] = {
     "stella.slo.of_flavor": (409, "The SLO comes with the flavor"),
     "stella.slo.above_limit": (422, "A limit from outside Stella is below the floor"),
     "stella.slo.not_supported": (422, "The host cannot enforce this objective"),
+    "stella.sla.invalid": (400, "The SLA class is not valid"),
+    "stella.sla.generation_conflict": (409, "The SLA class has another generation"),
+    "stella.sla.name_in_use": (409, "Another SLA class has this name"),
+    "stella.sla.attached": (409, "The SLA class, or another one, is attached"),
+    "stella.sla.not_allowed": (422, "The SLA class does not allow this objective"),
     "stella.quota.exceeded": (403, "The project's quota does not allow this"),
     "stella.host.generation_conflict": (409, "The host has another generation"),
     "stella.report.clock_offset": (400, "The host's clock is off"),
@@ -44,7 +50,11 @@ CODES: Mapping[str, tuple[int, str]] = {
 
 
 class ApiError(Exception):
-    """The request is not granted. ``detail`` is one sentence; ``field`` the key that is wrong; ``extra`` more keys of the error."""
+    """The request is not granted.
+
+    ``detail`` is one sentence, from which ``why`` of the body is read; ``field`` is the key that is wrong; ``extra`` are more keys of
+    the error.
+    """
 
     def __init__(
         self,
@@ -75,6 +85,9 @@ class ApiError(Exception):
         }
         if self.field is not None:
             error["field"] = self.field
+        why = whys.of(self.detail)
+        if why:
+            error["why"] = why
         return {"errors": [{**error, **self.extra}]}
 
 

@@ -15,10 +15,26 @@ from stella.api.errors import CODES
 from stella.api.operation import Access, Operation
 from stella.api.schemas.quota import EXCEEDED, PROJECT_ID
 from stella.api.schemas.slo import COUNTER_OFFER
-from stella.api.schemas.vocabulary import BY_METRIC, EXISTING_LIMIT, HOST_NAME, TEXT, UUID, listing, mapping
+from stella.api.schemas.vocabulary import (
+    BY_METRIC,
+    EXISTING_LIMIT,
+    HOST_NAME,
+    TEXT,
+    UUID,
+    WHY_OF_ERROR,
+    listing,
+    mapping,
+)
 from stella.model.wire import Json
 
-_PATH_PARAMETERS = {"uuid": UUID, "name": HOST_NAME, "project_id": PROJECT_ID}
+_NUMBER: dict[str, Any] = {"type": "integer", "minimum": 1, "maximum": 10**15 - 1}
+_PATH_PARAMETERS = {
+    "uuid": UUID,
+    "name": HOST_NAME,
+    "project_id": PROJECT_ID,
+    "sla_id": {**UUID, "description": "Uuid of an SLA class."},
+    **dict.fromkeys(("violation_id", "attachment_id", "exclusion_id", "correction_id"), _NUMBER),
+}
 _SECURITY: dict[Access, list[dict[str, list[str]]]] = {
     Access.USER: [{"token": []}],
     Access.HOST: [{"host": []}],
@@ -47,6 +63,7 @@ ERRORS = mapping(
                     "request_id": TEXT,
                     "links": {"type": "array"},
                     "field": TEXT,
+                    "why": WHY_OF_ERROR,
                     "generation": {"type": "integer"},
                     "counter_offer": COUNTER_OFFER,
                     "quota": EXCEEDED,
@@ -57,6 +74,7 @@ ERRORS = mapping(
                 },
                 optional=(
                     "field",
+                    "why",
                     "generation",
                     "counter_offer",
                     "quota",
@@ -89,6 +107,8 @@ def _responses(operation: Operation) -> dict[str, Any]:
         found[str(status)] = {"description": _TEXTS[status]}
         if schema is not None:
             found[str(status)]["content"] = {"application/json": {"schema": schema}}
+        if status == 200 and operation.media_types:
+            found["200"]["content"] |= {media: {"schema": TEXT} for media in operation.media_types}
     by_status: dict[int, list[str]] = {}
     codes = (*operation.errors, *_ALWAYS.get(operation.access, ()))
     if operation.body is not None:

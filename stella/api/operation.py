@@ -101,11 +101,13 @@ class Call:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What goes back. ``body`` None sends no content."""
+    """What goes back. ``body`` None sends no content. ``text`` is sent in its place, as its ``media_type``."""
 
     status: int = 200
     body: Json = None
     etag: str | None = None
+    text: str | None = None
+    media_type: str = ""
 
 
 Handler = Callable[[Call], Answer]
@@ -113,7 +115,10 @@ Handler = Callable[[Call], Answer]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """A handler with its contract: ``responses`` by status, ``errors`` the codes of `stella.api.errors` that are its own."""
+    """A handler with its contract: ``responses`` by status, ``errors`` the codes of `stella.api.errors` that are its own.
+
+    ``media_types`` are those of a 200 beside JSON.
+    """
 
     handler: Handler
     access: Access
@@ -122,6 +127,7 @@ class Operation:
     responses: Mapping[int, Schema | None]
     errors: tuple[str, ...]
     rules: tuple[str, ...] = field(default=())
+    media_types: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -137,6 +143,7 @@ def operation(
     body: Schema | None = None,
     errors: tuple[str, ...] = (),
     rules: tuple[str, ...] = (),
+    media_types: tuple[str, ...] = (),
 ) -> Callable[[Handler], Operation]:
     """Make a handler an operation of the API."""
 
@@ -149,6 +156,7 @@ def operation(
             responses=responses,
             errors=errors,
             rules=rules,
+            media_types=media_types,
         )
 
     return declare

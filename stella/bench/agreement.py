@@ -36,7 +36,8 @@ def agreement_ratios(
     """Share of windows in which the agent's status agrees (`agrees`), and share of those it called missed with cause ``cpu``.
 
     The second is over the windows that were missed outside too. None where there is nothing to compare. An objective with both a
-    floor and a ceiling is compared by its floor.
+    floor and a ceiling is compared by its floor. A window that the agent said nothing of does not agree, but for the first in which
+    an objective is in force.
     """
     said = {(w.instance, w.metric, w.start): w for w in agent}
     floors = {(o.instance, o.metric) for o in objectives if o.kind != "ceiling"}
@@ -45,11 +46,18 @@ def agreement_ratios(
     for objective in objectives:
         if objective.kind == "ceiling" and (objective.instance, objective.metric) in floors:
             continue
+        told = False
         undersized = scenario.instance(objective.instance).undersized
         for k, window in enumerate(objective.windows):
             word = said.get((objective.instance, objective.metric, round(recording.start) + k))
-            if window is None or word is None:
+            if window is None:
+                told = False
                 continue
+            if word is None:
+                answers += [False] if told and said else []
+                told = True
+                continue
+            told = True
             answer = agrees(window, word.status, kind=objective.kind, undersized=undersized)
             if answer is not None:
                 answers.append(answer)

@@ -71,7 +71,10 @@ def run_on_openstack(
     )
     scenario, cpus = _scenario(seconds), os.cpu_count() or 1
     fitting = tuple(replace(i, vcpus=min(i.vcpus, cpus)) for i in scenario.instances)
-    return _run(replace(scenario, instances=fitting), options, progress)
+    reasons = _run(replace(scenario, instances=fitting), options, progress)
+    url, user, password = (there.operator.get(f"HORIZON_{key}", "") for key in ("URL", "USER", "PASSWORD"))
+    print(f"the cloud is up: {url} as {user}, password {password}; make openstack-down removes it")
+    return reasons
 
 
 def _scenario(seconds: int) -> Scenario:

@@ -1,71 +1,96 @@
-"""What neighbours without an SLO could fairly expect: their weighted max-min share of what the floors leave. Pure.
+"""What a floor costs, and what neighbours without an SLO could fairly expect: their max-min share of what the floors leave. Pure.
 
-"Work per core" comes from solo runs: each load alone on the machine.
+Costs come from solo runs: each load alone on the machine (`stella.bench.solo`).
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
-from stella.bench.scenario import Scenario
-from stella.model.slo import Metric
+from stella.bench.measure import signals
+from stella.model.slo import Direction, Metric, Objective
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Solo:
-    """One instance's load alone on the machine: its work per second and the cores that its QEMU used for it."""
+    """One instance's load alone on the machine.
+
+    ``cores`` is what its QEMU used, ``vcpu_cores`` what its vCPUs used of it, ``main_cores`` and ``iothread_cores`` its I/O threads.
+    ``work``: the rate of each signal (`stella.bench.recording`), per second.
+    """
 
     instance: str
-    work_per_second: float
     cores: float
+    vcpu_cores: float = 0.0
+    main_cores: float = 0.0
+    iothread_cores: float = 0.0
+    work: Mapping[str, float] = field(default_factory=dict)
 
     @property
-    def cores_per_work(self) -> float:
-        """Core-seconds for one unit of work; 0 when nothing was done."""
-        return self.cores / self.work_per_second if self.work_per_second > 0 else 0.0
+    def serving_cores(self) -> float:
+        """What all but its vCPUs used."""
+        return max(0.0, self.cores - self.vcpu_cores)
+
+    def rate(self, metric: Metric, direction: Direction) -> float:
+        """Its work in a metric, per second."""
+        return sum(self.work.get(name, 0.0) for name in signals(metric, direction))
 
 
-def max_min(
-    capacity: float, wants: Mapping[str, float], weights: Mapping[str, float] | None = None
-) -> dict[str, float]:
-    """Weighted max-min shares of ``capacity`` (any unit): nobody gets more than it wants, the rest is split by weight (default 1)."""
-    weight = {name: (weights or {}).get(name, 1.0) for name in wants}
+def floor_cores(alone: Solo | None, floors: Iterable[tuple[Objective, float]]) -> tuple[float, float]:
+    """The cores that floors need, by what the load cost when alone: of the vCPUs, and of what serves its I/O.
+
+    ``floors``: objectives with the rate that is to be reached. A CPU floor is the guest's own CPU time, in which its drivers run too.
+    Loads that ran alone together cost at most their common cost for the largest part of a rate that is asked for.
+    """
+    cpu, part = 0.0, 0.0
+    for objective, rate in floors:
+        if objective.metric is Metric.CPU:
+            cpu = max(cpu, rate)
+        elif alone is not None and (solo_rate := alone.rate(objective.metric, objective.direction)) > 0:
+            part = max(part, rate / solo_rate)
+    if alone is None:
+        return cpu, 0.0
+    return max(cpu, part * alone.vcpu_cores), part * alone.serving_cores
+
+
+def max_min(capacity: float, wants: Mapping[str, float]) -> dict[str, float]:
+    """Max-min shares of ``capacity`` (any unit): nobody gets more than it wants, the rest is split evenly."""
     shares = dict.fromkeys(wants, 0.0)
     open_names = {name for name, want in wants.items() if want > 0}
     left = max(0.0, capacity)
     while open_names and left > 0:
-        level = left / sum(weight[name] for name in open_names)
-        full = {name for name in open_names if wants[name] <= level * weight[name]}
+        level = left / len(open_names)
+        full = {name for name in open_names if wants[name] <= level}
         for name in full or open_names:
-            shares[name] = wants[name] if full else level * weight[name]
+            shares[name] = wants[name] if full else level
             left -= shares[name]
         open_names -= full or open_names
     return shares
 
 
-def reservation_cores(scenario: Scenario, instance: str, solo: Mapping[str, Solo]) -> float:
-    """The CPU that an instance's floors at the start need, by the cost of its load when alone.
-
-    A CPU floor is the guest's own computing; packets and bytes come on top of it.
-    """
-    slo = scenario.slo_at(instance, 0.0)
-    alone = solo.get(instance)
-    total = 0.0
-    for objective in slo.objectives if slo else ():
-        if objective.floor is None:
-            continue
-        if objective.metric is Metric.CPU:
-            total += objective.floor
-        elif alone is not None and objective.metric in (Metric.NETWORK_PACKETS, Metric.BLOCK_BYTES):
-            total += objective.floor * alone.cores_per_work
-    return total
-
-
-def fair_cores(scenario: Scenario, solo: Mapping[str, Solo], *, capacity_cores: float) -> dict[str, float]:
-    """Cores that each instance could expect: its reservation and its max-min share of the rest, everyone who wants more counted.
+def fair_cores(
+    solo: Mapping[str, Solo], floors: Mapping[str, Iterable[tuple[Objective, float]]], *, capacity_cores: float
+) -> dict[str, float]:
+    """Cores that each instance could expect: what its floors cost, and its max-min share of the rest, everyone who wants more counted.
 
     ``capacity_cores``: the machine's, less what the host and the load's receivers use. What an instance wants is what it used alone.
+    ``floors``: of each instance, as `floor_cores` takes them; a floor that was missed costs what it got.
     """
-    reserved = {i.name: reservation_cores(scenario, i.name, solo) for i in scenario.instances}
-    wants = {name: max(0.0, solo[name].cores - reserved[name]) if name in solo else 0.0 for name in reserved}
+    reserved = {name: sum(floor_cores(alone, floors.get(name, ()))) for name, alone in solo.items()}
+    wants = {name: max(0.0, alone.cores - reserved[name]) for name, alone in solo.items()}
     shares = max_min(capacity_cores - sum(reserved.values()), wants)
-    return {name: reserved[name] + shares[name] for name in reserved}
+    return {name: reserved[name] + shares[name] for name in solo}
+
+
+def done_ratio(alone: Solo, work: Mapping[str, float], used_cores: float) -> float | None:
+    """What an instance's loads got done in parts of what they do alone: the mean over its loads. None where it did nothing alone.
+
+    ``work``: rates by signal. sysbench's late reports (it starves too) can tell of more than was done: what the CPU time allows is
+    the most that counts.
+    """
+    parts = []
+    for name, rate in alone.work.items():
+        if name in work and rate > 0:
+            part = work[name] / rate
+            allowed = used_cores / alone.cores if alone.cores > 0 else part
+            parts.append(min(part, allowed) if name == "cpu_events" else part)
+    return sum(parts) / len(parts) if parts else None

@@ -15,6 +15,10 @@ from stella.bench.scenario import Scenario
 from stella.bench.verdict import AgentWindow, BestEffort, ObjectiveVerdict, Verdict, all_met
 from stella.model.attainment import WINDOW_SECONDS
 
+WORK_SIGNALS = (
+    *("network_packets.tx", "network_packets.rx", "network_bytes.tx", "network_bytes.rx"),
+    *("block_bytes.read", "block_bytes.write", "block_operations.read", "block_operations.write", "cpu_events"),
+)
 STALL_SECONDS = 0.2
 LARGEST_STEAL_RATIO = 0.05
 LARGEST_DISTURBED_RATIO = 0.05
@@ -28,16 +32,20 @@ def judge(scenario: Scenario, recording: Recording, agent: Sequence[AgentWindow]
     agreement, cause_cpu = agreement_ratios(scenario, recording, objectives, agent)
     start, end = recording.start, recording.end
     steal = recording.steal.rate(start, end)
+    faults = _machine_faults(count, disturbed, steal, cores)
+    met = [all_met(objectives, k, "met_95") for k in range(count)]
     return Verdict(
         windows=count,
         disturbed_windows=disturbed,
-        all_met_95_ratio=sum(all_met(objectives, k, "met_95") for k in range(count)) / count,
+        all_met_95_ratio=sum(met) / count,
+        second_half_met_95_ratio=sum(met[count // 2 :]) / (count - count // 2),
         all_met_100_ratio=sum(all_met(objectives, k, "met_100") for k in range(count)) / count,
         objectives=objectives,
         events=tuple(judge_event(scenario, recording, objectives, i, count) for i in range(len(scenario.events))),
         useful_work=_useful_work(recording),
         work=tuple(work_of(scenario, recording, i.name) for i in scenario.instances if i.loads),
         work_series=_work_series(scenario, recording, count),
+        cpu_series=_cpu_series(recording, count),
         host_cpu_cores=recording.host_cpu.rate(start, end),
         instances_cpu_cores=recording.instances_cpu.rate(start, end),
         receiver_cpu_cores=recording.receiver_cpu.rate(start, end),
@@ -46,7 +54,8 @@ def judge(scenario: Scenario, recording: Recording, agent: Sequence[AgentWindow]
         libvirtd_cpu_cores_over_idle=max(0.0, recording.libvirtd_cpu.rate(start, end) - recording.libvirtd_idle_cores),
         status_agreement_ratio=agreement,
         cause_cpu_ratio=cause_cpu,
-        invalid=_invalid(recording, count, disturbed, steal, cores),
+        machine_faults=faults,
+        invalid=(*(f"{name}: {record.died}" for name, record in recording.instances.items() if record.died), *faults),
     )
 
 
@@ -78,6 +87,7 @@ def _objectives(scenario: Scenario, recording: Recording, count: int) -> tuple[O
             kind=key[2],
             unit=first[key].objective.metric.unit,
             value=first[key].value,
+            objective=first[key].objective,
             windows=tuple(row),
         )
         for key, row in rows.items()
@@ -93,16 +103,14 @@ def _disturbed(recording: Recording, count: int) -> int:
     return len(hit)
 
 
-def _invalid(recording: Recording, count: int, disturbed: int, steal: float, cores: int) -> tuple[str, ...]:
-    reasons = [f"{name}: {record.died}" for name, record in recording.instances.items() if record.died]
+def _machine_faults(count: int, disturbed: int, steal: float, cores: int) -> tuple[str, ...]:
+    reasons = []
     if steal / cores > LARGEST_STEAL_RATIO:
-        reasons.append(
-            f"the machine lost {steal / cores:.1%} of its CPU to others (steal), more than {LARGEST_STEAL_RATIO:.0%}"
-        )
+        lost = f"the machine lost {steal / cores:.1%} of its CPU to others (steal)"
+        reasons.append(f"{lost}, more than {LARGEST_STEAL_RATIO:.0%}")
     if disturbed / count > LARGEST_DISTURBED_RATIO:
-        reasons.append(
-            f"the machine stalled in {disturbed} of {count} windows, more than {LARGEST_DISTURBED_RATIO:.0%}"
-        )
+        stalled = f"the machine stalled in {disturbed} of {count} windows"
+        reasons.append(f"{stalled}, more than {LARGEST_DISTURBED_RATIO:.0%}")
     return tuple(reasons)
 
 
@@ -136,7 +144,13 @@ def work_of(scenario: Scenario, recording: Recording, name: str) -> BestEffort:
     unit, wanted = _WORK[load.kind] if load else ("", ())
     series = record.windows if record else {}
     work = sum(series[s].at(recording.end) - series[s].at(recording.start) for s in wanted if s in series)
-    return BestEffort(instance=name, work=work, unit=unit)
+    rates = {s: series[s].rate(recording.start, recording.end) for s in WORK_SIGNALS if s in series}
+    return BestEffort(instance=name, work=work, unit=unit, rates=rates)
+
+
+def _cpu_series(recording: Recording, count: int) -> dict[str, tuple[float, ...]]:
+    found = {name: _rates(record.cpu, recording.start, count) for name, record in recording.instances.items()}
+    return {**found, "": _rates(recording.host_cpu, recording.start, count)}
 
 
 def _work_series(scenario: Scenario, recording: Recording, count: int) -> dict[str, tuple[float, ...]]:

@@ -53,13 +53,19 @@ class Asked:
 class InstanceRecording:
     """One instance. ``windows`` are for judging 1 s windows: the tools' own reports.
 
-    ``bins`` are finer (100 ms) counters for timing recoveries.
+    ``bins`` are finer (100 ms) counters for timing recoveries. ``run`` and ``wait``: core-seconds that its QEMU threads ran and
+    waited for a CPU, by role (``vcpu``, ``main``, ``iothread``), in the kernel's account. ``host_io``: bytes that QEMU read and wrote
+    on the host's storage, by the kernel's account: they say *when* the bytes that fio reports were moved.
 
     Signals: ``network_packets.tx|rx``, ``network_bytes.tx|rx``, ``block_bytes.read|write``, ``block_operations.read|write``,
     ``block_seconds.read|write`` (sum of latencies), ``cpu`` (core-seconds of the guest's own CPU), ``cpu_events`` (sysbench).
     """
 
     windows: dict[str, Series] = field(default_factory=dict)
+    cpu: Series = field(default_factory=Series)  # core-seconds of its QEMU process, all threads
+    run: dict[str, Series] = field(default_factory=dict)
+    wait: dict[str, Series] = field(default_factory=dict)
+    host_io: dict[str, Series] = field(default_factory=dict)
     bins: dict[str, Series] = field(default_factory=dict)
     asked: list[Asked] = field(default_factory=list)
     clock_offset_seconds: float = 0.0

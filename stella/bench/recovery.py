@@ -10,8 +10,6 @@ from stella.bench.verdict import EventVerdict, ObjectiveVerdict, all_met
 from stella.model.attainment import TOLERANCE_RATIO, WINDOW_SECONDS
 
 RECOVERY_STEP_SECONDS = 0.1
-HOLDING_WINDOWS = 3
-"""Floors hold again when they hold in this many windows in a row."""
 _LOAD_START_SECONDS = 5.0  # how long a started load may take until it asks for anything
 _LENT_SETTLED_SECONDS = (2.0, 5.0)  # when others' use after a stop is taken as settled
 
@@ -25,16 +23,10 @@ def judge_event(
     until = min(later, default=float(count))
     first, last = math.floor(event.at_seconds), min(count, math.ceil(until))
     met = [all_met(objectives, k, "met_95") for k in range(first, last)]
-    held = len(met)
-    for k in range(len(met)):
-        run = met[k : k + HOLDING_WINDOWS]
-        if all(run):
-            held = k
-            break
     return EventVerdict(
         at_seconds=event.at_seconds,
         what=event.label,
-        windows_lost=met[:held].count(False),
+        windows_lost=met.count(False),
         recovered_seconds=_recovered(scenario, recording, event, until),
         others_used_seconds=_others_used(recording, event, until) if event.what == "stop" else None,
     )

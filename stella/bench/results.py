@@ -3,16 +3,20 @@
 import csv
 import json
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from stella.bench.fair import Solo, fair_cores
+from stella.bench.fair import Solo, done_ratio, fair_cores
+from stella.bench.recording import Recording
 from stella.bench.scenario import Scenario
 from stella.bench.verdict import AgentWindow, ObjectiveVerdict, Verdict, spread
+from stella.model.attainment import Status
 from stella.model.report import StatusCounts
+from stella.model.slo import Objective
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +40,15 @@ class ApiAttainment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ShownSeconds:
+    """What a page showed of one objective, by Unix second: MET, VIOLATED for a missed one, UNKNOWN or NO_DEMAND."""
+
+    instance: str
+    metric: str
+    statuses: Mapping[int, Status]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyReport:
     """What a policy tells of itself after a run; all of it empty for those without an agent."""
 
@@ -45,19 +58,22 @@ class PolicyReport:
     late_ticks: int = 0
     notes: tuple[str, ...] = ()
     attainment: tuple[ApiAttainment, ...] = ()
+    shown: tuple[ShownSeconds, ...] = ()
     control_plane_cpu_cores: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """One measured run of the scenario under one policy."""
+    """One measured run of the scenario under one policy, on ``cores`` CPUs. ``recording``: what was counted, for a closer look."""
 
     policy: str
+    cores: int
     verdict: Verdict
     report: PolicyReport = field(default_factory=PolicyReport)
     agent_peak_rss_bytes: int = 0
     clock_offsets_seconds: Mapping[str, float] = field(default_factory=dict)
     start_unix_seconds: float = 0.0
+    recording: Recording = field(default_factory=Recording, repr=False)
 
 
 def _finite(value: float | None) -> float | None:
@@ -82,27 +98,35 @@ def _objective(verdict: ObjectiveVerdict) -> dict[str, Any]:
     }
 
 
-def _best_effort(scenario: Scenario, run: Run, solo: Mapping[str, Solo], cores: int) -> list[dict[str, Any]]:
+def fair_shares(run: Run, solo: Mapping[str, Solo]) -> dict[str, float]:
+    """The cores that each instance could fairly expect in this run (`stella.bench.fair`). Pure; empty without solo runs.
+
+    The rest is the laboratory's cores less all that is not the guests' (receivers, host services, the agent) and what floors cost.
+    """
     verdict = run.verdict
+    floors: dict[str, list[tuple[Objective, float]]] = {}
+    for objective in verdict.objectives:
+        if objective.kind == "floor":
+            reached = min(spread(objective.usages)[0], objective.value)
+            floors.setdefault(objective.instance, []).append((objective.objective, reached))
     overhead = max(0.0, verdict.host_cpu_cores - verdict.instances_cpu_cores)
-    fair = fair_cores(scenario, solo, capacity_cores=cores - overhead) if solo else {}
-    rows = []
-    for work in verdict.work:
+    return fair_cores(solo, floors, capacity_cores=run.cores - overhead)
+
+
+def _best_effort(scenario: Scenario, run: Run, solo: Mapping[str, Solo]) -> list[dict[str, Any]]:
+    fair, rows = fair_shares(run, solo), []
+    for work in run.verdict.work:
         if scenario.has_slo(work.instance):
             continue
-        row: dict[str, Any] = {
-            "instance": work.instance,
-            "work": _finite(work.work),
-            "unit": work.unit,
-            "share_of_solo": None,
-        }
+        used = statistics.fmean(run.verdict.cpu_series.get(work.instance, ()) or (0.0,))
         alone = solo.get(work.instance)
-        if alone is not None and alone.work_per_second > 0:
-            rate = work.work / verdict.windows
-            fair_rate = fair[work.instance] / alone.cores_per_work if alone.cores_per_work else 0.0
-            row["share_of_solo"] = _finite(rate / alone.work_per_second)
+        done = done_ratio(alone, work.rates, used) if alone else None
+        entitled = fair[work.instance] / alone.cores if alone and alone.cores > 0 else 0.0
+        row: dict[str, Any] = {"instance": work.instance, "work": _finite(work.work), "unit": work.unit}
+        row |= {"cpu_cores": _finite(used), "share_of_solo": _finite(done)}
+        if alone is not None:
             row["fair_cores"] = _finite(fair[work.instance])
-            row["share_of_fair"] = _finite(rate / fair_rate) if fair_rate else None
+            row["share_of_fair"] = _finite(done / entitled) if done is not None and entitled > 0 else None
         rows.append(row)
     return rows
 
@@ -140,12 +164,42 @@ def _through_api(run: Run) -> dict[str, Any]:
     return {"api": rows, "control_plane_cpu_cores": _finite(run.report.control_plane_cpu_cores)} if rows else {}
 
 
-def policy_result(scenario: Scenario, run: Run, solo: Mapping[str, Solo], *, cores: int, series: str) -> dict[str, Any]:
+def on_page(
+    shown: Sequence[ShownSeconds], objectives: Sequence[ObjectiveVerdict], start_unix_seconds: float
+) -> list[dict[str, Any]]:
+    """The page's status beside the outside measurement, of seconds with demand; empty where no page was read.
+
+    ``green_when_broken``: seconds that the page showed as met and that were not.
+    """
+    rows = []
+    for said in shown:
+        seen = next((o for o in objectives if (o.instance, o.metric) == (said.instance, said.metric)), None)
+        if seen is None:
+            continue
+        first = round(start_unix_seconds)
+        asked = {first + k: w.met_95 for k, w in enumerate(seen.windows) if w is not None and w.demand}
+        agreed = [said.statuses.get(at) is (Status.MET if met else Status.VIOLATED) for at, met in asked.items()]
+        green = [said.statuses.get(at) is Status.MET and not met for at, met in asked.items()]
+        rows.append(
+            {
+                "instance": said.instance,
+                "metric": said.metric,
+                "seconds": len(asked),
+                "agreed": sum(agreed),
+                "green_when_broken": sum(green),
+            }
+        )
+    return rows
+
+
+def policy_result(scenario: Scenario, run: Run, solo: Mapping[str, Solo], *, series: str) -> dict[str, Any]:
     """What stands under ``policies.<name>`` for one run. ``series``: the name of its CSV file."""
     v, report = run.verdict, run.report
+    page = on_page(report.shown, v.objectives, run.start_unix_seconds)
     return {
         "all_met_95_ratio": _finite(v.all_met_95_ratio),
         "all_met_100_ratio": _finite(v.all_met_100_ratio),
+        "second_half_met_95_ratio": _finite(v.second_half_met_95_ratio),
         "windows": v.windows,
         "disturbed_windows": v.disturbed_windows,
         "objectives": [_objective(o) for o in v.objectives],
@@ -160,7 +214,7 @@ def policy_result(scenario: Scenario, run: Run, solo: Mapping[str, Solo], *, cor
             for e in v.events
         ],
         "useful_work": {name: _finite(value) for name, value in v.useful_work.items()},
-        "best_effort": _best_effort(scenario, run, solo, cores),
+        "best_effort": _best_effort(scenario, run, solo),
         "host_cpu_cores": _finite(v.host_cpu_cores),
         "instances_cpu_cores": _finite(v.instances_cpu_cores),
         "other_cpu_cores": _finite(_other_cores(v)),
@@ -178,6 +232,7 @@ def policy_result(scenario: Scenario, run: Run, solo: Mapping[str, Solo], *, cor
         "refused": [{"instance": r.instance, "at_seconds": r.at_seconds, "message": r.message} for r in report.refused],
         "notes": list(report.notes),
         **_through_api(run),
+        **({"page": page} if page else {}),
         "clock_offsets_seconds": {name: _finite(offset) for name, offset in run.clock_offsets_seconds.items()},
         "invalid": list(v.invalid),
         "series": series,
@@ -190,8 +245,11 @@ def results(
     started_unix_seconds: float,
     policies: Mapping[str, Sequence[dict[str, Any]]],
     solo: Mapping[str, Solo],
+    provenance: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """The whole document. Of repeats the median one (by ``all_met_95_ratio``) stands for the policy; all are under ``repeats``."""
+    """The whole document. ``provenance``: the commit and the command.
+
+    Of repeats the median one (by ``all_met_95_ratio``) stands for the policy; all are under ``repeats``."""
     shown = {}
     for name, runs in policies.items():
         ordered = sorted(runs, key=lambda r: r["all_met_95_ratio"])
@@ -201,11 +259,12 @@ def results(
             shown[name]["all_met_95_spread"] = [ordered[0]["all_met_95_ratio"], ordered[-1]["all_met_95_ratio"]]
     return {
         "scenario": scenario.name,
+        **(provenance or {}),
         "duration_seconds": scenario.duration_seconds,
         "machine": dict(machine),
         "started": datetime.fromtimestamp(started_unix_seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "solo": {
-            n: {"work_per_second": _finite(s.work_per_second), "cores": _finite(s.cores)} for n, s in solo.items()
+            n: {"work": {k: _finite(v) for k, v in s.work.items()}, "cores": _finite(s.cores)} for n, s in solo.items()
         },
         "policies": shown,
     }
@@ -224,7 +283,7 @@ def series_rows(run: Run) -> tuple[list[str], list[list[object]]]:
     header = ["time_seconds"]
     for name in kept:
         header += [name, f"{name}.agent", f"{name}.status", f"{name}.cause", f"{name}.promised", f"{name}.asked"]
-    header += list(run.verdict.work_series)
+    header += [*run.verdict.work_series, *(cpu_column(name) for name in run.verdict.cpu_series)]
     rows = []
     for k in range(run.verdict.windows):
         row: list[object] = [k]
@@ -238,8 +297,14 @@ def series_rows(run: Run) -> tuple[list[str], list[list[object]]]:
             )
             row += ["", ""] if window is None else [round(window.value, 6), int(window.demand)]
         row += [round(rates[k], 3) for rates in run.verdict.work_series.values()]
+        row += [round(rates[k], 4) for rates in run.verdict.cpu_series.values()]
         rows.append(row)
     return header, rows
+
+
+def cpu_column(instance: str) -> str:
+    """The column of an instance's CPU; of the whole laboratory for an empty name."""
+    return f"cpu_cores.{instance}" if instance else "cpu_cores"
 
 
 def _cell(value: float | None) -> object:

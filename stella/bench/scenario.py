@@ -1,6 +1,6 @@
 """Scenarios: what runs in the laboratory, as values. `stella.bench.scenario_file` reads them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from stella.bench.keys import InvalidScenario
 from stella.model.slo import Slo
@@ -15,8 +15,9 @@ DEFAULT_MEMORY_BYTES = 512_000_000
 class Load:
     """One load generator in a guest.
 
-    ``rate`` bounds what it asks for: packets/s for ``udp``, bytes/s for ``disk``; None is as much as it can.
-    ``threads`` (``cpu``) may be 0: idle until an event changes it.
+    ``kind``: ``udp`` (uses packet_bytes, direction ``tx``: the guest sends, or ``rx``), ``disk`` (pattern, block_bytes, depth),
+    ``cpu`` (threads) or ``idle``; keys of other kinds have their defaults. ``rate`` bounds what it asks for: packets/s for ``udp``,
+    bytes/s for ``disk``; None is as much as it can. ``threads`` may be 0: idle until an event changes it.
     """
 
     kind: str
@@ -37,20 +38,23 @@ class Disk:
     size_bytes: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Backend:
-    """Where disks lie: ``file`` on the host, or ``nbd``, a network disk bounded to ``rate_bytes_per_second``."""
+    """Where disks lie: ``file`` on the host, or ``nbd``, a network disk (nbdkit).
+
+    ``rate_bytes_per_second`` bounds all disks on the back end together (``nbd`` only); None: no bound.
+    """
 
     name: str
-    kind: str
+    kind: str = "file"
     rate_bytes_per_second: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Uplink:
-    """A way out of the host, bounded to ``rate_bytes_per_second`` unless None."""
+    """A bridge that guests attach to, bounded to ``rate_bytes_per_second`` in each direction unless None."""
 
-    name: str
+    name: str = DEFAULT_UPLINK
     rate_bytes_per_second: float | None = None
 
 
@@ -141,6 +145,15 @@ class Scenario:
         return self.instance(name).slo is not None or any(
             e.what == "slo" and e.instance == name and e.slo is not None for e in self.events
         )
+
+
+def shortened(scenario: Scenario, seconds: int | None) -> Scenario:
+    """The scenario with another measured time; as it is for None. Raises `InvalidScenario` when an event would come too late."""
+    if seconds is None:
+        return scenario
+    if scenario.events and scenario.events[-1].at_seconds >= seconds:
+        raise InvalidScenario("--seconds", f"the last event comes at {scenario.events[-1].at_seconds:g} s")
+    return replace(scenario, duration_seconds=seconds)
 
 
 def check_machine(scenario: Scenario, *, cores: int) -> None:

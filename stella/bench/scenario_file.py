@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
@@ -145,38 +146,33 @@ def _loads(path: str, tree: object, vcpus: int) -> tuple[Load, ...]:
     return (_load(path, tree, Load(kind="", threads=vcpus)),)
 
 
-_LOAD_KEYS = {
-    "udp": {"kind", "packet_bytes", "direction", "rate"},
-    "disk": {"kind", "pattern", "block", "depth", "rate"},
-    "cpu": {"kind", "threads"},
-    "idle": {"kind"},
+LOAD_KEYS = {
+    "udp": ("packet_bytes", "direction", "rate"),
+    "disk": ("pattern", "block", "depth", "rate"),
+    "cpu": ("threads",),
+    "idle": (),
 }
 
 
 def _load(path: str, tree: object, before: Load) -> Load:
     """One load, with what is not given taken from ``before`` (whose kind is empty for a new one)."""
     kind = Keys(path, tree, None).choice("kind", KINDS, before.kind or None)
-    keys = Keys(path, tree, _LOAD_KEYS[kind])
-    rate = before.rate
-    if keys.has("rate"):
-        rate = keys.quantity("rate", "packets/s" if kind == "udp" else "bytes/s")
+    keys = Keys(path, tree, {"kind", *LOAD_KEYS[kind]})
     block = int(keys.quantity("block", "bytes") or before.block_bytes)
     if block % _SECTOR_BYTES:
         raise InvalidScenario(keys.path("block"), f"must be a multiple of {_SECTOR_BYTES} bytes")
-    return Load(
+    rate = keys.quantity("rate", "packets/s" if kind == "udp" else "bytes/s") if keys.has("rate") else before.rate
+    threads = keys.count("threads", before.threads, 0, _LARGEST_COUNT)
+    found = Load(
         kind=kind,
         packet_bytes=keys.size("packet_bytes", before.packet_bytes, _SMALLEST_PACKET_BYTES, _LARGEST_PACKET_BYTES),
         direction=keys.choice("direction", ("tx", "rx"), before.direction),
         pattern=keys.choice("pattern", PATTERNS, before.pattern),
         block_bytes=block,
         depth=keys.count("depth", before.depth, 1, _LARGEST_DEPTH) or 1,
-        threads=_given(keys.count("threads", before.threads, 0, _LARGEST_COUNT), before.threads),
         rate=rate,
     )
-
-
-def _given(value: int | None, default: int) -> int:
-    return default if value is None else value
+    return found if kind != "cpu" or threads is None else replace(found, threads=threads)
 
 
 def _changed(path: str, tree: object, loads: tuple[Load, ...]) -> tuple[Load, ...]:

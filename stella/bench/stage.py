@@ -1,12 +1,13 @@
 """A scenario put on a stage: its guests, and its events at their time. The stage is the bench's own laboratory unless told."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from stella.bench.lab.laboratory import Lab
-from stella.bench.lab.model import Backend, Guest, Uplink, Workload
+from stella.bench.lab.model import Guest
 from stella.bench.lab.rig import Rig
 from stella.bench.policies.base import Policy
 from stella.bench.results import Refusal
@@ -24,30 +25,13 @@ Opener = Callable[[Scenario, Path, Callable[[str], None]], Rig]
 
 def laboratory(scenario: Scenario, cache: Path, progress: Callable[[str], None]) -> Rig:
     """The bench's own laboratory for a scenario, not yet opened."""
-    return Lab(directory=cache, uplinks=uplinks(scenario), backends=backends(scenario), progress=progress)
-
-
-def uplinks(scenario: Scenario) -> tuple[Uplink, ...]:
-    """The lab's uplinks."""
-    return tuple(Uplink(u.name, u.rate_bytes_per_second) for u in scenario.uplinks)
-
-
-def backends(scenario: Scenario) -> tuple[Backend, ...]:
-    """The lab's back ends."""
-    return tuple(Backend(b.name, b.kind, b.rate_bytes_per_second) for b in scenario.backends)
-
-
-def workload(load: Load) -> Workload:
-    """A load as the lab knows it: keys of other kinds at their defaults."""
-    given: dict[str, Any] = {"kind": load.kind}
-    kinds = {
-        "udp": ("packet_bytes", "direction", "rate"),
-        "disk": ("pattern", "block_bytes", "depth", "rate"),
-        "cpu": ("threads",),
-    }
-    for key in kinds.get(load.kind, ()):
-        given[key] = getattr(load, key)
-    return Workload(**given)
+    return Lab(
+        directory=cache,
+        uplinks=scenario.uplinks,
+        backends=scenario.backends,
+        progress=progress,
+        cores=scenario.cores,
+    )
 
 
 def guests(scenario: Scenario) -> tuple[Guest, ...]:
@@ -65,7 +49,7 @@ def guests(scenario: Scenario) -> tuple[Guest, ...]:
             name=i.name,
             vcpus=i.vcpus,
             memory_bytes=i.memory_bytes,
-            workloads=tuple(workload(load) for load in i.loads),
+            workloads=i.loads,
             disk=(i.disk.backend, i.disk.size_bytes) if i.disk else None,
             uplink=i.uplink,
             start_idle=True,
@@ -93,6 +77,13 @@ def changes(before: Sequence[Load], after: Sequence[Load]) -> list[tuple[int, Ma
         if keys:
             found.append((index, keys))
     return found
+
+
+def restore_loads(scenario: Scenario, lab: Rig) -> None:
+    """Let halted loads be again what they were before the events of the scenario."""
+    for instance in scenario.instances:
+        for index, keys in changes(scenario.loads_at(instance.name, math.inf), instance.loads):
+            lab.change(instance.name, index=index, **keys)
 
 
 def apply(event: Event, before: Sequence[Load], lab: Rig, policy: Policy) -> Sequence[Refusal]:

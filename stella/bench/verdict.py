@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from stella.bench.measure import Window
 from stella.model.attainment import Cause, Status
+from stella.model.slo import Objective
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +33,7 @@ class ObjectiveVerdict:
     kind: str
     unit: str
     value: float
+    objective: Objective
     windows: tuple[Window | None, ...]
 
     @property
@@ -53,7 +55,7 @@ class ObjectiveVerdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventVerdict:
-    """What an event cost. ``windows_lost``: windows in which not all objectives were met, until they were again.
+    """What an event cost. ``windows_lost``: windows until the next event, or the end, in which not all objectives were met.
 
     ``recovered_seconds``: from the event (for a started load: from the moment it asks) until the next whole second holds, in
     steps of 0.1 s; None when that did not come before the next event. ``others_used_seconds``: after a ``stop``, until the
@@ -69,26 +71,34 @@ class EventVerdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BestEffort:
-    """Work of an instance's loads in ``unit``, over the measured time."""
+    """Work of an instance's first load in ``unit``, over the measured time; ``rates``: of all its loads, by signal, per second."""
 
     instance: str
     work: float
     unit: str
+    rates: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """All figures of one run. ``invalid`` says why the run does not count; empty when it does."""
+    """All figures of one run.
+
+    ``invalid`` says why the run does not count; empty when it does. ``machine_faults``: those that the machine is to blame for.
+    """
 
     windows: int
     disturbed_windows: int
     all_met_95_ratio: float
     all_met_100_ratio: float
+    second_half_met_95_ratio: float
     objectives: tuple[ObjectiveVerdict, ...]
     events: tuple[EventVerdict, ...]
     useful_work: Mapping[str, float]
     work: tuple[BestEffort, ...]  # of every instance, with an SLO or without
     work_series: Mapping[str, tuple[float, ...]]  # of best-effort instances: <instance>.<metric> -> rate per window
+    cpu_series: Mapping[
+        str, tuple[float, ...]
+    ]  # cores of each instance's QEMU per window; empty name: of the whole laboratory
     host_cpu_cores: float
     instances_cpu_cores: float
     receiver_cpu_cores: float
@@ -97,7 +107,8 @@ class Verdict:
     libvirtd_cpu_cores_over_idle: float
     status_agreement_ratio: float | None
     cause_cpu_ratio: float | None
-    invalid: tuple[str, ...] = field(default=())
+    machine_faults: tuple[str, ...] = ()
+    invalid: tuple[str, ...] = ()
 
 
 def all_met(objectives: Sequence[ObjectiveVerdict], k: int, which: str) -> bool:

@@ -14,7 +14,7 @@ from stella.bench.keys import InvalidScenario
 from stella.bench.policies import NAMES
 from stella.bench.progress import Progress
 from stella.bench.scale import arguments as scale
-from stella.bench.scenario import check_machine
+from stella.bench.scenario import check_machine, shortened
 from stella.bench.scenario_file import load_scenario
 from stella.bench.standalone.arguments import add_commands
 from stella.control.memory import Settings
@@ -22,13 +22,13 @@ from stella.control.memory import Settings
 OK, INVALID_SCENARIO, INVALID_RUN, INTERRUPTED = 0, 2, 3, 130
 DEFAULT_CACHE = Path("/var/tmp/stella-bench")  # noqa: S108 (a real disk; the lab refuses what is not its own there)
 _EPILOG = """exit status: 0 the run is valid, 2 the scenario is invalid (one line names the key), 3 the run is invalid (one line says
-why), 130 interrupted. Guests, networks and control groups are always removed."""
+why), 130 interrupted; figures: 1 a row falls short. Guests, networks and control groups are always removed."""
 _EXAMPLES = {
     "run": "stella-bench run scenarios/demonstration.yaml --policy none,stella --output results/mine",
     "check": "stella-bench check scenarios/*.yaml",
     "generate": "stella-bench generate --seed 7 --count 20 --output results/scenarios",
     "demo": "stella-bench demo --seconds 60",
-    "figures": "stella-bench figures --only demonstration,kill --repeat 1",
+    "figures": "stella-bench figures --list",
     "report": "stella-bench report results/demo",
     "up": "stella-bench up --hosts sim:5",
     "down": "stella-bench down",
@@ -93,6 +93,9 @@ def parser() -> argparse.ArgumentParser:
         "--solo", type=_at_least(1), default=0.0, metavar="SECONDS", help="first measure each load alone for so long"
     )
     run.add_argument(
+        "--seconds", type=int, choices=range(1, 100_001), metavar="N", help="measured time (default: the scenario's)"
+    )
+    run.add_argument(
         "--repeat", type=int, default=1, choices=range(1, 101), metavar="N", help="run each policy N times"
     )
     run.add_argument(
@@ -116,6 +119,9 @@ def parser() -> argparse.ArgumentParser:
     scale.add_to(commands)
     report = _command(commands, "report", "make the report of a finished run again")
     report.add_argument("directory", type=Path, metavar="DIR")
+    report.add_argument(
+        "--chart", type=Path, metavar="FILE.svg", help="also draw the chart of docs/images: without Stella, and with it"
+    )
     return top
 
 
@@ -145,11 +151,9 @@ def _add_figures(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     )
     figures = _command(commands, "figures", "measure every figure of docs/benchmarks.md (needs root)")
     figures.add_argument("--document", type=Path, default=Path("docs/benchmarks.md"), metavar="FILE.md")
+    figures.add_argument("--only", default="", metavar="A,B", help="only these families (see --list)")
     figures.add_argument(
-        "--only", default="", metavar="A,B", help="only these families (see --list) and what they need"
-    )
-    figures.add_argument(
-        "--repeat", type=int, default=3, choices=range(1, 101), metavar="N", help="repeats of each run"
+        "--repeat", type=int, default=3, choices=range(1, 101), metavar="N", help="rounds of the demonstration"
     )
     figures.add_argument("--fresh", action="store_true", help="run again what has been run already")
     figures.add_argument("--list", action="store_true", help="only list the families and how long they take")
@@ -186,7 +190,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             case "scale":
                 return _scale(options, progress)
             case _:
-                return _report(options.directory)
+                return _report(options.directory, options.chart)
     except InvalidScenario as error:
         progress.close()
         print(error, file=sys.stderr)
@@ -199,7 +203,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace, progress: Progress) -> int:
-    scenario = load_scenario(options.scenario)
+    scenario = shortened(load_scenario(options.scenario), options.seconds)
     check_machine(scenario, cores=os.cpu_count() or 1)
     if os.geteuid() != 0:
         print("stella-bench: run needs root (libvirt, network namespaces, cgroups)", file=sys.stderr)
@@ -293,7 +297,7 @@ def _figures(options: argparse.Namespace, progress: Progress) -> int:
         print(error, file=sys.stderr)
         return INVALID_SCENARIO
     print(f"\nwritten: {options.document}, {options.output / 'figures.json'}")
-    return INVALID_RUN if any(row.status == "INVALID" for row in rows) else OK
+    return figures.exit_status(rows)
 
 
 def _scale(options: argparse.Namespace, progress: Progress) -> int:
@@ -320,7 +324,7 @@ def _generate(options: argparse.Namespace) -> int:
     return OK
 
 
-def _report(directory: Path) -> int:
+def _report(directory: Path, chart: Path | None) -> int:
     from stella.bench.report import text_table, write_report  # noqa: PLC0415
 
     try:
@@ -328,6 +332,14 @@ def _report(directory: Path) -> int:
     except (OSError, ValueError) as error:
         print(f"stella-bench: {directory}: no results: {error}", file=sys.stderr)
         return INVALID_SCENARIO
+    if chart is not None:
+        from stella.bench.report.panels import NoPanels, write_panels  # noqa: PLC0415
+
+        try:
+            write_panels(directory, document, chart)
+        except NoPanels as error:
+            print(f"stella-bench: --chart: {error}", file=sys.stderr)
+            return INVALID_SCENARIO
     page = write_report(directory, document)
     print(text_table(document))
     print(f"\nreport: {page.resolve()}")

@@ -1,4 +1,4 @@
-"""`stella-manage`: the database, the hosts that may report, the tokens of a stand-alone Stella.
+"""`stella-manage`: the database, the hosts that may report, the tokens of a stand-alone Stella, reports computed again.
 
 Exit codes: 0 done; 1 refused or failed, nothing was changed; 2 wrong usage or configuration.
 """
@@ -16,6 +16,7 @@ from oslo_db.exception import DBError
 
 import stella
 from stella import conf
+from stella.api import strict_json
 from stella.api.identity import InvalidTokenFile, new_token
 from stella.api.schemas.host import MODES
 from stella.api.schemas.vocabulary import NAME_PATTERN
@@ -23,10 +24,12 @@ from stella.conf.retention import DAY_SECONDS, Retention
 from stella.db import hosts, migrations, retention
 from stella.db.database import Conflict, Database, Unreachable
 from stella.engine.duties.retention import cutoffs
+from stella.sla.recompute import InvalidReport, recompute
 
 USAGE = 2
 _PURGE_BATCH = 2000
 _LARGEST_DAYS = 36_500
+_SHOWN_DIFFERENCES = 20
 _Command = Callable[[cfg.ConfigOpts, argparse.Namespace], None]
 
 
@@ -98,6 +101,26 @@ def _token_create(config: cfg.ConfigOpts, given: argparse.Namespace) -> None:
         raise _Refused(str(error)) from None
 
 
+def _sla_recompute(config: cfg.ConfigOpts, given: argparse.Namespace) -> None:
+    try:
+        found = recompute(
+            strict_json.parse(sys.stdin.buffer.read() if given.file == "-" else Path(given.file).read_bytes())
+        )
+    except (OSError, strict_json.NotJson, InvalidReport) as error:
+        raise _Refused(f"{given.file}: {error}") from None
+    totals = found.totals
+    amount = f", credit {totals['credit_amount']} {totals['currency']}" if totals["credit_amount"] is not None else ""
+    print(
+        f"{totals['instances']} instances, {totals['instances_missed']} missed, {totals['instances_credited']} credited, "
+        f"attainment {totals['attainment_ratio']}{amount}"
+    )
+    if found.differences:
+        for difference in found.differences[:_SHOWN_DIFFERENCES]:
+            print(f"stella-manage: {difference}", file=sys.stderr)
+        raise _Refused(f"{given.file}: {len(found.differences)} differences from what it says")
+    print("the report says the same, bit for bit")
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="stella-manage", description="Manage a Stella installation.")
     parser.add_argument("--version", action="version", version=stella.__version__)
@@ -131,6 +154,11 @@ def _parser() -> argparse.ArgumentParser:
     revoke = host.add_parser("revoke", help="take a host's credential away")
     revoke.add_argument("name")
     revoke.set_defaults(run=_host_revoke)
+
+    sla = areas.add_parser("sla", help="reports of SLAs").add_subparsers(dest="verb", required=True)
+    again = sla.add_parser("recompute", help="compute a report again from the file alone; 1 where it says otherwise")
+    again.add_argument("file", metavar="FILE", help="the JSON of GET /v1/slas/{id}/report; - for standard input")
+    again.set_defaults(run=_sla_recompute)
 
     token = areas.add_parser("token", help="tokens of a stand-alone Stella").add_subparsers(dest="verb", required=True)
     create = token.add_parser("create", help="add a token, which is printed once and stored as a hash")

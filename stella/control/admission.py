@@ -22,6 +22,16 @@ _DOUBLINGS = 20
 _PACKED_PIECES = 3000
 """So many pieces are packed at most for one refusal's ``largest``, some milliseconds: on a host with few pieces it is exact."""
 _SMALLEST_HELPFUL_RATIO = 1e-3
+_SMALLEST_HELPFUL = {
+    Metric.CPU: 1e-3,
+    Metric.NETWORK_PACKETS: 1.0,
+    Metric.NETWORK_BYTES: 1e3,
+    Metric.BLOCK_BYTES: 1e3,
+    Metric.BLOCK_OPERATIONS: 1.0,
+}
+"""In base units. What is below this, and below the part `_SMALLEST_HELPFUL_RATIO` of what was asked for, is as good as nothing."""
+_HALVINGS = 60
+"""So often what was asked for is halved until it fits: from the largest quantity that the API takes to below one unit."""
 _LARGEST_GUEST_PER_QEMU = 3.0
 
 _Floors = dict[Metric, float]
@@ -104,6 +114,16 @@ class _Request:
         """
         io = self.prices.network_cores(floors) + self.prices.block_cores(floors)
         return max(floors.get(Metric.CPU, 0.0), min(self.prices.guest_cores(floors), io * _LARGEST_GUEST_PER_QEMU))
+
+    def dearest(self, floors: _Floors) -> Metric | None:
+        """The floor that needs most CPU by itself; None: there is none."""
+        return max(floors, key=lambda metric: self.alone_cores(metric, floors[metric]), default=None)
+
+    def alone_cores(self, metric: Metric, floor: float) -> float:
+        """What one floor needs of CPU, in the guest and in QEMU, be it more than the instance can use."""
+        if metric is Metric.CPU:
+            return floor
+        return floor * (self.prices.vcpu[metric] + self.prices.io[metric])
 
     def within_instance(self, floors: _Floors) -> bool:
         """Whether the instance itself can reach these floors."""
@@ -242,14 +262,16 @@ def _largest(request: _Request, floors: _Floors) -> dict[Metric, float]:
     budget = _PACKED_PIECES // max(1, len(floors))
     found: dict[Metric, float] = {}
     for metric, asked in floors.items():
-        value = _bisected(floors, metric, 0.0, asked, arithmetic, _STEPS)
-        bound = _bisected(floors, metric, 0.0, asked, in_all, _STEPS)
+        value = _largest_below(floors, metric, asked, arithmetic)
+        bound = _largest_below(floors, metric, asked, in_all)
         if bound > value * (1.0 + _SMALLEST_HELPFUL_RATIO):
             steps = min(_STEPS, budget // (request.capacity.held_pieces + request.shape.vcpus + 1))
             value = _bisected(floors, metric, value, bound, request.accepts, steps)
         value = _rounded_down(value)
         # packing is not quite monotone: a slightly smaller piece may go elsewhere, so what is offered is tried
-        if value >= asked * _SMALLEST_HELPFUL_RATIO and request.accepts({**floors, metric: value}):
+        if value >= min(asked * _SMALLEST_HELPFUL_RATIO, _SMALLEST_HELPFUL.get(metric, 0.0)) and request.accepts(
+            {**floors, metric: value}
+        ):
             found[metric] = value
     return found
 
@@ -270,6 +292,20 @@ def _room(request: _Request, floors: _Floors) -> dict[Metric, float]:
         value = _bisected(floors, metric, asked, high, accepts, _STEPS)
         found[metric] = max(asked, _rounded_down(value))
     return found
+
+
+def _largest_below(floors: _Floors, metric: Metric, asked: float, fits: Callable[[_Floors], bool]) -> float:
+    """The largest value of one floor up to ``asked`` that fits, the others as asked, however far below ``asked`` it is; 0: none."""
+    if fits(floors):
+        return asked
+    if not fits({**floors, metric: 0.0}):
+        return 0.0
+    high = asked
+    for _ in range(_HALVINGS):
+        if fits({**floors, metric: high / 2}):
+            return _bisected(floors, metric, high / 2, high, fits, _STEPS)
+        high /= 2
+    return 0.0
 
 
 def _bisected(
@@ -299,7 +335,7 @@ def _rounded_down(value: float) -> float:
 def _reason(request: _Request, floors: _Floors, largest: Mapping[Metric, float]) -> tuple[str, Metric | None, str]:
     """(field, metric, message) of a refusal."""
     shape, guest = request.shape, request.guest_cores(floors)
-    helping = next((m for m in largest), next(iter(floors), None))
+    helping = request.dearest({metric: floors[metric] for metric in largest or floors})
     cpu = floors.get(Metric.CPU, 0.0)
     if cpu > shape.vcpus + EPSILON_CORES:
         vcpus = "1 vCPU" if shape.vcpus == 1 else f"{shape.vcpus} vCPUs"

@@ -22,7 +22,7 @@ LARGEST_GAIN = 0.6
 AIM_RATIO = 1.05
 """A floor is aimed at a little above itself: what is evaluated in whole windows must not lie on the line."""
 CONTENT_RATIO = 1.25
-"""What counts as attained by an instance that asks for about its floor and gets that: it is owed nothing, and would else run up debt."""
+"""What counts as attained by one that asks for about its floor and gets that: it is owed nothing, and would else run up debt."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

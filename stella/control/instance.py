@@ -123,11 +123,13 @@ def item(state: InstanceState, got: CpuShare, host_cpus: tuple[int, ...]) -> Ite
     guaranteed = state.reservation.cores > 0
     admitted = state.intent.reserved_cpu_cores if state.intent else 0.0
     feedback = state.memory.feedback
+    # a debt is paid back within a second: who moves for it moves back, and each move costs a window
+    lasting = state.reservation.cores * (1.0 + feedback.gain)
     return Item(
         uuid=state.reading.uuid,
         allocation_cores=min(got.allocation_cores, demand),
         reserved_cores=min(got.reservation_cores, state.reservation.cores, admitted, demand) if guaranteed else 0.0,
-        granted_cores=min(got.reservation_cores, demand) if guaranteed else 0.0,
+        granted_cores=min(got.reservation_cores, lasting, demand) if guaranteed else 0.0,
         best_effort_cores=min(got.best_effort_cores, demand),
         guaranteed=guaranteed,
         stages={stage: cores / total for stage, cores in wanted.items()},

@@ -41,8 +41,9 @@ _KEPT_IF_WITHIN_CORES_OF_MANY = 0.25
 class Item:
     """One instance that wants CPU now.
 
-    ``reserved_cores`` is what admission set aside for it, ``granted_cores`` that and what feedback adds, ``allocation_cores`` that
-    and its share of the rest, and ``best_effort_cores`` what its allocation would be without an SLO; each at most what it wants.
+    ``reserved_cores`` is what admission set aside for it, ``granted_cores`` that and the gain of its feedback (what it owes for a
+    moment is left out), ``allocation_cores`` all that it has, with its share of the rest, and ``best_effort_cores`` what its
+    allocation would be without an SLO; each at most what it wants.
     ``stages`` holds each stage's part of it (sum 1), ``reserved_parts`` that of the reservation where it is another, and
     ``demand_cores`` what each would use if it never waited.
     ``allowed``: the CPUs that a stage may use; any when it is not named, none (it cannot be placed) when empty.

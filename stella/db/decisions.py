@@ -32,6 +32,9 @@ NO_CANDIDATE = "no_candidate"
 PLACEMENT_SHORT = "placement_short"
 """More of a resource class is allocated in Placement than the host has; `detail` says by class how much more."""
 
+SLA = "sla"
+"""An SLA class, what it is attached to, an exclusion or a correction was made, changed or withdrawn."""
+
 _RECENT = 100
 
 KINDS = (
@@ -49,6 +52,7 @@ KINDS = (
     NO_CANDIDATE,
     PLACEMENT_SHORT,
     QUOTA,
+    SLA,
 )
 
 REFUSALS = (

@@ -89,8 +89,9 @@ class Instance(Table):
 
     ``shape`` and ``costs`` are what admission needs: vCPUs and devices, and the CPU seconds per unit of each metric.
     ``gone_at``: since when its host no longer reports it. ``watched_until``: until then its host sends a point each second.
-    From OpenStack: ``flavor_objectives`` (JSON) is what its flavor sells, ``cloud_state`` Nova's status of it, ``limits`` the caps
-    that it has from elsewhere (`stella.model.limits`); None and empty without.
+    From OpenStack: ``flavor`` is the name of its flavor, ``disk_bytes`` the size of the flavor's disks, ``flavor_objectives`` (JSON)
+    what it sells, ``cloud_state`` Nova's status of it, ``limits`` the caps that it has from elsewhere (`stella.model.limits`); None
+    and empty without.
     """
 
     __tablename__ = "instances"
@@ -108,6 +109,8 @@ class Instance(Table):
     reported_at: Mapped[float] = mapped_column(Double)
     gone_at: Mapped[float | None] = mapped_column(Double, index=True)
     watched_until: Mapped[float | None] = mapped_column(Double)
+    flavor: Mapped[str | None] = mapped_column(String(LARGEST_NAME), index=True)
+    disk_bytes: Mapped[int | None] = mapped_column(BigInteger)
     flavor_objectives: Mapped[str | None] = mapped_column(Text)
     cloud_state: Mapped[str | None] = mapped_column(String(32))
     limits: Mapped[str] = mapped_column(Text, default="[]")

@@ -24,8 +24,13 @@ class UsageRow:
     causes: str
 
 
-def rows(session: Session, instance_id: int, *, step: int, start: int, end: int, limit: int) -> Sequence[UsageRow]:
-    """The rows of this step (60, 3600 or 86400 seconds) that begin from ``start`` to before ``end``, the oldest first."""
+def rows(
+    session: Session, instance_id: int, *, step: int, start: int, end: int, limit: int, metric: str | None = None
+) -> Sequence[UsageRow]:
+    """The rows of this step (60, 3600 or 86400 seconds) that begin from ``start`` to before ``end``, the oldest first.
+
+    ``metric`` None: of all objectives.
+    """
     table = Minute if step == 60 else RollUp
     counts = [getattr(table, f"{name}_seconds") for name in COUNTS]
     query: Select[tuple[object, ...]] = select(
@@ -39,6 +44,7 @@ def rows(session: Session, instance_id: int, *, step: int, start: int, end: int,
         *counts,
     ).where(table.instance_id == instance_id, table.start >= start, table.start < end)
     query = query.where(Minute.is_stretch.is_(False)) if step == 60 else query.where(RollUp.span_seconds == step)
+    query = query.where(table.metric == metric) if metric is not None else query
     found = session.execute(query.order_by(table.start, table.metric).limit(limit)).all()
     return [
         UsageRow(

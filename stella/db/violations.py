@@ -80,6 +80,26 @@ def page(
     ]
 
 
+def find(session: Session, violation_id: int) -> tuple[Listed, Sequence[tuple[ViolationRow, str]]] | None:
+    """An episode, by the id of any of its parts, and its parts with the names of their hosts, the earliest first."""
+    known = session.get(ViolationRow, violation_id)
+    if known is None:
+        return None
+    root = known.merged_into_id or known.id
+    query = (
+        select(ViolationRow, Instance, Host.name)
+        .join(Instance, Instance.id == ViolationRow.instance_id)
+        .join(Host, Host.id == ViolationRow.host_id)
+        .where(or_(ViolationRow.id == root, ViolationRow.merged_into_id == root))
+        .order_by(ViolationRow.opened_at, ViolationRow.id)
+    )
+    rows = session.execute(query).all()
+    first = next(row for row in rows if row[0].id == root)
+    episode = episodes.union([episode_of(row[0]) for row in rows])
+    listed = Listed(episode=episode, metric=first[0].metric, instance=first[1], host=first[2])
+    return listed, [(row[0], row[2]) for row in rows]
+
+
 def _lasts(seconds: float) -> ColumnElement[bool]:
     """Whether the episode, with its parts, is open or that long."""
     return _lasts_until(ViolationRow.opened_at + seconds)

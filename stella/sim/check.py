@@ -57,7 +57,9 @@ class Property:
 
 
 PROPERTIES = (
-    Property(name="floors held when they fit, of windows", limit=0.97, at_most=False, figure=lambda r: r.measured.held_ratio),
+    Property(
+        name="floors held when they fit, of windows", limit=0.97, at_most=False, figure=lambda r: r.measured.held_ratio
+    ),
     Property(
         name="set-points changed, per instance and calm minute",
         limit=6.0,

@@ -128,4 +128,3 @@ class ClosedLoop:
             actuator = self._actuators[write.target.kind]
             self._originals.setdefault(write.target, write.previous)
             actuator.write(write.target, write.value, actuator.identity(write.target))
-

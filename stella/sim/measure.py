@@ -219,9 +219,7 @@ class Recorder:
         got = since.vcpu_seconds if objective.metric is Metric.CPU else sum(since.moved[n] for n in mine)
         self.measured.windows += 1
         if got < floor * TOLERANCE_RATIO and not _spent_elsewhere(objective, since, need, seconds):
-            self.measured.misses.append(
-                Miss(at_seconds=now, uuid=uuid, metric=objective.metric, floor=floor, got=got)
-            )
+            self.measured.misses.append(Miss(at_seconds=now, uuid=uuid, metric=objective.metric, floor=floor, got=got))
 
     def _fair(
         self,

@@ -15,6 +15,14 @@ from tests.browser.words import Words
 expect.set_options(timeout=20_000)  # other tests may keep the machine busy
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of a test in several languages those are quick that its `quick_in` names."""
+    for item in items:
+        named, call = item.get_closest_marker("quick_in"), getattr(item, "callspec", None)
+        if named is not None and call is not None and call.params.get("language") in named.args:
+            item.add_marker(pytest.mark.quick)
+
+
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """One for all tests."""

@@ -1,4 +1,7 @@
-"""As much of Keystone as Horizon's sign-in asks for: passwords, projects of a user, tokens. The tokens are stella-api's own."""
+"""As much of Keystone as Horizon's sign-in asks for: passwords, projects of a user, tokens. The tokens are stella-api's own.
+
+And as much of Nova as a live migration asks for: its version, and an action that is kept and not done.
+"""
 
 import json
 import threading
@@ -7,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 PASSWORD = "secret"
+_NOVA = "/compute/v2.1"
 _DOMAIN = {"id": "default", "name": "Default"}
 
 
@@ -21,15 +25,20 @@ class Account:
 
 
 class EmulatedKeystone:
-    """On loopback until `stop`. ``accounts`` by name; ``stella`` is the address that the service catalogue gives."""
+    """On loopback until `stop`. ``accounts`` by name; ``stella`` is the address that the service catalogue gives.
+
+    ``actions`` are those that Nova was asked for: uuid of the server, and the request.
+    """
 
     def __init__(self, stella: str) -> None:
         self.accounts: dict[str, Account] = {}
         self.stella = stella
+        self.actions: list[tuple[str, dict[str, Any]]] = []
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._server.daemon_threads = True
         self.root = f"http://127.0.0.1:{self._server.server_port}"
         self.url = f"{self.root}/v3"
+        self.nova = f"{self.root}{_NOVA}"
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
 
     def add(self, name: str, project: str, roles: tuple[str, ...], token: str) -> Account:
@@ -67,7 +76,11 @@ class EmulatedKeystone:
         if wants_project:
             told["project"] = {"id": account.project, "name": account.project, "domain": _DOMAIN}
             told["roles"] = [{"id": role, "name": role} for role in account.roles]
-            told["catalog"] = [_service("identity", self.url), _service("stella", self.stella)]
+            told["catalog"] = [
+                _service("identity", self.url),
+                _service("stella", self.stella),
+                _service("compute", self.nova),
+            ]
         return 201, {"token": told}, account.token if wants_project else f"unscoped-{account.token}"
 
     def known(self, token: str) -> Account | None:
@@ -80,6 +93,21 @@ class EmulatedKeystone:
         project = self.accounts[user].project
         shown = {"id": project, "name": project, "domain_id": "default", "enabled": True, "links": {}}
         return {"projects": [shown], "links": {}}
+
+    def show(self, path: str) -> tuple[int, dict[str, Any]]:
+        """Status and body of the answer to GET."""
+        if path == "/v3":
+            return 200, {"version": self.version()}
+        if path == _NOVA:
+            versions = {"version": "2.96", "min_version": "2.1", "links": [{"rel": "self", "href": self.nova}]}
+            return 200, {"version": {"id": "v2.1", "status": "CURRENT", **versions}}
+        if path == "":
+            return 300, {"versions": {"values": [self.version()]}}
+        if path.startswith("/v3/users/") and path.endswith("/projects"):
+            return 200, self.projects(path.split("/")[3])
+        if path in ("/v3/auth/domains", "/v3/auth/system"):
+            return 200, {path.rpartition("/")[2]: [], "links": {}}
+        return 404, {"error": {"code": 404, "title": "Not Found", "message": path}}
 
 
 def _service(kind: str, url: str) -> dict[str, Any]:
@@ -95,19 +123,13 @@ def _handler(keystone: EmulatedKeystone) -> type[BaseHTTPRequestHandler]:
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            path = self.path.partition("?")[0].rstrip("/")
-            if path == "/v3":
-                return self.answer(200, {"version": keystone.version()})
-            if path == "":
-                return self.answer(300, {"versions": {"values": [keystone.version()]}})
-            if path.startswith("/v3/users/") and path.endswith("/projects"):
-                return self.answer(200, keystone.projects(path.split("/")[3]))
-            if path in ("/v3/auth/domains", "/v3/auth/system"):
-                return self.answer(200, {path.rpartition("/")[2]: [], "links": {}})
-            return self.answer(404, {"error": {"code": 404, "title": "Not Found", "message": path}})
+            self.answer(*keystone.show(self.path.partition("?")[0].rstrip("/")))
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)))
+            if self.path.startswith(f"{_NOVA}/servers/"):
+                keystone.actions.append((self.path.split("/")[4], body))
+                return self.answer(202, None)
             status, told, token = keystone.sign_in(body)
             self.answer(status, told, token)
 

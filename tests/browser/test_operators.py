@@ -30,6 +30,7 @@ def roles() -> tuple[str, ...]:
     return ("member", "admin")
 
 
+@pytest.mark.quick_in("en")
 def test_each_page_opens_and_is_accessible(
     panel: Panel, project: Project, watch: Watch, known_reports: frozenset[str]
 ) -> None:
@@ -96,6 +97,41 @@ def test_the_mode_of_a_host_is_changed(panel: Panel, project: Project, watch: Wa
     panel.submit()
     shown = site.stella.cloud.admin.get(f"/v1/hosts/{project.host.agent.name}")
     assert shown.json["mode"] == "observe"
+
+
+@english
+def test_an_instance_is_moved_where_what_was_asked_for_would_fit(
+    panel: Panel, project: Project, site: Site, watch: Watch, known_reports: frozenset[str]
+) -> None:
+    other = site.stella.host("roomy", cpus=64)
+    try:
+        for number in range(4):
+            project.set(project.instance(f"full-{number}"), cpu=0.65)
+        uuid = project.instance("web")
+        panel.open()
+        panel.open_form(uuid)
+        panel.field("cpu-floor").fill("70 %")
+        expect(panel.answer).to_have_class(re.compile("alert-warning"))
+        watch.require_accessible(".modal-dialog form")
+        panel.answer.get_by_role("link", name="Move to host roomy").click()
+        confirmation = panel.dialog.filter(has_text="Nova is asked to move")
+        expect(confirmation).to_contain_text("roomy")
+        assert not site.keystone.actions
+        watch.require_accessible("#stella_move_form")
+        confirmation.locator("input[type=submit]").click()
+        panel.expect_message(
+            "Nova was asked to move %(name)s to %(host)s. Set the service level once it runs there.",
+            name="web",
+            host="roomy",
+        )
+        ((moved, asked),) = site.keystone.actions
+        assert moved == uuid
+        assert asked == {"os-migrateLive": {"host": "roomy", "block_migration": "auto"}}
+        assert project.user.get(f"/v1/instances/{uuid}/slo").status_code == 404
+        watch.require_clean(known_reports=known_reports)
+    finally:
+        site.stella.hosts.remove(other)
+        site.keystone.actions.clear()
 
 
 @english

@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 from playwright.sync_api import expect
 
 from tests.browser.pages import Panel
@@ -10,6 +11,7 @@ from tests.browser.stella import always
 from tests.browser.watching import Watch
 
 
+@pytest.mark.quick_in("en")
 def test_the_troubled_come_first_and_the_list_is_filtered_on_the_server(
     panel: Panel, project: Project, watch: Watch, known_reports: frozenset[str]
 ) -> None:
@@ -37,6 +39,7 @@ def test_the_troubled_come_first_and_the_list_is_filtered_on_the_server(
     watch.require_clean(known_reports=known_reports)
 
 
+@pytest.mark.quick_in("en", "ko")
 def test_an_slo_is_set_with_the_answer_before_and_the_counter_offer_and_is_removed(
     panel: Panel, project: Project, watch: Watch, known_reports: frozenset[str]
 ) -> None:
@@ -76,6 +79,7 @@ def test_an_slo_is_set_with_the_answer_before_and_the_counter_offer_and_is_remov
     watch.require_clean(known_reports=known_reports)
 
 
+@pytest.mark.quick_in("en")
 def test_the_page_of_an_instance_shows_each_objective_over_time_and_is_used_by_keyboard(
     panel: Panel, project: Project, watch: Watch, known_reports: frozenset[str]
 ) -> None:

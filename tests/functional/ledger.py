@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from stella.control import rollup
 from stella.control.rollup import COUNTS, DAY_SECONDS
-from stella.db import attainment, attainments, hosts, minutes
+from stella.db import attainment, attainments, hosts, minutes, sla_sums
 from stella.db.attainments import Counted
 from stella.db.database import Database, Session
 from stella.db.models import Host, Instance, Minute
@@ -74,6 +74,7 @@ class Ledger:
     def check(self, start: int, end: int) -> None:
         with self.database.reader() as session:
             found = attainment.read(session, self.instance_id, start, end)
+            summed = sla_sums.read(session, [self.instance_id, -1], (start, end))
             middle = start + (end - start) // 3
             of_many = attainments.read(session, [self.instance_id, -1], [(start, end), (middle, end)])
         for counted, begin in zip(of_many[self.instance_id], (start, middle), strict=True):
@@ -83,6 +84,10 @@ class Ledger:
         assert of_many[-1] == [{}, {}]
         assert found.get(METRIC, StatusCounts()) == self.plain(start, end), (start - DAY, end - DAY)
         assert set(found) <= {METRIC}
+        assert summed.get((self.instance_id, METRIC), StatusCounts()) == self.plain(start, end), (
+            start - DAY,
+            end - DAY,
+        )
 
 
 def ledger(cloud: Cloud) -> Ledger:

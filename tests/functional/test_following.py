@@ -272,7 +272,12 @@ def test_what_does_not_fit_is_tried_again_and_said_once(world: World) -> None:
         world.pass_seconds(AGAIN_SECONDS)
     slo = world.slo()
     assert slo is not None and slo["state"] == "suspended"
-    assert slo["reason"].startswith("does not fit on host2: cpu.floor: "), slo
+    assert slo["reason"].startswith("does not fit on its host: cpu.floor: "), slo
+    assert (
+        world.cloud.admin.get(f"/v1/instances/{VM}")
+        .json["slo"]["reason"]
+        .startswith("does not fit on host2: cpu.floor: ")
+    )
     kinds = [kind for kind, _ in world.decisions()]
     assert kinds == ["slo_accepted", "slo_suspended", "slo_does_not_fit"]
     for number in (10, 11):

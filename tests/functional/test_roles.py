@@ -10,10 +10,14 @@ from typing import Any
 
 import pytest
 from falcon import testing
+from sqlalchemy import update
 
 from stella.api.operation import Access, Operation
 from stella.api.routes import ROUTES
 from stella.db import hosts
+from stella.db.database import Session
+from stella.db.models import ViolationRow
+from stella.db.sla_models import Correction, Exclusion, Sla, SlaAttachment
 from tests.functional.conftest import Agent, Cloud, User, error, holds_nothing, uuid
 from tests.functional.dump import dump
 
@@ -51,12 +55,47 @@ AUDIENCE = {
     ("GET", "/v1/quotas/{project_id}"): Audience.READ,
     ("PUT", "/v1/quotas/{project_id}"): Audience.PROJECT_WRITE,
     ("DELETE", "/v1/quotas/{project_id}"): Audience.PROJECT_WRITE,
+    ("GET", "/v1/violations/{violation_id}"): Audience.READ,
+    ("GET", "/v1/instances/{uuid}/budget"): Audience.READ,
+    ("GET", "/v1/budgets"): Audience.LIST,
+    ("GET", "/v1/slas"): Audience.ANYBODY,
+    ("POST", "/v1/slas"): Audience.ADMIN,
+    ("GET", "/v1/slas/{sla_id}"): Audience.ANYBODY,
+    ("PATCH", "/v1/slas/{sla_id}"): Audience.ADMIN,
+    ("DELETE", "/v1/slas/{sla_id}"): Audience.ADMIN,
+    ("GET", "/v1/slas/{sla_id}/attachments"): Audience.OPERATORS,
+    ("POST", "/v1/slas/{sla_id}/attachments"): Audience.ADMIN,
+    ("DELETE", "/v1/slas/{sla_id}/attachments/{attachment_id}"): Audience.ADMIN,
+    ("GET", "/v1/slas/{sla_id}/report"): Audience.LIST,
+    ("GET", "/v1/exclusions"): Audience.LIST,
+    ("POST", "/v1/exclusions"): Audience.ADMIN,
+    ("DELETE", "/v1/exclusions/{exclusion_id}"): Audience.ADMIN,
+    ("GET", "/v1/corrections"): Audience.LIST,
+    ("POST", "/v1/corrections"): Audience.ADMIN,
+    ("DELETE", "/v1/corrections/{correction_id}"): Audience.ADMIN,
 }
+_SLA_ID = uuid(5001)
+_NUMBER = "7000001"
+"""The id of what has a number, such that no other text has it."""
+_TERMS = {"attainment_target_ratio": "0.999"}
+_CORRECTION = {"sla": _SLA_ID, "period": "2026-11", "uuid": uuid(1), "metric": "cpu", "seconds": 5}
+_EXCLUSION = {"kind": "maintenance", "start": "2026-11-26T00:00:00Z", "until": "2026-11-26T01:00:00Z"}
+_QUERIES = {
+    ("DELETE", "/v1/slas/{sla_id}"): "detach=true",
+    ("DELETE", "/v1/exclusions/{exclusion_id}"): "reason=a mistake",
+    ("DELETE", "/v1/corrections/{correction_id}"): "reason=a mistake",
+}
+"""Without which nothing is done."""
 BODIES: Mapping[tuple[str, str], Any] = {
     ("PUT", "/v1/instances/{uuid}/slo"): {"objectives": {"cpu": {"floor": 0.1}}},
     ("PATCH", "/v1/hosts/{name}"): {"mode": "enforce"},
     ("PUT", "/v1/quotas/{project_id}"): {"limits": {"cpu": 4}},
     ("POST", "/v1/estimates"): {"objectives": {"cpu": {"floor": 0.1}}, "vcpus": 1},
+    ("POST", "/v1/slas"): {"name": "silver", "terms": _TERMS},
+    ("PATCH", "/v1/slas/{sla_id}"): {"terms": {"attainment_target_ratio": "0.99"}},
+    ("POST", "/v1/slas/{sla_id}/attachments"): {"scope": "flavor", "target": "large"},
+    ("POST", "/v1/exclusions"): {**_EXCLUSION, "scope": "all", "reason": "work"},
+    ("POST", "/v1/corrections"): {**_CORRECTION, "source": "met", "target": "violated", "reason": "work"},
     ("POST", "/v1/candidates"): {"objectives": {"cpu": {"floor": 0.1}}, "vcpus": 1},
 }
 _GRANTED = "granted"
@@ -81,8 +120,20 @@ _FOREIGN = {
 """For readers and members of another project; service and admin are the same everywhere."""
 
 VM, HOST, PROJECT = uuid(1), "host1", "p1"
-_PATH = {"uuid": VM, "name": HOST, "project_id": PROJECT}
-_UNKNOWN = {"uuid": uuid(77), "name": "host77", "project_id": "p77"}
+_PATH = {
+    "uuid": VM,
+    "name": HOST,
+    "project_id": PROJECT,
+    "sla_id": _SLA_ID,
+    **dict.fromkeys(("violation_id", "attachment_id", "exclusion_id", "correction_id"), _NUMBER),
+}
+_UNKNOWN = {
+    "uuid": uuid(77),
+    "name": "host77",
+    "project_id": "p77",
+    "sla_id": uuid(78),
+    **dict.fromkeys(("violation_id", "attachment_id", "exclusion_id", "correction_id"), "7000079"),
+}
 _SECRETS = ("vm-secret", '"ann"', HOST, PROJECT, "why-it-was-refused", "violation-secret", uuid(2), "0.123")
 """What the answers to others must not have: names, users, host, project, reasons, neighbours, figures."""
 
@@ -124,7 +175,7 @@ class World:
             path.format(**(names or _PATH)),
             headers={**condition, **headers},
             json=self.host.body() if path.endswith("/reports") else BODIES.get((method, path)),
-            query_string=query,
+            query_string=query or _QUERIES.get((method, path), ""),
         )
 
     def restore(self) -> None:
@@ -146,10 +197,34 @@ def world(cloud: Cloud) -> Iterator[World]:
     host.acknowledge("refused", reason="why-it-was-refused", largest={"cpu": 0.05})
     violation = {"id": "violation-secret", "uuid": VM, "metric": "cpu", "opened_at": cloud.clock.now}
     assert host.report(violations=[{**violation, "offender": uuid(2), "cause": "cpu"}]).status_code == 200
+    _make_sla(cloud)
     named = ("reader", "member", "service", "admin")
     users = {name: getattr(cloud, name) for name in named} | {"nothing": cloud.user("nick", PROJECT)}
     users |= {f"foreign {role}": cloud.user(f"eve-{role}", "p2", role) for role in ("reader", "member")}
     yield World(cloud, host, users)
+
+
+def _make_sla(cloud: Cloud) -> None:
+    """A class that is attached to the project, with an exclusion and a correction; the first of each."""
+    assert cloud.admin.ask("POST", "/v1/slas", json={"name": "gold", "terms": _TERMS}).status_code == 201
+
+    cloud.database.write(lambda session: session.execute(update(Sla).values(uuid=_SLA_ID)))
+    attached = {"scope": "project", "target": PROJECT}
+    excluded = {**_EXCLUSION, "scope": "host", "target": HOST, "reason": "why-it-was-refused"}
+    corrected = {**_CORRECTION, "source": "met", "target": "violated", "reason": "why-it-was-refused"}
+    for path, body in (
+        (f"/v1/slas/{_SLA_ID}/attachments", attached),
+        ("/v1/exclusions", excluded),
+        ("/v1/corrections", corrected),
+    ):
+        answer = cloud.admin.ask("POST", path, json=body)
+        assert answer.status_code == 201, answer.text
+
+    def renumber(session: Session) -> None:
+        for table in (ViolationRow, SlaAttachment, Exclusion, Correction):
+            session.execute(update(table).values(id=int(_NUMBER)))
+
+    cloud.database.write(renumber)
 
 
 def operation_of(method: str, path: str) -> Operation:

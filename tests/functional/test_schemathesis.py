@@ -36,6 +36,14 @@ _BEYOND_SCHEMAS = {
     "quota.put": "units depend on the metric",
     "estimate.post": "units depend on the metric, floors on ceilings",
     "candidate.post": "units depend on the metric, extra specs are names of their own",
+    "sla.post": "steps of a credit table depend on one another, time zones are names of their own, units depend on the metric",
+    "sla.patch": "steps of a credit table depend on one another, units depend on the metric",
+    "attachment.post": "an instance is known or not",
+    "exclusion.post": "until depends on start and that on the time, the target on the scope",
+    "exclusion.delete": "the reason must be given",
+    "correction.delete": "the reason must be given",
+    "correction.post": "the target depends on the source, the instance must have been under the class",
+    "sla_report.show": "the period must have begun",
     "report.post": "the host's clock is compared with the server's; a full report may be larger than what is taken at once",
 }
 """Operations that answer 400 to some requests that their schema allows, and why no schema can say so."""

@@ -14,7 +14,15 @@ UPDATE_HOST = "stella:host:update"
 LIST_ALL_VIOLATIONS = "stella:violation:list_all"
 LIST_ALL_DECISIONS = "stella:decision:list_all"
 
+_LIVE_MIGRATE = "os_compute_api:os-migrate-server:migrate_live"
+_TO_A_HOST = (("compute", _LIVE_MIGRATE), ("compute", f"{_LIVE_MIGRATE}:host"))
+
 
 def may(request: HttpRequest, rule: str, project_id: str | None = None) -> bool:
     """Whether the policies allow ``rule`` to this user, for what belongs to ``project_id`` (by default the user's own project)."""
     return bool(policy.check(((SERVICE_TYPE, rule),), request, {"project_id": project_id or request.user.project_id}))
+
+
+def may_move(request: HttpRequest, project_id: str | None = None) -> bool:
+    """Whether Nova's policies allow this user to move a server of ``project_id`` to a host of their choice while it runs."""
+    return bool(policy.check(_TO_A_HOST, request, {"project_id": project_id or request.user.project_id}))

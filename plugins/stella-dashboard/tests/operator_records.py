@@ -22,6 +22,7 @@ def host(name: str = "compute-1", **more: Any) -> dict[str, Any]:
         "open_violations": 0,
         "agent": "xgos",
         "capabilities": {"cpu_floor": True, "block_latency_target": "not in this release"},
+        "lacking_why": {"block_latency_target": [{"code": "no_latency_target", "values": {}}]},
         "versions": {"xgos": "0.9"},
         "reported_at": NOW,
         **more,
@@ -58,7 +59,8 @@ def decision(number: int = 1, **more: Any) -> dict[str, Any]:
         "project_id": "p1",
         "user_id": "ann",
         "request_id": "req-1",
-        "reason": "at most 14 kpps fit",
+        "reason": "objectives.network_packets.floor: the floors need 0.50 cores of CPU and this host has 0.10 cores left.",
+        "why": [{"code": "capacity", "values": {"field": "network_packets.floor", "cores": 0.5, "free": 0.1}}],
         "detail": {"objectives": {"network_packets": {"floor": 20_000.0, "priority": 0}}},
         **more,
     }

@@ -137,15 +137,66 @@ class DetailTest(TestCase):
         second = {"usage": 3.0, "demand": None, "status": "VIOLATED", "cause": "cpu"}
         self.uses(point("2026-11-28T12:00:00Z", cpu=second), not_watched_reason="Too many.")
         found = self.client.get(USAGE, {"span": "live", "after": "99999999999"}).json()
-        self.assertEqual((found["note"], found["seconds"], found["step"]), ("Too many.", 900, 1))
+        self.assertEqual((found["note"], found["seconds"], found["step"]), ("No live points come: Too many.", 900, 1))
         at = 1_795_867_200
-        expected = {"at": [at], "usage": [3.0], "demand": [None], "status": ["VIOLATED"], "cause": ["too little CPU"]}
+        expected = {
+            "at": [at],
+            "length": [1],
+            "usage": [3.0],
+            "demand": [None],
+            "status": ["VIOLATED"],
+            "cause": ["too little CPU"],
+        }
         self.assertEqual(found["objectives"], {"cpu": expected})
         self.assertEqual(self.api.asked[-1][2]["step"], "1")
         self.client.get(USAGE, {"span": "30d"})
         self.assertEqual(self.api.asked[-1][2]["step"], "3600")
         self.assertEqual(self.client.get(USAGE, {"span": "forever"}).status_code, 404)
         self.assertEqual(self.client.get(USAGE, {"span": "live", "after": "../x"}).status_code, 200)
+
+    def test_live_points_come_after_the_minutes_of_history(self) -> None:
+        second = {"usage": 3.0, "demand": None, "status": "MET", "cause": None}
+        minute = {"usage": 1.0, "demand": None, "seconds": seconds(met=60), "causes": {}}
+        told = {"uuid": ONE, "from": MONTH, "to": NOW, "watched_until": None, "not_watched_reason": None}
+
+        def usage(query: dict[str, str], body: Any) -> dict[str, Any]:
+            if query["step"] == "1":
+                return {**told, "step": 1, "points": [point("2026-11-28T12:00:30Z", cpu=second)]}
+            times = ("2026-11-28T11:59:00Z", "2026-11-28T12:00:00Z", "2026-11-28T12:01:00Z")
+            points = [point(at, cpu=minute, block_bytes=minute) for at in times]
+            return {**told, "step": int(query["step"]), "points": points}
+
+        self.api.answer("GET", f"/v1/instances/{ONE}/usage", 200, usage)
+        found = self.client.get(USAGE, {"span": "live"}).json()["objectives"]
+        at = 1_795_867_200
+        self.assertEqual(found["cpu"]["at"], [at - 60, at, at + 30])
+        self.assertEqual((found["cpu"]["length"], found["cpu"]["usage"]), ([60, 30, 1], [1.0, 1.0, 3.0]))
+        self.assertEqual(found["block_bytes"]["length"], [60, 60, 60])
+        later = self.client.get(USAGE, {"span": "live", "after": str(at)}).json()["objectives"]
+        self.assertEqual((later["cpu"]["at"], set(later)), ([at + 30], {"cpu"}))
+
+    def test_what_its_io_costs(self) -> None:
+        one = instance(1, objectives=OBJECTIVES, reserved_cpu_cores=0.7)
+        self.api.lists({**one, "costs": {"network_packets": {"vcpu": 1e-5, "io": 2e-5, "estimated": True}}})
+        text = self.page()
+        self.assertEqual(text.count("CPU that its I/O costs"), 1)
+        self.assertIn('data-stella-costs="3e-05">42.8 %', text)
+        self.assertIn("60 % at the guaranteed rate, an estimate", text)
+        self.assertIn("CPU set aside for it on its host: 70 %.", text)
+
+    def test_when_what_is_guaranteed_changed(self) -> None:
+        changes = self.client.get(DETAIL).context["changes"]
+        self.assertEqual(changes["network_packets"], [])
+        self.assertEqual(
+            [one["text"].replace("\xa0", " ") for one in changes["cpu"]],
+            ["Changed: at least 10 %", "Changed: at least 20 %"],
+        )
+
+    def test_why_it_is_not_in_force(self) -> None:
+        one = instance(1, objectives=OBJECTIVES)
+        one["slo"] |= {"state": "suspended", "reason": "x", "why": [{"code": "shelved", "values": {}}]}
+        self.api.lists(one)
+        self.assertIn("suspended: the server is shelved: it has no host", self.page())
 
     def test_a_file_for_a_spreadsheet(self) -> None:
         answer = self.client.get(CSV, {"span": "3h"})

@@ -1,9 +1,11 @@
 """Setting and removing: human units in, the API's answer before and after it is sent."""
 
 from typing import Any
+from unittest import mock
 
 from django.test import Client
 from django.urls import reverse
+from stella_dashboard.api import servers
 from stella_dashboard.content.service_levels.forms import SetForm
 from stella_dashboard.words import quantities
 
@@ -13,8 +15,8 @@ from tests.emulated_api import UUID, error, instance
 ONE = UUID.format(1)
 PATH = f"/v1/instances/{ONE}/slo"
 PACKETS = {"network_packets": (20_000.0, 14_250.0, "MET", None, 1.0, 1.0)}
-SET, CHECK, REMOVE = (
-    reverse(f"horizon:project:service_levels:{name}", args=[ONE]) for name in ("set", "check", "remove")
+SET, CHECK, REMOVE, MOVE = (
+    reverse(f"horizon:project:service_levels:{name}", args=[ONE]) for name in ("set", "check", "remove", "move")
 )
 INDEX = reverse("horizon:project:service_levels:index")
 INSTANCES = reverse("horizon:project:instances:index")
@@ -88,7 +90,9 @@ class SetTest(TestCase):
         )
         self.api.answer("PUT", PATH, *refused)
         page = self.client.post(SET, {"cpu-ceiling": "50%"})
-        self.assertEqual(page.context["form"].errors["cpu-ceiling"], ["not here."])
+        self.assertEqual(
+            page.context["form"].errors["cpu-ceiling"], ["The host of the instance cannot enforce this: not here."]
+        )
         self.api.answer("PUT", PATH, *error("stella.slo.generation_conflict", 409, "other"))
         self.assertContains(self.client.post(SET, {"cpu-floor": "50%"}), "Someone else changed this service level")
 
@@ -98,7 +102,7 @@ class SetTest(TestCase):
 
     def test_it_needs_the_token_of_the_form(self) -> None:
         strict = Client(enforce_csrf_checks=True)
-        for address in (SET, CHECK, REMOVE):
+        for address in (SET, CHECK, REMOVE, MOVE):
             self.assertEqual(strict.post(address, {"cpu-floor": "20%"}).status_code, 403)
 
 
@@ -133,6 +137,22 @@ class CheckTest(TestCase):
         self.assertIn('data-stella-take="network_packets-floor" data-stella-value="14 kpps"', found["html"])
         self.assertIn("Take 14 kpps", found["html"])
         self.assertNotIn("compute-2", found["html"])
+
+    def test_it_says_why_in_the_users_words(self) -> None:
+        why = [{"code": "guest_cpu", "values": {"field": "network_packets.floor", "cores": 12_000, "vcpus": 2}}]
+        told = error("stella.slo.does_not_fit", 422, "x", field="objectives.network_packets.floor", why=why)
+        told[1]["errors"][0]["counter_offer"] = {"largest": {"network_packets": 60_000.0}, "elsewhere": False}
+        self.api.answer("PUT", PATH, *told)
+        found = self.check(network_packets__floor="900 Mpps")
+        self.assertIn("Reason: Network packets: the guest would need 12000 cores of CPU for it;", found["html"])
+        self.assertIn("Take 60 kpps", found["html"])
+        no_slo = [{"code": "above_ceiling", "values": {"field": "cpu.floor"}}]
+        self.api.answer("PUT", PATH, *error("stella.slo.invalid", 400, "x", field="objectives.cpu.floor", why=no_slo))
+        errors = self.check(cpu__floor="2 cores")["errors"]
+        self.assertEqual(
+            errors,
+            {"cpu-floor": "No instance can be guaranteed this: what is guaranteed is above what is never exceeded."},
+        )
 
     def test_the_quota_leaves_less(self) -> None:
         quota = {"resource": "network_packets", "limit": 50_000, "used": 40_000, "asked": 20_000, "largest": 10_000}
@@ -197,6 +217,62 @@ class RemoveTest(TestCase):
             "DELETE", PATH, *error("stella.request.conflict_of_a_later_release", 409, "Its flavor sells this SLO.")
         )
         self.assertContains(self.client.post(REMOVE, {"generation": "3"}), "Its flavor sells this SLO.")
+
+
+class MoveTest(TestCase):
+    """An operator moves the instance where what was asked for would fit."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.api.lists(instance(1, objectives=PACKETS))
+        offer = {"largest": {"network_packets": 14_000.0}, "elsewhere": True, "hosts": ["compute-2"]}
+        told = error("stella.slo.does_not_fit", 422, "x", field="objectives.network_packets.floor", counter_offer=offer)
+        self.api.answer("PUT", PATH, *told)
+
+    def answer(self) -> str:
+        return str(self.client.post(f"{CHECK}?detail", {"network_packets-floor": "20kpps"}).json()["html"])
+
+    def test_a_member_is_not_offered_it_and_cannot_do_it(self) -> None:
+        self.assertNotIn("compute-2", self.answer())
+        with mock.patch.object(servers, "move") as move:
+            self.assertContains(self.client.get(MOVE), "Your roles do not allow this.")
+            self.assertNotContains(self.client.get(MOVE), 'value="Move"')
+            self.client.post(MOVE, {"host": "compute-2"})
+        move.assert_not_called()
+
+    def test_nova_is_asked_once_it_is_confirmed(self) -> None:
+        self.sign_in("admin", "member", "reader")
+        html = self.answer()
+        self.assertIn("Move to host compute-2", html)
+        self.assertIn("Take 14", html)
+        address = MOVE + "?host=compute-2&amp;detail="
+        self.assertIn(f'href="{address}"', html)
+        address = address.replace("&amp;", "&")
+        with mock.patch.object(servers.nova, "server_live_migrate") as migrate:
+            page = self.client.get(address)
+            self.assertContains(
+                page, "Nova is asked to move <strong>web-1</strong> to the host <strong>compute-2</strong>"
+            )
+            migrate.assert_not_called()
+            detail = reverse("horizon:project:service_levels:detail", args=[ONE])
+            self.assertRedirectsNoFollow(self.client.post(address, {"host": "compute-2"}), detail)
+        (request, *asked), more = migrate.call_args
+        self.assertEqual((asked, more), ([ONE, "compute-2"], {"block_migration": "auto", "disk_over_commit": False}))
+        self.assertTrue(request.user)
+        self.assertEqual([one[0] for one in self.api.asked if one[0] != "GET"], ["PUT"])
+
+    def test_nova_refuses(self) -> None:
+        self.sign_in("admin", "member", "reader")
+        with mock.patch.object(servers.nova, "server_live_migrate", side_effect=RuntimeError("secret")):
+            page = self.client.post(MOVE, {"host": "compute-2"})
+        self.assertContains(page, "Nova does not move it.")
+        self.assertNotContains(page, "secret")
+
+    def test_a_host_that_is_none(self) -> None:
+        self.sign_in("admin", "member", "reader")
+        with mock.patch.object(servers.nova, "server_live_migrate") as migrate:
+            self.assertContains(self.client.post(MOVE, {"host": "../x y"}), "That is no name of a host.")
+        migrate.assert_not_called()
 
 
 class QuantitiesTest(TestCase):

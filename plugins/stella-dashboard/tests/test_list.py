@@ -65,6 +65,19 @@ class ListTest(TestCase):
         self.client.get(INDEX, {"health": "nonsense"})
         self.assertNotIn("health", self.api.asked[-1][2])
 
+    def test_an_empty_list_says_which(self) -> None:
+        self.api.lists()
+        for query, shown in (
+            ({}, "No instances here that run on a host with Stella."),
+            ({"health": "pending"}, "No service level waits for its host, and none is suspended."),
+            ({"health": "troubled"}, "No instance is in trouble."),
+        ):
+            self.assertContains(self.client.get(INDEX, query), shown)
+        self.client.post(
+            INDEX, {"service_levels__filter__q": "web", "service_levels__filter__q_field": "name_contains"}
+        )
+        self.assertContains(self.client.get(INDEX), "No instance has this in its name.")
+
     def test_live_rows_are_those_of_the_page(self) -> None:
         self.api.lists(instance(1, objectives=PACKETS))
         live = self.client.get(LIVE)

@@ -122,8 +122,8 @@ class HostTest(OperatorCase):
         self.assert_shows(
             text, "web-1", "8 cores", "25.00 %", "CPU: at least 50 %", "web-2", "greedy", "too little CPU", "open"
         )
-        self.assert_shows(text, "block latency target")
-        self.assert_shows(text, "not in this release")
+        self.assert_shows(text, "Disk latency: On average at most")
+        self.assert_shows(text, "does not enforce a target")
         self.assert_shows(text, reverse("horizon:project:service_levels:detail", args=[UUID.format(99)]))
         asked = [("GET", "/v1/hosts/compute-1"), ("GET", "/v1/instances"), ("GET", "/v1/violations")]
         self.assertEqual(self.asked, asked)
@@ -231,7 +231,14 @@ class DecisionsTest(OperatorCase):
     def test_one_request_shows_everything(self) -> None:
         self.lists("decisions", records.decision(), records.decision(2, kind="host_mode", uuid=None, name=None))
         text = self.text(DECISIONS)
-        shown = ("Refused: does not fit", "at most 14 kpps fit", "web-1", "compute-1", "ann", "Mode of a host changed")
+        shown = (
+            "Refused: does not fit",
+            "50 % of CPU are needed for it and the host has 10 % left to guarantee",
+            "web-1",
+            "compute-1",
+            "ann",
+            "Mode of a host changed",
+        )
         self.assert_shows(text, *shown, "Network packets: at least 20 kpps", "req-1")
         ((_, path, query, _, _),) = self.api.asked
         self.assertEqual((path, query), ("/v1/decisions", {"sort": "id:desc", "limit": "21"}))
@@ -258,7 +265,15 @@ class OverviewTest(OperatorCase):
             "16 cores",
             "48 cores",
         )
-        self.assert_shows(text, *shown, "50.00 %", "compute-1", "greedy", "at most 14 kpps fit", "Enforce: 2")
+        self.assert_shows(
+            text,
+            *shown,
+            "50.00 %",
+            "compute-1",
+            "greedy",
+            "50 % of CPU are needed for it and the host has 10 % left to guarantee",
+            "Enforce: 2",
+        )
         paths = ["/v1/summary", "/v1/hosts", "/v1/hosts", "/v1/violations", "/v1/decisions"]
         self.assertEqual([path for _, path in self.asked], paths)
         self.assertEqual(self.api.asked[1][2], {"sort": "open_violations:desc", "limit": "6"})

@@ -1,5 +1,6 @@
 """Every text that people read is translated, in its own words and with its own placeholders; the pages show it."""
 
+import json
 import re
 import tempfile
 from collections.abc import Iterable
@@ -14,7 +15,8 @@ from django.conf import settings
 from django.test import SimpleTestCase
 from django.urls import reverse
 from django.utils import translation
-from stella_dashboard.words import quantities, reasons
+from stella_dashboard.api.reasons import Reason
+from stella_dashboard.words import quantities, reasons, refusals
 
 from tests import catalogues
 from tests.base import TestCase
@@ -144,9 +146,8 @@ class CatalogueTest(SimpleTestCase):
 
 
 _OF_NO_LANGUAGE = {"CPU", "UTC", "ID", "Stella", "Placement", "kpps", "core", "xgos"}
-_CAPABILITIES = {"block", "latency", "target", "cpu", "floor"}
-_TOLD = {"web", "compute", "greedy", "ann", "req", "at", "most", "fit", "not", "in", "this", "release"}
-"""Words of the tests' data: names, and sentences of the API."""
+_TOLD = {"web", "compute", "greedy", "ann", "req"}
+"""Words of the tests' data: names."""
 
 
 class KoreanOperatorsTest(OperatorCase):
@@ -162,7 +163,7 @@ class KoreanOperatorsTest(OperatorCase):
             shown = re.sub(r"<[^>]*>", lambda found: " ".join(_READ_ATTRIBUTE.findall(found[0])), shown)
             self.assertRegex(shown, _LETTER_OF["ko_KR"])
             words = set(_WORD.findall(shown.replace("_", " ")))
-            self.assertEqual(words - _OF_NO_LANGUAGE - _CAPABILITIES - _TOLD, set(), address)
+            self.assertEqual(words - _OF_NO_LANGUAGE - _TOLD, set(), address)
 
 
 class KoreanTest(TestCase):
@@ -192,13 +193,53 @@ class KoreanTest(TestCase):
     def test_reasons_that_hosts_and_the_api_tell(self) -> None:
         with translation.override("ko"):
             for told, shown in (
-                ("the instance is shut off", "인스턴스가 종료되어 있습니다"),
-                ("the host compute-1 is in mode observe", "호스트 compute-1: 관찰 모드입니다"),
-                ("does not fit on h: cpu.floor: 9 cores", "호스트 h에서 수용할 수 없음: cpu.floor: 9 cores"),
-                ("100 %(s) of something else", "100 %(s) of something else"),
-                ("", ""),
+                ([("shut_off", {})], "인스턴스가 종료되어 있습니다"),
+                ([("host_mode_is", {"host": "compute-1", "mode": "observe"})], "호스트 compute-1의 모드: 관찰"),
+                ([("host_mode_is", {"mode": "observe"})], "호스트의 모드: 관찰"),
+                (
+                    [
+                        ("does_not_fit_on", {"host": "h"}),
+                        ("capacity", {"field": "cpu.floor", "cores": 0.5, "free": 0.1}),
+                    ],
+                    "CPU: 호스트 h에서 수용할 수 없음: CPU 50 % 필요, 호스트에서 더 보장할 수 있는 CPU는 10 %뿐입니다",
+                ),
+                (
+                    [("does_not_fit_on", {}), ("other", {"text": "100 %(s) of something"})],
+                    "호스트에서 수용할 수 없음: 100 %(s) of something",
+                ),
+                ([("of_a_later_release", {})], "as it was told"),
+                ([("shut_off", {}), ("of_a_later_release", {})], "as it was told"),
+                ([], "as it was told"),
             ):
-                self.assertEqual(reasons.show(told), shown)
+                said = reasons.show(Reason("as it was told.", tuple(told)))
+                self.assertEqual(said.replace("\N{NO-BREAK SPACE}", " "), shown)
+            self.assertEqual(reasons.show(Reason()), "")
+
+    def test_every_code_of_the_api_can_be_said(self) -> None:
+        document = json.loads((Path(__file__).parents[3] / "docs" / "api" / "openapi.json").read_text())
+        error = document["components"]["schemas"]["Errors"]["properties"]["errors"]["items"]["properties"]
+        self.assertEqual(set(error["why"]["items"]["properties"]["code"]["enum"]), reasons.codes())
+        self.assertEqual(set(error["code"]["enum"]), refusals.codes())
+        values = {name: 1.5 for name in ("cores", "free", "largest", "vcpus", "number", "seconds")}
+        for code in sorted(reasons.codes()):
+            said = {}
+            for language in ("en", "ko"):
+                with translation.override(language):
+                    said[language] = reasons.show(Reason("", ((code, {**values, "text": "x", "host": "h"}),)))
+            self.assertTrue(all(said.values()), code)
+            self.assertNotIn("%(", "".join(said.values()))
+
+    def test_a_limit_from_outside(self) -> None:
+        told = {
+            "field": "objectives.cpu.floor",
+            "source": "flavor",
+            "name": "quota:cpu_quota",
+            "device": "",
+            "value": 0.5,
+        }
+        with translation.override("ko"):
+            shown = reasons.contradiction({**told, "reachable": True}).replace("\N{NO-BREAK SPACE}", " ")
+        self.assertRegex(shown, r"^CPU: .*quota:cpu_quota, 50 %.*\. .*\.$")
 
     def test_what_the_form_shows_can_be_sent(self) -> None:
         cores = {"cpu": (1.5, 1.0, "MET", None, 1.0, 1.0)}

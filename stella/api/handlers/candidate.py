@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from stella.admission import verdicts
-from stella.api import candidates
+from stella.api import candidates, whys
 from stella.api.candidates import Candidate, Newcomer
 from stella.api.errors import ApiError
 from stella.api.operation import Answer, Call, operation
@@ -72,6 +72,7 @@ def _show(candidate: Candidate) -> dict[str, Json]:
         "host": candidate.host,
         "fits": candidate.fits,
         "reason": candidate.reason or None,
+        "why": whys.of(candidate.reason),
         "reserved_cpu_cores": candidate.reserved_cpu_cores,
         "head_room_ratio": candidate.head_room_ratio,
         "attainment_ratio": candidate.attainment_ratio,

@@ -2,8 +2,7 @@
 
 import json
 
-from stella.api import pages, times
-from stella.api.identity import HOST_USER
+from stella.api import pages, times, whys
 from stella.api.operation import Answer, Call, operation
 from stella.api.policies import decision as policies
 from stella.api.policies import instance as instance_policies
@@ -15,6 +14,8 @@ from stella.model.wire import Json
 
 def _show(listed: decisions.Listed, *, for_operator: bool) -> dict[str, Json]:
     row, instance, host = listed
+    detail = json.loads(row.detail)
+    told = detail.get("hosts") if for_operator else None
     return {
         "id": row.id,
         "decided_at": times.show(row.decided_at),
@@ -23,10 +24,11 @@ def _show(listed: decisions.Listed, *, for_operator: bool) -> dict[str, Json]:
         "uuid": instance.uuid if instance else None,
         "name": instance.name if instance else None,
         "project_id": instance.project_id if instance else None,
-        "user_id": row.user_id if for_operator or not row.user_id.startswith(HOST_USER) else HOST_USER.rstrip(":"),
+        "user_id": whys.user(row.user_id, for_operator=for_operator),
         "request_id": row.request_id,
-        "reason": row.reason,
-        "detail": json.loads(row.detail),
+        **whys.told(row.reason, host=host, for_operator=for_operator),
+        "detail": detail,
+        "hosts_why": {name: whys.of(str(reason)) for name, reason in told.items()} if isinstance(told, dict) else {},
     }
 
 

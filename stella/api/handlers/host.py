@@ -1,11 +1,11 @@
 """Hosts: what they can hold, what they hold, what they are to do. For operators."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import cast
 
-from stella.api import conditions, pages, times
+from stella.api import conditions, pages, times, whys
 from stella.api.attempts import attempts
 from stella.api.errors import ApiError, not_found
 from stella.api.operation import Answer, Call, operation
@@ -44,9 +44,14 @@ def _show_one(call: Call, host: Host, count: int, lasting: int) -> dict[str, Jso
         "open_violations": lasting,
         "agent": host.agent,
         "capabilities": reported.get("capabilities", {}),
+        "lacking_why": _lacking(reported.get("capabilities", {})),
         "versions": reported.get("versions", {}),
         "reported_at": times.show_known(host.reported_at),
     }
+
+
+def _lacking(capabilities: Mapping[str, Json]) -> dict[str, Json]:
+    return {name: whys.of(str(told or "")) for name, told in capabilities.items() if told is not True}
 
 
 def _amount(told: Json) -> float | None:

@@ -4,7 +4,8 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 
-from stella.api import limits, pages, times
+from stella.admission import verdicts
+from stella.api import limits, pages, times, whys
 from stella.api.operation import Answer, Call, operation
 from stella.api.policies import instance as policies
 from stella.api.projects import visible_instance, visible_project
@@ -14,19 +15,20 @@ from stella.db.attainments import Attained
 from stella.db.database import Session
 from stella.db.instances import Listed
 from stella.db.models import Instance, SloRow
+from stella.model.slo import Metric, parse_slo
 from stella.model.wire import Json
 
 _CURRENT = {"metric": None, "usage": None, "demand": None, "status": "UNKNOWN", "cause": None}
 
 
-def _show_slo(instance: Instance, row: SloRow) -> dict[str, Json]:
+def _show_slo(instance: Instance, row: SloRow, *, host: str, for_operator: bool) -> dict[str, Json]:
     return {
         "generation": row.generation,
         "objectives": json.loads(row.objectives or "{}"),
         "flavor_objectives": json.loads(instance.flavor_objectives or "{}"),
         "added_objectives": json.loads(row.added or "{}"),
         "state": row.state,
-        "reason": row.reason,
+        **whys.told(row.reason, host=host, for_operator=for_operator),
         "largest": json.loads(row.largest),
         "changed_at": times.show(row.changed_at),
     }
@@ -64,10 +66,26 @@ def _show(listed: Listed, *, with_host: bool) -> dict[str, Json]:
         "vcpus": json.loads(instance.shape).get("vcpus", 1),
         "slo_state": slo.state if slo is not None and in_force else None,
         "reserved_cpu_cores": slo.reserved_cpu_cores if slo is not None else 0.0,
-        "slo": _show_slo(instance, slo) if slo is not None and in_force else None,
+        "slo": _show_slo(instance, slo, host=host, for_operator=with_host) if slo is not None and in_force else None,
         "objectives": [{key: o.get(key, default) for key, default in _CURRENT.items()} for o in reported["objectives"]],
         **limits.show(instance, slo),
         "reported_at": times.show(instance.reported_at),
+    }
+
+
+def _costs(listed: Listed) -> dict[str, Json]:
+    """``costs`` of what it is guaranteed."""
+    instance, _, row = listed
+    if row is None or row.objectives is None:
+        return {"costs": {}}
+    slo = parse_slo(json.loads(row.objectives))
+    known = verdicts.priced_costs(instance, slo)
+    return {
+        "costs": {
+            metric.value: {"vcpu": cost.vcpu, "io": cost.io, "estimated": cost.estimated}
+            for metric, cost in known.items()
+            if metric is not Metric.CPU and slo.floor(metric)
+        }
     }
 
 
@@ -109,4 +127,4 @@ def show(call: Call) -> Answer:
     """
     with call.services.database.reader() as session:
         found = visible_instance(call, session, policies.SHOW)
-    return Answer(body=_show(found, with_host=call.allows(policies.SHOW_HOST)))
+    return Answer(body=_show(found, with_host=call.allows(policies.SHOW_HOST)) | _costs(found))

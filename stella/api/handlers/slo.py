@@ -6,11 +6,12 @@ from typing import Any
 
 from stella.admission import changes, verdicts
 from stella.admission.verdicts import Verdict
-from stella.api import conditions, limits, relief, slo_changes, times
+from stella.api import conditions, limits, relief, sla_budgets, slo_changes, times, whys
 from stella.api.attempts import attempts
 from stella.api.errors import ApiError, not_found
 from stella.api.operation import Answer, Call, operation
 from stella.api.policies import host as host_policies
+from stella.api.policies import instance as instance_policies
 from stella.api.policies import slo as policies
 from stella.api.projects import visible_instance
 from stella.api.schemas import slo as schema
@@ -21,12 +22,14 @@ from stella.db.models import Instance, SloRow
 from stella.model.resources import BY_METRIC, CLASSES
 from stella.model.slo import InvalidSlo, Slo, parse_slo, show_slo
 from stella.model.wire import Json
+from stella.sla import offers
 
 _OFFERED_HOSTS = 4
 """A refusal asks so many other hosts, those with the most free CPU: what fits on none of these hardly fits anywhere."""
 
 
-def _show(instance: Instance, row: SloRow) -> dict[str, Json]:
+def _show(call: Call, host: str, instance: Instance, row: SloRow) -> dict[str, Json]:
+    for_operator = call.allows(instance_policies.SHOW_HOST)
     return {
         "uuid": instance.uuid,
         "generation": row.generation,
@@ -37,15 +40,15 @@ def _show(instance: Instance, row: SloRow) -> dict[str, Json]:
         "reserved_cpu_cores": row.reserved_cpu_cores,
         "estimated": row.estimated,
         "state": row.state,
-        "reason": row.reason,
+        **whys.told(row.reason, host=host, for_operator=for_operator),
         "largest": json.loads(row.largest),
         **limits.show(instance, row),
         "changed_at": times.show(row.changed_at),
     }
 
 
-def _shown(instance: Instance, row: SloRow, status: int = 200) -> Answer:
-    return Answer(status=status, body=_show(instance, row), etag=conditions.etag(row.generation))
+def _shown(call: Call, host: str, instance: Instance, row: SloRow, status: int = 200) -> Answer:
+    return Answer(status=status, body=_show(call, host, instance, row), etag=conditions.etag(row.generation))
 
 
 @operation(responses={200: schema.SLO}, rules=(policies.SHOW,), errors=("stella.request.not_found",))
@@ -55,10 +58,10 @@ def show(call: Call) -> Answer:
     Answers 200 with its generation as `ETag`, or 404 when there is no such instance or it has no SLO.
     """
     with call.services.database.reader() as session:
-        instance, _, row = visible_instance(call, session, policies.SHOW)
+        instance, host, row = visible_instance(call, session, policies.SHOW)
     if row is None or row.objectives is None:
         raise not_found(f"An SLO of instance {instance.uuid}")
-    return _shown(instance, row)
+    return _shown(call, host, instance, row)
 
 
 def _asked(body: Mapping[str, Any]) -> Slo:
@@ -113,6 +116,25 @@ def _require_below_limits(call: Call, present: Asked, added: Slo) -> None:
         raise _refused(call, present, decisions.SLO_ABOVE_LIMIT, refusal, added)
 
 
+def _require_class_allows(call: Call, present: Asked, added: Slo) -> None:
+    """Raises `ApiError` (422) for what the SLA class of the instance does not allow, unless it was in force before."""
+    with call.services.database.reader() as session:
+        row = sla_budgets.of_instance(session, present.instance.id, call.services.clock())
+    if row is None:
+        return
+    size, allowed = sla_budgets.size_of(present.instance), sla_budgets.offers_of(row)
+    found = offers.refusal(added, allowed, size, before=present.all)
+    if found is not None:
+        field = f"objectives.{found.field}"
+        extra: dict[str, Json] = (
+            {"largest": {found.field.partition(".")[0]: found.largest}} if found.largest is not None else {}
+        )
+        refusal = ApiError(
+            "stella.sla.not_allowed", f"{field}: {found.message} ({row.name}).", field=field, extra=extra
+        )
+        raise _refused(call, present, decisions.SLO_ABOVE_LIMIT, refusal, added)
+
+
 def _does_not_fit(call: Call, present: Asked, slo: Slo, verdict: Verdict) -> ApiError:
     """The refusal with its counter-offer: the largest that fits here, where it would fit as asked, and what would have to move."""
     margin = call.services.config.link.reservation_margin_ratio
@@ -158,6 +180,7 @@ def _does_not_fit(call: Call, present: Asked, slo: Slo, verdict: Verdict) -> Api
         "stella.slo.not_supported",
         "stella.slo.above_limit",
         "stella.slo.does_not_fit",
+        "stella.sla.not_allowed",
         "stella.quota.exceeded",
         "stella.server.placement_unreachable",
     ),
@@ -169,6 +192,7 @@ def put(call: Call) -> Answer:
     200 with what would be reserved, and nothing is changed. Who replaces an SLO names its generation, as `generation` or in
     `If-Match`; 409 says that it has another. 422 says that it does not fit, with the largest values that would as `counter_offer`.
     422 `stella.slo.above_limit` says that a limit of the flavor, of Neutron or of Cinder is below the floor, and names it in `limit`.
+    422 `stella.sla.not_allowed` says that the instance's SLA class has no such objective, or the largest value that it allows.
     403 `stella.quota.exceeded` says that the project's quota does not leave so much, and how much it leaves.
     """
     try:
@@ -195,6 +219,7 @@ def _put(call: Call) -> Answer:
         slo = _beside_flavor(present, added)
         _require_able(present, slo)
         _require_below_limits(call, present, added)
+        _require_class_allows(call, present, added)
         _require_quota(call, present, slo)
         verdict = _admitted(call, present, slo)
         _require_quota(call, present, slo, verdict.reserved_cpu_cores)
@@ -202,7 +227,7 @@ def _put(call: Call) -> Answer:
             return Answer(body=_dry_run(present, slo, verdict))
         stored = _changed(call, present, slo, added, verdict)
         if stored is not None:
-            return _shown(present.instance, stored, status=200 if present.kept else 201)
+            return _shown(call, present.host.name, present.instance, stored, status=200 if present.kept else 201)
     raise ApiError("stella.request.conflict", "The host was changed by others each time this was tried; try again.")
 
 

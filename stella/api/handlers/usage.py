@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable
 
-from stella.api import pages, times
+from stella.api import pages, times, whys
 from stella.api.errors import ApiError
 from stella.api.operation import Answer, Call, operation
 from stella.api.policies import usage as policies
@@ -82,6 +82,7 @@ def show(call: Call) -> Answer:
         "step": step,
         "watched_until": times.show(until) if until is not None and until > now else None,
         "not_watched_reason": reason,
+        "not_watched_why": whys.of(reason or ""),
         "points": shown,
     }
     return Answer(body=body)

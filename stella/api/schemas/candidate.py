@@ -2,7 +2,17 @@
 
 from stella.api.candidates import LARGEST_HOSTS
 from stella.api.schemas.estimate import EXTRA_SPECS, VCPUS
-from stella.api.schemas.vocabulary import BY_METRIC, HOST_NAME, OBJECTIVES_INPUT, TEXT, UUID, listing, mapping, nullable
+from stella.api.schemas.vocabulary import (
+    BY_METRIC,
+    HOST_NAME,
+    OBJECTIVES_INPUT,
+    TEXT,
+    UUID,
+    WHY,
+    listing,
+    mapping,
+    nullable,
+)
 
 _LARGEST_SPECS = 256
 POST = mapping(
@@ -35,6 +45,7 @@ CANDIDATE = mapping(
         "host": HOST_NAME,
         "fits": {"type": "boolean"},
         "reason": nullable({**TEXT, "description": "Why it does not fit; null where it does."}),
+        "why": WHY,
         "reserved_cpu_cores": {
             "type": ["number", "null"],
             "minimum": 0,

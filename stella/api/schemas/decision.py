@@ -10,6 +10,7 @@ from stella.api.schemas.vocabulary import (
     TEXT,
     TIME,
     UUID,
+    WHY,
     mapping,
     nullable,
     page,
@@ -31,7 +32,13 @@ DECISION = mapping(
         "user_id": TEXT,
         "request_id": TEXT,
         "reason": TEXT,
+        "why": WHY,
         "detail": {"type": "object"},
+        "hosts_why": {
+            "type": "object",
+            "additionalProperties": WHY,
+            "description": "By host, where detail has a reason for each.",
+        },
     }
 )
 LIST = page("decisions", DECISION)

@@ -9,6 +9,7 @@ from stella.api.schemas.vocabulary import (
     PART_OF_NAME,
     TEXT,
     TIME,
+    WHY,
     Schema,
     mapping,
     nullable,
@@ -44,6 +45,7 @@ HOST = mapping(
             "additionalProperties": {"type": ["boolean", "string"]},
             "description": "What it can enforce: true, or why it cannot.",
         },
+        "lacking_why": {"type": "object", "additionalProperties": WHY, "description": "Of what it cannot enforce."},
         "versions": {"type": "object", "additionalProperties": TEXT},
         "reported_at": nullable(TIME),
     }

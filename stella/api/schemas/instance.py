@@ -17,6 +17,7 @@ from stella.api.schemas.vocabulary import (
     TEXT,
     TIME,
     UUID,
+    WHY,
     Schema,
     listing,
     mapping,
@@ -49,6 +50,7 @@ SLO = mapping(
         "added_objectives": OBJECTIVES,
         "state": {"type": "string", "enum": list(STATES)},
         "reason": TEXT,
+        "why": WHY,
         "largest": BY_METRIC,
         "changed_at": TIME,
     }
@@ -74,10 +76,15 @@ INSTANCE = mapping(
         "limits": EXISTING_LIMITS,
         "contradictions": CONTRADICTIONS,
         "slo": {**nullable(SLO), "description": "What it is guaranteed; null: nothing."},
+        "costs": {
+            "type": "object",
+            "additionalProperties": mapping({"vcpu": AMOUNT, "io": AMOUNT, "estimated": FLAG}),
+            "description": "Of one instance, by metric with a floor: CPU seconds that a unit of its I/O costs in guest and QEMU.",
+        },
         "attainment": {**ATTAINED, "description": "Where it was asked for: this day and this month (UTC) until now."},
         "reported_at": TIME,
     },
-    optional=("attainment",),
+    optional=("attainment", "costs"),
 )
 LIST = page("instances", INSTANCE)
 LIST_QUERY = query(

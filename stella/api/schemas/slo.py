@@ -11,6 +11,7 @@ from stella.api.schemas.vocabulary import (
     TEXT,
     TIME,
     UUID,
+    WHY,
     Schema,
     mapping,
     query,
@@ -49,6 +50,7 @@ SLO = mapping(
             "description": "pending until the host acknowledges it; suspended: kept but not in force, see reason.",
         },
         "reason": TEXT,
+        "why": WHY,
         "largest": {
             **BY_METRIC,
             "description": "Where the host refused it: for each floor the largest value that fits.",

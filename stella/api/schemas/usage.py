@@ -8,6 +8,7 @@ from stella.api.schemas.vocabulary import (
     TIME,
     TIME_INPUT,
     UUID,
+    WHY,
     Schema,
     listing,
     mapping,
@@ -55,6 +56,7 @@ USAGE = mapping(
         "step": STEP,
         "watched_until": {**nullable(TIME), "description": "Until then its host sends a point each second."},
         "not_watched_reason": {"type": ["string", "null"], "description": "With step 1: why no live points come."},
+        "not_watched_why": WHY,
         "points": listing(
             mapping({"at": {**TIME, "description": "When it begins."}, "objectives": listing(OBJECTIVE)}),
             description="The oldest first. A step of which nothing is known is left out.",

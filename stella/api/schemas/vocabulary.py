@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from stella.model import reasons
 from stella.model.attainment import Cause
 from stella.model.limits import Source
 from stella.model.slo import LARGEST_PRIORITY, LARGEST_WEIGHT, Direction, Metric
@@ -91,6 +92,20 @@ def sort(*keys: str) -> Schema:
     orders = [f"{key}{direction}" for key in keys for direction in ("", ":asc", ":desc")]
     return {"type": "string", "enum": orders, "description": "A key and a direction, which is asc where none is given."}
 
+
+_WHY: dict[str, Schema] = {
+    "code": {"type": "string", "description": "One of those of `why` in errors."},
+    "values": {"type": "object", "additionalProperties": {"type": ["string", "number"]}},
+}
+WHY: Schema = listing(
+    mapping(_WHY),
+    description="The reason for programs: its sentences, the outermost first, each with a stable code and the values that "
+    "stand in it; field is the key that it is about. What has no code is other, with its text. Empty: no part has a code.",
+)
+WHY_OF_ERROR: Schema = {
+    **WHY,
+    "items": mapping({**_WHY, "code": {"type": "string", "enum": [*reasons.CODES, reasons.OTHER]}}),
+}
 
 SPAN: Schema = {
     "from": {**TIME_INPUT, "title": "Not before this time."},

@@ -5,10 +5,12 @@ as a quota spread evenly over the vCPUs would leave it three eighths.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
-from stella.bench.figures.row import Bound, Facts, Row, row_of
-from stella.bench.figures.session import Family, Part, Session, part_seconds, scenario_file
-from stella.bench.figures.threads import Threads, cores
+from stella.bench.figures.row import Bound, Facts, Row, rows_of_all
+from stella.bench.figures.session import Family, Part, Session, in_turn, round_seconds, rounds, scenario_file
+from stella.bench.policies import COMPARED
+from stella.bench.results import Run
 
 CEILING_CORES = 1.5
 TOLERANCE_RATIO = 0.03
@@ -16,45 +18,40 @@ _SETTLE_SECONDS = 2.0
 
 
 def _parts(repeat: int) -> list[Part]:
-    seconds = part_seconds(scenario_file("figures/ceiling"))
-    return [Part(name=f"stella-{n}", seconds=seconds) for n in range(1, repeat + 1)]
+    return rounds(1, round_seconds(scenario_file("figures/ceiling")))
 
 
 def _run(part: str, session: Session) -> Facts:
     scenario = scenario_file("figures/ceiling")
-    threads = Threads()
-    run, facts = session.run(scenario, "stella", title=f"ceiling {part}", probes=[threads])
-    start, change = run.start_unix_seconds, scenario.events[0].at_seconds
-    return {
-        **facts,
-        "one_busy_cores": cores(threads.samples, "capped", start, start + change, ("vcpu",)),
-        "four_busy_cores": cores(
-            threads.samples, "capped", start + change + _SETTLE_SECONDS, start + scenario.duration_seconds, ("vcpu",)
-        ),
-    }
+
+    def closer(run: Run) -> Mapping[str, Any]:
+        used, start, change = (
+            run.recording.instances["capped"].run["vcpu"],
+            run.start_unix_seconds,
+            scenario.events[0].at_seconds,
+        )
+        return {
+            "one_busy_cores": used.rate(start, start + change),
+            "four_busy_cores": used.rate(start + change + _SETTLE_SECONDS, start + scenario.duration_seconds),
+        }
+
+    return session.round(scenario, in_turn(COMPARED, part), title=f"ceiling {part}", closer=closer)
 
 
-def _judge(parts: Mapping[str, Facts], needed: Mapping[str, Mapping[str, Facts]]) -> list[Row]:
-    return [
-        row_of(
-            parts,
-            "stella",
-            lambda f: f["one_busy_cores"],
-            name="ceiling.one",
-            title="ceiling of 1.5 cores on four vCPUs, one busy: it has its whole core",
-            bound=Bound(least=1.0 - TOLERANCE_RATIO, most=1.0 + TOLERANCE_RATIO),
-            kind="cores",
-        ),
-        row_of(
-            parts,
-            "stella",
-            lambda f: f["four_busy_cores"],
-            name="ceiling.four",
-            title="ceiling of 1.5 cores on four vCPUs, four busy: mean",
-            bound=Bound(least=CEILING_CORES * (1 - TOLERANCE_RATIO), most=CEILING_CORES * (1 + TOLERANCE_RATIO)),
-            kind="cores",
-        ),
-    ]
+def _judge(parts: Mapping[str, Facts]) -> list[Row]:
+    rows = []
+    for key, title, middle in (
+        ("one", "ceiling of 1.5 cores on four vCPUs, one busy: it has its whole core", 1.0),
+        ("four", "ceiling of 1.5 cores on four vCPUs, four busy: mean", CEILING_CORES),
+    ):
+        bound = Bound(least=middle * (1 - TOLERANCE_RATIO), most=middle * (1 + TOLERANCE_RATIO))
+
+        def read(facts: Facts, key: str = key) -> float:
+            return float(facts[f"{key}_busy_cores"])
+
+        bounds = {"stella": (bound, Bound())}
+        rows += rows_of_all(parts, COMPARED, read, name=f"ceiling.{key}", title=title, bounds=bounds, kind="cores")
+    return rows
 
 
 FAMILY = Family(name="ceiling", title="a CPU ceiling over four vCPUs", parts=_parts, run=_run, judge=_judge)

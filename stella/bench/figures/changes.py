@@ -1,108 +1,129 @@
-"""What changes cost: a hog arrives, an SLO is set late, an instance with a promise stops its load and starts it again."""
+"""Loads and SLOs that change: a hog arrives, an SLO comes late, a floor is raised, a load pauses and comes back, a byte costs more."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from stella.bench.figures.row import Bound, Facts, Row, row_of
-from stella.bench.figures.session import Family, Part, Session, part_seconds, scenario_file
+from stella.bench.figures.row import Bound, Facts, Row, of_policy, row_of, rows_of_all, windows_met
+from stella.bench.figures.session import Family, Part, Session, in_turn, round_seconds, rounds, scenario_file
+from stella.bench.policies import COMPARED
+from stella.bench.results import Run
+
+LATE = "vm4"
+_STARVED_SECONDS = 4
+
+
+def _parts(repeat: int) -> list[Part]:
+    return rounds(1, round_seconds(scenario_file("figures/changes")))
+
+
+def starved_before(run: Run, scenario_event: tuple[str, float, float]) -> float | None:
+    """What an instance got before its late SLO, in parts of the floor: below 1 it was starved. Pure.
+
+    ``scenario_event``: instance, second of the event, and the floor in packets/s.
+    """
+    instance, second, floor = scenario_event
+    sent = run.recording.instances[instance].windows.get("network_packets.tx")
+    start = run.start_unix_seconds + second
+    return None if sent is None else sent.rate(start - _STARVED_SECONDS, start) / floor
+
+
+def _run(part: str, session: Session) -> Facts:
+    scenario = scenario_file("figures/changes")
+    late = next(e for e in scenario.events if e.what == "slo" and e.instance == LATE)
+    floor = late.slo.objectives[0].floor if late.slo else None
+    what = (LATE, late.at_seconds, floor or 1.0)
+
+    def closer(run: Run) -> Mapping[str, Any]:
+        return {"late_before_ratio": starved_before(run, what)}
+
+    return session.round(scenario, in_turn(COMPARED, part), title=f"changes {part}", closer=closer)
 
 
 def _events(facts: Facts, suffix: str, key: str) -> list[float | None]:
     return [event.get(key) for event in facts["result"]["events"] if event["what"].endswith(suffix)]
 
 
-def windows_lost(facts: Facts) -> list[float | None]:
-    """Windows lost until all floors held again, for each start of the hog. Pure."""
-    return _events(facts, "hog start", "windows_lost")
+def windows_lost(facts: Facts) -> float:
+    """Windows lost from the first change on. Pure."""
+    return float(sum(event["windows_lost"] for event in facts["result"]["events"]))
 
 
-def slo_seconds(facts: Facts) -> list[float | None]:
-    """Seconds until a late SLO held; None: not until the next event or the end. Pure."""
-    return _events(facts, " slo", "recovered_seconds")
+def lost_ratio(ours: float, theirs: float) -> float:
+    """Windows lost by us in parts of those that another lost, who counts as losing one at least. Pure."""
+    return ours / max(1.0, theirs)
 
 
-def lent_seconds(facts: Facts) -> list[float | None]:
-    """Seconds until the others used what a stopped instance left, for each stop. Pure."""
-    return _events(facts, " stop", "others_used_seconds")
-
-
-def back_seconds(facts: Facts) -> list[float | None]:
-    """Seconds until all floors held again after a promised load started, for each start but the hog's. Pure."""
+def against(parts: Mapping[str, Facts], other: str) -> list[float | None]:
+    """For each round, the windows that ``stella`` lost in parts of those that another policy lost. Pure."""
+    pairs = zip(of_policy(parts, "stella").values(), of_policy(parts, other).values(), strict=True)
     return [
-        event["recovered_seconds"]
-        for event in facts["result"]["events"]
-        if event["what"].endswith(" start") and not event["what"].startswith("hog")
+        None if "invalid" in a or "invalid" in b else lost_ratio(windows_lost(a), windows_lost(b)) for a, b in pairs
     ]
 
 
-def _run_changes(part: str, session: Session) -> Facts:
-    return session.run(scenario_file("figures/changes"), "stella", title=f"changes {part}")[1]
+def late_seconds(facts: Facts) -> list[float | None]:
+    """Seconds until a late SLO held; None: not until the next change, or the instance was not starved before. Pure."""
+    before = facts["late_before_ratio"]
+    starved = before is not None and before < 0.95
+    return [seconds if starved else None for seconds in _events(facts, f"{LATE} slo", "recovered_seconds")]
 
 
-def _run_late(part: str, session: Session) -> Facts:
-    return session.run(scenario_file("figures/late-slo"), "stella", title=f"late-slo {part}")[1]
+def back_seconds(facts: Facts) -> Sequence[float | None]:
+    """Seconds until all floors held again after a guaranteed load started. Pure."""
+    events = [e for e in facts["result"]["events"] if e["what"].endswith(" start") and not e["what"].startswith("hog")]
+    return [event["recovered_seconds"] for event in events]
 
 
-def _parts_changes(repeat: int) -> list[Part]:
-    seconds = part_seconds(scenario_file("figures/changes"))
-    return [Part(name=f"stella-{n}", seconds=seconds) for n in range(1, repeat + 1)]
-
-
-def _parts_late(repeat: int) -> list[Part]:
-    seconds = part_seconds(scenario_file("figures/late-slo"))
-    return [Part(name=f"stella-{n}", seconds=seconds) for n in range(1, repeat + 1)]
-
-
-def _judge_changes(parts: Mapping[str, Facts], needed: Mapping[str, Mapping[str, Facts]]) -> list[Row]:
-    return [
-        row_of(
-            parts,
-            "stella",
-            windows_lost,
-            name="hog.windows-lost",
-            title="a hog of four vCPUs starts: windows lost until all floors hold again",
-            bound=Bound(most=1),
-            kind="count",
-        ),
-        row_of(
-            parts,
-            "stella",
-            lent_seconds,
-            name="stop.lent",
-            title="an SLO instance stops its load: until others use its share",
-            bound=Bound(most=1.0),
-            kind="seconds",
-        ),
-        row_of(
-            parts,
-            "stella",
-            back_seconds,
-            name="start.back",
-            title="an SLO instance starts its load again: until all floors hold",
-            bound=Bound(most=1.5),
-            kind="seconds",
-        ),
-    ]
-
-
-def _judge_late(parts: Mapping[str, Facts], needed: Mapping[str, Mapping[str, Facts]]) -> list[Row]:
-    return [
-        row_of(
-            parts,
-            "stella",
-            slo_seconds,
-            name="late-slo.holds",
-            title="an SLO set on a running, starved instance: until all floors hold",
-            bound=Bound(most=2.0),
-            kind="seconds",
+def _judge(parts: Mapping[str, Facts]) -> list[Row]:
+    rows = rows_of_all(
+        parts, COMPARED, windows_met, name="changes", title="loads that change, windows with all floors", bounds={}
+    )
+    rows += rows_of_all(
+        parts,
+        COMPARED,
+        windows_lost,
+        name="changes.lost",
+        title="loads that change, windows lost",
+        bounds={},
+        kind="count",
+    )
+    for other in ("static", "gos"):
+        rows.append(
+            Row(
+                name=f"changes.against-{other}",
+                title=f"loads that change, windows lost by stella in parts of those that {other} lost",
+                bound=Bound(most=0.2),
+                kind="ratio",
+                values=tuple(against(parts, other)),
+            )
         )
-    ]
+    timed = (
+        (
+            "hog.windows-lost",
+            "a hog arrives: windows lost",
+            1.0,
+            "count",
+            lambda f: _events(f, "hog start", "windows_lost"),
+        ),
+        (
+            "stop.lent",
+            "a load pauses: until others use its share",
+            1.0,
+            "seconds",
+            lambda f: _events(f, " stop", "others_used_seconds"),
+        ),
+        ("start.back", "a load comes back: until all floors hold", 1.5, "seconds", back_seconds),
+        (
+            "late-slo.holds",
+            "an SLO set on a running, starved instance: until all floors hold",
+            2.0,
+            "seconds",
+            late_seconds,
+        ),
+    )
+    for name, title, most, kind, read in timed:
+        rows.append(row_of(parts, "stella", read, name=name, title=title, bound=Bound(most=most), kind=kind))
+    return rows
 
 
-CHANGES = Family(
-    name="changes",
-    title="a hog arrives; SLO instances stop and start",
-    parts=_parts_changes,
-    run=_run_changes,
-    judge=_judge_changes,
-)
-LATE = Family(name="late-slo", title="an SLO set late", parts=_parts_late, run=_run_late, judge=_judge_late)
+FAMILY = Family(name="changes", title="loads and SLOs that change", parts=_parts, run=_run, judge=_judge)

@@ -1,7 +1,6 @@
 """`stella-bench figures`: runs what is not yet done, judges it, and writes figures.json and the page."""
 
 import os
-import sys
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -9,16 +8,16 @@ from pathlib import Path
 
 from stella.bench.figures.families import chosen
 from stella.bench.figures.markdown import page
-from stella.bench.figures.row import FALLS_SHORT, INVALID, Row
+from stella.bench.figures.row import FALLS_SHORT, INVALID, Facts, Row
 from stella.bench.figures.session import Family, Part, Session
 from stella.bench.figures.store import Store
 from stella.bench.lab.model import LabError
 from stella.bench.policies.base import PolicyError
 from stella.bench.progress import Progress
-from stella.bench.run import InvalidRun
+from stella.bench.run import InvalidRun, provenance
 
-ATTEMPTS = 3
-"""A run that does not count is repeated up to two times."""
+MOST_SECONDS = 40 * 60
+"""What all figures may take together, by the plan."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,36 +32,45 @@ class Asked:
     fresh: bool = False
 
 
+def plan(only: str, repeat: int) -> list[tuple[Family, list[Part], float]]:
+    """The families with their rounds and how long they take, in seconds. Raises `UnknownFamily`."""
+    found = [(family, family.parts(repeat)) for family in chosen(only)]
+    return [(family, parts, sum(part.seconds for part in parts)) for family, parts in found]
+
+
 def listing(only: str, repeat: int) -> str:
-    """The families with their runs and how long they take. Raises `UnknownFamily`."""
-    lines, total = [], 0.0
-    for family in chosen(only):
-        parts = family.parts(repeat)
-        seconds = sum(part.seconds for part in parts)
-        total += seconds
-        lines.append(f"{family.name:<14} {len(parts):>3} runs {seconds / 60:>5.1f} min  {family.title}")
-    return "\n".join([*lines, f"{'all':<14} {'':>8} {total / 60:>5.1f} min"])
+    """The plan for people. Raises `UnknownFamily`."""
+    planned = plan(only, repeat)
+    lines = [f"{f.name:<14} {len(parts):>3} rounds {s / 60:>5.1f} min  {f.title}" for f, parts, s in planned]
+    return "\n".join([*lines, f"{'all':<14} {'':>10} {sum(s for _, _, s in planned) / 60:>5.1f} min"])
 
 
 def run_figures(asked: Asked, progress: Progress) -> list[Row]:
-    """Run, judge, write. Returns all rows of the chosen families. Raises `UnknownFamily`, `InvalidStore`, `LabError`."""
+    """Run, judge, write. Returns all rows of the chosen families. Raises `UnknownFamily`, `InvalidStore`.
+
+    What was measured on another commit is measured again: a page is of one commit.
+    """
     families = chosen(asked.only)
     store = Store(asked.output / "figures.json")
-    if asked.fresh:
-        for family in families:
-            store.forget(family.name)
-    session = Session(output=asked.output, cache=asked.cache, progress=progress, kept=store.parts)
+    here = provenance()
+    if store.document.get("commit") != here["commit"] and store.document["families"]:
+        progress.note(f"figures of commit {store.document.get('commit') or 'unknown'} are not kept")
+        store.document["families"] = {}
+    for family in families if asked.fresh else ():
+        store.forget(family.name)
+    session = Session(output=asked.output, cache=asked.cache, progress=progress)
     waiting = [(f, p) for f in families for p in f.parts(asked.repeat) if not store.done(f.name, p.name)]
-    store.document.setdefault("started", _now())
-    store.document["command"] = " ".join(["stella-bench", *sys.argv[1:]])
-    store.document["repeat"] = asked.repeat
-    progress.note(f"{len(waiting)} runs to do, about {sum(p.seconds for _, p in waiting) / 60:.0f} minutes")
+    if not store.document["families"]:
+        store.document["started"] = _now()
+    store.document |= {**here, "repeat": asked.repeat}
+    progress.note(listing(asked.only, asked.repeat))
+    progress.note(f"{len(waiting)} rounds to do, about {sum(p.seconds for _, p in waiting) / 60:.0f} minutes")
     rows: list[Row] = []
     for family in families:
         for part in [p for f, p in waiting if f is family]:
             _run_part(family, part, session, store)
             store.document["machine"] = {**store.document.get("machine", {}), **session.machine}
-        found = family.judge(store.parts(family.name), {name: store.parts(name) for name in family.needs})
+        found = family.judge(store.parts(family.name))
         store.document["finished"] = _now()
         store.keep_rows(family.name, found)
         progress.close()
@@ -76,8 +84,7 @@ def run_figures(asked: Asked, progress: Progress) -> list[Row]:
 def write_page(asked: Asked, store: Store) -> None:
     """Write the page from what is there so far."""
     asked.document.parent.mkdir(parents=True, exist_ok=True)
-    source = os.path.relpath(asked.output / "figures.json")
-    asked.document.write_text(page(store.document, source=source), encoding="utf-8")
+    asked.document.write_text(page(store.document), encoding="utf-8")
 
 
 def _now() -> str:
@@ -85,30 +92,25 @@ def _now() -> str:
 
 
 def _run_part(family: Family, part: Part, session: Session, store: Store) -> None:
-    """One part, as often as it takes for a run to count; what did not count is kept and told."""
-    discarded: list[str] = []
+    """One round. A guest that dies or does not boot is a result, not a fault of the machine: it is not tried again."""
     started, load, began = _now(), round(os.getloadavg()[0], 2), time.monotonic()
-    while True:
-        try:
-            facts = family.run(part.name, session)
-            break
-        except (InvalidRun, PolicyError, LabError) as error:
-            discarded.append(str(error))
-            session.progress.note(f"{family.name} {part.name}: the run does not count: {error}")
-            if len(discarded) == ATTEMPTS:
-                facts = {"invalid": str(error)}
-                break
+    try:
+        facts: Facts = family.run(part.name, session)
+    except (InvalidRun, PolicyError, LabError) as error:
+        session.progress.note(f"{family.name} {part.name}: does not count: {error}")
+        facts = {"invalid": str(error)}
+    seconds = round(time.monotonic() - began, 1)
     kept = {
         "facts": facts,
         "started": started,
         "load_average": load,
-        "seconds": round(time.monotonic() - began, 1),
-        "attempts": len(discarded) + ("invalid" not in facts),
-        "discarded": discarded,
+        "seconds": seconds,
+        "planned_seconds": part.seconds,
     }
     store.keep(family.name, part.name, kept)
 
 
-def all_pass(rows: list[Row]) -> bool:
-    """Whether nothing falls short and every row has its runs."""
-    return not any(row.status in (FALLS_SHORT, INVALID) for row in rows)
+def exit_status(rows: list[Row]) -> int:
+    """0 when nothing falls short; 1 when a row does; 3 when a row has no valid run."""
+    statuses = {row.status for row in rows}
+    return 1 if FALLS_SHORT in statuses else 3 if INVALID in statuses else 0

@@ -1,113 +1,75 @@
-"""The demonstration under four policies, and what keeping it costs: the agent, the neighbours, the host's own services."""
+"""The demonstration under five policies, and what keeping it costs: the agent, the neighbours, the host's own services."""
 
-import math
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stella.bench.fair import max_min
-from stella.bench.figures import solo
 from stella.bench.figures.host import AgentMemory, RootCommands
 from stella.bench.figures.knobs import Knobs
-from stella.bench.figures.row import Bound, Facts, Row, row_of
+from stella.bench.figures.row import AGENT, Bound, Facts, Row, of_policy, row_of, rows_of_all, windows_met
 from stella.bench.figures.session import (
     Family,
     Part,
     Session,
     agent_against_outside,
-    part_seconds,
+    in_turn,
+    round_seconds,
+    rounds,
     scenario_file,
 )
-from stella.bench.figures.threads import Threads
+from stella.bench.policies import COMPARED
+from stella.bench.probes import Probe
 from stella.bench.scenario import Scenario
 
-POLICIES = ("none", "stella", "static", "gos")
-SECONDS = {"none": 120, "stella": 120, "static": 60, "gos": 60}
-"""Of measured time. Those of other policies are reported beside ours, without a bound: they are given less."""
+SECONDS, WARMUP_SECONDS = 30, 6.0
+_IDLE_SECONDS = 6.0  # in which the root-level commands are timed beside idle guests
 _MOST_RSS_BYTES = 100 * 2**20
-_WORK_OF_METRIC = {
-    "network_packets": ("network_packets.tx", "network_packets.rx"),
-    "block_bytes": ("block_bytes.read", "block_bytes.write"),
-}
 
 
-def _scenario(policy: str) -> Scenario:
-    return replace(scenario_file("demonstration"), duration_seconds=SECONDS[policy])
+def _scenario() -> Scenario:
+    return scenario_file("demonstration", duration_seconds=SECONDS, warmup_seconds=WARMUP_SECONDS)
 
 
 def _parts(repeat: int) -> list[Part]:
-    rounds = range(1, repeat + 1)
-    return [
-        Part(name=f"{p}-{n}", seconds=part_seconds(_scenario(p)) + 5 * (p == "stella"))
-        for n in rounds
-        for p in POLICIES
-    ]
+    first, *later = rounds(repeat, round_seconds(_scenario()) + _IDLE_SECONDS)
+    without_solo = round_seconds(_scenario(), with_solo=False) + _IDLE_SECONDS
+    return [first, *(Part(name=part.name, seconds=without_solo) for part in later)]
+
+
+def _probes(policy: str) -> Sequence[Probe]:
+    return (AgentMemory(), RootCommands(), Knobs()) if policy == "stella" else ()
 
 
 def _run(part: str, session: Session) -> Facts:
-    policy = part.rpartition("-")[0]
-    probes = [Threads(), *([AgentMemory(), RootCommands(), Knobs()] if policy == "stella" else [])]
-    run, facts = session.run(_scenario(policy), policy, title=f"demonstration {part}", probes=probes)
-    work = {name: sum(rates) / len(rates) for name, rates in run.verdict.work_series.items()}
-    return {**facts, "work_per_second": work, "agent_against_outside": agent_against_outside(run)}
+    return session.round(
+        _scenario(),
+        in_turn(COMPARED, part),
+        title=f"demonstration {part}",
+        probes=_probes,
+        closer=lambda run: {"agent_against_outside": agent_against_outside(run)},
+    )
 
 
-def neighbours_ratio(facts: Facts, alone: Facts) -> dict[str, float]:
-    """What each neighbour without an SLO got done, of what its max-min share of the rest would have done. Pure.
-
-    The rest: the machine's cores less whatever is not the guests' (receivers, host services, the agent: measured in this run),
-    less what the floors cost: the work of each SLO instance, up to its floor, at its cost per unit when alone. It is divided
-    among all who want more, SLO instances too, at equal weights: nobody has been given another. An instance of several loads
-    has done the mean of what each has, in parts of its work when alone.
-    """
-    result = facts["result"]
-    overhead = max(0.0, result["host_cpu_cores"] - result["instances_cpu_cores"])
-    floors: dict[str, float] = {}
-    for objective in result["objectives"]:
-        if objective["kind"] == "floor":
-            done = min(objective["mean"] or 0.0, objective["value"])
-            floors[objective["instance"]] = floors.get(objective["instance"], 0.0) + done * _unit_cores(
-                alone, objective
-            )
-    names = [*{*floors, *(b["instance"] for b in result["best_effort"])}]
-    wants = {n: max(0.0, (alone["alone"].get(n, {}).get("cores") or 0.0) - floors.get(n, 0.0)) for n in names}
-    shares = max_min(alone["cores"] - overhead - sum(floors.values()), wants)
-    found = {}
-    for neighbour in (b["instance"] for b in result["best_effort"]):
-        own = alone["alone"].get(neighbour, {"cores": 0.0, "work": {}})
-        parts = [_part(facts, neighbour, series, own) for series, rate in own["work"].items() if rate > 0]
-        if parts and own["cores"] and shares[neighbour] > 0:
-            found[neighbour] = (sum(parts) / len(parts)) / (shares[neighbour] / own["cores"])
-    return found
-
-
-def _part(facts: Facts, neighbour: str, series: str, own: Mapping[str, Any]) -> float:
-    """A load's work in parts of its work when alone.
-
-    sysbench's late reports (it starves too) can tell of more than was done: what its CPU time allows is the most that counts.
-    """
-    done = float(facts["work_per_second"].get(f"{neighbour}.{series}", 0.0) / own["work"][series])
-    used = facts.get("threads", {}).get(neighbour, {}).get("cores")
-    return min(done, used / own["cores"]) if series == "cpu_events" and used is not None and own["cores"] else done
-
-
-def _unit_cores(alone: Facts, objective: Mapping[str, Any]) -> float:
-    if objective["metric"] == "cpu":
-        return 1.0
-    costs = [solo.cost_of(alone, objective["instance"], s) for s in _WORK_OF_METRIC.get(objective["metric"], ())]
-    return next((c for c in costs if c is not None), 0.0)
+def neighbour_ratio(facts: Facts, name: str) -> float | None:
+    """What a neighbour without an SLO got done, of what its max-min share of the rest would have done. Pure."""
+    return next((b["share_of_fair"] for b in facts["result"]["best_effort"] if b["instance"] == name), None)
 
 
 def largest_difference(facts: Facts) -> float | None:
     """The largest relative difference of the agent's mean from the outside one, over the objectives. Pure."""
     pairs = [(x["agent"], x["outside"]) for x in facts["agent_against_outside"] if x["outside"] > 0]
-    return max((abs(agent / outside - 1) for agent, outside in pairs), default=math.inf)
+    return max((abs(agent / outside - 1) for agent, outside in pairs), default=None)
 
 
-def command_factor(facts: Facts, name: str) -> float | None:
-    """Median time of a root-level command beside the load, in parts of its idle time. Pure."""
+def command_factor(facts: Facts, name: str, key: str = "loaded_seconds") -> float | None:
+    """Time of a root-level command beside the load (median, or 95th percentile), in parts of its median idle time. Pure."""
     found = facts["root_commands"].get(name)
-    return found["loaded_seconds"] / found["idle_seconds"] if found else None
+    return found[key] / found["idle_seconds"] if found else None
+
+
+def against_static(parts: Mapping[str, Facts]) -> list[float | None]:
+    """For each round, windows met under ``stella`` less those under ``static``. Pure."""
+    pairs = zip(of_policy(parts, "stella").values(), of_policy(parts, "static").values(), strict=True)
+    return [None if "invalid" in a or "invalid" in b else windows_met(a) - windows_met(b) for a, b in pairs]
 
 
 def _agent(facts: Facts) -> Mapping[str, Any]:
@@ -115,66 +77,67 @@ def _agent(facts: Facts) -> Mapping[str, Any]:
     return agent
 
 
-def _judge(parts: Mapping[str, Facts], needed: Mapping[str, Mapping[str, Facts]]) -> list[Row]:
-    rows = [
+def _judge(parts: Mapping[str, Facts]) -> list[Row]:
+    broken = Bound(most=0.5)
+    rows = rows_of_all(
+        parts,
+        COMPARED,
+        windows_met,
+        name="demonstration",
+        title="demonstration, windows with all three floors",
+        bounds={"none": (broken, Bound()), "stella": (Bound(least=0.95), Bound(least=0.995))},
+    )
+    rows.append(
         row_of(
             parts,
-            "none",
-            lambda f: 1.0 - f["result"]["all_met_95_ratio"],
-            name="demonstration.none",
-            title="demonstration, policy none: windows in which an SLO is broken",
-            bound=Bound(more_than=0.5),
+            "gos",
+            lambda f: f["result"]["second_half_met_95_ratio"],
+            name="demonstration.gos-second-half",
+            title="the same, the second half alone, when its feedback has settled: gos",
         )
-    ]
-    for policy, bound in (("stella", Bound(least=0.97)), ("static", Bound()), ("gos", Bound())):
-        title = f"demonstration, policy {policy}, {SECONDS[policy]} s: windows with all three >= 95 % of their floor"
-        if policy == "stella":
-            title += " (aim 99.5 %)"
-        rows.append(
-            row_of(
-                parts,
-                policy,
-                lambda f: float(f["result"]["all_met_95_ratio"]),
-                name=f"demonstration.{policy}",
-                title=title,
-                bound=bound,
-            )
+    )
+    rows.append(
+        Row(
+            name="demonstration.against-static",
+            title="windows met under stella less those under static, in the same round",
+            bound=Bound(),
+            aim=Bound(least=0.0),
+            kind="ratio",
+            values=tuple(against_static(parts)),
         )
-    return rows + _neighbours(parts, needed) + _costs(parts)
-
-
-def _neighbours(parts: Mapping[str, Facts], needed: Mapping[str, Mapping[str, Facts]]) -> list[Row]:
-    alone = solo.facts_of(needed)
-    rows = []
+    )
     for name in ("hog", "noisy"):
-        title = f"neighbour {name}: useful work against its max-min share of the rest (aim 80 %)"
-        key = f"neighbours.{name}"
-        if alone is None:
-            missing = "the solo run is missing or invalid"
-            rows.append(Row(name=key, title=title, bound=Bound(least=0.6), kind="ratio", values=(), missing=missing))
-            continue
 
-        def read(facts: Facts, name: str = name, alone: Facts = alone) -> float:
-            return neighbours_ratio(facts, alone).get(name, 0.0)
+        def read(facts: Facts, name: str = name) -> float | None:
+            return neighbour_ratio(facts, name)
 
-        rows.append(row_of(parts, "stella", read, name=key, title=title, bound=Bound(least=0.6)))
-    return rows
+        rows += rows_of_all(
+            parts,
+            COMPARED,
+            read,
+            name=f"neighbours.{name}",
+            title=f"neighbour {name}, work of its fair share",
+            bounds={"stella": (Bound(least=0.6), Bound(least=0.9))},
+        )
+    return rows + _costs(parts)
 
 
 def _costs(parts: Mapping[str, Facts]) -> list[Row]:
-    rows = [
-        row_of(
-            parts,
-            "stella",
-            lambda f, c=command: command_factor(f, c),  # type: ignore[misc]
-            name=f"root-command.{command}",
-            title=f"root-level command {shown}: median time beside the load against idle",
-            bound=Bound(most=2.0),
-            kind="factor",
-        )
-        for command, shown in (("true", "/bin/true"), ("python", "python3 -c pass"))
-    ]
-    rows += [
+    rows = []
+    for command, shown in (("true", "/bin/true"), ("python", "python3 -c pass")):
+        for key, word, bound in (
+            ("loaded_seconds", "median", Bound(most=2.0)),
+            ("loaded_p95_seconds", "95th percentile", Bound()),
+        ):
+
+            def read(facts: Facts, command: str = command, key: str = key) -> float | None:
+                return command_factor(facts, command, key)
+
+            title = f"root-level command {shown}, {word} of its time beside the load against its idle median"
+            name = f"root-command.{command}" + ("" if word == "median" else "-p95")
+            rows.append(row_of(parts, "stella", read, name=name, title=title, bound=bound, kind="factor"))
+    return [
+        *rows,
         row_of(
             parts,
             "stella",
@@ -208,6 +171,7 @@ def _costs(parts: Mapping[str, Facts]) -> list[Row]:
             name="agent.late",
             title="late ticks",
             bound=Bound(less_than=0.01),
+            source=AGENT,
         ),
         row_of(
             parts,
@@ -219,14 +183,8 @@ def _costs(parts: Mapping[str, Facts]) -> list[Row]:
             kind="count",
         ),
     ]
-    return rows
 
 
 FAMILY = Family(
-    name="demonstration",
-    title="the demonstration under none, static, gos and stella",
-    parts=_parts,
-    run=_run,
-    judge=_judge,
-    needs=(solo.NAME,),
+    name="demonstration", title="the demonstration, and what it costs", parts=_parts, run=_run, judge=_judge
 )

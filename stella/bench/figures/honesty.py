@@ -1,23 +1,47 @@
 """Whether the agent tells the truth when it may change nothing: its word on each window against what was seen outside."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from stella.bench.figures.row import Bound, Facts, Row, row_of
-from stella.bench.figures.session import Family, Part, Session, part_seconds, scenario_file, windows_said
+from stella.bench.figures.session import Family, Part, Session, round_seconds, rounds, scenario_file
+from stella.bench.results import Run
 from stella.model.attainment import Status
 
+OBSERVE = "stella-observe"
 STARVED = ("starved-net", "starved-disk")
 
 
 def _parts(repeat: int) -> list[Part]:
-    seconds = part_seconds(scenario_file("figures/honesty"))
-    return [Part(name=f"observe-{n}", seconds=seconds) for n in range(1, repeat + 1)]
+    return rounds(1, round_seconds(scenario_file("figures/honesty"), policies=1, with_solo=False))
+
+
+def windows_said(run: Run) -> list[dict[str, Any]]:
+    """Every window of every objective with the agent's word on it. Pure."""
+    said = {(w.instance, w.metric, w.start - round(run.start_unix_seconds)): w for w in run.report.windows}
+    found = []
+    for objective in run.verdict.objectives:
+        for k, window in enumerate(objective.windows):
+            word = said.get((objective.instance, objective.metric, k))
+            if window is not None:
+                told = {
+                    "status": word.status.value if word else None,
+                    "cause": word.cause.value if word and word.cause else None,
+                }
+                seen = {"demand": window.demand, "met_95": window.met_95}
+                found.append({"instance": objective.instance, "metric": objective.metric, "window": k, **seen, **told})
+    return found
 
 
 def _run(part: str, session: Session) -> Facts:
     scenario = scenario_file("figures/honesty")
-    run, facts = session.run(scenario, "stella-observe", title=f"honesty {part}")
-    return {**facts, "windows_said": windows_said(run)}
+    return session.round(
+        scenario,
+        [OBSERVE],
+        title=f"honesty {part}",
+        with_solo=False,
+        closer=lambda run: {"windows_said": windows_said(run)},
+    )
 
 
 def starved(facts: Facts) -> int:
@@ -48,32 +72,34 @@ def self_limited(facts: Facts) -> float | None:
 
 
 def said_missed(facts: Facts, instance: str) -> float | None:
-    """Windows of an instance that the agent calls VIOLATED; None when it said nothing of it at all. Pure."""
+    """Windows of an instance that the agent calls VIOLATED or DEGRADED; None when it said nothing of it at all. Pure."""
     words = [w["status"] for w in facts["windows_said"] if w["instance"] == instance and w["status"] is not None]
-    return float(sum(word == Status.VIOLATED for word in words)) if words else None
+    return float(sum(Status(word).missed for word in words)) if words else None
 
 
-def _judge(parts: Mapping[str, Facts], needed: Mapping[str, Mapping[str, Facts]]) -> list[Row]:
+def _judge(parts: Mapping[str, Facts]) -> list[Row]:
     rows = [
         row_of(
             parts,
-            "observe",
+            OBSERVE,
             lambda f: f["result"]["agent"]["status_agreement_ratio"],
             name="honesty.agreement",
             title="actuation off: windows in which the agent's status agrees with the outside",
-            bound=Bound(least=0.98),
+            bound=Bound(least=0.99),
+            aim=Bound(least=0.999),
         ),
         row_of(
             parts,
-            "observe",
+            OBSERVE,
             cause_ratio,
             name="honesty.cause",
             title="actuation off: starved windows for which it names the CPU",
             bound=Bound(least=0.95),
+            aim=Bound(least=0.99),
         ),
         row_of(
             parts,
-            "observe",
+            OBSERVE,
             self_limited,
             name="honesty.starved",
             title="windows in which it calls a starved instance SELF_LIMITED",
@@ -89,10 +115,10 @@ def _judge(parts: Mapping[str, Facts], needed: Mapping[str, Mapping[str, Facts]]
         rows.append(
             row_of(
                 parts,
-                "observe",
+                OBSERVE,
                 read,
                 name=f"honesty.{instance}",
-                title=f"windows in which it calls {what} VIOLATED",
+                title=f"windows in which it calls {what} VIOLATED or DEGRADED",
                 bound=Bound(most=0),
                 kind="count",
             )

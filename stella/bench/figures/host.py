@@ -1,6 +1,7 @@
 """Probes of the host around the agent: trivial root-level commands, the agent's memory with its children, its reservations."""
 
 import contextlib
+import math
 import statistics
 import subprocess
 import threading
@@ -8,12 +9,14 @@ import time
 from pathlib import Path
 from typing import IO, Any
 
+import psutil
+
 from stella.bench.figures import trivial
-from stella.bench.figures.probes import PeriodicProbe, Probe
-from stella.bench.lab.laboratory import Lab
 from stella.bench.lab.process import launch
+from stella.bench.lab.rig import Rig
 from stella.bench.policies import Policy
-from stella.bench.policies.agent_client import AgentRefused, AgentUnreachable, ask
+from stella.bench.probes import PeriodicProbe, Probe
+from stella.xgos.local_api.client import Client, RequestRefused, Unreachable
 
 IDLE_SECONDS = 5.0
 _IDLE_PAUSE_SECONDS, _PAUSE_SECONDS = 0.1, 0.7
@@ -42,7 +45,7 @@ class RootCommands(Probe):
             self._process.kill()
             self._process.wait()
 
-    def before(self, lab: Lab, policy: Policy) -> None:
+    def before(self, lab: Rig, policy: Policy) -> None:
         """Measure the idle host."""
         self._roots = lab.groups.layout.accounted()
         lines = self._start(_IDLE_PAUSE_SECONDS)
@@ -80,6 +83,7 @@ class RootCommands(Probe):
                 found[name] = {
                     "idle_seconds": statistics.median(idle),
                     "loaded_seconds": statistics.median(loaded),
+                    "loaded_p95_seconds": sorted(loaded)[math.ceil(0.95 * len(loaded)) - 1],
                     "loaded_worst_seconds": max(loaded),
                     "idle_count": len(idle),
                     "loaded_count": len(loaded),
@@ -87,23 +91,15 @@ class RootCommands(Probe):
         return found
 
 
-def children(pid: int) -> list[int]:
-    """The processes that a process, any thread of it, has started and that are alive."""
-    found: list[int] = []
-    for file in Path(f"/proc/{pid}/task").glob("*/children"):
-        with contextlib.suppress(OSError):
-            found += [int(word) for word in file.read_text().split()]
-    return found
-
-
 def resident_bytes(pid: int) -> int:
     """Resident set of a process and all below it; 0 when it is gone."""
     total = 0
-    with contextlib.suppress(OSError):
-        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS:"):
-                total = int(line.split()[1]) * 1024
-    return total + sum(resident_bytes(child) for child in children(pid))
+    with contextlib.suppress(psutil.Error):
+        process = psutil.Process(pid)
+        for each in (process, *process.children(recursive=True)):
+            with contextlib.suppress(psutil.Error):
+                total += each.memory_info().rss
+    return total
 
 
 class AgentMemory(PeriodicProbe):
@@ -116,7 +112,7 @@ class AgentMemory(PeriodicProbe):
         self._policy: Policy | None = None
         self.peak_bytes = 0
 
-    def before(self, lab: Lab, policy: Policy) -> None:
+    def before(self, lab: Rig, policy: Policy) -> None:
         """Learn whose."""
         self._policy = policy
 
@@ -142,15 +138,15 @@ class Reservation(PeriodicProbe):
         self._socket = Path()
         self.samples: list[tuple[float, float]] = []
 
-    def before(self, lab: Lab, policy: Policy) -> None:
+    def before(self, lab: Rig, policy: Policy) -> None:
         """Learn the socket, where the policy puts it."""
         self._socket = lab.home / "xgos.sock"
 
     def look(self) -> None:
         """Ask once."""
-        with contextlib.suppress(AgentUnreachable, AgentRefused):
-            answer = ask(self._socket, {"op": "slo.show", "instance": self._instance}, timeout_seconds=2.0)
-            self.samples.append((time.time(), float(answer["instance"]["cpu"]["reservation_cores"])))
+        with contextlib.suppress(Unreachable, RequestRefused):
+            answer = Client(self._socket, timeout_seconds=2.0).show(self._instance)
+            self.samples.append((time.time(), float(answer["cpu"]["reservation_cores"])))
 
     def facts(self, start: float, end: float) -> list[tuple[float, float]]:
         """(seconds of the measured time, cores)."""

@@ -12,28 +12,30 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from stella.bench.figures.knobs import Knobs
-from stella.bench.figures.probes import Probe, ProbedPolicy
 from stella.bench.figures.row import Bound, Facts, Row, row_of
-from stella.bench.figures.session import Family, Part, Session, floors_met, part_seconds, scenario_file
+from stella.bench.figures.session import Family, Part, Session, floors_met, round_seconds, rounds, scenario_file
 from stella.bench.policies import Policy
-from stella.bench.recovery import HOLDING_WINDOWS
+from stella.bench.policies.stella import StellaPolicy
+from stella.bench.results import Run
 from stella.bench.scenario import Event, Instance, Load, Scenario
 from stella.model.slo import parse_slo
 
 SEED = 9
-KILLS = 10
+KILLS = 6
 JOURNAL_STATES = ("intact", "cut", "garbled", "missing")
 """What is done to the journal before a kill, in turn."""
 DEAD_SECONDS = 2.5
+HOLDING_WINDOWS = 3
+"""Floors hold again when they hold in this many windows in a row."""
 _POLL_SECONDS = 0.03
-_SLOT_SECONDS = 13.0
-_RANDOM_SECONDS = 4.0  # of a slot
+_SLOT_SECONDS = 11.0
+_RANDOM_SECONDS = 3.0  # of a slot
 _RELEASE_SECONDS = 30.0
 _CAPPED = Instance(
     name="capped",
@@ -73,22 +75,22 @@ def damage(journal: Path, state: str) -> None:
                 journal.unlink()
 
 
-class KillingPolicy(ProbedPolicy):
-    """Kills the agent at each ``kill`` event, watches its restraints while it is dead, and starts it again. Needs a `Knobs` probe."""
+class KillingPolicy(StellaPolicy):
+    """Kills the agent at each ``kill`` event, watches its restraints while it is dead, releases, and starts it again."""
 
-    def __init__(self, inner: Policy, probes: Sequence[Probe], *, release: Sequence[str]) -> None:
-        super().__init__(inner, probes)
+    def __init__(self, directory: Path, knobs: Knobs) -> None:
+        super().__init__(directory, mode="enforce")
         self.kills: list[dict[str, Any]] = []
         self.released: int | None = None
-        self._release = tuple(release)
-        self._knobs = next(probe for probe in probes if isinstance(probe, Knobs))
+        self._knobs = knobs
 
     def agent_event(self, action: str) -> None:
         """One kill. Called in the bench's main thread, so the next agent lives as long as the bench."""
         held = len(self._knobs.restraints())
         journal = JOURNAL_STATES[len(self.kills) % len(JOURNAL_STATES)]
         began, lifted = time.monotonic(), None
-        damage(self._journal, journal)
+        assert self._lab is not None
+        damage(self._lab.home / "xgos" / "journal", journal)
         self._kill()
         while time.monotonic() - began < DEAD_SECONDS:
             if self._knobs.restraints():
@@ -98,7 +100,7 @@ class KillingPolicy(ProbedPolicy):
             time.sleep(_POLL_SECONDS)
         released = self._run_release()
         left = self._knobs.not_restored()
-        self.inner.agent_event("restart")
+        super().agent_event("restart")
         self.kills.append(
             {
                 "journal": journal,
@@ -110,37 +112,25 @@ class KillingPolicy(ProbedPolicy):
             }
         )
 
-    @property
-    def _journal(self) -> Path:
-        assert self._knobs.lab is not None
-        return self._knobs.lab.home / "xgos" / "journal"
-
     def _kill(self) -> None:
-        pid = self.agent_pid
-        if pid is not None:
+        if self.agent_pid is not None:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+                os.kill(self.agent_pid, signal.SIGKILL)
 
     def end(self) -> None:
-        """Kill it a last time, release by command, compare."""
-        if not self._begun:
-            self.inner.end()
-            return
-        for probe in self.probes:
-            probe.ending()
-        self.inner.collect()
-        self._kill()
-        time.sleep(0.2)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self.released = self._run_release()
-        for probe in self.probes:
-            probe.ended()
-        self.inner.end()
+        """Kill it a last time, and release by command."""
+        if self._lab is not None and self.agent_pid is not None:
+            self.collect()
+            self._kill()
+            time.sleep(0.2)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.released = self._run_release()
+        super().end()
 
     def _run_release(self) -> int:
-        lab = self._knobs.lab
-        assert lab is not None
-        process = lab.spawn(self._release)
+        assert self._lab is not None
+        config = str(self._directory / "xgos.toml")
+        process = self._lab.spawn([sys.executable, "-m", "stella.cmd.xgos", "release", "--config", config])
         try:
             return process.wait(_RELEASE_SECONDS)
         except subprocess.TimeoutExpired:
@@ -149,30 +139,36 @@ class KillingPolicy(ProbedPolicy):
 
 
 def _parts(repeat: int) -> list[Part]:
-    return [Part(name="stella-1", seconds=part_seconds(killing_scenario(scenario_file("demonstration"))))]
+    scenario = killing_scenario(scenario_file("demonstration"))
+    dead = KILLS * DEAD_SECONDS / 2  # some kills begin late, for those before them take their time
+    return rounds(1, round_seconds(scenario, policies=1, with_solo=False) + dead)
 
 
 def _run(part: str, session: Session) -> Facts:
-    title = f"kill {part}"
-    config = session.directory(title) / "agent" / "xgos.toml"
     made: list[KillingPolicy] = []
+    knobs: list[Knobs] = []
 
-    def treat(inner: Policy, probes: Sequence[Probe]) -> ProbedPolicy:
-        release = [sys.executable, "-m", "stella.cmd.xgos", "release", "--config", str(config)]
-        made.append(KillingPolicy(inner, probes, release=release))
+    def make(name: str, directory: Path) -> Policy:
+        knobs.append(Knobs())
+        made.append(KillingPolicy(directory, knobs[-1]))
         return made[-1]
 
-    scenario = killing_scenario(scenario_file("demonstration"))
-    run, facts = session.run(scenario, "stella", title=title, probes=[Knobs()], treat=treat)
-    return {
-        **facts,
-        "kills": [
+    def closer(run: Run) -> Mapping[str, Any]:
+        kills = [
             {**kill, "restarted_seconds": kill["restarted_unix_seconds"] - run.start_unix_seconds}
             for kill in made[-1].kills
-        ],
-        "released": made[-1].released,
-        "floors_met": floors_met(run),
-    }
+        ]
+        return {"kills": kills, "released": made[-1].released, "floors_met": floors_met(run)}
+
+    return session.round(
+        killing_scenario(scenario_file("demonstration")),
+        ["stella"],
+        title=f"kill {part}",
+        with_solo=False,
+        make=make,
+        probes=lambda _: (knobs[-1],),
+        closer=closer,
+    )
 
 
 def lifted_seconds(facts: Facts) -> list[float | None]:
@@ -200,7 +196,7 @@ def not_restored_count(facts: Facts) -> float | None:
     return float(len(facts["knobs"]["not_restored"]) + sum(len(kill["not_restored"]) for kill in facts["kills"]))
 
 
-def _judge(parts: Mapping[str, Facts], needed: Mapping[str, Mapping[str, Facts]]) -> list[Row]:
+def _judge(parts: Mapping[str, Facts]) -> list[Row]:
     return [
         row_of(
             parts,

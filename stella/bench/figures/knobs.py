@@ -2,15 +2,15 @@
 
 import contextlib
 import os
-import statistics
-import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from stella.bench.figures.probes import PeriodicProbe, Probe
 from stella.bench.lab.laboratory import Lab
+from stella.bench.lab.rig import Rig
 from stella.bench.policies import Policy
+from stella.bench.probes import Probe
+from stella.linux.cpuset import parse_cpus, show_cpus
 from stella.xgos.process.own_group import GROUP_NAME
 
 RESTRAINTS = ("cpu.cfs_quota_us", "cpu.cfs_period_us", "cpu.max")
@@ -29,8 +29,8 @@ def read_knobs(top: Path, names: tuple[str, ...] = (*RESTRAINTS, *WEIGHTS, *OTHE
     return found
 
 
-def read_policies(pids: Mapping[str, int]) -> dict[str, str]:
-    """The scheduling policy of the guests' threads, by guest and number, flags included; without workers, which come and go."""
+def read_threads(pids: Mapping[str, int]) -> dict[str, str]:
+    """Scheduling policy and CPUs of the guests' threads, by guest and number, flags included; without workers, which come and go."""
     found = {}
     for name, pid in pids.items():
         with contextlib.suppress(OSError):
@@ -38,7 +38,9 @@ def read_policies(pids: Mapping[str, int]) -> dict[str, str]:
                 with contextlib.suppress(OSError):
                     if (task / "comm").read_text().strip() == "worker":
                         continue
-                    found[f"policy of {name}/{task.name}"] = str(os.sched_getscheduler(int(task.name)))
+                    tid = int(task.name)
+                    found[f"policy of {name}/{tid}"] = str(os.sched_getscheduler(tid))
+                    found[f"affinity of {name}/{tid}"] = show_cpus(os.sched_getaffinity(tid))
     return found
 
 
@@ -52,7 +54,7 @@ def differences(before: Mapping[str, str], after: Mapping[str, str]) -> list[str
 
 
 class Knobs(Probe):
-    """All knobs before the agent starts, and after it ended."""
+    """All knobs before a policy begins, and after it ended."""
 
     name = "knobs"
 
@@ -62,38 +64,43 @@ class Knobs(Probe):
         self.left: list[str] = ["not compared"]
         self.changed = 0
 
+    def _tops(self) -> dict[str, Path]:
+        """The guests' parent group by the prefix of its knobs."""
+        assert self.lab is not None
+        cpusets, partition = self.lab.cgroup.cpuset_root, self.lab.partition_cgroup
+        return {"": partition, **({"cpuset ": cpusets / partition.name} if cpusets else {})}
+
     def _read(self) -> dict[str, str]:
         assert self.lab is not None
-        root = self.lab.cgroup.cpu_root
-        here = {f"{GROUP_NAME} (the agent's group)": "there"} if (root / GROUP_NAME).exists() else {}
-        cpusets = self.lab.cgroup.cpuset_root
-        placed = read_knobs(cpusets / self.lab.partition_cgroup.name, PLACES) if cpusets else {}
-        places = {f"cpuset {path}": text for path, text in placed.items()}
-        return {**read_knobs(self.lab.partition_cgroup), **places, **read_policies(self.lab.qemu_pids), **here}
+        there = (self.lab.cgroup.cpu_root / GROUP_NAME).exists()
+        found = {f"{GROUP_NAME} (the agent's group)": "there"} if there else {}
+        for prefix, top in self._tops().items():
+            knobs = read_knobs(top, PLACES) if prefix else read_knobs(top)
+            found |= {f"{prefix}{path}": text for path, text in knobs.items()}
+        return {**found, **read_threads(self.lab.qemu_pids)}
 
-    def before(self, lab: Lab, policy: Policy) -> None:
+    def before(self, lab: Rig, policy: Policy) -> None:
         """Remember them."""
-        self.lab = lab
+        self.lab = cast(Lab, lab)
         self.original = self._read()
 
     def ending(self) -> None:
-        """How many the agent changed: a comparison of nothing would prove nothing."""
-        self.changed = len(differences(self.original, self._read()))
+        """How many the policy changed: a comparison of nothing would prove nothing."""
+        self.changed = len(self.not_restored())
 
     def ended(self) -> None:
         """Compare."""
-        self.left = differences(self.original, self._read())
+        self.left = self.not_restored()
 
     def restraints(self) -> list[str]:
         """What restrains instances or host services and is not as it was.
 
         Quotas, CPU sets, thread policies, and the weight of the group above all instances, which holds back the host's own work.
         """
-        weights = {f"{name}" for name in WEIGHTS}  # of the top group: instance weights lie in groups below it
         return [
             line
-            for line in differences(self.original, self._read())
-            if (path := line.partition(": ")[0]) in weights
+            for line in self.not_restored()
+            if (path := line.partition(": ")[0]) in WEIGHTS  # of the top group: instance weights lie in groups below it
             or path.rpartition("/")[2] in RESTRAINTS
             or path.startswith(("cpuset ", "policy of "))
         ]
@@ -102,64 +109,26 @@ class Knobs(Probe):
         """Every knob that is not as it was."""
         return differences(self.original, self._read())
 
+    def put_back(self) -> list[str]:
+        """Write what was there before, parents first, as wide as they were; what is still not as it was."""
+        now, tops = self._read(), self._tops()
+        changed = [path for path in self.original if now.get(path, self.original[path]) != self.original[path]]
+        for path in sorted(changed, key=lambda p: (p.startswith("affinity"), p.count("/"))):
+            with contextlib.suppress(OSError):
+                self._write(path, tops)
+        return self.not_restored()
+
+    def _write(self, path: str, tops: Mapping[str, Path]) -> None:
+        text = self.original[path]
+        what, _, thread = path.partition(" of ")
+        if what == "policy":
+            os.sched_setscheduler(int(thread.rpartition("/")[2]), int(text), os.sched_param(0))
+        elif what == "affinity":
+            os.sched_setaffinity(int(thread.rpartition("/")[2]), parse_cpus(text))
+        else:
+            prefix = "cpuset " if path.startswith("cpuset ") else ""
+            (tops[prefix] / path.removeprefix(prefix)).write_text(text, encoding="utf-8")
+
     def facts(self, start: float, end: float) -> dict[str, Any]:
         """How many knobs there were, how many were changed, and what was not restored."""
         return {"read": len(self.original), "changed": self.changed, "not_restored": self.left[:20]}
-
-
-class OuterWeights(PeriodicProbe):
-    """The weights of the instances' own groups and their parent over a run: what a run with default inner weights is given."""
-
-    name = "outer_weights"
-
-    def __init__(self) -> None:
-        super().__init__(1.0)
-        self._lab: Lab | None = None
-        self.samples: list[tuple[float, dict[str, int]]] = []
-
-    def before(self, lab: Lab, policy: Policy) -> None:
-        """Learn the groups."""
-        self._lab = lab
-
-    def look(self) -> None:
-        """Read them."""
-        assert self._lab is not None
-        self.samples.append((time.time(), {key: int(path.read_text()) for key, path in outer_paths(self._lab).items()}))
-
-    def facts(self, start: float, end: float) -> dict[str, int]:
-        """The median of each."""
-        inside = [weights for moment, weights in self.samples if start <= moment <= end]
-        names = {name for weights in inside for name in weights}
-        return {n: round(statistics.median(w[n] for w in inside if n in w)) for n in sorted(names)}
-
-
-def outer_paths(lab: Lab) -> dict[str, Path]:
-    """The weight files of the instances' own groups by name, and of their parent (empty name)."""
-    top = lab.partition_cgroup
-    knob = WEIGHTS[0] if lab.cgroup.version == 1 else WEIGHTS[1]
-    found = {"": top / knob}
-    for name in lab.qemu_pids:
-        for group in top.glob(f"qemu-*-{name}.libvirt-qemu"):
-            found[name] = group / knob
-    return found
-
-
-class SetOuterWeights(Probe):
-    """Gives the instances' own groups fixed weights, and leaves libvirt's default ones inside them."""
-
-    name = "set_outer_weights"
-
-    def __init__(self, weights: Mapping[str, int]) -> None:
-        self._weights = weights
-        self._lab: Lab | None = None
-
-    def before(self, lab: Lab, policy: Policy) -> None:
-        """Learn the groups."""
-        self._lab = lab
-
-    def begun(self) -> None:
-        """Set them."""
-        assert self._lab is not None
-        for name, path in outer_paths(self._lab).items():
-            if name in self._weights:
-                path.write_text(str(self._weights[name]), encoding="ascii")

@@ -9,6 +9,7 @@ Facts = Mapping[str, Any]
 """What one part of a family found: plain JSON, kept so that it can be judged again without running it again."""
 
 PASS, FALLS_SHORT, INVALID, REPORTED = "pass", "FALLS SHORT", "INVALID", "reported"
+OUTSIDE, AGENT = "outside", "agent"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +67,8 @@ def show(value: float | None, kind: str) -> str:
 class Row:
     """One figure. ``values``: one for each repeat; None where the thing never came about (which never keeps a bound).
 
-    ``kept`` is required of *every* repeat. ``missing``: why there are too few values. ``note``: what else is worth knowing.
+    ``bound`` is required of *every* repeat, ``aim`` is what is wanted. ``missing``: why there are too few values. ``source``:
+    ``outside``, or ``agent`` where the figure rests on the agent's own word. ``note``: what else is worth knowing.
     """
 
     name: str
@@ -74,6 +76,8 @@ class Row:
     bound: Bound
     kind: str
     values: tuple[float | None, ...]
+    aim: Bound = Bound()
+    source: str = OUTSIDE
     missing: str = ""
     note: str = ""
 
@@ -115,47 +119,75 @@ class Row:
             "status": self.status,
             "figure": self.figure,
             "required": self.bound.show(self.kind),
+            "aim": "" if self.aim.empty else self.aim.show(self.kind),
+            "source": self.source,
             "values": list(self.values),
             "missing": self.missing,
             "note": self.note,
         }
 
 
-def valid(parts: Mapping[str, Facts], prefix: str) -> list[Facts]:
-    """The facts of the parts whose name is ``prefix`` or begins with ``prefix-``, without those that are invalid."""
-    return [f for name, f in parts.items() if (name == prefix or name.startswith(f"{prefix}-")) and "invalid" not in f]
-
-
-def missing(parts: Mapping[str, Facts], prefix: str) -> str:
-    """Why parts are missing; empty when all are valid."""
-    mine = {name: f for name, f in parts.items() if name == prefix or name.startswith(f"{prefix}-")}
-    if not mine:
-        return "not run"
-    return "; ".join(f"{name}: {f['invalid']}" for name, f in mine.items() if "invalid" in f)
+def of_policy(parts: Mapping[str, Facts], policy: str) -> dict[str, Facts]:
+    """What one policy did in each round. A round that does not count is ``invalid`` for all policies."""
+    return {
+        name: facts if "invalid" in facts else facts["policies"].get(policy, {"invalid": "not run"})
+        for name, facts in parts.items()
+    }
 
 
 def row_of(
     parts: Mapping[str, Facts],
-    prefix: str,
+    policy: str,
     read: Callable[[Facts], float | Sequence[float | None] | None],
     *,
     name: str,
     title: str,
-    bound: Bound | None = None,
+    bound: Bound = Bound(),
+    aim: Bound = Bound(),
     kind: str = "ratio",
+    source: str = OUTSIDE,
     note: str = "",
 ) -> Row:
-    """A row over the repeats of one part. ``read`` gives one value for a repeat, or several."""
+    """A row over the rounds of one policy. ``read`` gives one value for a round, or several."""
     values: list[float | None] = []
-    for facts in valid(parts, prefix):
-        found = read(facts)
-        values += list(found) if isinstance(found, list | tuple) else [found]  # type: ignore[list-item]
+    mine = of_policy(parts, policy)
+    for facts in mine.values():
+        if "invalid" not in facts:
+            found = read(facts)
+            values += list(found) if isinstance(found, list | tuple) else [found]  # type: ignore[list-item]
+    missing = "; ".join(f"{part}: {facts['invalid']}" for part, facts in mine.items() if "invalid" in facts)
     return Row(
         name=name,
         title=title,
-        bound=bound or Bound(),
+        bound=bound,
+        aim=aim,
         kind=kind,
         values=tuple(values),
-        missing=missing(parts, prefix),
+        missing=missing or ("" if mine else "not run"),
+        source=source,
         note=note,
     )
+
+
+def rows_of_all(
+    parts: Mapping[str, Facts],
+    policies: Sequence[str],
+    read: Callable[[Facts], float | Sequence[float | None] | None],
+    *,
+    name: str,
+    title: str,
+    bounds: Mapping[str, tuple[Bound, Bound]],
+    kind: str = "ratio",
+) -> list[Row]:
+    """The same figure of each policy: a row for each. ``bounds``: what is required and what is aimed at, of those that have any."""
+    rows = []
+    for policy in policies:
+        bound, aim = bounds.get(policy, (Bound(), Bound()))
+        words = {"name": f"{name}.{policy}", "title": f"{title}: {policy}"}
+        rows.append(row_of(parts, policy, read, bound=bound, aim=aim, kind=kind, **words))
+    return rows
+
+
+def windows_met(facts: Facts) -> float:
+    """The part of windows in which every objective that was asked for was met (at 95 %). Pure."""
+    return float(facts["result"]["all_met_95_ratio"])

@@ -1,87 +1,111 @@
-"""Scenarios made from a seed: floors that need 60 to 80 % of what is left after measured overhead, as admission prices them."""
+"""Scenarios made from a seed: loads are drawn, and floors that need 45 to 60 % of the host by what each load cost alone.
 
+The agent's own prices and its packing have no part in it: what its admission refuses is judged all the same.
+"""
+
+import random
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from stella.bench.figures import solo
-from stella.bench.figures.row import INVALID, Bound, Facts, Row, missing, valid
-from stella.bench.figures.session import GUEST_OVERHEAD_SECONDS, RUN_OVERHEAD_SECONDS, Family, Part, Session
+from stella.bench.fair import Solo
+from stella.bench.figures.row import Bound, Facts, Row, of_policy, row_of, rows_of_all, windows_met
+from stella.bench.figures.session import Family, Part, Session, in_turn, round_seconds, rounds
 from stella.bench.generate import generate
-from stella.bench.results import write_results
-from stella.bench.run import InvalidRun
+from stella.bench.policies import COMPARED
+from stella.bench.scenario import Instance, Scenario
 from stella.bench.scenario_file import read_scenario
 from stella.control.memory import Settings
+from stella.model.slo import Metric, Slo
 
 SEED = 20161122
-COUNT = 20
-DURATION_SECONDS = 30
-WARMUP_SECONDS = 6.0
+COUNT = 2
+CORES = 2
+DURATION_SECONDS, WARMUP_SECONDS = 15, 6.0
+LEAST_RATIO, MOST_RATIO = 0.45, 0.60
 
 
-def documents(alone: Facts) -> list[dict[str, Any]]:
-    """The scenarios, by what the solo run measured. Pure."""
-    cores = int(alone["cores"])
-    capacity = cores - (alone["overhead_cores"] or 0.0)
-    return generate(
-        SEED, COUNT, settings=Settings(), cpus=cores, capacity_cores=capacity, duration_seconds=DURATION_SECONDS
+def drawn(number: int) -> Scenario:
+    """Scenario ``number`` (from 1): its guests and loads. Pure."""
+    documents: list[dict[str, Any]] = generate(
+        SEED, COUNT, settings=Settings(), cpus=CORES, capacity_cores=0.9 * CORES, duration_seconds=DURATION_SECONDS
     )
+    scenario = read_scenario({**documents[number - 1], "host": {"cores": CORES}})
+    return replace(scenario, warmup_seconds=WARMUP_SECONDS)
+
+
+def sized(scenario: Scenario, solo: Mapping[str, Solo], overhead_cores: float) -> Scenario:
+    """The scenario with floors that cost a drawn part of what the host has beside its overhead, by the solo runs. Pure."""
+    chance = random.Random(f"{SEED}.{scenario.name}")  # noqa: S311 (repeatable, not secret)
+    guaranteed = [i for i in scenario.instances if i.slo is not None]
+    total = chance.uniform(LEAST_RATIO, MOST_RATIO) * (CORES - overhead_cores)
+    shares = [chance.uniform(0.5, 1.5) for _ in guaranteed]
+    slos = {
+        i.name: _slo(i, total * share / sum(shares), solo.get(i.name))
+        for i, share in zip(guaranteed, shares, strict=True)
+    }
+    return replace(scenario, instances=tuple(replace(i, slo=slos.get(i.name)) for i in scenario.instances))
+
+
+def _slo(instance: Instance, cores: float, alone: Solo | None) -> Slo:
+    """The instance's SLO, its floor such that it costs ``cores``; no more than half of what its load does alone."""
+    assert instance.slo is not None
+    (objective,) = instance.slo.objectives
+    if objective.metric is Metric.CPU:
+        return Slo((replace(objective, floor=round(min(cores, 0.8 * instance.vcpus), 2)),))
+    rate = alone.rate(objective.metric, objective.direction) if alone else 0.0
+    part = min(0.5, cores / alone.cores) if alone and alone.cores > 0 else 0.0
+    return Slo((replace(objective, floor=float(max(1, round(part * rate)))),))
 
 
 def _parts(repeat: int) -> list[Part]:
-    seconds = RUN_OVERHEAD_SECONDS + 4.5 * GUEST_OVERHEAD_SECONDS + WARMUP_SECONDS + DURATION_SECONDS
-    return [Part(name=f"seed-{n:02d}", seconds=seconds) for n in range(1, COUNT + 1)]
+    return [
+        Part(name=part.name, seconds=round_seconds(drawn(number)))
+        for number, part in enumerate(rounds(COUNT, 0.0), start=1)
+    ]
 
 
 def _run(part: str, session: Session) -> Facts:
-    alone = solo.facts_of({solo.NAME: session.kept(solo.NAME)})
-    if alone is None:
-        raise InvalidRun("the solo run, which measures what I/O costs here, is missing")
-    document = documents(alone)[int(part.rpartition("-")[2]) - 1]
-    directory = session.directory(f"seeds {part}")
-    directory.mkdir(parents=True, exist_ok=True)
-    write_results(directory / "scenario.json", document)
-    scenario = replace(read_scenario(document), warmup_seconds=WARMUP_SECONDS)
-    _, facts = session.run(scenario, "stella", title=f"seeds {part}")
-    return {**facts, "slos": {i["name"]: i["slo"] for i in document["instances"] if "slo" in i}}
+    scenario = drawn(int(part.rpartition("-")[2]))
+    slos: dict[str, str] = {}
+
+    def told(scenario: Scenario, solo: Mapping[str, Solo], overhead_cores: float) -> Scenario:
+        found = sized(scenario, solo, overhead_cores)
+        for one in found.instances:
+            for objective in one.slo.objectives if one.slo else ():
+                slos[one.name] = f"{objective.metric.value} {objective.floor:.6g}"
+        return found
+
+    facts = session.round(scenario, in_turn(COMPARED, part), title=f"seeds {part}", sized=told)
+    return {**facts, "slos": slos}
 
 
-def _met(facts: Facts) -> float:
-    return float(facts["result"]["all_met_95_ratio"])
+def refused(facts: Facts) -> float:
+    """SLOs that admission refused. Pure."""
+    return float(len(facts["result"]["refused"]))
 
 
-def _judge(parts: Mapping[str, Facts], needed: Mapping[str, Mapping[str, Facts]]) -> list[Row]:
-    found = valid(parts, "seed")
-    values = tuple(_met(f) for f in found)
-    why = missing(parts, "seed") or (f"{len(found)} of {COUNT} run" if len(found) < COUNT else "")
-    refused = sum(bool(f["result"]["refused"]) for f in found)
-    below = [f"{name} {_met(f):.0%}" for name, f in parts.items() if "invalid" not in f and _met(f) < 0.95]
-    notes = [f"in {refused} of them admission refused an SLO"] if refused else []
-    notes += [f"below: {', '.join(below)}"] if below else []
-    mean = (sum(values) / len(values),) if values else ()
-    rows = [
-        Row(
-            name="seeds.each",
-            title=f"{COUNT} scenarios from seed {SEED}: all-met-95 in each",
-            bound=Bound(least=0.95),
-            kind="ratio",
-            values=values,
-            missing=why,
-            note="; ".join(notes),
-        ),
-        Row(
-            name="seeds.mean",
-            title=f"{COUNT} scenarios from seed {SEED}: mean of all-met-95",
-            bound=Bound(least=0.97),
-            kind="ratio",
-            values=mean,
-            missing=why,
+def _judge(parts: Mapping[str, Facts]) -> list[Row]:
+    bounds = {"stella": (Bound(least=0.95), Bound(least=0.97))}
+    title = f"{COUNT} scenarios drawn from a seed, windows with all floors"
+    below = [
+        f"{part} {windows_met(f):.0%}"
+        for part, f in of_policy(parts, "stella").items()
+        if "invalid" not in f and windows_met(f) < 0.95
+    ]
+    note = f"below: {', '.join(below)}" if below else ""
+    return [
+        *rows_of_all(parts, COMPARED, windows_met, name="seeds.each", title=title, bounds=bounds),
+        row_of(
+            parts,
+            "stella",
+            refused,
+            name="seeds.refused",
+            title="SLOs of these that Stella's admission refused (they are judged all the same)",
+            kind="count",
+            note=note,
         ),
     ]
-    assert all(row.status == INVALID for row in rows if why)
-    return rows
 
 
-FAMILY = Family(
-    name="seeds", title=f"{COUNT} scenarios from a seed", parts=_parts, run=_run, judge=_judge, needs=(solo.NAME,)
-)
+FAMILY = Family(name="seeds", title=f"{COUNT} scenarios from a seed", parts=_parts, run=_run, judge=_judge)

@@ -1,35 +1,60 @@
-"""Running for the figures: one run of a scenario under a policy, with probes on it, as facts to be judged later."""
+"""Running for the figures: one round of a scenario, all policies on the same guests in turn, as facts to be judged later.
+
+Before a policy begins, every knob of the guests' groups and threads is as it was when they were booted, and so are their loads. The
+order of the policies moves on by one from round to round, so that none always comes first (`docs/decisions/0059`).
+"""
 
 import math
-import os
 import shutil
 import statistics
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from stella.bench.figures.probes import Probe, ProbedPolicy
+from stella.bench import stage
+from stella.bench.fair import Solo
+from stella.bench.figures.knobs import Knobs
 from stella.bench.figures.row import Facts, Row
-from stella.bench.policies import Policy, make_policy
+from stella.bench.lab.rig import Rig
+from stella.bench.policies import COMPARED, NonePolicy, Policy, make_policy
+from stella.bench.policies.base import PolicyError
+from stella.bench.probes import Probe
 from stella.bench.progress import Progress
 from stella.bench.results import Run, policy_result, write_series
-from stella.bench.run import InvalidRun, Options, machine_facts, run_once
+from stella.bench.run import (
+    InvalidRun,
+    MachineFault,
+    Options,
+    checked,
+    lab_facts,
+    machine_facts,
+    measure_solo,
+    measured,
+    opened,
+    prepared,
+)
 from stella.bench.scenario import Scenario
 from stella.bench.scenario_file import load_scenario
+from stella.bench.solo import TOGETHER_SECONDS, TURN_SECONDS, WARMUP_SECONDS
 
 SCENARIOS = Path(__file__).parents[3] / "scenarios"
 RUN_OVERHEAD_SECONDS = 8.0
 GUEST_OVERHEAD_SECONDS = 6.5
-"""Of one run besides warm-up and measured time, and for each guest: lab, boot, proof of the loads, collecting, cleaning up.
+"""Of one round besides its runs, and for each guest: lab, boot, proof of the loads, cleaning up.
 
 Measured while the machine did other things too: 14 s with one guest, 37 to 41 s with five.
 """
+POLICY_OVERHEAD_SECONDS = 4.0
+"""Of each policy besides warm-up and measured time: beginning, collecting, ending, putting back."""
+ATTEMPTS = 2
+"""A run that does not count for a fault of the machine is repeated once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """One run of a family: its name, and how long it takes."""
+    """One round of a family: its name, and how long it takes."""
 
     name: str
     seconds: float
@@ -37,29 +62,41 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
-    """Figures that come from the same runs.
+    """Figures that come from the same rounds.
 
-    ``run`` makes the facts of one part (raises `InvalidRun`); ``judge`` makes rows of the facts of all parts, and of those of
-    the families it ``needs``. Judging is pure: it can be done again, on facts kept from another day.
+    ``run`` makes the facts of one part (raises `InvalidRun`, `PolicyError`, `LabError`); ``judge`` makes rows of the facts of all
+    parts. Judging is pure: it can be done again, on facts kept from another day.
     """
 
     name: str
     title: str
     parts: Callable[[int], list[Part]]
     run: "Callable[[str, Session], Facts]"
-    judge: Callable[[Mapping[str, Facts], Mapping[str, Mapping[str, Facts]]], list[Row]]
-    needs: tuple[str, ...] = ()
+    judge: Callable[[Mapping[str, Facts]], list[Row]]
 
 
-def scenario_file(name: str) -> Scenario:
+def scenario_file(name: str, **changed: Any) -> Scenario:
     """One of the scenarios beside the package, by its path below ``scenarios/`` without suffix. Raises `InvalidScenario`."""
-    return load_scenario(SCENARIOS / f"{name}.yaml")
+    return replace(load_scenario(SCENARIOS / f"{name}.yaml"), **changed)
 
 
-def part_seconds(scenario: Scenario) -> float:
-    """How long one run of a scenario takes, all in all."""
-    overhead = RUN_OVERHEAD_SECONDS + GUEST_OVERHEAD_SECONDS * len(scenario.instances)
-    return overhead + scenario.warmup_seconds + scenario.duration_seconds
+def round_seconds(scenario: Scenario, policies: int = len(COMPARED), *, with_solo: bool = True) -> float:
+    """How long a round takes, all in all."""
+    guests = len(scenario.instances)
+    solo = WARMUP_SECONDS + guests * TURN_SECONDS + TOGETHER_SECONDS + POLICY_OVERHEAD_SECONDS if with_solo else 0.0
+    each = scenario.warmup_seconds + scenario.duration_seconds + POLICY_OVERHEAD_SECONDS
+    return RUN_OVERHEAD_SECONDS + GUEST_OVERHEAD_SECONDS * guests + solo + policies * each
+
+
+def rounds(count: int, seconds: float) -> list[Part]:
+    """Parts for so many rounds."""
+    return [Part(name=f"round-{n}", seconds=seconds) for n in range(1, count + 1)]
+
+
+def in_turn(policies: Sequence[str], part: str) -> list[str]:
+    """The policies in the order of a round: each round begins with another."""
+    first = (int(part.rpartition("-")[2]) - 1) % len(policies)
+    return [*policies[first:], *policies[:first]]
 
 
 def agent_against_outside(run: Run) -> list[dict[str, Any]]:
@@ -75,15 +112,8 @@ def agent_against_outside(run: Run) -> list[dict[str, Any]]:
             and (usage := said.get((objective.instance, objective.metric, k))) is not None
         ]
         if pairs:
-            found.append(
-                {
-                    "instance": objective.instance,
-                    "metric": objective.metric,
-                    "windows": len(pairs),
-                    "agent": statistics.fmean(a for a, _ in pairs),
-                    "outside": statistics.fmean(o for _, o in pairs),
-                }
-            )
+            means = {"agent": statistics.fmean(a for a, _ in pairs), "outside": statistics.fmean(o for _, o in pairs)}
+            found.append({"instance": objective.instance, "metric": objective.metric, "windows": len(pairs), **means})
     return found
 
 
@@ -94,70 +124,115 @@ def floors_met(run: Run) -> list[bool]:
     return [all(w is None or not w.demand or w.met_95 for w in row) for row in rows]
 
 
-def windows_said(run: Run) -> list[dict[str, Any]]:
-    """Every window of every objective with the agent's word on it. Pure."""
-    said = {(w.instance, w.metric, w.start - round(run.start_unix_seconds)): w for w in run.report.windows}
-    found = []
-    for objective in run.verdict.objectives:
-        for k, window in enumerate(objective.windows):
-            word = said.get((objective.instance, objective.metric, k))
-            if window is not None:
-                found.append(
-                    {
-                        "instance": objective.instance,
-                        "metric": objective.metric,
-                        "window": k,
-                        "demand": window.demand,
-                        "met_95": window.met_95,
-                        "status": word.status.value if word else None,
-                        "cause": word.cause.value if word and word.cause else None,
-                    }
-                )
-    return found
+Closer = Callable[[Run], Mapping[str, Any]]
 
 
 class Session:
-    """What families run with. ``kept``: the facts of other families, for those who need them."""
+    """What families run with."""
 
     def __init__(
-        self, *, output: Path, cache: Path, progress: Progress, kept: Callable[[str], Mapping[str, Facts]]
+        self, *, output: Path, cache: Path, progress: Progress, open_stage: stage.Opener = stage.laboratory
     ) -> None:
-        self.output, self.cache, self.progress, self.kept = output, cache, progress, kept
+        self.output, self.cache, self.progress, self._open_stage = output, cache, progress, open_stage
+        self._known: dict[str, tuple[dict[str, Solo], float]] = {}
         self.machine = machine_facts()
 
     def directory(self, title: str) -> Path:
         """Where a run keeps its files."""
         return self.output / "runs" / title.replace(" ", "-").replace("/", "-")
 
-    def run(
+    def round(
         self,
         scenario: Scenario,
-        policy_name: str,
+        policies: Sequence[str],
         *,
         title: str,
-        probes: Sequence[Probe] = (),
-        treat: Callable[[Policy, Sequence[Probe]], ProbedPolicy] = ProbedPolicy,
-        make: Callable[[Path], Policy] | None = None,
+        with_solo: bool = True,
         on_the_minute: bool = False,
-    ) -> tuple[Run, dict[str, Any]]:
-        """One run: itself, and facts: the policy's results and what each probe with a name found. Raises `InvalidRun`.
+        make: Callable[[str, Path], Policy] = make_policy,
+        probes: Callable[[str], Sequence[Probe]] = lambda _: (),
+        closer: Callable[[Run], Mapping[str, Any]] = lambda _: {},
+        sized: Callable[[Scenario, Mapping[str, Solo], float], Scenario] = lambda scenario, solo, overhead: scenario,
+    ) -> Facts:
+        """One boot of the guests, and each policy on them: ``{"policies": {name: facts}}``. Raises `InvalidRun`, `LabError`.
 
-        ``make`` makes another policy of that name; ``on_the_minute``: see `stella.bench.run.Options`.
+        ``probes`` of a policy add what they find under their names, ``closer`` what else is to be read off a run. ``sized`` may set
+        the SLOs by what the solo runs have measured. A policy that cannot be put in force has ``{"invalid": why}`` for facts.
         """
-        directory = self.directory(title)
-        for kept in ("agent", "api"):  # nothing learned in an earlier run of the same name
-            shutil.rmtree(directory / kept, ignore_errors=True)
-        directory.mkdir(parents=True, exist_ok=True)
-        policy = treat(make(directory) if make else make_policy(policy_name, directory), probes)
-        options = Options(policies=(policy_name,), output=directory, cache=self.cache, on_the_minute=on_the_minute)
-        run, facts = run_once(scenario, policy_name, options, self.progress, title=title, policy=policy)
-        if run.verdict.invalid:
-            raise InvalidRun("; ".join(run.verdict.invalid))
-        self.machine.update(facts)
-        write_series(directory / "series.csv", run)
+        options = Options(
+            policies=(),
+            output=self.output,
+            cache=self.cache,
+            on_the_minute=on_the_minute,
+            open_stage=self._open_stage,
+        )
+        found: dict[str, Any] = {}
+        with opened(scenario, options, self.progress, title) as lab:
+            lab.boot(stage.guests(scenario))
+            self.machine.update(lab_facts(lab))
+            solo: dict[str, Solo] = {}
+            overhead = 0.0
+            if with_solo:
+                solo, overhead = self._solo(scenario, lab, options, title)
+                scenario = sized(scenario, solo, overhead)
+            for name in policies:
+                directory, discarded = self.directory(f"{title} {name}"), list[str]()
+                while name not in found:
+                    for learned in ("agent", "api"):  # in an earlier run of the same name
+                        shutil.rmtree(directory / learned, ignore_errors=True)
+                    directory.mkdir(parents=True, exist_ok=True)
+                    policy, looking = prepared(make(name, directory), solo, overhead), tuple(probes(name))
+                    try:
+                        with _as_before(lab, scenario):
+                            run = measured(
+                                scenario, lab, policy, options, self.progress, title=directory.name, probes=looking
+                            )
+                        write_series(directory / "series.csv", run)
+                        facts = self._facts(scenario, checked(run), solo, looking, str(directory / "series.csv"))
+                        found[name] = {**facts, **closer(run), "discarded": discarded}
+                    except MachineFault as error:
+                        discarded.append(str(error))
+                        self.progress.note(f"{directory.name}: does not count: {error}")
+                        if len(discarded) == ATTEMPTS:
+                            found[name] = {"invalid": str(error), "discarded": discarded}
+                    except PolicyError as error:
+                        found[name] = {"invalid": str(error), "discarded": discarded}
+        return {"policies": found, "cores": self.machine["cores_used"]}
+
+    def _solo(self, scenario: Scenario, lab: Rig, options: Options, title: str) -> tuple[dict[str, Solo], float]:
+        """Measured once for each scenario: later rounds are sized from the same runs."""
+        attempts = 0
+        while scenario.name not in self._known:
+            try:
+                self._known[scenario.name] = measure_solo(scenario, lab, options, self.progress)
+            except MachineFault as error:
+                attempts += 1
+                self.progress.note(f"{title} solo: does not count: {error}")
+                if attempts == ATTEMPTS:
+                    raise
+        return self._known[scenario.name]
+
+    @staticmethod
+    def _facts(
+        scenario: Scenario, run: Run, solo: Mapping[str, Solo], probes: Sequence[Probe], series: str
+    ) -> dict[str, Any]:
         start, end = run.start_unix_seconds, run.start_unix_seconds + scenario.duration_seconds
-        cores = os.cpu_count() or 1
-        return run, {
-            "result": policy_result(scenario, run, {}, cores=cores, series=str(directory / "series.csv")),
+        return {
+            "result": policy_result(scenario, run, solo, series=series),
             **{probe.name: probe.facts(start, end) for probe in probes if probe.name},
         }
+
+
+@contextmanager
+def _as_before(lab: Rig, scenario: Scenario) -> Iterator[None]:
+    """Afterwards loads are halted and as the scenario has them at first, and every knob is as it was. Raises `InvalidRun` if not."""
+    knobs = Knobs()
+    knobs.before(lab, NonePolicy())
+    try:
+        yield
+    finally:
+        lab.halt()
+        stage.restore_loads(scenario, lab)
+        left = knobs.put_back()
+    if left:
+        raise InvalidRun(f"knobs cannot be put back after a policy: {left[0]}")

@@ -1,13 +1,13 @@
-"""figures.json: what has been found so far, so that runs that are done are not done again.
+"""figures.json: what has been found so far, so that rounds that are done are not done again.
 
 ::
 
-    {"machine": {…}, "command": "…", "repeat": 3, "analysis": {"<row>": "why it falls short, written by hand"},
+    {"machine": {…}, "commit": "…", "command": "…", "repeat": 3,
      "families": {"<family>": {"parts": {"<part>": {"facts": {…}, "started": "…", "load_average": 0.1, "seconds": 93.0,
-                                                    "attempts": 1, "discarded": ["why an attempt did not count"]}},
+                                                    "planned_seconds": 90.0}},
                                "rows": [{…}]}}}
 
-``facts`` has ``invalid`` alone when no attempt counted. ``analysis`` is never written by the program.
+``facts`` has ``invalid`` alone when a round does not count, ``policies`` with the facts of each otherwise.
 """
 
 import json
@@ -29,7 +29,7 @@ class Store:
     def __init__(self, path: Path) -> None:
         """Read the file, if there is one. Raises `InvalidStore`."""
         self._path = path
-        self.document: dict[str, Any] = {"analysis": {}, "families": {}}
+        self.document: dict[str, Any] = {"families": {}}
         try:
             if path.exists():
                 self.document.update(json.loads(path.read_text(encoding="utf-8")))
@@ -47,9 +47,11 @@ class Store:
         return {name: part["facts"] for name, part in self._family(family)["parts"].items()}
 
     def done(self, family: str, part: str) -> bool:
-        """Whether a part has a valid run."""
+        """Whether a part has a round in which every policy has a valid run."""
         facts = self.parts(family).get(part)
-        return facts is not None and "invalid" not in facts
+        return (
+            facts is not None and "invalid" not in facts and not any("invalid" in f for f in facts["policies"].values())
+        )
 
     def forget(self, family: str) -> None:
         """Forget all runs of a family."""
@@ -66,11 +68,6 @@ class Store:
         self.write()
 
     def write(self) -> None:
-        """Write the file in one step; what is written by hand meanwhile into ``analysis`` stays."""
-        try:
-            by_hand = json.loads(self._path.read_text(encoding="utf-8")).get("analysis", {})
-        except (OSError, ValueError):
-            by_hand = {}
-        self.document["analysis"] = {**self.document.get("analysis", {}), **by_hand}
+        """Write the file in one step."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
         write_results(self._path, self.document)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stella.bench.lab.model import CgroupInfo, LabError
+from stella.linux.cpuset import show_cpus
 
 HEAVIEST = {1: ("cpu.shares", "262144"), 2: ("cpu.weight", "10000")}
 _PARTITION_CONTROLLERS = ("cpu", "cpuset", "memory", "blkio", "freezer", "devices")
@@ -110,8 +111,8 @@ class Groups:
         ends = (".partition", "-load", "-meter", "-heart")
         return [point / f"{self.name}{end}" for point in points for end in ends]
 
-    def make_partition(self) -> None:
-        """The guests' parent, under every hierarchy libvirt uses."""
+    def make_partition(self, cpus: tuple[int, ...] = ()) -> None:
+        """The guests' parent, under every hierarchy libvirt uses; ``cpus``: those that the guests may use, any when empty."""
         for controller in _PARTITION_CONTROLLERS:
             if controller in self.layout.v1:
                 group = self.layout.v1[controller] / f"{self.name}.partition"
@@ -119,6 +120,8 @@ class Groups:
                 if controller == "cpuset":
                     for knob in ("cpuset.cpus", "cpuset.mems"):
                         (group / knob).write_text((group.parent / knob).read_text())
+                    if cpus:
+                        (group / "cpuset.cpus").write_text(show_cpus(cpus))
         if self.layout.v2:
             if self.info.version == 2:
                 self._enable(self.layout.v2)
@@ -126,6 +129,8 @@ class Groups:
             self._make(group)
             if self.info.version == 2:
                 self._enable(group)
+                if cpus:
+                    (group / "cpuset.cpus").write_text(show_cpus(cpus))
 
     def _enable(self, group: Path) -> None:
         control = group / "cgroup.subtree_control"

@@ -25,7 +25,6 @@ MODULES = (
     *("failover", "net_failover", "virtio_net", "virtio_console", "sch_tbf"),
 )
 TOOLS = ("fio", "sysbench", "sockperf", "tc")
-OPTIONAL_TOOLS = ("netperf", "netserver")
 GUEST_PYTHON = "/usr/bin/python3"
 AGENT_SOURCE = Path(__file__).with_name("guest_agent.py")
 
@@ -141,12 +140,11 @@ def newest_kernel(boot: Path = Path("/boot"), modules: Path = Path("/lib/modules
 
 def _tool_paths() -> list[Path]:
     paths = []
-    for name in (*TOOLS, *OPTIONAL_TOOLS):
+    for name in TOOLS:
         path = shutil.which(name, path="/usr/bin:/usr/sbin:/usr/local/bin")
-        if path:
-            paths.append(Path(path))
-        elif name in TOOLS:
+        if not path:
             raise LabError(f"the guests need {name}: install it")
+        paths.append(Path(path))
     for path_text in (GUEST_PYTHON, "/usr/bin/busybox"):
         if not Path(path_text).exists():
             raise LabError(f"the guests need {path_text}: install it")

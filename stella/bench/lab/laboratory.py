@@ -3,7 +3,6 @@
 import os
 import re
 import shutil
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -39,8 +38,9 @@ class Lab(Rig):
         uplinks: Sequence[Uplink] = (),
         backends: Sequence[Backend] = (),
         progress: Callable[[str], None] = lambda _: None,
+        cores: int | None = None,
     ) -> None:
-        super().__init__(progress)
+        super().__init__(progress, cores=cores)
         self.cache, self.disks = directory.resolve() / "cache", directory.resolve() / self.name
         named = {u.name for u in uplinks}
         self.network = Network(self.name, (*uplinks, *(() if "up0" in named else (Uplink("up0"),))))
@@ -135,12 +135,6 @@ class Lab(Rig):
         console = self.home / f"console{loads.seat.index}"
         return console.read_text(errors="replace").strip()[-300:] if console.exists() else ""
 
-    # At run time
-
-    def set_backend_rate(self, backend: str, rate_bytes_per_second: float | None) -> None:
-        """Change the limit of a network back end."""
-        self.storage.set_rate(backend, rate_bytes_per_second)
-
     # What the layer above needs to know
 
     @property
@@ -170,11 +164,6 @@ class Lab(Rig):
     def tap(self, name: str) -> str:
         """A guest's device in the lab's network namespace."""
         return self.network.tap(name)
-
-    @property
-    def python(self) -> str:
-        """The interpreter to start Stella's own programs with."""
-        return sys.executable
 
 
 def _has_udp(guest: Guest) -> bool:

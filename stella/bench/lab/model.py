@@ -1,8 +1,12 @@
-"""What a laboratory is made of, as values: back ends, uplinks, workloads and guests. Standard library only."""
+"""What a laboratory is made of, as values: back ends, uplinks and loads are a scenario's own; guests."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import NAMESPACE_DNS, uuid5
+
+from stella.bench.scenario import Backend, Load, Uplink
+
+__all__ = ["Backend", "CgroupInfo", "Guest", "LabError", "Uplink", "Workload", "WorkloadError"]
 
 
 class LabError(Exception):
@@ -13,43 +17,8 @@ class WorkloadError(LabError):
     """A workload's keys make no sense together; the message names the key."""
 
 
-@dataclass(frozen=True, slots=True)
-class Backend:
-    """Where disks lie: ``file`` is a raw file on the host, ``nbd`` a network disk (nbdkit), which can be rate-limited.
-
-    ``rate_bytes_per_second`` bounds all disks on the back end together (``nbd`` only); None: no bound.
-    """
-
-    name: str
-    kind: str = "file"
-    rate_bytes_per_second: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Uplink:
-    """A bridge that guests attach to. The receivers' side of it may be rate-limited in each direction (None: no bound)."""
-
-    name: str = "up0"
-    rate_bytes_per_second: float | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Workload:
-    """One load generator of a guest.
-
-    ``kind``: ``udp`` (uses packet_bytes, direction ``tx``: the guest sends, or ``rx``), ``disk`` (pattern, block_bytes, depth),
-    ``cpu`` (threads) or ``idle``. ``rate`` bounds what it asks for, in the base unit of the kind: packets/s for udp,
-    bytes/s for disk; None: as much as it gets. ``cpu`` takes no rate.
-    """
-
-    kind: str
-    packet_bytes: int = 64
-    direction: str = "tx"
-    pattern: str = "randread"
-    block_bytes: int = 65536
-    depth: int = 16
-    threads: int = 1
-    rate: float | None = None
+Workload = Load
+"""A scenario's load is the guest's workload: the same value."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

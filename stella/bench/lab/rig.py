@@ -5,6 +5,7 @@ Nova for them.
 """
 
 import contextlib
+import os
 import shutil
 import signal
 import subprocess
@@ -19,16 +20,19 @@ from uuid import uuid4
 
 from stella.bench.lab import heartbeat
 from stella.bench.lab.channel import Lines
+from stella.bench.lab.confining import chosen_cpus, with_fewer_cpus
 from stella.bench.lab.groups import Groups, parse_mounts
 from stella.bench.lab.leftovers import HOME, Note, kill_guests
 from stella.bench.lab.loads import GuestLoads
 from stella.bench.lab.model import CgroupInfo, Guest, LabError
 from stella.bench.lab.process import launch
 from stella.bench.lab.sampler import Recorder, process_cpu_seconds
+from stella.linux.cpuset import show_cpus
 
 PROOF_SECONDS = 60.0
 IDLE_SECONDS = 1.0
 PINGS_PER_GUEST = 8
+CPUS_FILE = "cpus"
 
 
 class Rig(ABC):
@@ -38,7 +42,10 @@ class Rig(ABC):
     partition = "/machine"
     """The guests' parent group, as libvirt names it."""
 
-    def __init__(self, progress: Callable[[str], None]) -> None:
+    def __init__(self, progress: Callable[[str], None], *, cores: int | None = None) -> None:
+        """``cores``: how many CPUs the laboratory confines itself to; None: all."""
+        self.cpus = chosen_cpus(cores)
+        self.is_confined = len(self.cpus) < len(os.sched_getaffinity(0))
         self.name = f"stella-bench-{uuid4().hex[:6]}"
         self.home = HOME / self.name  # sockets and state: short, for a socket's path has at most 107 bytes
         self.progress = progress
@@ -110,15 +117,23 @@ class Rig(ABC):
             directory.mkdir(parents=True)
         self.note = Note(self.home, name=self.name, groups=self.groups.planned(), directories=[self.home, *directories])
         self._undo.callback(self.groups.remove)
+        if self.is_confined:
+            self._confine()
         self._undo.callback(self.groups.enter, self.groups.home)
         if guests_parent:
-            self.groups.make_partition()
+            self.groups.make_partition(self.cpus if self.is_confined else ())
         self._load_groups = self.groups.make_helper("load")
         self.groups.enter(self.groups.make_helper("meter"))
         self._undo.callback(self._end_helpers)
         self.lines = Lines()
         self._undo.callback(self.lines.close)
         self._beat()
+
+    def _confine(self) -> None:
+        """Hold this process, and whatever it starts from now on, to the laboratory's CPUs; guests have their parent's cpuset."""
+        self._undo.callback(os.sched_setaffinity, 0, os.sched_getaffinity(0))
+        os.sched_setaffinity(0, self.cpus)
+        (self.home / CPUS_FILE).write_text(f"{show_cpus(self.cpus)}\n", encoding="ascii")
 
     def _beat(self) -> None:
         groups = self.groups.make_helper("heart")
@@ -258,6 +273,7 @@ class Rig(ABC):
             load_groups=self._load_groups,
             stalls=self.stalls,
             libvirtd_idle_cores=self.libvirtd_idle_cores,
+            cpus=self.cpus,
         )
 
     def spawn(
@@ -276,6 +292,8 @@ class Rig(ABC):
         called this does. Ctrl-C does not reach it.
         """
         where = tuple(groups) or self.groups.home
+        if self.is_confined and not outside:
+            argv = with_fewer_cpus(argv, self.home / CPUS_FILE, self.groups.layout)
         namespace = "" if outside else self.network_namespace
         process = launch(argv, namespace=namespace, groups=where, stdout=stdout, stderr=stderr, environment=environment)
         self.note.add_process(process.pid)

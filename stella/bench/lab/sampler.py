@@ -19,10 +19,12 @@ from stella.bench.lab.loads import BIN_SECONDS, GuestLoads
 from stella.bench.lab.model import LabError
 from stella.bench.lab.process import cpu_seconds
 from stella.bench.recording import InstanceRecording, Recording, Series
+from stella.linux.process import parse_cpu_ticks, parse_schedstat, parse_thread_name
 
 STALL_SECONDS = 0.2
 PING_EVERY_SAMPLES = 10
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+_STAT_BYTES = 1 << 16  # the lines of 512 CPUs
 MARGIN_SECONDS = 3.0
 
 
@@ -34,14 +36,21 @@ def process_cpu_seconds(pid: int) -> float | None:
         return None
 
 
-def vcpu_threads(pid: int) -> list[int]:
-    """The vCPU threads of a QEMU process, by the names it gives them."""
-    threads = []
+def role_of(comm: str, *, tid: int, pid: int) -> str:
+    """What a thread of QEMU does, by the name that libvirt has it give; empty for one that comes and goes."""
+    named = parse_thread_name(comm.strip())
+    return named[0].value if named else "main" if tid == pid else ""
+
+
+def threads_by_role(pid: int) -> dict[str, list[int]]:
+    """The lasting threads of a QEMU process."""
+    found: dict[str, list[int]] = {}
     for task in Path(f"/proc/{pid}/task").iterdir():
         with contextlib.suppress(OSError):
-            if (task / "comm").read_text().startswith("CPU "):
-                threads.append(int(task.name))
-    return sorted(threads)
+            role = role_of((task / "comm").read_text(), tid=int(task.name), pid=pid)
+            if role:
+                found.setdefault(role, []).append(int(task.name))
+    return found
 
 
 def sum_series(parts: list[Series]) -> Series:
@@ -55,17 +64,24 @@ def sum_series(parts: list[Series]) -> Series:
 
 
 LONGEST_GAP_SECONDS = 1.6
+_IO_SIGNALS = {"read_bytes": "block_bytes.read", "write_bytes": "block_bytes.write"}
 
 
-def fill_gaps(reports: Series, shape: Series) -> Series:
-    """A tool's reports with what it did between two far ones (it was stopped, restarted or starved) spread as ``shape`` grew.
+def parse_io(text: str) -> dict[str, float]:
+    """Bytes that a process read from and wrote to storage, by signal, from /proc/PID/io: direct I/O counts when it is asked for."""
+    pairs = (line.split(": ") for line in text.splitlines())
+    return {_IO_SIGNALS[name]: float(value) for name, value in pairs if name in _IO_SIGNALS}
+
+
+def fill_gaps(reports: Series, shape: Series, longest_gap_seconds: float = LONGEST_GAP_SECONDS) -> Series:
+    """A tool's reports with what it did between two of them spread as ``shape`` grew, where they are further apart than the gap.
 
     ``shape`` is a finer count of the same work, whose scale does not matter. The reports' own values are not touched. A tool that
     was stopped never reports its last moments: they are told by the shape alone, at the reports' own ratio to it.
     """
     filled = Series()
     for moment, value in zip(reports.times, reports.values, strict=True):
-        if filled.times and moment - filled.times[-1] > LONGEST_GAP_SECONDS:
+        if filled.times and moment - filled.times[-1] > longest_gap_seconds:
             start, before = filled.times[-1], filled.values[-1]
             low, high = shape.at(start), shape.at(moment)
             if high > low:
@@ -121,7 +137,8 @@ class Account:
 class Recorder:
     """Samples from its making until `finish`; ``recording`` can be read meanwhile (guests' reports come with `finish`).
 
-    ``load_groups``: the load's group on the accounted hierarchies; ``stalls``: where the heartbeat adds its own.
+    ``load_groups``: the load's group on the accounted hierarchies; ``stalls``: where the heartbeat adds its own; ``cpus``: those of
+    the laboratory, which the machine's busy time and steal are of.
     """
 
     def __init__(
@@ -133,11 +150,12 @@ class Recorder:
         load_groups: tuple[Path, ...],
         stalls: list[tuple[float, float]],
         libvirtd_idle_cores: float,
+        cpus: tuple[int, ...],
     ) -> None:
         self.recording = Recording(libvirtd_idle_cores=libvirtd_idle_cores)
         self.agent = Account()
         self._loads, self._qemu_pids, self._libvirtd_pid = loads, qemu_pids, libvirtd_pid
-        self._load_groups, self._stalls = load_groups, stalls
+        self._load_groups, self._stalls, self._cpus = load_groups, stalls, cpus
         self._first_stall = len(stalls)
         self._ending = threading.Event()
         self._error: Exception | None = None
@@ -151,8 +169,11 @@ class Recorder:
         self._thread.start()
 
     @staticmethod
-    def _open_threads(pid: int) -> list[int]:
-        return [os.open(f"/proc/{pid}/task/{tid}/schedstat", os.O_RDONLY) for tid in vcpu_threads(pid)]
+    def _open_threads(pid: int) -> dict[str, list[int]]:
+        return {
+            role: [os.open(f"/proc/{pid}/task/{tid}/schedstat", os.O_RDONLY) for tid in tids]
+            for role, tids in threads_by_role(pid).items()
+        }
 
     def watch_agent(self, pid: int) -> None:
         """Account CPU and memory of this process (and its children) as the agent's; call again when it was restarted."""
@@ -185,17 +206,29 @@ class Recorder:
                 self._packets[name] = received, total
                 instance.windows.setdefault("network_packets.tx", Series()).add(now, float(received))
                 instance.windows.setdefault("network_bytes.tx", Series()).add(now, total)
-            with contextlib.suppress(OSError):
-                nanoseconds = sum(int(os.pread(fd, 100, 0).split()[0]) for fd in self._threads[name])
-                instance.bins.setdefault("cpu", Series()).add(time.time(), nanoseconds / 1e9)
+            with contextlib.suppress(OSError, ValueError):
+                for role, descriptors in self._threads[name].items():
+                    now = time.time()
+                    spent = [parse_schedstat(os.pread(fd, 100, 0)) for fd in descriptors]
+                    instance.run.setdefault(role, Series()).add(now, sum(run for run, _ in spent))
+                    instance.wait.setdefault(role, Series()).add(now, sum(wait for _, wait in spent))
         now = time.time()
-        words = os.pread(self._stat, 400, 0).split(None, 10)
-        user, nice, system, _idle, _iowait, irq, softirq, steal = (int(word) / _TICKS_PER_SECOND for word in words[1:9])
-        recording.host_cpu.add(now, user + nice + system + irq + softirq)
-        recording.steal.add(now, steal)
+        ticks = parse_cpu_ticks(os.pread(self._stat, _STAT_BYTES, 0).decode())
+        here = [ticks[cpu] for cpu in self._cpus if cpu in ticks]
+        recording.host_cpu.add(now, sum(one.busy for one in here) / _TICKS_PER_SECOND)
+        recording.steal.add(now, sum(one.steal for one in here) / _TICKS_PER_SECOND)
         for name, pid in self._qemu_pids.items():
             used = process_cpu_seconds(pid)
             self._qemu_last[name] = self._qemu_last[name] if used is None else used
+            if name not in recording.instances:
+                continue
+            instance = recording.instances[name]
+            instance.cpu.add(now, self._qemu_last[name])
+            if self._loads[name].guest.disk is None:
+                continue
+            with contextlib.suppress(OSError, ValueError):
+                for signal, value in parse_io(Path(f"/proc/{pid}/io").read_text()).items():
+                    instance.host_io.setdefault(signal, Series()).add(now, value)
         recording.instances_cpu.add(now, sum(self._qemu_last.values()))
         recording.receiver_cpu.add(now, read_cpu_seconds(self._load_groups))
         recording.agent_cpu.add(now, self.agent.read())
@@ -230,8 +263,8 @@ class Recorder:
         time.sleep(max(0.0, end + 1.5 - time.time()))
         self._ending.set()
         self._thread.join(5)
-        for descriptors in self._threads.values():
-            for descriptor in descriptors:
+        for roles in self._threads.values():
+            for descriptor in (one for descriptors in roles.values() for one in descriptors):
                 os.close(descriptor)
         os.close(self._stat)
         if self._error is not None:
@@ -260,9 +293,13 @@ class Recorder:
 
         for name, series in loads.bins.items():
             instance.bins[name] = moved(series)
-        kernel = instance.bins.get("cpu", Series())
+        kernel = instance.bins["cpu"] = instance.run.get("vcpu", Series())
         for name in sorted({name for slot in loads.slots for name in slot.raw}):
             reports = moved(sum_series([slot.raw[name] for slot in loads.slots if name in slot.raw]))
+            host = instance.host_io.get(name.replace("operations", "bytes").replace("seconds", "bytes"))
+            if host and host.values[-1] > host.values[0]:
+                instance.windows[name] = fill_gaps(reports, host, 0.0)
+                continue
             shape = kernel if name == "cpu_events" else instance.bins.get(name)
             instance.windows[name] = fill_gaps(reports, shape) if shape else reports
         for name in ("network_packets.tx", "network_bytes.tx"):

@@ -99,12 +99,6 @@ class Storage:
         unfinished.write_text(f"{0 if rate_bytes_per_second is None else int(rate_bytes_per_second * 8)}\n")
         unfinished.rename(path)
 
-    def set_rate(self, backend: str, rate_bytes_per_second: float | None) -> None:
-        """Change a network back end's limit, from the next request on. Raises `LabError` for one that has none."""
-        if backend not in self.servers:
-            raise LabError(f"backend {backend!r} cannot be limited: it is not an nbd back end")
-        self._write_rate(backend, rate_bytes_per_second)
-
     def make(self, guest: str, backend: str, size_bytes: int, index: int) -> Disk:
         """Write one guest's disk, and warm it."""
         if backend not in self.backends:

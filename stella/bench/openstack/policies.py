@@ -10,12 +10,13 @@ from stella.bench.lab.model import LabError
 from stella.bench.openstack.dashboard import Dashboard, DashboardTenant
 from stella.bench.openstack.servers import Member
 from stella.bench.openstack.surroundings import Surroundings, listener
-from stella.bench.policies.agent_client import AgentRefused, AgentUnreachable, WindowLog, ask
 from stella.bench.policies.base import LabPort, NonePolicy, Policy, PolicyError
 from stella.bench.policies.tenant import Tenant, run_client
+from stella.bench.policies.window_log import WindowLog
 from stella.bench.results import PolicyReport, Refusal
 from stella.bench.scenario import Scenario
 from stella.model.slo import Slo
+from stella.xgos.local_api.client import Client, RequestRefused, Unreachable
 
 MODE_SECONDS = 30.0
 REPORTED_SECONDS = 90.0
@@ -34,8 +35,8 @@ class HostMode:
     def status(self) -> dict[str, Any]:
         """What the agent says of itself. Raises `PolicyError`."""
         try:
-            return ask(self._surroundings.agent_socket, {"op": "status"})
-        except (AgentUnreachable, AgentRefused) as error:
+            return Client(self._surroundings.agent_socket, timeout_seconds=5.0).status()
+        except (Unreachable, RequestRefused) as error:
             raise PolicyError(f"the agent does not answer: {error}") from None
 
     def change(self, lab: LabPort, mode: str) -> None:
@@ -160,7 +161,7 @@ class CloudPolicy:
         """The agent's windows."""
         try:
             self._log.collect(self._surroundings.agent_socket)
-        except (AgentUnreachable, AgentRefused) as error:
+        except (Unreachable, RequestRefused) as error:
             self._notes.append(f"windows: {error}")
 
     def measured(self, start: float, end: float) -> None:
@@ -177,6 +178,7 @@ class CloudPolicy:
             late_ticks=last_late - first_late,
             notes=(*self._notes, *self._tenant.notes),
             attainment=self._tenant.attainment,
+            shown=self._tenant.shown,
         )
 
     def end(self) -> None:

@@ -4,10 +4,23 @@ from pathlib import Path
 
 from stella.bench.policies.base import LabPort, NonePolicy, Policy
 from stella.bench.policies.gos import GosPolicy
+from stella.bench.policies.nova import NovaPolicy
 from stella.bench.policies.static import StaticPolicy
 from stella.bench.policies.stella import StellaPolicy
 
-NAMES = ("none", "static", "gos", "stella", "stella-observe")
+COMPARED = ("none", "nova", "static", "gos", "stella")
+"""Every comparison runs all of them, for the same time."""
+NAMES = (*COMPARED, "gos-110", "stella-observe")
+
+WHAT_THEY_ARE = {
+    "none": "nothing is done: libvirt's defaults",
+    "nova": "what Nova and libvirt offer, set once from the SLOs: CPU shares and quotas, dedicated CPUs where they fit, caps",
+    "static": "the best an expert would set once: weights from each load's own solo run, a CPU for each thread, quotas on neighbours",
+    "gos": "the law of the original system: feedback alone, every 3 s, by CPU quotas",
+    "gos-110": "the same, aiming at 110 % of each floor",
+    "stella": "Stella's node agent",
+    "stella-observe": "Stella's node agent, which judges and changes nothing",
+}
 
 
 def make_policy(name: str, directory: Path) -> Policy:
@@ -15,10 +28,14 @@ def make_policy(name: str, directory: Path) -> Policy:
     match name:
         case "none":
             return NonePolicy()
+        case "nova":
+            return NovaPolicy()
         case "static":
             return StaticPolicy()
         case "gos":
             return GosPolicy()
+        case "gos-110":
+            return GosPolicy(target_ratio=1.1)
         case "stella":
             return StellaPolicy(directory, mode="enforce")
         case "stella-observe":
@@ -26,4 +43,4 @@ def make_policy(name: str, directory: Path) -> Policy:
     raise KeyError(name)
 
 
-__all__ = ["NAMES", "LabPort", "NonePolicy", "Policy", "make_policy"]
+__all__ = ["COMPARED", "NAMES", "WHAT_THEY_ARE", "LabPort", "NonePolicy", "Policy", "make_policy"]

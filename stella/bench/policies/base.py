@@ -1,15 +1,13 @@
-"""What a policy is, and the policy that does nothing."""
+"""What a policy is, the policy that does nothing, and how a policy reaches the guests' libvirt and control groups."""
 
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, Any, Protocol
 
 from stella.bench.results import PolicyReport, Refusal
 from stella.bench.scenario import Scenario
 from stella.model.slo import Slo
-
-_VIRSH_SECONDS = 20.0
 
 
 class PolicyError(Exception):
@@ -21,6 +19,7 @@ class LabPort(Protocol):
 
     home: Path  # for sockets and state: its path is short
     partition: str  # the guests' parent, as libvirt names it
+    cpus: tuple[int, ...]  # the CPUs of the laboratory
 
     @property
     def uri(self) -> str:
@@ -84,7 +83,7 @@ class Policy(Protocol):
 
 
 class NonePolicy:
-    """Nothing is done: what users get today on a plain host."""
+    """Nothing is done: what users get today on a plain host. Other policies derive from it and do what they do."""
 
     name = "none"
     agent_pid: int | None = None
@@ -111,16 +110,30 @@ class NonePolicy:
         return PolicyReport()
 
     def end(self) -> None:
-        """Nothing to undo."""
+        """Nothing to undo: knobs go with the guests."""
 
 
-def virsh(uri: str, *arguments: str) -> str:
-    """Run one virsh command against the lab's libvirtd and return what it prints. Raises `PolicyError`."""
-    command = ["virsh", "--connect", uri, *arguments]
+def connect(uri: str) -> Any:
+    """A connection to the lab's libvirtd. Raises `PolicyError`."""
+    import libvirt  # noqa: PLC0415 (only a bench that runs guests needs it)
+
+    libvirt.registerErrorHandler(lambda *_: None, None)
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_VIRSH_SECONDS, check=False)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise PolicyError(f"virsh {arguments[0]}: {error}") from None
-    if done.returncode:
-        raise PolicyError(f"virsh {arguments[0]}: {' '.join(done.stderr.split()) or done.returncode}")
-    return done.stdout
+        return libvirt.open(uri)
+    except libvirt.libvirtError as error:
+        raise PolicyError(f"libvirt: {error}") from None
+
+
+def cpu_map(cpus: Sequence[int], size: int) -> tuple[bool, ...]:
+    """CPUs as libvirt's pinning calls take them: one flag for each CPU of a host with ``size``."""
+    return tuple(cpu in cpus for cpu in range(size))
+
+
+def guest_group(root: Path, partition: str, name: str) -> Path | None:
+    """The CPU group of a guest below ``root`` (where the hierarchies are mounted): v1's ``cpu``, or v2's only one."""
+    for base in (root / "cpu", root):
+        for parent in (partition.strip("/"), f"{partition.strip('/')}.partition"):
+            found = sorted((base / parent).glob(f"qemu-*-{name}.libvirt-qemu"))
+            if found:
+                return found[-1]
+    return None

@@ -1,13 +1,13 @@
 """The original's policy on our guests: `gos_law` every 3 s, fed by libvirt's statistics, acting by CFS quotas on their groups."""
 
-import os
 import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from stella.bench.policies import gos_law
-from stella.bench.policies.base import LabPort, PolicyError, virsh
+from stella.bench.policies.base import LabPort, NonePolicy, PolicyError, connect, guest_group
 from stella.bench.results import PolicyReport, Refusal
 from stella.bench.scenario import Scenario
 from stella.model.slo import Direction, Metric, Objective, Slo
@@ -38,18 +38,15 @@ _COUNTERS = {
 }
 
 
-def parse_domstats(text: str) -> dict[str, dict[str, int]]:
-    """The whole numbers of ``virsh domstats --raw``, by domain name."""
-    found: dict[str, dict[str, int]] = {}
-    current: dict[str, int] = {}
-    for line in map(str.strip, text.splitlines()):
-        if line.startswith("Domain:"):
-            current = found.setdefault(line.split("'")[1], {})
-        elif "=" in line:
-            key, _, value = line.partition("=")
-            if value.isdigit():
-                current[key] = int(value)
-    return found
+def read_stats(connection: Any) -> dict[str, dict[str, int]]:
+    """libvirt's counters of network devices and disks, by domain name. Raises `PolicyError`."""
+    import libvirt  # noqa: PLC0415 (only a bench that runs guests needs it)
+
+    try:
+        found = connection.getAllDomainStats(libvirt.VIR_DOMAIN_STATS_INTERFACE | libvirt.VIR_DOMAIN_STATS_BLOCK)
+    except libvirt.libvirtError as error:
+        raise PolicyError(f"libvirt: {error}") from None
+    return {domain.name(): {k: v for k, v in stats.items() if isinstance(v, int)} for domain, stats in found}
 
 
 def counter(stats: Mapping[str, int], objective: Objective) -> int | None:
@@ -68,8 +65,12 @@ def readings(
     before: Mapping[str, Mapping[str, int]],
     now: Mapping[str, Mapping[str, int]],
     elapsed_seconds: float,
+    target_ratio: float = 1.0,
 ) -> tuple[gos_law.Reading, ...]:
-    """What the law needs, from two readings of the statistics. Pure. A latency target is unknown to the law (it was inverted)."""
+    """What the law needs, from two readings of the statistics. Pure. A latency target is unknown to the law (it was inverted).
+
+    ``target_ratio``: of its floor that the law aims at for each I/O instance.
+    """
     found = []
     for instance in scenario.instances:
         slo = slos.get(instance.name)
@@ -78,7 +79,7 @@ def readings(
             first = counter(before.get(instance.name, {}), objective)
             second = counter(now.get(instance.name, {}), objective)
             if objective.floor and first is not None and second is not None:
-                ratios.append(max(0, second - first) / elapsed_seconds / objective.floor)
+                ratios.append(max(0, second - first) / elapsed_seconds / (objective.floor * target_ratio))
         found.append(
             gos_law.Reading(
                 name=instance.name,
@@ -90,14 +91,12 @@ def readings(
     return tuple(found)
 
 
-class GosPolicy:
-    """Runs the law in a thread of the bench. ``cgroup_root``: where the cgroup hierarchies are mounted."""
+class GosPolicy(NonePolicy):
+    """Runs the law in a thread of the bench. ``target_ratio``: of a floor that it aims at; the original's is 1."""
 
-    name = "gos"
-    agent_pid: int | None = None  # it runs in the bench itself
-
-    def __init__(self, cgroup_root: Path = Path("/sys/fs/cgroup")) -> None:
-        self._root = cgroup_root
+    def __init__(self, cgroup_root: Path = Path("/sys/fs/cgroup"), *, target_ratio: float = 1.0) -> None:
+        self.name = "gos" if target_ratio == 1.0 else f"gos-{target_ratio * 100:.0f}"
+        self._root, self._target = cgroup_root, target_ratio
         self._slos: dict[str, Slo] = {}
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -108,31 +107,27 @@ class GosPolicy:
         self._written: dict[str, float | None] = {}
 
     def begin(self, lab: LabPort, scenario: Scenario, slos: Mapping[str, Slo]) -> Sequence[Refusal]:
-        """Start the loop."""
+        """Start the loop. Raises `PolicyError` when libvirt does not answer."""
         self._slos = dict(slos)
-        self._thread = threading.Thread(target=self._loop, args=(lab, scenario), daemon=True, name="gos")
+        connection = connect(lab.uri)
+        self._thread = threading.Thread(target=self._loop, args=(lab, connection, scenario), daemon=True, name="gos")
         self._thread.start()
         return ()
 
-    def _loop(self, lab: LabPort, scenario: Scenario) -> None:
+    def _loop(self, lab: LabPort, connection: Any, scenario: Scenario) -> None:
         state, before, then, due = gos_law.State(), None, 0.0, time.monotonic()
-        cores = os.cpu_count() or 1
         while not self._stop.wait(max(0.0, due - time.monotonic())):
             due += gos_law.PERIOD_SECONDS
             if self._paused.is_set():
                 before = None
                 continue
             try:
-                now, moment = (
-                    parse_domstats(virsh(lab.uri, "domstats", "--raw", "--interface", "--block", "--vcpu")),
-                    time.monotonic(),
-                )
+                now, moment = read_stats(connection), time.monotonic()
                 if before is not None:
                     with self._lock:
                         slos = dict(self._slos)
-                    state, quotas = gos_law.decide(
-                        state, readings(scenario, slos, before, now, moment - then), cores=cores
-                    )
+                    found = readings(scenario, slos, before, now, moment - then, self._target)
+                    state, quotas = gos_law.decide(state, found, cores=len(lab.cpus))
                     for name, quota in quotas.items():
                         self._write(lab.partition, name, quota)
                     self._ticks += 1
@@ -142,20 +137,12 @@ class GosPolicy:
             if time.monotonic() > due:
                 self._late += 1
                 due = time.monotonic()
-
-    def group(self, partition: str, name: str) -> Path | None:
-        """The cgroup of a guest: v1's ``cpu`` hierarchy, or v2's only one."""
-        for base in (self._root / "cpu", self._root):
-            for parent in (partition.strip("/"), f"{partition.strip('/')}.partition"):
-                found = sorted((base / parent).glob(f"qemu-*-{name}.libvirt-qemu"))
-                if found:
-                    return found[-1]
-        return None
+        connection.close()
 
     def _write(self, partition: str, name: str, cores: float | None) -> None:
         if self._written.get(name) == cores and name in self._written:
             return
-        group = self.group(partition, name)
+        group = guest_group(self._root, partition, name)
         if group is None:
             self._notes[f"{name}: no cgroup found"] = None
             return
@@ -181,12 +168,6 @@ class GosPolicy:
             self._paused.set()
         else:
             self._paused.clear()
-
-    def collect(self) -> None:
-        """There is nothing to collect."""
-
-    def measured(self, start: float, end: float) -> None:
-        """There is nothing to ask."""
 
     def report(self) -> PolicyReport:
         """Periods and what went wrong."""

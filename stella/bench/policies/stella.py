@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stella.bench.policies.agent_client import AgentRefused, AgentUnreachable, WindowLog, ask
 from stella.bench.policies.base import LabPort, PolicyError
+from stella.bench.policies.window_log import WindowLog
 from stella.bench.results import PolicyReport, Refusal
 from stella.bench.scenario import Scenario
 from stella.model.slo import Slo, show_slo
+from stella.xgos.local_api.client import Client, RequestRefused, Unreachable
 
 START_PATIENCE_SECONDS = 30.0
 END_PATIENCE_SECONDS = 15.0
@@ -124,23 +125,24 @@ class StellaPolicy:
         return "is silent" if code is None else f"ended with {code}"
 
     def _status(self) -> dict[str, Any]:
-        with contextlib.suppress(AgentUnreachable, AgentRefused):
-            return ask(self._socket, {"op": "status"}, timeout_seconds=2.0)
+        with contextlib.suppress(Unreachable, RequestRefused):
+            return Client(self._socket, timeout_seconds=2.0).status()
         return {}
 
     def slo_changed(self, instance: str, slo: Slo | None, at_seconds: float) -> Sequence[Refusal]:
         """Set or remove an SLO. What admission refuses is kept for the report; the run goes on without it."""
-        request: dict[str, Any] = {"op": "slo.unset" if slo is None else "slo.set", "instance": instance}
-        if slo is not None:
-            request |= {"slo": show_slo(slo), "replace": True}
+        client = Client(self._socket, timeout_seconds=5.0)
         limit = time.monotonic() + _SET_PATIENCE_SECONDS
         while True:
             try:
-                ask(self._socket, request)
+                if slo is None:
+                    client.unset_slo(instance)
+                else:
+                    client.set_slo(instance, show_slo(slo), replace=True)
                 return ()
-            except AgentRefused as error:
+            except RequestRefused as error:
                 refusal = Refusal(instance=instance, at_seconds=at_seconds, message=str(error))
-            except AgentUnreachable as error:
+            except Unreachable as error:
                 if time.monotonic() < limit and not self._stopped:
                     time.sleep(_RETRY_SECONDS)
                     continue
@@ -190,7 +192,7 @@ class StellaPolicy:
         """Fetch the windows since the last time."""
         try:
             self._log.collect(self._socket)
-        except (AgentUnreachable, AgentRefused) as error:
+        except (Unreachable, RequestRefused) as error:
             self._notes.append(f"windows: {error}")
 
     def measured(self, start: float, end: float) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from stella.api import times
 from stella.bench.policies.base import LabPort, PolicyError
-from stella.bench.results import ApiAttainment, Refusal
+from stella.bench.results import ApiAttainment, Refusal, ShownSeconds
 from stella.model.report import StatusCounts
 from stella.model.slo import Direction, Metric, Objective, Slo
 
@@ -122,6 +122,7 @@ class Tenant:
         self.refused: list[Refusal] = []
         self.notes: list[str] = []
         self.attainment: tuple[ApiAttainment, ...] = ()
+        self.shown: tuple[ShownSeconds, ...] = ()
         self._uuids, self._client, self._get = uuids, client, get
         self._slos: dict[str, Slo] = {}
 

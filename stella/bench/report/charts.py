@@ -17,18 +17,38 @@ from matplotlib.ticker import FuncFormatter
 from stella.bench.report.series import Table
 from stella.model import units
 
-COLOURS = {"none": "#D55E00", "static": "#E69F00", "gos": "#CC79A7", "stella": "#0072B2", "stella-observe": "#009E73"}
-_DASHES: dict[str, Any] = {"none": (0, (4, 1.5)), "static": (0, (1, 1)), "gos": (0, (6, 1, 1, 1))}
+COLOURS = {
+    "none": "#D55E00",
+    "nova": "#56B4E9",
+    "static": "#E69F00",
+    "gos": "#CC79A7",
+    "stella": "#0072B2",
+    "stella-observe": "#009E73",
+}
+_DASHES: dict[str, Any] = {
+    "none": (0, (4, 1.5)),
+    "nova": (0, (2, 1, 1, 1)),
+    "static": (0, (1, 1)),
+    "gos": (0, (6, 1, 1, 1)),
+}
+_INSTANCES = ("#0072B2", "#009E73", "#56B4E9", "#D55E00", "#E69F00", "#CC79A7", "#F0E442", "#882255")
+_STATUSES = {
+    "MET": "#009E73",
+    "VIOLATED": "#D55E00",
+    "DEGRADED": "#E69F00",
+    "SELF_LIMITED": "#56B4E9",
+    "UNKNOWN": "#8c959f",
+}
 _OTHER_COLOUR = "#555555"
-_INK, _PALE, _GRID = "#24292f", "#eceff1", "#d0d7de"
-_STYLE: Any = {
+INK, _PALE, _GRID = "#24292f", "#eceff1", "#d0d7de"
+STYLE: Any = {
     "font.family": "sans-serif",
     "font.size": 9.5,
     "axes.edgecolor": "#8c959f",
-    "axes.labelcolor": _INK,
-    "text.color": _INK,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
+    "axes.labelcolor": INK,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
     "svg.fonttype": "none",
     "svg.hashsalt": "stella",
 }
@@ -43,6 +63,12 @@ class Chart:
     title: str
     svg: str
     figure: Figure
+    note: str = ""
+
+    @property
+    def file_name(self) -> str:
+        """Of its picture, without suffix."""
+        return self.name.replace("/", "-")
 
 
 def colour(policy: str) -> str:
@@ -55,11 +81,11 @@ def short(value: float, unit: str) -> str:
     return units.show(value, unit) if unit in units.UNITS else f"{value:,.0f}"
 
 
-def _finish(name: str, title: str, figure: Figure) -> Chart:
+def _finish(name: str, title: str, figure: Figure, note: str = "") -> Chart:
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
-    return Chart(name=name, title=title, svg=text[text.index("<svg") :], figure=figure)
+    return Chart(name=name, title=title, svg=text[text.index("<svg") :], figure=figure, note=note)
 
 
 def _axes(figure: Figure, rows: int) -> tuple[Axes, Axes | None]:
@@ -77,7 +103,7 @@ def _dress(axes: Axes, unit: str, events: Sequence[Mapping[str, Any]], most: flo
     axes.set_ylim(0, most * (1.35 if events else 1.15) or 1.0)  # room for the events' words
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value, unit) if value else "0"))
     for i, event in enumerate(events):
-        axes.axvline(event["at_seconds"], color=_INK, linewidth=0.9, linestyle=(0, (1, 2)))
+        axes.axvline(event["at_seconds"], color=INK, linewidth=0.9, linestyle=(0, (1, 2)))
         axes.annotate(
             event["what"],
             (event["at_seconds"], 1.0),
@@ -115,10 +141,11 @@ def objective_chart(
     title: str = "",
 ) -> Chart:
     """One objective under every policy, its value as a black step, and a strip per policy with its missed seconds filled."""
-    with rc_context(_STYLE):
+    with rc_context(STYLE):
         figure = Figure(figsize=(9.2, 3.1), layout="constrained")
         judged = list(tables) if kind == "floor" else []
-        axes, strip = _axes(figure, len(judged))
+        telling = [policy for policy, table in tables.items() if any(table.columns.get(f"{name}.status", ()))]
+        axes, strip = _axes(figure, len(judged) + len(telling) if judged else 0)
         most, promised = 0.0, []
         for policy, table in tables.items():
             values = table.numbers(name)
@@ -130,34 +157,70 @@ def objective_chart(
                 list(range(len(promised) + 1)),
                 [float("nan") if v is None else v for v in [*promised, promised[-1]]],
             )
-            axes.step(edges, steps, where="post", color=_INK, linewidth=1.3, label=kind, zorder=4)
+            axes.step(edges, steps, where="post", color=INK, linewidth=1.3, label=kind, zorder=4)
         _dress(axes, unit, events, most)
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=6, frameon=False, handlelength=2.6, borderpad=0)
         if strip is None:
             axes.set_xlabel("seconds")
         else:
-            _strip(strip, name, judged, tables)
+            _strip(strip, name, judged, telling, tables)
         axes.set_xlim(0, max((len(t.columns["time_seconds"]) for t in tables.values()), default=1))
-        return _finish(name, title or name, figure)
+        told = (
+            "Green: the agent says met; red: violated; orange: degraded; blue: limited by itself; pale: not asked for."
+        )
+        return _finish(name, title or name, figure, told if telling and judged else "")
 
 
-def _strip(axes: Axes, name: str, policies: Sequence[str], tables: Mapping[str, Table]) -> None:
+def _strip(axes: Axes, name: str, policies: Sequence[str], telling: Sequence[str], tables: Mapping[str, Table]) -> None:
     for row, policy in enumerate(policies):
         missed = tables[policy].missed(name)
         axes.broken_barh([(0, len(missed))], (row + 0.12, 0.76), facecolors=_PALE)
         axes.broken_barh([(k, 1) for k, m in enumerate(missed) if m], (row + 0.12, 0.76), facecolors=colour(policy))
-    axes.set_ylim(len(policies), 0)
-    axes.set_yticks([row + 0.5 for row in range(len(policies))], [f"missed: {p}" for p in policies], fontsize=8)
+    for row, policy in enumerate(telling, start=len(policies)):
+        statuses = tables[policy].columns[f"{name}.status"]
+        axes.broken_barh(
+            [(k, 1) for k in range(len(statuses))],
+            (row + 0.12, 0.76),
+            facecolors=[_STATUSES.get(status, _PALE) for status in statuses],
+        )
+    rows = [*(f"missed: {p}" for p in policies), *(f"{p} says" for p in telling)]
+    axes.set_ylim(len(rows), 0)
+    axes.set_yticks([row + 0.5 for row in range(len(rows))], rows, fontsize=8)
     axes.tick_params(axis="y", length=0)
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
     axes.set_xlabel("seconds")
 
 
+def cpu_chart(tables: Mapping[str, Table], *, cores: float | None) -> Chart:
+    """The CPU that each guest's QEMU had, stacked, a panel for each policy: who had what the floors lacked."""
+    with rc_context(STYLE):
+        figure = Figure(figsize=(9.2, 0.6 + 1.35 * len(tables)), layout="constrained")
+        panels = figure.subplots(len(tables), 1, sharex=True, sharey=True, squeeze=False)
+        names = list(dict.fromkeys(name for table in tables.values() for name in table.cpus))
+        for axes, (policy, table) in zip(panels[:, 0], tables.items(), strict=True):
+            heights = [[value or 0.0 for value in table.numbers(f"cpu_cores.{name}")] for name in names]
+            count = len(table.columns["time_seconds"])
+            heights = [row or [0.0] * count for row in heights]
+            colours = [_INSTANCES[n % len(_INSTANCES)] for n in range(len(names))]
+            axes.stackplot([k + 0.5 for k in range(count)], heights, labels=names, colors=colours, linewidth=0)
+            axes.set_title(policy, loc="left", fontsize=9.5, fontweight="bold", color=colour(policy))
+            axes.set_xlim(0, count)
+            axes.set_ylim(0, cores or None)
+            axes.set_ylabel("cores")
+            for side in ("top", "right"):
+                axes.spines[side].set_visible(False)
+        panels[-1, 0].set_xlabel("seconds")
+        handles, labels = panels[0, 0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper right", ncols=8, frameon=False)
+        note = "White above the guests: the receivers of the load, the agent and the host's own work, and idle time."
+        return _finish("cpu", "CPU of each guest", figure, note)
+
+
 def work_chart(name: str, tables: Mapping[str, Table], events: Sequence[Mapping[str, Any]]) -> Chart:
     """What one best-effort instance got done, a line for each policy."""
     metric = name.split(".")[1] if "." in name else name
-    with rc_context(_STYLE):
+    with rc_context(STYLE):
         figure = Figure(figsize=(9.2, 2.3), layout="constrained")
         axes, _ = _axes(figure, 0)
         most = 0.0
@@ -169,12 +232,12 @@ def work_chart(name: str, tables: Mapping[str, Table], events: Sequence[Mapping[
         axes.set_xlim(0, max((len(t.columns["time_seconds"]) for t in tables.values()), default=1))
         axes.set_xlabel("seconds")
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=6, frameon=False, handlelength=2.6, borderpad=0)
-        return _finish(name, name, figure)
+        return _finish(name, f"{name} (best effort)", figure)
 
 
 def write_png(chart: Chart, directory: Path) -> Path:
     """Write a chart as a picture."""
-    path = directory / f"{chart.name.replace('/', '-')}.png"
-    with rc_context({**_STYLE, "savefig.facecolor": "white"}):
+    path = directory / f"{chart.file_name}.png"
+    with rc_context({**STYLE, "savefig.facecolor": "white"}):
         chart.figure.savefig(path, dpi=144)
     return path

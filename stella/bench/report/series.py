@@ -34,7 +34,12 @@ class Table:
         owned = {
             f"{name}{end}" for name in promised for end in ("", ".agent", ".status", ".cause", ".promised", ".asked")
         }
-        return [name for name in self.columns if name != "time_seconds" and name not in owned]
+        return [n for n in self.columns if n != "time_seconds" and n not in owned and not n.startswith("cpu_cores")]
+
+    @property
+    def cpus(self) -> list[str]:
+        """The instances whose CPU is told."""
+        return [name.removeprefix("cpu_cores.") for name in self.columns if name.startswith("cpu_cores.")]
 
 
 def read_table(path: Path) -> Table:

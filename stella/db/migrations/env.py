@@ -2,9 +2,9 @@
 
 from alembic import context
 
-from stella.db.models import Table
+from stella.db.sla_models import Sla  # knows all tables: those of SLAs rest on the others
 
 with context.config.attributes["engine"].connect() as connection:
-    context.configure(connection=connection, target_metadata=Table.metadata, render_as_batch=True)
+    context.configure(connection=connection, target_metadata=Sla.metadata, render_as_batch=True)
     with context.begin_transaction():
         context.run_migrations()

@@ -1,23 +1,29 @@
 """The figures' pure parts: rows and bounds, what each family makes of its facts, the file they are kept in, the page."""
 
 import itertools
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from stella.bench.figures import ceiling, changes, command, demonstration, honesty, killing, mixed, seeds, solo
+from stella.bench import solo
+from stella.bench.fair import Solo
+from stella.bench.figures import ceiling, changes, command, demonstration, honesty, killing, mixed, seeds
 from stella.bench.figures.families import FAMILIES, UnknownFamily, chosen
-from stella.bench.figures.knobs import differences, read_knobs
-from stella.bench.figures.markdown import page
-from stella.bench.figures.row import FALLS_SHORT, INVALID, PASS, REPORTED, Bound, Facts, Row, row_of, show
-from stella.bench.figures.session import Family, Part, Session, scenario_file
+from stella.bench.figures.knobs import Knobs, differences, read_knobs
+from stella.bench.figures.markdown import INTRODUCTION, how, page
+from stella.bench.figures.row import AGENT, FALLS_SHORT, INVALID, PASS, REPORTED, Bound, Facts, Row, row_of, show
+from stella.bench.figures.session import Family, Part, Session, in_turn, scenario_file
 from stella.bench.figures.store import InvalidStore, Store
-from stella.bench.figures.threads import Sample, between, cores, overhead_cores, parse_schedstat, role_of, wait_ratio
+from stella.bench.lab.model import LabError
+from stella.bench.policies import COMPARED
 from stella.bench.progress import Progress
+from stella.bench.recording import InstanceRecording, Recording, Series
+from stella.bench.results import Run
 from stella.bench.run import InvalidRun
-from stella.bench.scenario_file import read_scenario
+from stella.bench.scenario import Scenario
+from stella.cmd.stella_bench import main
+from stella.model.slo import Metric
 
 
 def row(values: tuple[float | None, ...], bound: Bound, **keys: Any) -> Row:
@@ -78,179 +84,147 @@ def test_a_show_never_rounds_a_shortfall_away() -> None:
     assert show(0.9996, "ratio") == "99.96 %"
 
 
-def test_row_of_takes_only_the_parts_with_its_prefix() -> None:
-    parts: dict[str, Facts] = {"stella-1": {"x": 1.0}, "stella-observe": {"invalid": "died"}, "none-1": {"x": 5.0}}
-    found = row_of(parts, "none", lambda f: float(f["x"]), name="n", title="t")
-    assert found.values == (5.0,)
+def test_row_of_takes_the_rounds_of_one_policy() -> None:
+    parts: dict[str, Facts] = {
+        "round-1": {"policies": {"none": {"x": 5.0}, "stella": {"x": 1.0}}},
+        "round-2": {"policies": {"none": {"x": 6.0}, "stella": {"invalid": "the agent does not start"}}},
+    }
+    assert row_of(parts, "none", lambda f: float(f["x"]), name="n", title="t").values == (5.0, 6.0)
     broken = row_of(parts, "stella", lambda f: float(f["x"]), name="n", title="t")
-    assert broken.status == INVALID
-    assert "stella-observe: died" in broken.missing
+    assert (broken.values, broken.status) == ((1.0,), INVALID)
+    assert "round-2: the agent does not start" in broken.missing
+    assert (
+        row_of({"round-1": {"invalid": "died"}}, "gos", lambda f: 0.0, name="n", title="t").missing == "round-1: died"
+    )
     assert row_of({}, "gos", lambda f: 0.0, name="n", title="t").missing == "not run"
 
 
-# -- threads
-
-
-def samples() -> list[Sample]:
-    def at(t: float) -> Sample:
-        roles = {"main": (0.2 * t, 0.1 * t), "iothread": (0.0, 0.0), "vcpu": (1.0 * t, 0.0), "other": (0.0, 0.0)}
-        return Sample(moment=t, busy_seconds=1.5 * t, spent={"vm": roles})
-
-    return [at(float(t)) for t in range(11)]
-
-
-def test_threads() -> None:
-    some = samples()
-    assert wait_ratio(some, "vm", "main", 2, 8) == pytest.approx(1 / 3)
-    assert wait_ratio(some, "vm", "iothread", 2, 8) is None
-    assert cores(some, "vm", 0, 10) == pytest.approx(1.2)
-    assert cores(some, "vm", 0, 10, ("vcpu",)) == pytest.approx(1.0)
-    assert cores(some, "gone", 0, 10) is None
-    assert overhead_cores(some, 0, 10) == pytest.approx(0.3)
-    assert between(some, 3.5, 4.5) is None
-    assert overhead_cores(some, 3.5, 4.5) is None
-
-
-@pytest.mark.parametrize(
-    ("comm", "tid", "role"),
-    [
-        ("CPU 0/TCG\n", 11, "vcpu"),
-        ("IO iothread1\n", 12, "iothread"),
-        ("qemu-system-x86\n", 10, "main"),
-        ("worker\n", 13, "other"),
-    ],
-)
-def test_roles(comm: str, tid: int, role: str) -> None:
-    assert role_of(comm, tid=tid, pid=10) == role
-
-
-def test_schedstat() -> None:
-    assert parse_schedstat("2000000000 500000000 7\n") == (2.0, 0.5)
-    with pytest.raises(ValueError, match="unpack"):
-        parse_schedstat("")
+def test_an_aim_decides_nothing_but_is_told() -> None:
+    found = row((0.9,), Bound(least=0.85), aim=Bound(least=0.97))
+    assert found.status == PASS
+    assert found.document()["aim"] == ">= 97.0 %"
 
 
 # -- the families' judgements
 
 
-ALONE: dict[str, Any] = {
-    "cores": 2,
-    "overhead_cores": 0.2,
-    "alone": {
-        "vm1": {"cores": 1.5, "work": {"network_packets.tx": 60_000.0}},
-        "vm2": {"cores": 1.6, "work": {"block_bytes.read": 800e6}},
-        "vm3": {"cores": 1.0, "work": {"cpu_events": 500.0}},
-        "hog": {"cores": 1.9, "work": {"cpu_events": 950.0}},
-        "noisy": {"cores": 1.0, "work": {"block_bytes.read": 100e6, "network_packets.tx": 10_000.0}},
-    },
-}
+def of_all(facts: Facts, **others: Facts) -> dict[str, Facts]:
+    return {"round-1": {"policies": {**dict.fromkeys(COMPARED, facts), **others}}}
 
 
-def floor(instance: str, metric: str, value: float, mean: float) -> dict[str, Any]:
-    return {"instance": instance, "metric": metric, "kind": "floor", "value": value, "mean": mean}
+def rows_of(family: Family, parts: dict[str, Facts]) -> dict[str, Row]:
+    rows = family.judge(parts)
+    assert len({r.name for r in rows}) == len(rows)
+    return {r.name: r for r in rows}
 
 
-def demonstration_facts() -> dict[str, Any]:
+def demonstration_facts(met: float = 0.99) -> dict[str, Any]:
     return {
         "result": {
-            "all_met_95_ratio": 0.99,
-            "host_cpu_cores": 2.0,
-            "instances_cpu_cores": 1.8,
-            "objectives": [
-                floor("vm1", "network_packets", 20_000.0, 21_000.0),
-                floor("vm2", "block_bytes", 300e6, 310e6),
-                floor("vm3", "cpu", 0.2, 0.2),
-            ],
-            "best_effort": [{"instance": "hog"}, {"instance": "noisy"}],
+            "all_met_95_ratio": met,
+            "second_half_met_95_ratio": met,
+            "best_effort": [{"instance": "hog", "share_of_fair": 0.7}, {"instance": "noisy", "share_of_fair": 0.2}],
             "agent": {"cpu_cores": 0.02, "libvirtd_cpu_cores_over_idle": 0.005, "ticks": 480, "late_ticks": 0},
         },
-        "work_per_second": {"hog.cpu_events": 50.0, "noisy.block_bytes.read": 5e6, "noisy.network_packets.tx": 1_500.0},
         "agent_against_outside": [{"agent": 20_100.0, "outside": 20_000.0}, {"agent": 0.19, "outside": 0.2}],
-        "root_commands": {"true": {"idle_seconds": 0.002, "loaded_seconds": 0.003}},
+        "root_commands": {"true": {"idle_seconds": 0.002, "loaded_seconds": 0.003, "loaded_p95_seconds": 0.02}},
         "agent_rss_bytes": 60 * 2**20,
         "knobs": {"changed": 9, "not_restored": []},
     }
 
 
-def test_neighbours_get_their_share_of_the_rest() -> None:
-    # 2 - 0.2 overhead - (0.5 + 0.6 + 0.2) floors = 0.5 cores for five who want more: 0.1 each
-    found = demonstration.neighbours_ratio(demonstration_facts(), ALONE)
-    assert found["hog"] == pytest.approx((50 / 950) / (0.1 / 1.9))
-    assert found["noisy"] == pytest.approx(((0.05 + 0.15) / 2) / (0.1 / 1.0))
-
-
-def test_a_floor_that_was_missed_costs_what_it_got() -> None:
-    facts = demonstration_facts()
-    facts["result"]["objectives"][1]["mean"] = 100e6  # 0.2 instead of 0.6 cores: 0.18 each
-    found = demonstration.neighbours_ratio(facts, ALONE)
-    assert found["hog"] == pytest.approx((50 / 950) / (0.18 / 1.9))
-
-
-def test_sysbench_counts_for_no_more_than_its_cpu_time_allows() -> None:
-    facts = {**demonstration_facts(), "threads": {"hog": {"cores": 0.05}}}
-    assert demonstration.neighbours_ratio(facts, ALONE)["hog"] == pytest.approx(0.05 / 0.1)
-
-
 def test_demonstration_rows() -> None:
-    facts = demonstration_facts()
-    none = {**facts, "result": {**facts["result"], "all_met_95_ratio": 0.4}}
-    parts = {"stella-1": facts, "none-1": none, "static-1": none, "gos-1": none}
-    rows = {r.name: r for r in demonstration.FAMILY.judge(parts, {"solo": {"solo": ALONE}})}
-    assert rows["demonstration.none"].values == (0.6,)
+    parts = of_all(demonstration_facts(), none=demonstration_facts(0.4), static=demonstration_facts(1.0))
+    rows = rows_of(demonstration.FAMILY, parts)
+    assert [rows[f"demonstration.{policy}"].values for policy in COMPARED] == [
+        (0.4,),
+        (0.99,),
+        (1.0,),
+        (0.99,),
+        (0.99,),
+    ]
     assert rows["demonstration.none"].status == rows["demonstration.stella"].status == PASS
     assert rows["demonstration.gos"].status == REPORTED
+    assert rows["demonstration.against-static"].values == (pytest.approx(-0.01),)
+    assert rows["demonstration.against-static"].status == REPORTED
+    assert (rows["neighbours.hog.stella"].status, rows["neighbours.noisy.stella"].status) == (PASS, FALLS_SHORT)
     assert rows["agent.figures"].values == (pytest.approx(0.05),)
     assert rows["agent.figures"].status == FALLS_SHORT
     assert rows["agent.cpu"].values == (pytest.approx(0.025),)
     assert rows["root-command.true"].values == (pytest.approx(1.5),)
+    assert rows["root-command.true-p95"].values == (pytest.approx(10.0),)
     assert rows["root-command.python"].status == FALLS_SHORT  # nothing was measured
     assert rows["agent.late"].status == rows["agent.restore"].status == rows["agent.rss"].status == PASS
-    without = {r.name: r for r in demonstration.FAMILY.judge(parts, {})}
-    assert without["neighbours.hog"].status == INVALID
+    assert rows["agent.late"].source == AGENT
+    without = rows_of(demonstration.FAMILY, of_all(demonstration_facts(), static={"invalid": "no solo runs"}))
+    assert without["demonstration.static"].status == INVALID
 
 
 def test_nothing_changed_proves_no_restoring() -> None:
     facts = {**demonstration_facts(), "knobs": {"changed": 0, "not_restored": []}}
-    rows = {r.name: r for r in demonstration.FAMILY.judge({"stella-1": facts}, {})}
-    assert rows["agent.restore"].status == FALLS_SHORT
+    assert rows_of(demonstration.FAMILY, of_all(facts))["agent.restore"].status == FALLS_SHORT
+
+
+def changes_facts(lost: int, *, late_before: float = 0.3) -> dict[str, Any]:
+    events = [
+        {"what": "hog start", "windows_lost": lost, "recovered_seconds": 0.4},
+        {"what": "vm4 slo", "windows_lost": 0, "recovered_seconds": 0.9},
+        {"what": "vm2 stop", "windows_lost": 0, "recovered_seconds": 0.0, "others_used_seconds": 0.6},
+        {"what": "vm2 start", "windows_lost": 0, "recovered_seconds": None},
+    ]
+    return {"result": {"events": events, "all_met_95_ratio": 0.9}, "late_before_ratio": late_before}
 
 
 def test_changes() -> None:
-    events = [
-        {"what": "hog start", "windows_lost": 1, "recovered_seconds": 0.4},
-        {"what": "vm2 stop", "windows_lost": 0, "recovered_seconds": 0.0, "others_used_seconds": 0.6},
-        {"what": "vm2 start", "windows_lost": 2, "recovered_seconds": None},
-        {"what": "vm1 slo", "windows_lost": 1, "recovered_seconds": 0.9},
-    ]
-    facts = {"result": {"events": events}}
-    assert changes.windows_lost(facts) == [1]
-    assert changes.lent_seconds(facts) == [0.6]
-    assert changes.back_seconds(facts) == [None]
-    assert changes.slo_seconds(facts) == [0.9]
-    rows = {r.name: r.status for r in changes.CHANGES.judge({"stella-1": facts}, {})}
-    assert rows == {"hog.windows-lost": PASS, "stop.lent": PASS, "start.back": FALLS_SHORT}
+    parts = of_all(changes_facts(10), stella=changes_facts(1), gos=changes_facts(4))
+    rows = rows_of(changes.FAMILY, parts)
+    assert rows["changes.lost.gos"].values == (4.0,)
+    assert (rows["changes.against-static"].values, rows["changes.against-static"].status) == ((0.1,), PASS)
+    assert (rows["changes.against-gos"].values, rows["changes.against-gos"].status) == ((0.25,), FALLS_SHORT)
+    status = {name: rows[name].status for name in ("hog.windows-lost", "stop.lent", "start.back", "late-slo.holds")}
+    assert status == {"hog.windows-lost": PASS, "stop.lent": PASS, "start.back": FALLS_SHORT, "late-slo.holds": PASS}
+    assert changes.lost_ratio(0, 0) == 0.0
+    assert changes.lost_ratio(1, 0) == 1.0
 
 
-def test_mixed_reservation_rise() -> None:
+def test_a_late_slo_proves_nothing_on_an_instance_that_was_not_starved() -> None:
+    assert changes.late_seconds(changes_facts(0, late_before=1.2)) == [None]
+    recording = Recording(start=100.0, end=140.0)
+    recording.instances["vm4"] = InstanceRecording(
+        windows={"network_packets.tx": Series([100.0, 140.0], [0.0, 80_000.0])}
+    )
+    run = Run.__new__(Run)
+    object.__setattr__(run, "recording", recording)
+    object.__setattr__(run, "start_unix_seconds", 100.0)
+    assert changes.starved_before(run, ("vm4", 12.0, 8_000.0)) == pytest.approx(0.25)
+
+
+def test_mixed() -> None:
     told = [(float(t), 1.0 if t < 20 else 5.0 if t < 23 else 1.05) for t in range(60)]
     assert mixed.reservation_rise(told, 20.0) == pytest.approx(0.05)
     assert mixed.reservation_rise([], 20.0) is None
-    facts = {
-        "floors_met_ratio": 1.0,
-        "reservation": told,
-        "event_seconds": 20.0,
-        "wait_ratio_computing": {"main": 0.05, "iothread": None, "vcpu": 0.5},
-    }
-    rows = {r.name: r for r in mixed.FAMILY.judge({"stella-1": facts, "defaults": facts}, {})}
-    assert rows["mixed.main-wait"].status == PASS
-    assert rows["mixed.iothread-wait"].status == FALLS_SHORT
-    assert rows["mixed.main-wait-defaults"].status == REPORTED
+    waits = {"main": 0.05, "iothread": None, "vcpu": 0.5}
+    facts = {"floors_met_ratio": 0.86, "reservation": told, "event_seconds": 20.0, "wait_ratio_computing": waits}
+    rows = rows_of(mixed.FAMILY, of_all(facts))
+    assert (rows["mixed.floors.stella"].status, rows["mixed.floors.static"].status) == (PASS, REPORTED)
+    assert rows["mixed.main-wait.none"].values == (0.05,)
+    assert rows["mixed.reservation"].source == AGENT
+
+
+def test_wait_is_a_part_of_the_time_that_threads_could_run() -> None:
+    record = InstanceRecording(
+        run={"main": Series([0.0, 10.0], [0.0, 2.0])}, wait={"main": Series([0.0, 10.0], [0.0, 1.0])}
+    )
+    run = Run.__new__(Run)
+    object.__setattr__(run, "recording", Recording(instances={"mixed": record}))
+    assert mixed.wait_ratio(run, "mixed", "main", 2.0, 8.0) == pytest.approx(1 / 3)
+    assert mixed.wait_ratio(run, "mixed", "iothread", 2.0, 8.0) is None
 
 
 def test_ceiling() -> None:
-    parts = {"stella-1": {"one_busy_cores": 0.98, "four_busy_cores": 1.45}}
-    rows = {r.name: r.status for r in ceiling.FAMILY.judge(parts, {})}
-    assert rows == {"ceiling.one": PASS, "ceiling.four": FALLS_SHORT}
+    rows = rows_of(ceiling.FAMILY, of_all({"one_busy_cores": 0.98, "four_busy_cores": 1.45}))
+    assert (rows["ceiling.one.stella"].status, rows["ceiling.four.stella"].status) == (PASS, FALLS_SHORT)
+    assert rows["ceiling.one.nova"].status == REPORTED
 
 
 def word(
@@ -267,17 +241,20 @@ def test_honesty() -> None:
         word("starved-disk", None),
         word("starved-disk", "MET", met=True),
         word("idle", "NO_DEMAND", demand=False),
+        word("idle", "DEGRADED", demand=False),
         word("undersized", "VIOLATED"),
     ]
     facts = {"windows_said": said, "result": {"agent": {"status_agreement_ratio": 0.985}}}
     assert honesty.starved(facts) == 4
     assert honesty.cause_ratio(facts) == 0.25
     assert honesty.self_limited(facts) == 1
-    assert honesty.said_missed(facts, "idle") == 0
+    assert honesty.said_missed(facts, "idle") == 1
     assert honesty.said_missed(facts, "undersized") == 1
     assert honesty.said_missed(facts, "nobody") is None
     tame: Facts = {"windows_said": [word("starved-net", "MET", met=True)]}
     assert honesty.cause_ratio(tame) is honesty.self_limited(tame) is None
+    rows = rows_of(honesty.FAMILY, {"round-1": {"policies": {honesty.OBSERVE: facts}}})
+    assert rows["honesty.agreement"].status == FALLS_SHORT
 
 
 def test_killing() -> None:
@@ -294,7 +271,7 @@ def test_killing() -> None:
     }
     assert killing.back_seconds(facts) == [2.5, None]
     assert killing.lifted_seconds(facts) == [0.1]
-    rows = {r.name: r.status for r in killing.FAMILY.judge({"stella-1": facts}, {})}
+    rows = {name: r.status for name, r in rows_of(killing.FAMILY, of_all(facts)).items()}
     assert rows == {"kill.restraints": PASS, "kill.floors": FALLS_SHORT, "kill.release": FALLS_SHORT}
     assert killing.not_restored_count({**facts, "kills": [{**kill, "not_restored": ["y", "z"]}]}) == 3
     assert killing.not_restored_count({**facts, "kills": [{**kill, "released": 1}]}) is None
@@ -320,6 +297,9 @@ def test_kill_moments_are_repeatable_and_leave_time_to_recover() -> None:
     assert scenario.duration_seconds - times[-1] > killing.DEAD_SECONDS + 5
 
 
+# -- solo runs
+
+
 def test_solo_scenario_runs_each_alone_and_then_all() -> None:
     scenario, turns = solo.solo_scenario(scenario_file("demonstration"))
     assert list(turns) == ["vm1", "vm2", "vm3", "hog", "noisy", ""]
@@ -327,17 +307,64 @@ def test_solo_scenario_runs_each_alone_and_then_all() -> None:
     assert [e.at_seconds for e in scenario.events] == sorted(e.at_seconds for e in scenario.events)
 
 
-def test_seeds() -> None:
-    made = seeds.documents(ALONE)
-    assert len(made) == seeds.COUNT
-    assert made == seeds.documents(ALONE)
-    assert all(read_scenario(document).duration_seconds == 30 for document in made)
-    parts = {f"seed-{n:02d}": {"result": {"all_met_95_ratio": 0.96, "refused": []}} for n in range(1, 21)}
-    rows = {r.name: r for r in seeds.FAMILY.judge(parts, {})}
-    assert rows["seeds.each"].status == PASS
-    assert rows["seeds.mean"].status == FALLS_SHORT
-    del parts["seed-07"]
-    assert {r.status for r in seeds.FAMILY.judge(parts, {})} == {INVALID}
+def test_a_solo_run_is_read_from_its_turn_alone() -> None:
+    recording = Recording(start=100.0, end=115.0)
+    for name, second in (("a", 0.0), ("b", 5.0)):
+        times = [100.0, 100.0 + second, 104.0 + second, 115.0]
+        record = recording.instances[name] = InstanceRecording()
+        record.cpu = Series(times, [0.0, 0.0, 6.0, 6.0])
+        record.run = {"vcpu": Series(times, [0.0, 0.0, 4.0, 4.0]), "main": Series(times, [0.0, 0.0, 2.0, 2.0])}
+        record.windows = {
+            "network_packets.tx": Series(times, [0.0, 0.0, 40.0, 40.0]),
+            "cpu_events": Series(times, [0.0] * 4),
+        }
+    recording.host_cpu, recording.instances_cpu = (
+        Series([100.0, 115.0], [0.0, 30.0]),
+        Series([100.0, 115.0], [0.0, 27.0]),
+    )
+    turns = {"a": 0, "b": 5, "": 10}
+    found = solo.read_solo(recording, turns, 5)
+    assert set(found) == {"a", "b"}
+    one = found["b"]
+    assert (one.cores, one.vcpu_cores, one.main_cores, one.iothread_cores) == pytest.approx((1.5, 1.0, 0.5, 0.0))
+    assert one.work == {"network_packets.tx": pytest.approx(10.0)}
+    assert solo.overhead_cores(recording, turns) == pytest.approx(0.2)
+
+
+# -- scenarios from a seed
+
+
+def alone(scenario: Scenario) -> dict[str, Solo]:
+    work = {"network_packets.tx": 50e3, "block_bytes.read": 500e6, "block_operations.read": 8e3, "cpu_events": 900.0}
+    return {i.name: Solo(instance=i.name, cores=1.5, vcpu_cores=1.0, work=work) for i in scenario.instances}
+
+
+def test_seeds_are_sized_by_what_loads_cost_alone() -> None:
+    for number in (1, 2):
+        scenario = seeds.drawn(number)
+        assert scenario == seeds.drawn(number)
+        assert scenario.cores == seeds.CORES
+        known = alone(scenario)
+        made = seeds.sized(scenario, known, 0.2)
+        assert made == seeds.sized(scenario, known, 0.2)
+        cost = 0.0
+        for instance in made.instances:
+            for objective in instance.slo.objectives if instance.slo else ():
+                assert objective.floor
+                rate = known[instance.name].rate(objective.metric, objective.direction)
+                cost += objective.floor if objective.metric is Metric.CPU else 1.5 * objective.floor / rate
+        assert 0.3 * 1.8 <= cost <= seeds.MOST_RATIO * 1.8 + 0.01
+        assert [i.name for i in made.instances if i.slo] == [i.name for i in scenario.instances if i.slo]
+
+
+def test_seeds_rows() -> None:
+    def facts(met: float) -> Facts:
+        return of_all({"result": {"all_met_95_ratio": met, "refused": [1]}})["round-1"]
+
+    rows = rows_of(seeds.FAMILY, {"round-1": facts(0.96), "round-2": facts(0.9)})
+    assert rows["seeds.each.stella"].status == FALLS_SHORT
+    assert "round-2 90%" in rows["seeds.refused"].note
+    assert rows["seeds.refused"].values == (1.0, 1.0)
 
 
 # -- knobs
@@ -355,18 +382,73 @@ def test_knobs(tmp_path: Path) -> None:
     assert differences({}, {"a": "there"}) == ["a: 'absent' -> 'there'"]
 
 
+class Groups(Knobs):
+    """The knobs of a guests' parent group that a test made."""
+
+    def __init__(self, top: Path) -> None:
+        super().__init__()
+        self._top = top
+
+    def _tops(self) -> dict[str, Path]:
+        return {"": self._top}
+
+    def _read(self) -> dict[str, str]:
+        return read_knobs(self._top)
+
+
+def test_knobs_are_put_back(tmp_path: Path) -> None:
+    for path in ("vm/cpu.shares", "vm/cpu.cfs_quota_us", "cpu.shares"):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text("1024\n")
+    knobs = Groups(tmp_path)
+    knobs.original = knobs._read()
+    (tmp_path / "vm" / "cpu.shares").write_text("2\n")
+    (tmp_path / "vm" / "cpu.cfs_quota_us").write_text("5000\n")
+    assert len(knobs.restraints()) == 1
+    assert knobs.put_back() == []
+    assert (tmp_path / "vm" / "cpu.shares").read_text() == "1024\n"
+    (tmp_path / "vm" / "cpu.idle").write_text("1\n")  # nothing that was there before
+    assert knobs.put_back() == ["vm/cpu.idle: 'absent' -> '1'"]
+
+
 # -- choosing, keeping, running again
 
 
 def test_chosen() -> None:
     assert chosen("") == FAMILIES
-    assert [f.name for f in chosen("seeds, ceiling")] == ["solo", "ceiling", "seeds"]
+    assert [f.name for f in chosen("seeds, ceiling")] == ["ceiling", "seeds"]
     with pytest.raises(UnknownFamily, match="nonsense"):
         chosen("seeds,nonsense")
 
 
-def test_listing_ends_with_the_whole_time() -> None:
-    assert 60.0 <= float(command.listing("", 3).splitlines()[-1].split()[1]) <= 90.0
+def test_all_figures_take_at_most_forty_minutes() -> None:
+    planned = command.plan("", 3)
+    assert 30 * 60 <= sum(seconds for _, _, seconds in planned) <= command.MOST_SECONDS
+    assert {family.name: len(parts) for family, parts, _ in planned}["demonstration"] == 3
+    assert float(command.listing("", 3).splitlines()[-1].split()[1]) <= command.MOST_SECONDS / 60
+
+
+def test_every_comparison_runs_all_policies_for_the_same_time() -> None:
+    """What stands beside Stella in one family does in all; the others ask about the agent alone."""
+    asked: dict[str, list[str]] = {}
+
+    class Listening:
+        def round(self, scenario: Scenario, policies: list[str], *, title: str, **_: object) -> Facts:
+            asked[title] = policies
+            return {"policies": {}}
+
+    for family in FAMILIES:
+        for part in family.parts(3):
+            family.run(part.name, Listening())  # type: ignore[arg-type]
+    compared = {title.split()[0] for title, policies in asked.items() if sorted(policies) == sorted(COMPARED)}
+    assert compared == {"demonstration", "changes", "mixed", "ceiling", "seeds"}
+    assert {title: p for title, p in asked.items() if title.split()[0] not in compared} == {
+        "attainment round-1": ["stella"],
+        "honesty round-1": ["stella-observe"],
+        "kill round-1": ["stella"],
+    }
+    assert asked["demonstration round-2"][0] != asked["demonstration round-1"][0]
+    assert in_turn(("a", "b", "c"), "round-5") == ["b", "c", "a"]
 
 
 class Silent(Progress):
@@ -379,42 +461,84 @@ def make_family(outcomes: list[object]) -> Family:
         outcome = outcomes.pop(0)
         if isinstance(outcome, Exception):
             raise outcome
-        return {"x": outcome}
+        return {"policies": {"stella": {"x": outcome, "discarded": ["steal"] if outcome == 0.5 else []}}}
 
     return Family(
         name="toy",
         title="toy",
-        parts=lambda repeat: [Part(name=f"a-{n}", seconds=60.0) for n in range(1, repeat + 1)],
+        parts=lambda repeat: [Part(name=f"round-{n}", seconds=60.0) for n in range(1, repeat + 1)],
         run=run,
-        judge=lambda parts, _: [row_of(parts, "a", lambda f: f["x"], name="toy.a", title="toy", bound=Bound(least=1))],
+        judge=lambda parts: [
+            row_of(parts, "stella", lambda f: f["x"], name="toy.a", title="toy", bound=Bound(least=1), source=AGENT)
+        ],
     )
 
 
 def figures(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, outcomes: list[object], *, fresh: bool = False
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    outcomes: list[object],
+    *,
+    fresh: bool = False,
+    commit: str = "abc",
 ) -> list[Row]:
     monkeypatch.setattr(command, "chosen", lambda only: (make_family(outcomes),))
+    monkeypatch.setattr(command, "provenance", lambda: {"commit": commit, "command": "stella-bench figures"})
     asked = command.Asked(output=tmp_path, document=tmp_path / "b.md", cache=tmp_path, repeat=2, fresh=fresh)
-    return command.run_figures(asked, Silent())
+    rows = command.run_figures(asked, Silent())
+    assert outcomes == []
+    return rows
 
 
-def test_what_is_done_is_not_run_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    steal = InvalidRun("steal")
-    first = figures(monkeypatch, tmp_path, [1.0, steal, steal, steal])
-    assert first[0].status == INVALID
-    kept = json.loads((tmp_path / "figures.json").read_text())
-    kept["analysis"] = {"toy.a": "it was a toy"}
-    (tmp_path / "figures.json").write_text(json.dumps(kept))
-    assert "it was a toy" in page(kept, source="x")
-    second = figures(monkeypatch, tmp_path, [steal, 0.5])  # only the invalid one again, and its own repeat
+@pytest.mark.parametrize("error", [InvalidRun("vm1: the guest ended"), LabError("guest vm1 does not boot")])
+def test_a_dead_guest_is_not_tried_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: Exception) -> None:
+    rows = figures(monkeypatch, tmp_path, [1.0, error])
+    assert rows[0].status == INVALID
+    assert command.exit_status(rows) == 3
+    assert f"no valid run: round-2: {error}" in (tmp_path / "b.md").read_text()
+
+
+def test_what_is_done_is_not_run_again_unless_it_is_of_another_commit(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    figures(monkeypatch, tmp_path, [1.0, InvalidRun("died")])
+    second = figures(monkeypatch, tmp_path, [0.5])  # only the invalid one again
     assert second[0].values == (1.0, 0.5)
+    assert command.exit_status(second) == 1
     text = (tmp_path / "b.md").read_text()
-    assert "**FALLS SHORT**" in text
-    assert "it was a toy" in text
-    assert "a run did not count and was repeated: steal" in text
-    third = figures(monkeypatch, tmp_path, [2.0, 3.0], fresh=True)
+    assert "**FALLS SHORT** (`agent`)" in text
+    assert "- Commit: abc" in text
+    assert "toy round-2, stella: a run did not count: steal." in text
+    third = figures(monkeypatch, tmp_path, [2.0, 3.0], commit="def")
     assert third[0].status == PASS
-    assert json.loads((tmp_path / "figures.json").read_text())["analysis"] == {"toy.a": "it was a toy"}
+    assert command.exit_status(third) == 0
+    assert "abc" not in (tmp_path / "b.md").read_text()
+    assert figures(monkeypatch, tmp_path, [4.0, 5.0], fresh=True, commit="def")[0].values == (4.0, 5.0)
+
+
+def test_the_page_is_made_of_the_document_alone() -> None:
+    text = page({"families": {}})
+    assert text == page({"families": {}})
+    for policy in COMPARED:
+        assert f"`{policy}`: " in text
+
+
+def test_the_published_page_is_the_tools_own() -> None:
+    """Nobody wrote before it or behind it. After a change of its words: `make figures`, or `markdown.page` once more."""
+    text = (Path(__file__).parents[3] / "docs" / "benchmarks.md").read_text()
+    assert text.startswith(f"# Benchmarks\n\n{INTRODUCTION}")
+    assert text.endswith(how())
+    assert [line for line in text.splitlines() if line.startswith("## ")][-2:] == ["## Rounds", "## How it is measured"]
+
+
+def test_the_command_ends_with_one_when_a_row_falls_short(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setattr(command, "chosen", lambda only: (make_family([0.1]),))
+    words = ["figures", "--repeat", "1", "--output", str(tmp_path), "--document", str(tmp_path / "b.md")]
+    assert main(words) == 1
+    assert "FALLS SHORT" in capsys.readouterr().out
 
 
 def test_a_store_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:

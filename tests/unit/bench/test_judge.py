@@ -204,6 +204,29 @@ def test_invalid_runs_say_why() -> None:
     assert not judge(scenario(), recording, cores=2).invalid
 
 
+def test_only_the_machine_is_blamed_for_a_fault_of_the_machine() -> None:
+    recording = record()
+    recording.steal = counted(lambda _: 0.2, 20)
+    verdict = judge(scenario(), recording, cores=2)
+    assert verdict.invalid == verdict.machine_faults != ()
+    recording.instances["hog"].died = "the guest ended"
+    verdict = judge(scenario(), recording, cores=2)
+    assert verdict.invalid != verdict.machine_faults
+
+
+def test_every_window_missed_until_the_next_event_is_lost() -> None:
+    more = "events: [{at: 5s, instance: hog, start: true}]\n"
+    packets = {5: 0.0, 12: 0.0, 19: 0.0}  # three good windows in between do not end the count
+    verdict = judge(scenario(more=more), record(packets=lambda t: packets.get(int(t), 100.0)), cores=2)
+    assert verdict.events[0].windows_lost == 3
+
+
+def test_a_window_of_which_the_agent_says_nothing_does_not_agree() -> None:
+    agent = [said(k, Status.MET) for k in range(1, 20) if k != 7]  # none yet of the first: the SLO was only just set
+    assert judge(scenario(), record(), agent, cores=2).status_agreement_ratio == pytest.approx(18 / 19)
+    assert judge(scenario(), record(), [], cores=2).status_agreement_ratio is None
+
+
 def said(k: int, status: Status, cause: Cause | None = None) -> AgentWindow:
     return AgentWindow(
         start=int(START) + k,

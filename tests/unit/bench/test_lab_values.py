@@ -7,12 +7,13 @@ import pytest
 
 from stella.bench.lab import Workload, WorkloadError, tools
 from stella.bench.lab.channel import Clock, Ping, fit_clock
+from stella.bench.lab.confining import choose_cpus, with_fewer_cpus
 from stella.bench.lab.groups import current_paths, parse_mounts, read_cpu_seconds, remove_tree
 from stella.bench.lab.image import kernel_arguments
 from stella.bench.lab.leftovers import sweep
 from stella.bench.lab.model import Guest
 from stella.bench.lab.network import udp_received
-from stella.bench.lab.sampler import Account, fill_gaps
+from stella.bench.lab.sampler import Account, fill_gaps, parse_io, role_of
 from stella.bench.recording import Series
 
 HYBRID = """tmpfs /sys/fs/cgroup tmpfs rw 0 0
@@ -132,3 +133,41 @@ def test_work_between_far_reports_is_laid_where_it_was_done() -> None:
     assert fill_gaps(near, Series([0.0, 1.0], [0.0, 3.0])) == near
     stopped = fill_gaps(Series([0.0, 1.0], [0.0, 10.0]), Series([0.0, 1.0, 1.5, 3.0], [0.0, 1.0, 1.5, 1.5]))
     assert (stopped.at(1.5), stopped.at(3.0)) == (15.0, 15.0)
+
+
+def test_reports_are_laid_where_the_host_saw_the_bytes_move() -> None:
+    host = Series([0.0, 0.2, 0.4, 1.0], [0.0, 0.0, 90.0, 100.0])
+    filled = fill_gaps(Series([0.0, 1.0], [0.0, 50.0]), host, 0.0)
+    assert (filled.at(0.2), filled.at(0.4), filled.at(1.0)) == (0.0, 45.0, 50.0)
+    text = "rchar: 1\nread_bytes: 4096\nwrite_bytes: 0\ncancelled_write_bytes: 7\n"
+    assert parse_io(text) == {"block_bytes.read": 4096.0, "block_bytes.write": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("comm", "tid", "role"),
+    [
+        ("CPU 0/TCG\n", 11, "vcpu"),
+        ("IO iothread1\n", 12, "iothread"),
+        ("qemu-system-x86\n", 10, "main"),
+        ("worker\n", 13, ""),
+    ],
+)
+def test_roles(comm: str, tid: int, role: str) -> None:
+    assert role_of(comm, tid=tid, pid=10) == role
+
+
+def test_a_confined_laboratory_takes_whole_cores_first() -> None:
+    pairs = {0: (0, 2), 1: (1, 3), 2: (0, 2), 3: (1, 3)}
+    assert choose_cpus(range(4), pairs, 2) == (0, 1)
+    assert choose_cpus((2, 3, 4), {**pairs, 4: (4,)}, 2) == (2, 3)
+    assert choose_cpus(range(4), {0: (0, 1), 1: (0, 1), 2: (2, 3), 3: (2, 3)}, 2) == (0, 2)
+    assert choose_cpus(range(4), pairs, 3) == (0, 1, 2)
+    assert choose_cpus(range(2), {}, 2) == choose_cpus(range(2), {}, None) == choose_cpus(range(2), {}, 9) == (0, 1)
+
+
+def test_the_agent_of_a_confined_laboratory_sees_its_cpus(tmp_path: Path) -> None:
+    (tmp_path / "cgroup.controllers").write_text("cpu cpuset\n")
+    (tmp_path / "cpuset.cpus.effective").write_text("0-15\n")
+    layout = parse_mounts(f"cgroup2 {tmp_path} cgroup2 rw 0 0\n")
+    argv = with_fewer_cpus(["xgos", "run"], Path("/lab/cpus"), layout)
+    assert argv[-5:] == ["/lab/cpus", "1", str(tmp_path / "cpuset.cpus.effective"), "xgos", "run"]

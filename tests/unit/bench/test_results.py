@@ -9,11 +9,15 @@ from typing import Any
 import pytest
 import yaml
 
-from stella.bench.fair import Solo, fair_cores, max_min
+from stella.bench.fair import Solo, done_ratio, fair_cores, floor_cores, max_min
 from stella.bench.generate import fullest_cores, generate, split
 from stella.bench.judge import judge
+from stella.bench.policies import WHAT_THEY_ARE
 from stella.bench.recording import Asked, InstanceRecording, Recording, Series
 from stella.bench.report import text_table, write_report
+from stella.bench.report.panels import NoPanels, write_panels
+from stella.bench.report.sections import sections
+from stella.bench.report.series import read_table
 from stella.bench.results import PolicyReport, Refusal, Run, policy_result, results, write_results, write_series
 from stella.bench.scenario import Scenario
 from stella.bench.scenario_file import load_scenario, parse_scenario, read_scenario
@@ -22,6 +26,7 @@ from stella.cmd.stella_bench import main
 from stella.control.memory import Settings, fresh_costs
 from stella.control.reservation import reserve
 from stella.model.attainment import Cause, Status
+from stella.model.slo import parse_slo
 
 START = 1000.0
 TEXT = """
@@ -46,6 +51,7 @@ def run_of(scenario: Scenario, policy: str, rate_after: float) -> Run:
     )
     hog = InstanceRecording(windows={"cpu_events": steady(0, 500), "cpu": steady(0, 1.2)})
     recording = Recording(start=START, end=START + 20, instances={"vm1": vm1, "hog": hog})
+    vm1.cpu, hog.cpu = steady(0.5), steady(0.0, 1.2)
     recording.host_cpu, recording.instances_cpu = steady(1.9), steady(1.7)
     recording.agent_cpu = steady(0.02)
     said = [
@@ -65,12 +71,12 @@ def run_of(scenario: Scenario, policy: str, rate_after: float) -> Run:
     if policy == "static":
         report = PolicyReport(refused=(Refusal(instance="vm1", at_seconds=0.0, message="<script>"),))
     verdict = judge(scenario, recording, report.windows, cores=2)
-    return Run(policy=policy, verdict=verdict, report=report, start_unix_seconds=START)
+    return Run(policy=policy, cores=2, verdict=verdict, report=report, start_unix_seconds=START)
 
 
 SOLO = {
-    "vm1": Solo(instance="vm1", work_per_second=60e3, cores=1.5),
-    "hog": Solo(instance="hog", work_per_second=1000.0, cores=2.0),
+    "vm1": Solo(instance="vm1", cores=1.5, vcpu_cores=1.0, work={"network_packets.tx": 60e3}),
+    "hog": Solo(instance="hog", cores=2.0, vcpu_cores=2.0, work={"cpu_events": 1000.0}),
 }
 
 
@@ -80,9 +86,10 @@ def document_of(tmp_path: Path) -> dict[str, object]:
     for policy, after in (("none", 9e3), ("static", 19.5e3), ("stella", 21e3)):
         run = run_of(scenario, policy, after)
         write_series(tmp_path / f"{policy}.csv", run)
-        found[policy] = [policy_result(scenario, run, SOLO, cores=2, series=f"{policy}.csv")]
+        found[policy] = [policy_result(scenario, run, SOLO, series=f"{policy}.csv")]
     machine = {"cores": 2, "accelerator": "tcg", "kernel": "6", "cgroup": "v1"}
-    document = results(scenario, machine, 0.0, found, SOLO)
+    made_by = {"commit": "a1b2c3", "command": "stella-bench run x.yaml"}
+    document = results(scenario, machine, 0.0, found, SOLO, made_by)
     write_results(tmp_path / "results.json", document)
     return document
 
@@ -161,34 +168,113 @@ def test_the_report_stands_alone_and_escapes(tmp_path: Path) -> None:
     text = page.read_text()
     assert "<script" not in text
     assert "&lt;t&gt;" in text
-    assert text.count("<svg") == 2
+    assert text.count("<svg") == 3
     for outside in ('src="http', 'href="http', "@import", "url(http"):
         assert outside not in text
-    assert sorted(p.name for p in tmp_path.glob("*.png")) == ["hog.cpu_events.png", "vm1.network_packets.png"]
+    pictures = ["cpu.png", "hog.cpu_events.png", "vm1.network_packets.png"]
+    assert sorted(p.name for p in tmp_path.glob("*.png")) == pictures
+    for name in ("results.json", "stella.csv", *pictures):
+        assert f'href="{name}"' in text
+
+
+def test_the_report_says_what_a_newcomer_asks(tmp_path: Path) -> None:
+    text = write_report(tmp_path, document_of(tmp_path)).read_text()
+    assert (
+        "Every objective was met at once: without Stella 10 of 20 seconds, with the best static arrangement 20," in text
+    )
+    assert "These guests are emulated" in text
+    assert WHAT_THEY_ARE["static"] in text.replace("&#39;", "'")
+    assert "a1b2c3" in text
+    assert "stella-bench run x.yaml" in text
+    for title in (
+        "Verdict",
+        "Objectives",
+        "CPU of each guest",
+        "What the agent said",
+        "Total useful work",
+        "Best-effort",
+    ):
+        assert title in text
+    assert "cpu 10" in text  # the cause of what the agent calls missed
+    assert "5th percentile" in text
+
+
+def test_tables_are_as_wide_for_six_policies_as_for_two(tmp_path: Path) -> None:
+    document = document_of(tmp_path)
+    tables = {name: read_table(tmp_path / f"{name}.csv") for name in ("none", "static", "stella")}
+    two = {**document, "policies": {name: document["policies"][name] for name in ("none", "stella")}}  # type: ignore[index]
+    widths = [{s.title: len(s.head) for s in sections(d, tables)} for d in (document, two)]
+    assert widths[0] == widths[1]
+    assert max(widths[0].values()) <= 10
+    assert all(len(row) == len(s.head) for s in sections(document, tables) for row in s.rows)
+
+
+def test_the_spread_of_repeats_is_told(tmp_path: Path) -> None:
+    document = document_of(tmp_path)
+    stella = document["policies"]["stella"]  # type: ignore[index]
+    stella["repeats"], stella["all_met_95_spread"] = [{}, {}, {}], [0.9, 1.0]
+    verdicts = sections(document, {})[0]
+    assert verdicts.rows[-1][-1] == "90.0% to 100% in 3"
+    assert verdicts.rows[0][-1] == "one run"
+    assert [row[2] for row in verdicts.rows] == ["broken", "kept", "kept"]
 
 
 def test_the_table_for_the_terminal(tmp_path: Path) -> None:
     lines = text_table(document_of(tmp_path)).splitlines()
-    assert "none" in lines[0]
-    assert "stella" in lines[0]
+    assert lines[0].endswith("with Stella 20.")
     row = next(line for line in lines if line.startswith("vm1"))
     assert "20 kpps" in row
+    assert "none" in row
     assert "50.0%" in row
-    assert row.endswith("kept")
+    assert row.endswith("broken")
     assert any("refused vm1" in line for line in lines)
+
+
+def test_the_chart_for_the_readme(tmp_path: Path) -> None:
+    document = document_of(tmp_path)
+    write_panels(tmp_path, document, tmp_path / "a.svg")
+    write_panels(tmp_path, document, tmp_path / "b.svg")
+    text = (tmp_path / "a.svg").read_text()
+    assert text == (tmp_path / "b.svg").read_text()
+    assert "met in 10 of 20 seconds" in text
+    assert main(["report", str(tmp_path), "--chart", str(tmp_path / "c.svg")]) == 0
+    assert (tmp_path / "c.svg").read_text() == text
+    del document["policies"]["none"]  # type: ignore[attr-defined]
+    with pytest.raises(NoPanels, match="none"):
+        write_panels(tmp_path, document, tmp_path / "a.svg")
 
 
 def test_max_min_is_fair_and_conserves() -> None:
     assert max_min(1.0, {"a": 4.0, "b": 0.2, "c": 4.0}) == pytest.approx({"a": 0.4, "b": 0.2, "c": 0.4})
     assert max_min(10.0, {"a": 1.0, "b": 2.0}) == {"a": 1.0, "b": 2.0}
-    assert max_min(0.9, {"a": 4.0, "b": 4.0}, {"a": 2.0}) == pytest.approx({"a": 0.6, "b": 0.3})
     assert max_min(0.0, {"a": 1.0}) == {"a": 0.0}
 
 
+SLO = parse_scenario(TEXT).instance("vm1").slo
+
+
 def test_neighbours_can_expect_what_the_floors_leave() -> None:
-    shares = fair_cores(parse_scenario(TEXT), SOLO, capacity_cores=1.8)
+    assert SLO is not None
+    floors = {"vm1": [(SLO.objectives[0], 20e3)]}
     # The floor costs 20e3 * 1.5 / 60e3 = 0.5 core; both want more of the other 1.3.
-    assert shares == pytest.approx({"vm1": 0.5 + 0.65, "hog": 0.65})
+    assert fair_cores(SOLO, floors, capacity_cores=1.8) == pytest.approx({"vm1": 0.5 + 0.65, "hog": 0.65})
+    floors = {"vm1": [(SLO.objectives[0], 10e3)]}  # missed: it costs what it got
+    assert fair_cores(SOLO, floors, capacity_cores=1.8)["hog"] == pytest.approx(0.775)
+
+
+def test_what_floors_cost_by_the_solo_run() -> None:
+    slo = parse_slo({"cpu": {"floor": "80%"}, "network_packets": {"floor": "20kpps", "direction": "tx"}})
+    floors = [(o, o.floor or 0.0) for o in slo.objectives]
+    assert floor_cores(SOLO["vm1"], floors) == pytest.approx((0.8, 0.5 / 3))  # drivers run within the CPU floor
+    assert floor_cores(SOLO["vm1"], floors[1:]) == pytest.approx((1 / 3, 0.5 / 3))
+    assert floor_cores(None, floors) == (0.8, 0.0)
+
+
+def test_work_is_told_in_parts_of_the_work_alone() -> None:
+    two = Solo(instance="x", cores=1.0, work={"block_bytes.read": 100.0, "network_packets.tx": 10.0})
+    assert done_ratio(two, {"block_bytes.read": 5.0, "network_packets.tx": 1.5}, 0.2) == pytest.approx(0.1)
+    assert done_ratio(SOLO["hog"], {"cpu_events": 500.0}, 0.1) == pytest.approx(0.05)  # sysbench tells late
+    assert done_ratio(two, {}, 0.0) is None
 
 
 def reserved_for(instance: dict[str, object]) -> tuple[float, int]:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from stella.bench.keys import InvalidScenario
-from stella.bench.scenario import check_machine
+from stella.bench.scenario import check_machine, shortened
 from stella.bench.scenario_file import load_scenario, parse_scenario
 from stella.model.slo import Metric
 
@@ -33,7 +33,7 @@ events:
   - {at: 85s, instance: vm2, workload: {kind: disk, rate: null}}
   - {at: 90s, agent: kill}
 """
-SCENARIOS = sorted((Path(__file__).parents[3] / "scenarios").glob("*.yaml"))
+SCENARIOS = sorted((Path(__file__).parents[3] / "scenarios").rglob("*.yaml"))
 
 
 def test_reads_what_the_format_has() -> None:
@@ -133,3 +133,13 @@ def test_a_machine_that_is_too_small() -> None:
 @pytest.mark.parametrize("path", SCENARIOS, ids=lambda p: p.stem)
 def test_our_own_scenarios(path: Path) -> None:
     assert load_scenario(path).name == path.stem
+
+
+def test_a_scenario_is_shortened_as_far_as_its_events_allow() -> None:
+    scenario = parse_scenario(
+        "name: t\nduration: 20s\ninstances: [{name: a, workload: {kind: cpu}}]\nevents: [{at: 9s, instance: a, stop: true}]\n"
+    )
+    assert shortened(scenario, None) is scenario
+    assert shortened(scenario, 10).duration_seconds == 10
+    with pytest.raises(InvalidScenario, match=r"^--seconds: the last event comes at 9 s$"):
+        shortened(scenario, 9)

@@ -17,7 +17,7 @@ from stella.bench.lab.relay import Relay, listen_inside
 from stella.bench.policies.tenant import NoSuchOption, parse_attainment, set_options, whole_minutes
 from stella.bench.policies.through_api import ApiPolicy
 from stella.bench.recording import Asked, InstanceRecording, Recording, Series
-from stella.bench.report.table import api_rows, text_table
+from stella.bench.report.sections import api_rows, text_table
 from stella.bench.results import ApiAttainment, PolicyReport, Run, policy_result, results
 from stella.bench.scenario_file import load_scenario, parse_scenario
 from stella.model.report import StatusCounts
@@ -116,8 +116,10 @@ def test_both_sides_are_over_the_same_seconds() -> None:
         seconds=StatusCounts(met=57, violated=2, unknown=1),
     )
     report = PolicyReport(attainment=(said,), control_plane_cpu_cores=0.03)
-    run = Run(policy="stella", verdict=judge(scenario, recording, cores=2), report=report, start_unix_seconds=START)
-    result = policy_result(scenario, run, {}, cores=2, series="")
+    run = Run(
+        policy="stella", cores=2, verdict=judge(scenario, recording, cores=2), report=report, start_unix_seconds=START
+    )
+    result = policy_result(scenario, run, {}, series="")
     (row,) = result["api"]
     assert (row["outside_windows_met"], row["outside_windows_with_demand"], row["outside_ratio"]) == (60, 60, 1.0)
     assert row["difference_ratio"] == pytest.approx(57 / 59 - 1, abs=1e-6)
@@ -131,8 +133,8 @@ def test_both_sides_are_over_the_same_seconds() -> None:
 def test_without_an_api_there_is_nothing_to_compare() -> None:
     scenario = parse_scenario(TEXT)
     recording = Recording(start=START, end=START + 120, instances={"vm1": InstanceRecording()})
-    run = Run(policy="none", verdict=judge(scenario, recording, cores=2), start_unix_seconds=START)
-    result = policy_result(scenario, run, {}, cores=2, series="")
+    run = Run(policy="none", cores=2, verdict=judge(scenario, recording, cores=2), start_unix_seconds=START)
+    result = policy_result(scenario, run, {}, series="")
     assert "api" not in result
     assert api_rows(result) == []
 

@@ -81,6 +81,33 @@ def test_what_is_offered_holds_only_what_helps() -> None:
     assert ask({"cpu": {"floor": "50%"}, "network_packets": {"floor": "1kpps"}}, capacity=none).largest == ()
 
 
+@pytest.mark.parametrize("beside", [{}, {"cpu": {"floor": "20%"}}, {"block_bytes": {"floor": "1MB/s"}}])
+@pytest.mark.parametrize("asked", [9e5, 9e8, 1e15])
+def test_what_would_fit_is_offered_however_much_was_asked_for(beside: dict[str, object], asked: float) -> None:
+    answer = ask({**beside, "network_packets": {"floor": asked}})  # type: ignore[dict-item]  # mappings of text
+    assert answer.field == "network_packets.floor" and answer.metric is Metric.NETWORK_PACKETS
+    assert set(dict(answer.largest)) == {Metric.NETWORK_PACKETS}
+    largest = dict(answer.largest)[Metric.NETWORK_PACKETS]
+    assert 10e3 < largest < 100e3
+    keys = {**beside, "network_packets": {"floor": largest}}
+    assert ask(keys).accepted  # type: ignore[arg-type]
+    assert not ask({**keys, "network_packets": {"floor": largest * 1.01}}).accepted  # type: ignore[dict-item]
+
+
+def test_where_to_lower_one_floor_does_not_help_the_dearest_is_named() -> None:
+    answer = ask({"network_packets": {"floor": "900Mpps"}, "block_bytes": {"floor": "1GB/s"}})
+    assert answer.field == "network_packets.floor" and answer.largest == ()
+    none = replace(ROOM, held=tuple(Held(cores=0.99) for _ in range(16)))
+    full = ask({"cpu": {"floor": "20%"}, "network_packets": {"floor": "900Mpps"}}, capacity=none)
+    assert full.field == "network_packets.floor" and full.largest == ()
+
+
+def test_of_two_floors_that_would_help_the_dearer_is_named() -> None:
+    little = HostCapacity(capacity_cores=0.7, cpus=(0, 1), one_cpu_cores=0.95)
+    answer = ask({"cpu": {"floor": "20%"}, "network_packets": {"floor": "30kpps"}}, capacity=little)
+    assert set(dict(answer.largest)) == {Metric.NETWORK_PACKETS} and answer.field == "network_packets.floor"
+
+
 def test_a_piece_must_fit_a_cpu() -> None:
     room = HostCapacity(capacity_cores=1.9, cpus=(0, 1), one_cpu_cores=0.95, held=(Held(cores=0.7), Held(cores=0.6)))
     one = ask({"cpu": {"floor": 0.43}}, replace(SHAPE, vcpus=1), room)

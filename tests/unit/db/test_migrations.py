@@ -10,7 +10,7 @@ from alembic.runtime.migration import MigrationContext
 from stella.cmd import stella_manage, stella_status
 from stella.db import hosts, leases, migrations
 from stella.db.database import Database
-from stella.db.models import Table
+from stella.db.sla_models import Sla
 from stella.engine import leader
 from stella.model.check import Code
 
@@ -34,7 +34,7 @@ def test_migrations_make_the_tables(tmp_path: Path) -> None:
     assert migrations.sync(database) == migrations.newest(database) == migrations.current(database)
     migrations.sync(database)
     with database.engine.connect() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), Table.metadata) == []
+        assert compare_metadata(MigrationContext.configure(connection), Sla.metadata) == []
 
 
 def test_upgrade_check(config: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

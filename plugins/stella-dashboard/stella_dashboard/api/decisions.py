@@ -7,28 +7,30 @@ from typing import Any
 
 from django.http import HttpRequest
 
-from stella_dashboard.api import lists
+from stella_dashboard.api import lists, reasons
 from stella_dashboard.api.lists import Items
 from stella_dashboard.api.problems import Problem
+from stella_dashboard.api.reasons import Reason
 
 SORT_KEYS = ("id", "decided_at", "kind")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """One decision. ``reason`` is a sentence in English; ``detail`` depends on the kind."""
+    """One decision. ``detail`` depends on the kind; ``hosts`` are reasons by host, where it has some."""
 
     id: int
     decided_at: datetime
     kind: str
     user_id: str
     request_id: str
-    reason: str
+    reason: Reason
     host: str | None = None
     uuid: str | None = None
     name: str | None = None
     project_id: str | None = None
     detail: Mapping[str, Any] = field(default_factory=dict)
+    hosts: Mapping[str, Reason] = field(default_factory=dict)
 
     @property
     def marker(self) -> str:
@@ -63,10 +65,15 @@ def _decision(told: Mapping[str, Any]) -> Decision:
         kind=told["kind"],
         user_id=told["user_id"],
         request_id=told["request_id"],
-        reason=told["reason"],
+        reason=reasons.of(told["reason"], told.get("why")),
         host=told["host"],
         uuid=told["uuid"],
         name=told.get("name"),
         project_id=told["project_id"],
         detail=told["detail"],
+        hosts={host: reasons.of(_text(told, host), why) for host, why in (told.get("hosts_why") or {}).items()},
     )
+
+
+def _text(told: Mapping[str, Any], host: str) -> str:
+    return str(told["detail"].get("hosts", {}).get(host, ""))

@@ -8,10 +8,11 @@ from urllib.parse import quote
 
 from django.http import HttpRequest
 
-from stella_dashboard.api import lists, transport
+from stella_dashboard.api import lists, reasons, transport
 from stella_dashboard.api.instances import moment
 from stella_dashboard.api.lists import Items
 from stella_dashboard.api.problems import PROBLEMS, Problem
+from stella_dashboard.api.reasons import Reason
 
 MODES = ("observe", "enforce", "maintenance")
 SORT_KEYS = ("name", "mode", "capacity_cpu_cores", "reserved_cpu_cores", "free_cpu_cores", "open_violations")
@@ -35,6 +36,7 @@ class Host:
     overhead_cpu_cores: float | None = None
     agent: str | None = None
     capabilities: Mapping[str, bool | str] = field(default_factory=dict)
+    lacking_why: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     reported_at: datetime | None = None
 
@@ -44,9 +46,13 @@ class Host:
         return self.name
 
     @property
-    def lacking(self) -> Mapping[str, str]:
-        """What it cannot enforce, and why; empty where it does not say."""
-        return {name: str(why or "") for name, why in sorted(self.capabilities.items()) if why is not True}
+    def lacking(self) -> Mapping[str, Reason]:
+        """What it cannot enforce, and why; an empty reason where it does not say."""
+        return {
+            name: reasons.of(told if isinstance(told, str) else "", self.lacking_why.get(name))
+            for name, told in sorted(self.capabilities.items())
+            if told is not True
+        }
 
 
 def page(
@@ -94,6 +100,7 @@ def _host(told: Mapping[str, Any]) -> Host:
         overhead_cpu_cores=told.get("overhead_cpu_cores"),
         agent=told["agent"],
         capabilities=told["capabilities"],
+        lacking_why=told.get("lacking_why") or {},
         versions=told["versions"],
         reported_at=moment(told["reported_at"]),
     )

@@ -8,9 +8,10 @@ from typing import Any
 from django.http import HttpRequest
 from stellaclient.units import UNIT_OF
 
-from stella_dashboard.api import lists, transport
+from stella_dashboard.api import lists, reasons, transport
 from stella_dashboard.api.lists import Items
 from stella_dashboard.api.problems import PROBLEMS, Problem
+from stella_dashboard.api.reasons import Reason
 
 HEALTHS = ("troubled", "pending", "guaranteed", "best_effort")
 """As the API sorts them, the worst first."""
@@ -44,7 +45,7 @@ class Slo:
 
     generation: int
     state: str
-    reason: str = ""
+    reason: Reason = reasons.NONE
     largest: Mapping[str, float] = field(default_factory=dict)
     objectives: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     sold: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -55,7 +56,8 @@ class Slo:
 class Instance:
     """An instance. ``slo`` None: it is best-effort. ``host`` is known to operators only.
 
-    ``contradictions`` are sentences in English: limits from outside Stella below what is guaranteed.
+    ``contradictions``: limits from outside Stella below what is guaranteed. ``costs``: by metric the CPU seconds that a unit of its
+    I/O costs in the guest (``vcpu``) and in QEMU (``io``), and whether that is ``estimated``; told of one instance, not in lists.
     """
 
     uuid: str
@@ -66,7 +68,8 @@ class Instance:
     host: str | None = None
     slo: Slo | None = None
     objectives: tuple[Objective, ...] = ()
-    contradictions: tuple[str, ...] = ()
+    contradictions: tuple[Mapping[str, Any], ...] = ()
+    costs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     reserved_cpu_cores: float = 0.0
     reported_at: datetime | None = None
 
@@ -160,7 +163,8 @@ def _instance(told: Mapping[str, Any]) -> Instance:
         host=told.get("host"),
         slo=_slo(slo) if slo else None,
         objectives=_objectives(told, slo["objectives"]) if slo else (),
-        contradictions=tuple(one["message"] for one in told.get("contradictions") or ()),
+        contradictions=tuple(told.get("contradictions") or ()),
+        costs=told.get("costs") or {},
         reserved_cpu_cores=told.get("reserved_cpu_cores") or 0.0,
         reported_at=moment(told.get("reported_at")),
     )
@@ -170,7 +174,7 @@ def _slo(told: Mapping[str, Any]) -> Slo:
     return Slo(
         generation=told["generation"],
         state=told["state"],
-        reason=told.get("reason") or "",
+        reason=reasons.of(told.get("reason"), told.get("why")),
         largest=told.get("largest") or {},
         objectives=in_order(told["objectives"]),
         sold=in_order(told.get("flavor_objectives") or {}),

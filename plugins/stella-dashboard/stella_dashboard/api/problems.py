@@ -5,6 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from stella_dashboard.api import reasons
+from stella_dashboard.api.reasons import Reason
+
 
 @dataclass(frozen=True, slots=True)
 class Unreachable:
@@ -20,7 +23,9 @@ class NotOffered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refused:
-    """The API's own error. ``code`` is stable; ``detail`` is a sentence in English; ``field`` names the key that is wrong.
+    """The API's own error. ``code`` is stable; ``detail`` is a sentence in English, ``reason`` the same by code.
+
+    ``field`` names the key that is wrong.
 
     ``counter_offer``, ``quota``, ``limit`` and ``largest`` are what the API adds to a refused SLO, else empty.
     """
@@ -28,6 +33,7 @@ class Refused:
     status: int
     code: str
     detail: str
+    reason: Reason = reasons.NONE
     field: str = ""
     counter_offer: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     quota: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -50,4 +56,11 @@ def of_answer(status: int, body: Any) -> Problem:
     except (LookupError, TypeError):
         return Unreachable(f"status {status} without an error of the API")
     mappings = {name: found for name in _EXTRA if isinstance(found := first.get(name), Mapping)}
-    return Refused(status=status, code=code, detail=detail, field=str(first.get("field") or ""), **mappings)
+    return Refused(
+        status=status,
+        code=code,
+        detail=detail,
+        reason=reasons.of(detail, first.get("why")),
+        field=str(first.get("field") or ""),
+        **mappings,
+    )

@@ -7,9 +7,10 @@ from typing import Any
 
 from django.http import HttpRequest
 
-from stella_dashboard.api import transport
+from stella_dashboard.api import reasons, transport
 from stella_dashboard.api.instances import in_order, moment
 from stella_dashboard.api.problems import PROBLEMS, Problem
+from stella_dashboard.api.reasons import Reason
 
 MISSED = ("violated", "degraded")
 _LARGEST_LIST = "100"
@@ -65,11 +66,11 @@ class Point:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """Points by metric, the oldest first. ``not_watched_reason`` tells, for live seconds, why none come."""
+    """Points by metric, the oldest first. ``not_watched`` tells, for live seconds, why none come."""
 
     step: int
     points: Mapping[str, Sequence[Point]]
-    not_watched_reason: str = ""
+    not_watched: Reason = reasons.NONE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +118,11 @@ def usage(request: HttpRequest, uuid: str, *, step: int, start: datetime | None 
         assert at is not None
         for one in told["objectives"]:
             points.setdefault(one["metric"], []).append(_point(at, one))
-    return Usage(step=step, points=points, not_watched_reason=answer.get("not_watched_reason") or "")
+    return Usage(
+        step=step,
+        points=points,
+        not_watched=reasons.of(answer.get("not_watched_reason"), answer.get("not_watched_why")),
+    )
 
 
 def _point(at: datetime, told: Mapping[str, Any]) -> Point:

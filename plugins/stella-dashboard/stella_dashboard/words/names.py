@@ -55,6 +55,25 @@ CAUSES = {
     "capacity": _("the host's capacity"),
     "sensor": _("a sensor"),
 }
+SOURCES = {
+    "flavor": _("Its flavor"),
+    "neutron": _("The network's QoS policy"),
+    "cinder": _("The volume's QoS"),
+}
+"""Whose limit from outside Stella it is."""
+MODES = {
+    "observe": pgettext_lazy("mode of a host", "Observe"),
+    "enforce": pgettext_lazy("mode of a host", "Enforce"),
+    "maintenance": pgettext_lazy("mode of a host", "Maintenance"),
+}
+KINDS = {
+    "floor": _("Guaranteed"),
+    "ceiling": _("Never more than"),
+    "target": _("On average at most"),
+    "weight": _("Weight"),
+    "placement": _("Placement on CPUs"),
+}
+"""What an objective may ask for, and what a host must be able to do."""
 SLO_STATES = {
     "pending": _("awaits its host"),
     "enforced": _("in force"),

@@ -6,15 +6,12 @@ from typing import Any
 
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, pgettext_lazy
+from django.utils.translation import gettext_lazy
 
-from stella_dashboard.words import names, quantities
+from stella_dashboard.api.reasons import Reason
+from stella_dashboard.words import names, quantities, reasons
 
-MODES = {
-    "observe": pgettext_lazy("mode of a host", "Observe"),
-    "enforce": pgettext_lazy("mode of a host", "Enforce"),
-    "maintenance": pgettext_lazy("mode of a host", "Maintenance"),
-}
+MODES = names.MODES
 MODE_MEANINGS = {
     "observe": gettext_lazy(
         "Measures and reports, and changes nothing on the host. What is guaranteed there is not kept."
@@ -65,11 +62,22 @@ def user(user_id: str, viewer_id: str) -> str:
     return names.of(_USERS, user_id)
 
 
-def detail(found: Mapping[str, Any]) -> list[Row]:
-    """The detail of a decision. What a later release adds is shown as it came."""
+def capability(name: str) -> str:
+    """What a host may be able to do, such as ``cpu_floor``."""
+    metric, _separator, kind = name.rpartition("_")
+    if metric in names.METRICS and kind in names.KINDS:
+        return f"{names.METRICS[metric]}: {names.KINDS[kind]}"
+    return name.replace("_", " ")
+
+
+def detail(found: Mapping[str, Any], hosts: Mapping[str, Reason] | None = None) -> list[Row]:
+    """The detail of a decision; ``hosts`` are its reasons by host. What a later release adds is shown as it came."""
     rows: list[Row] = []
     for key, value in found.items():
-        rows += _rows(key, value)
+        if key == "hosts" and hosts:
+            rows += [(host, reasons.show(reason)) for host, reason in hosts.items()]
+        else:
+            rows += _rows(key, value)
     more = len(rows) - _LARGEST_ROWS
     return (
         rows if more <= 0 else [*rows[:_LARGEST_ROWS], ("\N{HORIZONTAL ELLIPSIS}", _("%(more)d more") % {"more": more})]

@@ -23,6 +23,8 @@ EXAMPLES = {
 """Of each metric a quantity as it may be written."""
 
 _PARTS = re.compile(r"(-?[\d.]+(?:e[+-]?\d+)?)\s*(.*)")
+_MANY_CORES = 1000
+"""From here on they are written out, as what is asked for by mistake is."""
 _NO_BREAK = "\N{NO-BREAK SPACE}"
 
 
@@ -37,6 +39,8 @@ def show(metric: str, value: float | None) -> str:
         return _with_unit(
             "0", {"cores": "%", "seconds": "ms", "packets/s": "pps", "operations/s": "iops"}.get(unit, "B/s")
         )
+    if unit == "cores" and value >= _MANY_CORES:
+        return _cores(f"{value:.0f}")
     match = _PARTS.fullmatch(units.show(value, unit))
     return _with_unit(match[1], match[2]) if match else units.show(value, unit)
 

@@ -4,7 +4,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from stella_dashboard.api.problems import NotOffered, Problem, Refused, Unreachable
-from stella_dashboard.words import names, quantities
+from stella_dashboard.words import names, quantities, reasons
 
 _SENTENCES = {
     "stella.request.unauthenticated": gettext_lazy("Stella does not accept your session. Sign in again."),
@@ -28,11 +28,30 @@ _SENTENCES = {
     "stella.server.keystone_unreachable": gettext_lazy("Stella cannot reach Keystone. Nothing was changed."),
 }
 
-_SOURCES = {
-    "flavor": gettext_lazy("Its flavor"),
-    "neutron": gettext_lazy("The network's QoS policy"),
-    "cinder": gettext_lazy("The volume's QoS"),
+_TITLES = {
+    "stella.request.not_json": gettext_lazy("Stella cannot read the request"),
+    "stella.request.not_json_type": gettext_lazy("Stella cannot read the request"),
+    "stella.request.invalid": gettext_lazy("Stella cannot take this as it is"),
+    "stella.request.microversion_invalid": gettext_lazy("The dashboard and Stella do not fit together"),
+    "stella.request.microversion_unsupported": gettext_lazy("The dashboard and Stella do not fit together"),
+    "stella.request.method_not_allowed": gettext_lazy("The dashboard and Stella do not fit together"),
+    "stella.request.length_required": gettext_lazy("Stella cannot read the request"),
+    "stella.request.too_large": gettext_lazy("The request is too large"),
+    "stella.request.uri_too_long": gettext_lazy("The request is too large"),
+    "stella.request.headers_too_large": gettext_lazy("The request is too large"),
+    "stella.slo.invalid": gettext_lazy("No instance can be guaranteed this"),
+    "stella.slo.not_supported": gettext_lazy("The host of the instance cannot enforce this"),
+    "stella.report.clock_offset": gettext_lazy("The clock of the host is off"),
+    "stella.server.response_invalid": gettext_lazy("Stella failed; its log has more"),
+    "stella.server.failed": gettext_lazy("Stella failed; its log has more"),
 }
+"""Of codes that have many reasons: what they have in common."""
+_OF_THEIR_OWN = ("stella.slo.does_not_fit", "stella.quota.exceeded", "stella.slo.above_limit")
+
+
+def codes() -> frozenset[str]:
+    """Those of the API's errors that can be said in any language."""
+    return frozenset({*_SENTENCES, *_TITLES, *_OF_THEIR_OWN})
 
 
 def sentence(problem: Problem) -> str:
@@ -50,9 +69,16 @@ def sentence(problem: Problem) -> str:
             return _over_quota(problem)
         case Refused(code="stella.slo.above_limit"):
             return _above_limit(problem)
-    return str(
-        _SENTENCES.get(problem.code) or problem.detail.removeprefix(f"{problem.field}: ").removeprefix("objectives.")
-    )
+    return str(_SENTENCES.get(problem.code) or _with_reason(problem))
+
+
+def _with_reason(refused: Refused) -> str:
+    if refused.reason.parts:
+        why = reasons.show(refused.reason, with_field=False)
+    else:
+        why = refused.detail.removeprefix(f"{refused.field}: ").removeprefix("objectives.").removesuffix(".")
+    title = _TITLES.get(refused.code)
+    return f"{title}: {why}." if title else f"{why}."
 
 
 def _does_not_fit(refused: Refused) -> str:
@@ -69,13 +95,15 @@ def _does_not_fit(refused: Refused) -> str:
         )
     else:
         parts.append(_("This does not fit on the host of the instance; to lower one quantity alone does not help."))
+    if refused.reason.parts:
+        parts.append(_("Reason: %(why)s.") % {"why": reasons.show(refused.reason)})
     if refused.counter_offer.get("elsewhere"):
         parts.append(_("It would fit on another host."))
     return " ".join(parts)
 
 
 def _above_limit(refused: Refused) -> str:
-    source = _SOURCES.get(str(refused.limit.get("source")), refused.limit.get("source"))
+    source = names.of(names.SOURCES, str(refused.limit.get("source")))
     shown = [quantities.show_to_ask(metric, float(value)) for metric, value in refused.largest.items()]
     return _("%(source)s limits this instance (%(name)s): at most %(largest)s can be reached.") % {
         "source": source,

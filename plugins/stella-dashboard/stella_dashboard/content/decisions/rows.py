@@ -23,5 +23,5 @@ def show(decision: Decision, viewer_id: str) -> Mapping[str, Any]:
         "who": operators.user(decision.user_id, viewer_id),
         "request_id": decision.request_id,
         "reason": reasons.show(decision.reason),
-        "detail": operators.detail(decision.detail),
+        "detail": operators.detail(decision.detail, decision.hosts),
     }

@@ -9,7 +9,7 @@ from stella_dashboard.api.hosts import Host
 from stella_dashboard.api.instances import Instance, Objective
 from stella_dashboard.content import links
 from stella_dashboard.content.hosts import rows
-from stella_dashboard.words import names, quantities, reasons
+from stella_dashboard.words import names, operators, quantities, reasons
 
 
 def show(instance: Instance, host: Host) -> Mapping[str, Any]:
@@ -47,10 +47,9 @@ def capabilities(host: Host) -> list[Mapping[str, str]]:
     lacking = host.lacking
     have = sorted(set(host.capabilities) - set(lacking))
     return [
-        *({"name": _name(name), "class": "idle", "reason": why or _("not available")} for name, why in lacking.items()),
-        *({"name": _name(name), "class": "met", "reason": ""} for name in have),
+        *(
+            {"name": operators.capability(name), "class": "idle", "reason": reasons.show(why) or _("not available")}
+            for name, why in lacking.items()
+        ),
+        *({"name": operators.capability(name), "class": "met", "reason": ""} for name in have),
     ]
-
-
-def _name(capability: str) -> str:
-    return capability.replace("_", " ")

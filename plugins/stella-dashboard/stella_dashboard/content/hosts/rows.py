@@ -41,7 +41,7 @@ def show(host: Host) -> Mapping[str, Any]:
         "decisions_url": f"{reverse('horizon:admin:stella_decisions:index')}?{urlencode({'host': host.name})}",
         "version": host.versions.get("xgos", ""),
         "agent": host.agent or "",
-        "lacking": list(host.lacking),
+        "lacking": [operators.capability(name) for name in host.lacking],
     }
 
 

@@ -4,10 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 
+from stella_dashboard import access
 from stella_dashboard.api import slos
-from stella_dashboard.api.problems import Refused
+from stella_dashboard.api.problems import Problem, Refused
 from stella_dashboard.api.slos import Fits
 from stella_dashboard.content.service_levels.forms import SetForm, field_of
 from stella_dashboard.words import names, quantities, refusals
@@ -23,6 +26,14 @@ class Offer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Move:
+    """A button that opens the form in which the instance is moved to a host where it would fit."""
+
+    label: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """``fits`` None: nothing can be said. ``errors`` are sentences by field of the form; those of no field are ``sentences``.
 
@@ -32,6 +43,7 @@ class Answer:
     fits: bool | None
     sentences: Sequence[str] = ()
     offers: Sequence[Offer] = ()
+    moves: Sequence[Move] = ()
     is_unanswered: bool = False
     errors: Mapping[str, str] = field(default_factory=dict)
 
@@ -46,11 +58,15 @@ def of_form(request: HttpRequest, uuid: str, form: SetForm) -> Answer:
         return Answer(fits=True, sentences=_fitting(form, found))
     sentence, about = refusals.sentence(found), field_of(form, found)
     offers = _offers(found) if isinstance(found, Refused) else ()
-    if about is not None and not offers:
+    if about is not None and not offers and not _hosts(found):
         return Answer(fits=False, errors={about: sentence})
     is_refused = isinstance(found, Refused)
     return Answer(
-        fits=False if is_refused else None, sentences=(sentence,), offers=offers, is_unanswered=not is_refused
+        moves=_moves(request, uuid, found) if isinstance(found, Refused) else (),
+        fits=False if is_refused else None,
+        sentences=(sentence,),
+        offers=offers,
+        is_unanswered=not is_refused,
     )
 
 
@@ -84,3 +100,28 @@ def _offers(refused: Refused) -> tuple[Offer, ...]:
             named = {"quantity": shown, "metric": names.of(names.METRICS, metric)}
             offers.append(Offer(label=label % named, field=f"{metric}-floor", value=shown))
     return tuple(offers)
+
+
+def _hosts(problem: Problem) -> Sequence[str]:
+    """Where it would fit as it was asked for; the API tells it to those who may see hosts."""
+    told = problem.counter_offer.get("hosts") if isinstance(problem, Refused) else None
+    return [str(host) for host in told] if isinstance(told, list) else []
+
+
+def _moves(request: HttpRequest, uuid: str, refused: Refused) -> tuple[Move, ...]:
+    hosts = _hosts(refused)
+    if not hosts or not access.may_move(request):
+        return ()
+    address = reverse("horizon:project:service_levels:move", args=[uuid])
+    return tuple(
+        Move(
+            label=_("Move to host %(host)s") % {"host": host},
+            address=f"{address}?{urlencode({'host': host, **_origin(request)})}",
+        )
+        for host in hosts
+    )
+
+
+def _origin(request: HttpRequest) -> dict[str, str]:
+    """From where the form was opened, so that the next one leads back there too."""
+    return {name: "" for name in ("instances", "detail") if name in request.GET}

@@ -1,15 +1,16 @@
 """The points of the charts, as JSON for the script and as CSV for people: spans from the last 15 minutes to 30 days."""
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.utils.functional import Promise
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
-from stella_dashboard.api.records import Usage
+from stella_dashboard.api.records import Point, Usage
 from stella_dashboard.content.service_levels.detail import cause_of, status_of
 from stella_dashboard.words import names, quantities, reasons
 
@@ -28,31 +29,61 @@ class Span:
 
 
 SPANS = {
-    "live": Span(name=_("15 minutes"), seconds=900, step=1),
-    "3h": Span(name=_("3 hours"), seconds=3 * 3600, step=60),
-    "24h": Span(name=_("24 hours"), seconds=24 * 3600, step=60),
-    "7d": Span(name=_("7 days"), seconds=7 * 86_400, step=3600),
-    "30d": Span(name=_("30 days"), seconds=30 * 86_400, step=3600),
+    "live": Span(name=gettext_lazy("15 minutes"), seconds=900, step=1),
+    "3h": Span(name=gettext_lazy("3 hours"), seconds=3 * 3600, step=60),
+    "24h": Span(name=gettext_lazy("24 hours"), seconds=24 * 3600, step=60),
+    "7d": Span(name=gettext_lazy("7 days"), seconds=7 * 86_400, step=3600),
+    "30d": Span(name=gettext_lazy("30 days"), seconds=30 * 86_400, step=3600),
 }
 
 
-def as_json(usage: Usage, span: Span) -> dict[str, Any]:
-    """Columns by metric: times in Unix seconds, quantities in base units, statuses and causes in the API's words and the user's."""
+def as_json(usage: Usage, span: Span, *, before: Usage | None = None) -> dict[str, Any]:
+    """Columns by metric: times in Unix seconds, quantities in base units, statuses and causes in the API's words and the user's.
+
+    ``length`` are the seconds that each point stands for. ``before`` has longer steps, for the time before the first point.
+    """
+    step = before.step if before is not None else 0
+    earlier = before.points if before is not None else {}
     return {
         "step": usage.step,
         "seconds": span.seconds,
-        "note": reasons.show(usage.not_watched_reason),
+        "note": _note(usage),
         "objectives": {
-            metric: {
-                "at": [int(point.at.timestamp()) for point in points],
-                "usage": [point.usage for point in points],
-                "demand": [point.demand for point in points],
-                "status": [status_of(point) for point in points],
-                "cause": [names.of(names.CAUSES, cause_of(point)) for point in points],
-            }
-            for metric, points in usage.points.items()
+            metric: _columns(_placed(earlier.get(metric, ()), usage.points.get(metric, ()), step, usage.step))
+            for metric in {**earlier, **usage.points}
         },
     }
+
+
+def _placed(
+    earlier: Sequence[Point], points: Sequence[Point], earlier_step: int, step: int
+) -> list[tuple[int, int, Point]]:
+    """Each point with when it begins and how long it lasts; of ``earlier`` what is before the first of ``points``."""
+    placed = [(int(point.at.timestamp()), step, point) for point in points]
+    first = placed[0][0] if placed else None
+    found = []
+    for point in earlier:
+        at = int(point.at.timestamp())
+        length = earlier_step if first is None else min(earlier_step, first - at)
+        if length > 0:
+            found.append((at, length, point))
+    return found + placed
+
+
+def _columns(placed: Sequence[tuple[int, int, Point]]) -> dict[str, list[Any]]:
+    return {
+        "at": [at for at, _length, _point in placed],
+        "length": [length for _at, length, _point in placed],
+        "usage": [point.usage for _at, _length, point in placed],
+        "demand": [point.demand for _at, _length, point in placed],
+        "status": [status_of(point) for _at, _length, point in placed],
+        "cause": [names.of(names.CAUSES, cause_of(point)) for _at, _length, point in placed],
+    }
+
+
+def _note(usage: Usage) -> str:
+    said = reasons.show(usage.not_watched)
+    return _("No live points come: %(why)s.") % {"why": said} if said else ""
 
 
 class _Echo:

@@ -131,10 +131,52 @@ def _section(detail: Detail, objective: Objective) -> dict[str, Any]:
                 if objective.demand is not None
                 else "",
             },
+            *_cost_tile(detail, objective),
             {"label": _("Kept today"), "value": quantities.show_ratio(today.ratio), "note": _missed(today)},
             {"label": _("Kept this month"), "value": quantities.show_ratio(month.ratio), "note": _missed(month)},
         ],
     }
+
+
+def _cost_tile(detail: Detail, objective: Objective) -> list[dict[str, Any]]:
+    """What its I/O takes of CPU, in the guest and on the host, now and at the guaranteed rate; of CPU itself there is none."""
+    told = detail.instance.costs.get(objective.metric)
+    if told is None:
+        return []
+    cost = float(told.get("vcpu") or 0.0) + float(told.get("io") or 0.0)
+    floor = objective.promise.get("floor")
+    notes = []
+    if floor:
+        shown = {"cpu": quantities.show_measured("cpu", floor * cost)}
+        notes.append(_("%(cpu)s at the guaranteed rate") % shown)
+    if told.get("estimated"):
+        notes.append(_("an estimate"))
+    return [
+        {
+            "label": _("CPU that its I/O costs"),
+            "value": quantities.show_measured("cpu", None if objective.usage is None else objective.usage * cost),
+            "note": ", ".join(notes),
+            "cost": f"{cost:.6g}",
+        }
+    ]
+
+
+def changes(detail: Detail) -> dict[str, list[dict[str, Any]]]:
+    """By metric when (Unix seconds) what is guaranteed of it changed, and to what: marks on the strips, the oldest first."""
+    slo = detail.instance.slo
+    found: dict[str, list[dict[str, Any]]] = {}
+    for metric in slo.objectives if slo else ():
+        found[metric] = [
+            {"at": one.changed_at.timestamp(), "text": _("Changed: %(promise)s") % {"promise": _now(metric, one)}}
+            for one in reversed(detail.changes)
+            if one.before.get(metric) != one.after.get(metric)
+        ]
+    return found
+
+
+def _now(metric: str, change: Change) -> str:
+    promise = change.after.get(metric)
+    return quantities.show_promise(metric, promise) if promise else _("nothing")
 
 
 def _missed(seconds: Seconds) -> str:

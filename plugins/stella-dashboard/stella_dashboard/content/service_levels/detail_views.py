@@ -12,8 +12,10 @@ from horizon import views
 from stella_dashboard import access
 from stella_dashboard.api import records
 from stella_dashboard.api.problems import PROBLEMS
-from stella_dashboard.content.service_levels import charts, detail
+from stella_dashboard.content.service_levels import charts, detail, tables
 from stella_dashboard.words import names, quantities, refusals
+
+_MINUTE = 60
 
 
 def context(request: HttpRequest, uuid: str) -> dict[str, Any]:
@@ -29,6 +31,11 @@ def context(request: HttpRequest, uuid: str) -> dict[str, Any]:
         "verdict": detail.verdict(found),
         "sections": detail.sections(found),
         "promises": detail.promises(found),
+        "changes": detail.changes(found),
+        "set_aside": quantities.show_measured("cpu", instance.reserved_cpu_cores)
+        if instance.reserved_cpu_cores
+        else "",
+        "note": tables.note_of(instance),
         "month": detail.month(found),
         "history": detail.history(found, request.user.id),
         "spans": [{"key": key, "name": span.name} for key, span in charts.SPANS.items()],
@@ -68,7 +75,10 @@ class UsageView(generic.View):
     """Points of the charts, as JSON."""
 
     def get(self, request: HttpRequest, instance_id: str) -> HttpResponse:
-        """Those of ``span``; with ``after`` (Unix seconds) only those that came since."""
+        """Those of ``span``; with ``after`` (Unix seconds) only those that came since.
+
+        Live ones come only while somebody looks: at first the minutes of history stand for those before them.
+        """
         span, now = _span(request), datetime.now(UTC)
         start = span.start(now)
         after = request.GET.get("after", "")
@@ -77,7 +87,11 @@ class UsageView(generic.View):
         found = records.usage(request, str(instance_id), step=span.step, start=start)
         if isinstance(found, PROBLEMS):
             return HttpResponse(refusals.sentence(found), status=503, content_type="text/plain; charset=utf-8")
-        answer = JsonResponse(charts.as_json(found, span))
+        before = None
+        if span.step == 1 and not after:
+            minutes = records.usage(request, str(instance_id), step=_MINUTE, start=start)
+            before = None if isinstance(minutes, PROBLEMS) else minutes
+        answer = JsonResponse(charts.as_json(found, span, before=before))
         answer["Cache-Control"] = "no-store"
         return answer
 

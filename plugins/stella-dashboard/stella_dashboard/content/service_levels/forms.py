@@ -11,9 +11,11 @@ from django.utils.translation import gettext_lazy as _
 from horizon import forms as horizon_forms
 from horizon import messages
 
-from stella_dashboard.api import slos
+from stella_dashboard import access
+from stella_dashboard.api import servers, slos
 from stella_dashboard.api.instances import Instance
 from stella_dashboard.api.problems import Problem, Refused
+from stella_dashboard.content.listing import HOST_PATTERN
 from stella_dashboard.words import names, quantities, refusals
 
 _HELD = ("weight", "unit")
@@ -171,6 +173,27 @@ def field_of(form: SetForm, problem: Problem) -> str | None:
         return None
     name = problem.field.removeprefix("objectives.").replace(".", "-")
     return name if name in form.fields and not form.fields[name].widget.is_hidden else None
+
+
+class MoveForm(horizon_forms.SelfHandlingForm):
+    """Yes or no. Nova is asked; what was to be guaranteed is set afterwards, once the instance is there."""
+
+    host = forms.RegexField(HOST_PATTERN, max_length=255, widget=forms.HiddenInput)
+
+    def handle(self, request: HttpRequest, data: Mapping[str, Any]) -> bool:
+        """Ask for it. False where Nova refuses, with a sentence in the form."""
+        found = self.initial.get("found")
+        if not isinstance(found, Instance) or not access.may_move(request, found.project_id):
+            return False
+        if not servers.move(request, found.uuid, data["host"]):
+            self.add_error(None, _("Nova does not move it. The log of the dashboard tells why."))
+            return False
+        messages.success(
+            request,
+            _("Nova was asked to move %(name)s to %(host)s. Set the service level once it runs there.")
+            % {"name": found.title, "host": data["host"]},
+        )
+        return True
 
 
 class RemoveForm(horizon_forms.SelfHandlingForm):

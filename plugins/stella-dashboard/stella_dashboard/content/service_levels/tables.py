@@ -78,6 +78,14 @@ def _line(instance: Instance, objective: Objective) -> Mapping[str, Any]:
     }
 
 
+def note_of(instance: Instance) -> str:
+    """Why what is promised to an instance is not in force; else which limits are in its way."""
+    slo = instance.slo
+    if slo is None or slo.state == "enforced":
+        return " ".join(reasons.contradiction(one) for one in instance.contradictions)
+    return ": ".join(part for part in (names.of(names.SLO_STATES, slo.state), reasons.show(slo.reason)) if part)
+
+
 class InstanceRow(tables.Row):
     """The rows of one instance."""
 
@@ -99,10 +107,16 @@ class InstanceRow(tables.Row):
     @property
     def note(self) -> str:
         """What the host says of the SLO, where it is not in force; else which limits are in its way."""
-        slo = self.datum.slo
-        if slo is None or slo.state == "enforced":
-            return " ".join(self.datum.contradictions)
-        return ": ".join(part for part in (names.of(names.SLO_STATES, slo.state), reasons.show(slo.reason)) if part)
+        return note_of(self.datum)
+
+
+_EMPTY = {
+    "troubled": _("No instance is in trouble."),
+    "pending": _("No service level waits for its host, and none is suspended."),
+    "guaranteed": _("No instance here has a service level that is in force."),
+    "best_effort": _("Every instance here has a service level."),
+}
+"""What is said where a filter finds nothing."""
 
 
 def _column(heading: str) -> tables.Column:
@@ -148,7 +162,12 @@ class ServiceLevelsTable(tables.DataTable):
 
     def get_empty_message(self) -> str:
         """Says also why there may be none."""
-        return _("No instances here that run on a host with Stella.")
+        health = self.request.GET.get("health")
+        if health in _EMPTY:
+            return str(_EMPTY[health])
+        if self.get_filter_string():
+            return str(_("No instance has this in its name."))
+        return str(_("No instances here that run on a host with Stella."))
 
     @property
     def live_url(self) -> str:

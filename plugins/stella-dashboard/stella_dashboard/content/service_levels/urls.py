@@ -12,5 +12,6 @@ urlpatterns = [
     path("<uuid:instance_id>/usage.csv", detail_views.CsvView.as_view(), name="csv"),
     path("<uuid:instance_id>/set/", views.SetView.as_view(), name="set"),
     path("<uuid:instance_id>/check/", views.CheckView.as_view(), name="check"),
+    path("<uuid:instance_id>/move/", views.MoveView.as_view(), name="move"),
     path("<uuid:instance_id>/remove/", views.RemoveView.as_view(), name="remove"),
 ]

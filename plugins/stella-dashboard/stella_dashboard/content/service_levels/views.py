@@ -1,6 +1,7 @@
 """Pages of the panel."""
 
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -13,10 +14,11 @@ from django.views import generic
 from horizon import forms, tables
 from horizon.utils import functions
 
+from stella_dashboard import access
 from stella_dashboard.api import instances
-from stella_dashboard.api.problems import PROBLEMS, Problem
+from stella_dashboard.api.problems import PROBLEMS, Problem, Refused
 from stella_dashboard.content.service_levels import answers
-from stella_dashboard.content.service_levels.forms import RemoveForm, SetForm
+from stella_dashboard.content.service_levels.forms import MoveForm, RemoveForm, SetForm
 from stella_dashboard.content.service_levels.tables import ServiceLevelsTable
 from stella_dashboard.words import names, quantities, refusals
 
@@ -146,7 +148,9 @@ class SetView(_OfInstance):
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         """Also where the script asks whether it would fit."""
         context = super().get_context_data(**kwargs)
-        context["check_url"] = reverse("horizon:project:service_levels:check", args=[self.instance_id])
+        query = self.request.GET.urlencode()
+        address = reverse("horizon:project:service_levels:check", args=[self.instance_id])
+        context["check_url"] = address + (f"?{query}" if query else "")
         slo = getattr(self.found, "slo", None)
         context["sold"] = _lines(slo.sold) if slo else []
         return context
@@ -164,6 +168,30 @@ class CheckView(generic.View):
         response = JsonResponse(told)
         response["Cache-Control"] = "no-store"
         return response
+
+
+class MoveView(_OfInstance):
+    """Have Nova move an instance to a host where what was asked for would fit. For operators."""
+
+    form_class = MoveForm
+    template_name = "stella_dashboard/service_levels/move.html"
+    modal_id = "stella_move_modal"
+    form_id = "stella_move_form"
+    page_title = _("Move Instance")
+    modal_header = _("Move Instance")
+    submit_label = _("Move")
+
+    @cached_property
+    def found(self) -> instances.Instance | Problem:
+        """The instance; nothing of one that the user may not move."""
+        found = instances.show(self.request, self.instance_id)
+        if isinstance(found, PROBLEMS) or access.may_move(self.request, found.project_id):
+            return found
+        return Refused(status=HTTPStatus.FORBIDDEN, code="stella.request.forbidden", detail="")
+
+    def get_initial(self) -> dict[str, Any]:
+        """Also where to."""
+        return {**super().get_initial(), "host": self.request.GET.get("host", "")}
 
 
 class RemoveView(_OfInstance):

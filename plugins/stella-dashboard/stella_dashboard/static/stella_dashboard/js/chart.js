@@ -4,10 +4,11 @@
 import {show} from './quantities.js';
 
 const HEIGHT = 190;
+const EDGE = 36;
 const TABLE_ROWS = 60;
 const LATE_SECONDS = 15; // what is older is not called now
 const GAP_STEPS = 4; // a host reports late now and then
-const COLOURS = {usage: '#0072b2', demand: '#cc79a7', floor: '#00735c', ceiling: '#8a4b00', axis: '#5c6670', grid: '#e6e8ea'};
+const COLOURS = {usage: '#0072b2', demand: '#cc79a7', floor: '#00735c', ceiling: '#8a4b00', axis: '#5c6670', grid: '#e6e8ea', change: '#1b1f23', halo: '#ffffff'};
 const STRIP = { // told apart by height as well as by colour
   met: {colour: '#00735c', part: 0.45},
   missed: {colour: '#b83b00', part: 1},
@@ -36,11 +37,12 @@ function plotLibrary() {
 }
 
 export class Chart {
-  /** `section` has the places to draw in; `promises` are the steps of what is guaranteed, the oldest first. */
-  constructor(section, promises, settings) {
+  /** `section` has the places to draw in; `promises` are the steps of what is guaranteed, `changes` when it changed, the oldest first. */
+  constructor(section, promises, changes, settings) {
     this.section = section;
     this.metric = section.dataset.stellaMetric;
     this.promises = promises;
+    this.changes = changes;
     this.settings = settings;
     this.place = section.querySelector('[data-stella-chart]');
     this.strip = section.querySelector('[data-stella-strip]');
@@ -96,11 +98,12 @@ export class Chart {
 
   /** What is drawn: where nothing is known for a while there is a gap. `indexes` leads from what is drawn to the points. */
   data() {
-    const {at, usage, demand} = this.columns;
+    const {at, length, usage, demand} = this.columns;
     const drawn = [[], [], [], [], []];
     this.indexes = [];
     at.forEach((time, index) => {
-      if (index > 0 && time - at[index - 1] > GAP_STEPS * this.step) {
+      const ended = index > 0 ? at[index - 1] + length[index - 1] - this.step : time;
+      if (time - ended > GAP_STEPS * this.step) {
         [time - this.step, null, null, null, null].forEach((value, row) => drawn[row].push(value));
         this.indexes.push(index);
       }
@@ -130,6 +133,10 @@ export class Chart {
       }
     }
     this.plot.setData(this.data());
+    const word = this.section.dataset.stellaEmptyWord;
+    if (!this.columns.at.length || this.reading.textContent === word) {
+      this.reading.textContent = this.columns.at.length ? '' : word;
+    }
     this.fill();
     this.tellNow();
   }
@@ -149,6 +156,10 @@ export class Chart {
     badge.title = '';
     why.textContent = cause[last] ? why.dataset.stellaCause.replace('%s', cause[last]) : '';
     this.section.querySelector('[data-stella-used]').textContent = show(this.metric, usage[last]);
+    const costs = this.section.querySelector('[data-stella-costs]');
+    if (costs) {
+      costs.textContent = show('cpu', usage[last] === null ? null : usage[last] * Number(costs.dataset.stellaCosts));
+    }
     asks.textContent = demand[last] === null ? '' : asks.dataset.stellaAsks.replace('%s', show(this.metric, demand[last]));
   }
 
@@ -160,6 +171,7 @@ export class Chart {
       width: this.place.clientWidth || 600,
       height: HEIGHT,
       tzDate: (time) => library.tzDate(new Date(time * 1000), this.settings.zone),
+      padding: [null, EDGE, null, null], // the last label of time stands half beyond the last point
       cursor: {drag: {x: false, y: false}},
       legend: {mount: (_, legend) => this.section.querySelector('[data-stella-legend]').append(legend)},
       scales: {x: {range: (_, least, most) => this.range(most)}, y: {range: (_, least, most) => [0, (most || 1) * 1.1]}},
@@ -193,7 +205,7 @@ export class Chart {
 
   /** Where each point stands in the strip: below its place in the chart. */
   drawStrip(plot) {
-    const {at, status} = this.columns;
+    const {at, length, status} = this.columns;
     const scale = window.devicePixelRatio || 1;
     const width = this.place.clientWidth;
     const height = 14;
@@ -205,12 +217,21 @@ export class Chart {
     const end = edge + plot.bbox.width / scale;
     const whole = (place) => Math.round(place * scale) / scale; // parts of pixels would make stripes
     at.forEach((time, index) => {
-      const left = whole(edge + plot.valToPos(time, 'x'));
-      const right = whole(Math.min(edge + plot.valToPos(time + this.step, 'x'), end));
+      const left = whole(Math.max(edge + plot.valToPos(time, 'x'), edge));
+      const right = whole(Math.min(edge + plot.valToPos(time + length[index], 'x'), end));
       const look = STRIP[this.settings.words.classes[status[index]] || 'unknown'];
       context.fillStyle = look.colour;
       context.fillRect(left, height * (1 - look.part), Math.max(1, right - left), height * look.part);
     });
+    for (const change of at.length ? this.changes : []) {
+      const place = whole(edge + plot.valToPos(change.at, 'x'));
+      if (place >= edge && place <= end) {
+        context.fillStyle = COLOURS.halo;
+        context.fillRect(place - 2, 0, 5, height);
+        context.fillStyle = COLOURS.change;
+        context.fillRect(place - 1, 0, 3, height);
+      }
+    }
   }
 
   resize() {
@@ -241,13 +262,15 @@ export class Chart {
   }
 
   words(index) {
-    const {at, usage, demand, status, cause} = this.columns;
+    const {at, length, usage, demand, status, cause} = this.columns;
+    const changes = this.changes.filter((one) => one.at >= at[index] && one.at < at[index] + length[index]);
     return [
       this.clock.format(at[index] * 1000),
       `${this.section.dataset.stellaUsageWord} ${show(this.metric, usage[index])}`,
       `${this.section.dataset.stellaDemandWord} ${show(this.metric, demand[index])}`,
       this.settings.words.statuses[status[index]] || status[index],
       cause[index],
+      ...changes.map((one) => one.text),
     ].filter((word) => word !== '');
   }
 
@@ -280,5 +303,5 @@ export class Chart {
 }
 
 function empty() {
-  return {at: [], usage: [], demand: [], status: [], cause: []};
+  return {at: [], length: [], usage: [], demand: [], status: [], cause: []};
 }

@@ -12,14 +12,18 @@ export async function start(root) {
   const words = JSON.parse(document.getElementById('stella-words').textContent);
   callCores(words.cores);
   const promises = JSON.parse(document.getElementById('stella-promises').textContent);
+  const changes = JSON.parse(document.getElementById('stella-changes').textContent);
   const settings = {words, zone: root.dataset.stellaZone, language: root.dataset.stellaLang};
   const charts = new Map();
   for (const section of root.querySelectorAll('[data-stella-metric]')) {
     const metric = section.dataset.stellaMetric;
-    charts.set(metric, new Chart(section, promises[metric] || [], settings));
+    charts.set(metric, new Chart(section, promises[metric] || [], changes[metric] || [], settings));
   }
   new Follower(root, charts).run();
 }
+
+/** What the server says of Stella, in the user's language; what the browser says of the network is not. */
+class Answered extends Error {}
 
 /** Asks for points again and again, and gives them to the charts. */
 class Follower {
@@ -67,7 +71,7 @@ class Follower {
         headers: {'X-Requested-With': 'XMLHttpRequest'},
       });
       if (!answer.ok) {
-        throw new Error(answer.status === 503 ? await answer.text() : '');
+        throw answer.status === 503 ? new Answered(await answer.text()) : new Error(String(answer.status));
       }
       const found = await answer.json();
       if (turn !== this.turn) {
@@ -77,7 +81,7 @@ class Follower {
       this.say(found.note);
       this.wait = usual;
     } catch (error) {
-      this.say(error.message);
+      this.say(error instanceof Answered ? error.message : this.notice.dataset.stellaAway);
       this.wait = Math.min(Math.max(this.wait, usual) * 2, Math.max(LARGEST_MILLISECONDS, usual));
     }
   }

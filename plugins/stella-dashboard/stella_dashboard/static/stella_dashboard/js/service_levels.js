@@ -39,7 +39,7 @@ export function start(root) {
     } catch (error) {
       wait = Math.min(wait * 2, LARGEST_MILLISECONDS);
       if (!staleShown) {
-        say(notice, notice.dataset.stellaStale.replace('%s', updatedAt.toLocaleTimeString()));
+        say(notice, notice.dataset.stellaStale.replace('%s', updatedAt.toLocaleTimeString(root.dataset.stellaLang, {timeZone: root.dataset.stellaZone})));
         staleShown = true;
       }
     }

@@ -13,6 +13,7 @@ export function start(form) {
       asking.abort();
     }
     asking = new AbortController();
+    isAsking(true);
     const signal = asking.signal;
     try {
       const answer = await fetch(form.dataset.stellaCheck, {
@@ -22,6 +23,7 @@ export function start(form) {
         headers: {'X-Requested-With': 'XMLHttpRequest'},
         signal,
       });
+      isAsking(false);
       if (answer.ok) {
         const told = await answer.json();
         show(form, told);
@@ -31,8 +33,16 @@ export function start(form) {
       }
     } catch (error) {
       if (error.name !== 'AbortError') {
+        isAsking(false);
         show(form, {html: '', errors: {}});
       }
+    }
+  }
+
+  function isAsking(is) {
+    const box = form.querySelector('[data-stella-answer]');
+    if (box) {
+      box.setAttribute('aria-busy', String(is));
     }
   }
 
