@@ -33,8 +33,6 @@ _ROOM_CORES = 1.0
 """Reservations that one CPU carries. They hold a margin, so the host's own part of a CPU is not taken off."""
 _KEPT_IF_WITHIN_CORES = 0.06
 _KEPT_IF_WITHIN_CORES_PER_CPU = 0.03
-_KEPT_IF_WITHIN_CORES_OF_MANY = 0.25
-"""The same of the fullest CPU on a host with many, where packing anew moves nearly all (`docs/decisions/0058`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -253,9 +251,8 @@ class _Host:
     def about_as_good_as(self, other: "_Host") -> bool:
         """Whether these homes are about as even: the fullest CPU, what lies above the mean, and reservations that do not fit."""
         within = _KEPT_IF_WITHIN_CORES_PER_CPU * len(self.cpus)
-        slack = _KEPT_IF_WITHIN_CORES if len(self.cpus) <= FEW_CPUS else _KEPT_IF_WITHIN_CORES_OF_MANY
         return (
-            max(self.load.values()) <= max(other.load.values()) + slack
+            max(self.load.values()) <= max(other.load.values()) + _KEPT_IF_WITHIN_CORES
             and _above(self.load, sum(self.load.values()) / len(self.cpus))
             <= _above(other.load, sum(other.load.values()) / len(self.cpus)) + within
             and self.overfull_cores <= other.overfull_cores + _KEPT_IF_WITHIN_CORES

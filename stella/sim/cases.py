@@ -201,18 +201,25 @@ def _phases(draw: _Draw, instances: Sequence[InstanceSpec], cores: int, seconds:
 
 
 def demonstration(seconds: float = 70.0) -> Case:
-    """The demonstration of `scenarios/demonstration.yaml`: three floors on two CPUs, a hog, and a neighbour that wants disk and network."""
-    vm1 = InstanceSpec(uuid="vm1", name="vm1", loads=(replace(network(60_000, packet_bytes=64, tx_ratio=1.0), jitter_ratio=0.3),))
+    """The demonstration of `scenarios/demonstration.yaml`: three floors on two CPUs, a hog, and a neighbour that wants all I/O."""
+    vm1 = InstanceSpec(
+        uuid="vm1", name="vm1", loads=(replace(network(60_000, packet_bytes=64, tx_ratio=1.0), jitter_ratio=0.3),)
+    )
     vm2 = InstanceSpec(uuid="vm2", name="vm2", loads=(replace(block(1e9, read_ratio=1.0), jitter_ratio=0.3),))
     vm3 = InstanceSpec(uuid="vm3", name="vm3", loads=(compute(1),))
     hog = InstanceSpec(uuid="hog", name="hog", vcpus=4, loads=(compute(4),))
-    noisy = InstanceSpec(uuid="noisy", name="noisy", loads=(block(300e6, request_bytes=16384, read_ratio=1.0), network(60_000)))
+    noisy = InstanceSpec(
+        uuid="noisy", name="noisy", loads=(block(300e6, request_bytes=16384, read_ratio=1.0), network(60_000))
+    )
     slos = {
         "vm1": Objective(metric=Metric.NETWORK_PACKETS, direction=Direction.TX, floor=20_000.0, unit_bytes=64.0),
         "vm2": Objective(metric=Metric.BLOCK_BYTES, floor=300e6, unit_bytes=65536.0),
         "vm3": Objective(metric=Metric.CPU, floor=0.2),
     }
     events = tuple(
-        Event(at_seconds=1.0, what=f"{uuid} asks for {_told(Slo((one,)))}", uuid=uuid, slo=Slo((one,))) for uuid, one in slos.items()
+        Event(at_seconds=1.0, what=f"{uuid} asks for {_told(Slo((one,)))}", uuid=uuid, slo=Slo((one,)))
+        for uuid, one in slos.items()
     )
-    return Case(seed=0, cores=2, seconds=seconds, tick_seconds=0.25, instances=(vm1, vm2, vm3, hog, noisy), events=events)
+    return Case(
+        seed=0, cores=2, seconds=seconds, tick_seconds=0.25, instances=(vm1, vm2, vm3, hog, noisy), events=events
+    )

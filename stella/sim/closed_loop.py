@@ -27,12 +27,13 @@ BOOT_SECONDS = 1_800_000_000.0
 _NOWHERE = Path("/nonexistent/intents.json")
 _SENSORS = (SensorReading(name="hypervisor", ok=True, duration_seconds=0.0),)
 _NO_QUOTA = Quota(quota_us=None, period_us=100_000)
+_DEFAULTS = Settings()
 
 
 class ClosedLoop:
     """One case. `tick` lets the host run for a tick and the agent decide once; between ticks everything may be looked at."""
 
-    def __init__(self, case: Case, settings: Settings = Settings(), *, enforce: bool = True) -> None:
+    def __init__(self, case: Case, settings: Settings = _DEFAULTS, *, enforce: bool = True) -> None:
         """Without ``enforce`` everything is decided and nothing is written, as on a host in mode `observe`."""
         self.case = case
         self.settings = settings

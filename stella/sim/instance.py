@@ -243,8 +243,8 @@ def start(
         for n, load in enumerate(spec.loads)
         for flow in _flows(n, load, places, chance.derived(seed, spec.uuid, n), iothreads=spec.iothreads)
     ]
-    for number, thread in enumerate(threads):
-        kinds = {flow.load.kind for flow in flows if any(n == number for n, _ in flow.stages)}
+    for place, thread in enumerate(threads):
+        kinds = {flow.load.kind for flow in flows if any(n == place for n, _ in flow.stages)}
         thread.sleeps = bool(kinds) and LoadKind.CPU not in kinds
     return Instance(spec=spec, pid=pid, start_ticks=start_ticks, own=own, threads=threads, flows=flows)
 

@@ -48,8 +48,8 @@ class Measured:
 
     ``windows`` are those of a floor that was in force, asked for and fitted; ``misses`` those in which it was not reached.
     ``got_seconds`` and ``fair_seconds``: CPU of each best-effort instance, and its weighted max-min share of what floors leave, both
-    over the windows in which the host was full; ``uneven_seconds`` is what homes that are kept may be uneven by meanwhile. ``calm_seconds``: instance-seconds in which nothing in the case changed;
-    ``changes``: set-points that changed meanwhile.
+    over the windows in which the host was full; ``uneven_seconds`` is what homes that are kept may be uneven by meanwhile.
+    ``calm_seconds``: instance-seconds in which nothing in the case changed; ``changes``: set-points that changed meanwhile.
     """
 
     windows: int = 0
