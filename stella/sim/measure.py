@@ -74,19 +74,7 @@ class Measured:
 
     @property
     def best_effort_ratio(self) -> float:
-        """What all best-effort instances had of their fair shares together; 1 where there was none."""
-        fair = sum(self.fair_seconds.values())
-        return sum(self.got_seconds.values()) / fair if fair > _NOTHING else 1.0
-
-    @property
-    def worst_best_effort_ratio(self) -> float:
-        """The same of the one that had least of its share."""
-        ratios = [self.got_seconds[u] / fair for u, fair in self.fair_seconds.items() if fair > 1.0]
-        return min(ratios, default=1.0)
-
-    @property
-    def best_effort_ratio_beside_homes(self) -> float:
-        """The same, where what a placement may be uneven by counts as had."""
+        """What all best-effort instances had of their fair shares together, where what homes may be uneven by counts as had."""
         fair = sum(self.fair_seconds.values())
         return (sum(self.got_seconds.values()) + self.uneven_seconds) / fair if fair > _NOTHING else 1.0
 
