@@ -38,7 +38,8 @@ class Event:
 class Case:
     """A host of ``cores`` CPUs for ``seconds``. ``events`` are in the order of their time.
 
-    ``tick_seconds`` is the time between two ticks of the agent, and the step of the model.
+    ``tick_seconds`` is the time between two ticks of the agent, and the step of the model. ``overruns``: threads that never sleep
+    keep a part of a CPU from those that batch, whatever their weights (`stella.sim.scheduler`).
     """
 
     seed: int
@@ -47,6 +48,7 @@ class Case:
     tick_seconds: float
     instances: tuple[InstanceSpec, ...]
     events: tuple[Event, ...] = field(default=())
+    overruns: bool = False
 
     def without_slo(self, uuid: str) -> "Case":
         """The same case in which one instance is never asked anything for."""
@@ -221,5 +223,11 @@ def demonstration(seconds: float = 70.0) -> Case:
         for uuid, one in slos.items()
     )
     return Case(
-        seed=0, cores=2, seconds=seconds, tick_seconds=0.25, instances=(vm1, vm2, vm3, hog, noisy), events=events
+        seed=0,
+        cores=2,
+        seconds=seconds,
+        tick_seconds=0.25,
+        instances=(vm1, vm2, vm3, hog, noisy),
+        events=events,
+        overruns=True,
     )

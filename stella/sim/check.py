@@ -2,7 +2,7 @@
 
 import gc
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 
 from stella.sim import chance
 from stella.sim.cases import Case, case
@@ -81,9 +81,9 @@ PROPERTIES = (
 )
 
 
-def result_of(seed: int, cores: int, *, look: Look | None = None) -> Result:
+def result_of(seed: int, cores: int, *, overruns: bool = False, look: Look | None = None) -> Result:
     """Run the case of a seed, and once more without the SLO of one instance that had one. ``look`` is called after each tick."""
-    found = case(seed, cores)
+    found = replace(case(seed, cores), overruns=overruns)
     loop = ClosedLoop(found)
     recorder = Recorder(loop)
     work: dict[str, float] = {}
@@ -116,14 +116,14 @@ def _pair(found: Case, work: Mapping[str, float]) -> Pair | None:
     return Pair(uuid=uuid, having=work[uuid], without=work_of(other.machine.instances[uuid]))
 
 
-def results(seeds: Sequence[int], cpus: Sequence[int]) -> Iterator[Result]:
+def results(seeds: Sequence[int], cpus: Sequence[int], *, overruns: bool = False) -> Iterator[Result]:
     """The result of each seed on each number of CPUs. Nothing of a case is left in cycles, so no time is spent on looking for them."""
     gc_was_on = gc.isenabled()
     gc.disable()
     try:
         for cores in cpus:
             for seed in seeds:
-                yield result_of(seed, cores)
+                yield result_of(seed, cores, overruns=overruns)
     finally:
         if gc_was_on:
             gc.enable()

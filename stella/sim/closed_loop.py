@@ -50,7 +50,7 @@ class ClosedLoop:
         self._enforce = enforce
         self._store = IntentStore(_NOWHERE)
         self._reconciler = Reconciler(self._store)
-        self._actuators = simulated_actuators(self.machine)
+        self._actuators = simulated_actuators(self.machine, overruns=case.overruns)
         self._originals: dict[Target, str] = {}
         self._bounded: dict[str, tuple[GroupReading, GroupReading]] = {}
         self._every = tuple(range(case.cores))

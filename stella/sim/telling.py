@@ -13,7 +13,7 @@ Say = Callable[[str], object]
 _ASKS = {LoadKind.NETWORK: "packets/s", LoadKind.BLOCK: "bytes/s", LoadKind.CPU: "core of each vCPU"}
 
 
-def tell(seed: int, cores: int, say: Say) -> Result:
+def tell(seed: int, cores: int, say: Say, *, overruns: bool = False) -> Result:
     """Run the case of a seed and ``say`` a line for all that happens."""
     found = case(seed, cores)
     _tell_hosts(found, say)
@@ -27,7 +27,7 @@ def tell(seed: int, cores: int, say: Say) -> Result:
             say(_missed(miss))
         told = len(measured.misses)
 
-    result = result_of(seed, cores, look=look)
+    result = result_of(seed, cores, overruns=overruns, look=look)
     if result.pair:
         pair = result.pair
         say(f"{pair.uuid} did {pair.ratio:.3f} times the work that it does without its SLO")

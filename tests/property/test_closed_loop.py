@@ -7,11 +7,22 @@ import pytest
 from stella.sim.check import PROPERTIES, broken, result_of
 
 LONG = bool(os.environ.get("STELLA_LONG_TESTS"))
-SEEDS = {2: range(20) if LONG else range(5), 16: range(20) if LONG else range(2), 128: range(20) if LONG else range(1)}
+SEEDS = {2: 20 if LONG else 6, 16: 20 if LONG else 4, 128: 20 if LONG else 2}
+BROKEN = {2: (5, 17), 16: (0, 2, 3, 5), 128: (4, 6, 8, 12, 16)}
+"""Cases in which a property does not hold today: `docs/simulation.md` says which, and by how much."""
 
 
-@pytest.mark.parametrize(("cores", "seed"), [(cores, seed) for cores, seeds in SEEDS.items() for seed in seeds])
+def cases() -> list[object]:
+    known = pytest.mark.xfail(strict=True, reason="docs/simulation.md")
+    return [
+        pytest.param(cores, seed, marks=[known] if seed in BROKEN[cores] else [])
+        for cores, seeds in SEEDS.items()
+        for seed in range(seeds)
+    ]
+
+
+@pytest.mark.parametrize(("cores", "seed"), cases())
 def test_all_properties_hold(cores: int, seed: int) -> None:
     result = result_of(seed, cores)
     figures = {each.name: each.figure(result) for each in PROPERTIES}
-    assert not [each.name for each in broken(result)], f"stella-sim check --seed {seed} --cpus {cores}: {figures}"
+    assert not broken(result), f"stella-sim check --seed {seed} --cpus {cores}: {figures}"

@@ -80,7 +80,7 @@ def test_seeds_are_told_as_a_table(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_command_succeeds_when_all_holds(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(stella_sim, "results", lambda _seeds, _cpus: iter([GOOD]))
+    monkeypatch.setattr(stella_sim, "results", lambda _seeds, _cpus, **_: iter([GOOD]))
     assert stella_sim.main(["check"]) == 0
     assert capsys.readouterr().err == ""
 
@@ -88,7 +88,7 @@ def test_the_command_succeeds_when_all_holds(
 def test_a_property_that_does_not_hold_fails_the_command(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(stella_sim, "results", lambda _seeds, _cpus: iter([GOOD, BAD]))
+    monkeypatch.setattr(stella_sim, "results", lambda _seeds, _cpus, **_: iter([GOOD, BAD]))
     assert stella_sim.main(["check", "--seeds", "2", "--cpus", "2"]) == stella_sim.FAILED
     assert capsys.readouterr().err.splitlines()[0] == f"seed 7, 2 CPUs: {PROPERTIES[0].name}: 0.500, not >= 0.97"
 

@@ -103,9 +103,9 @@ def test_the_policy_of_a_thread(machine: Machine) -> None:
         actuator.read(thread_policy_target(machine.instances["a"].pid, 99_999))
 
 
-def test_under_batch_only_threads_that_serve_io_yield(machine: Machine) -> None:
+def test_with_overruns_only_threads_that_serve_io_and_batch_yield(machine: Machine) -> None:
     machine.start(InstanceSpec(uuid="b", name="b", vcpus=2, iothreads=0, loads=(network(10_000),)))
-    actuator = simulated_actuators(machine)[TargetKind.THREAD]
+    actuator = simulated_actuators(machine, overruns=True)[TargetKind.THREAD]
     for uuid in ("a", "b"):
         pid = machine.instances[uuid].pid
         for n in range(3):
@@ -116,3 +116,6 @@ def test_under_batch_only_threads_that_serve_io_yield(machine: Machine) -> None:
     target = thread_policy_target(pid, pid, instance="b")
     actuator.write(target, scheduling.OTHER, actuator.identity(target))
     assert not machine.instances["b"].threads[0].task.yields
+    actuator = simulated_actuators(machine)[TargetKind.THREAD]
+    actuator.write(target, scheduling.BATCHING, actuator.identity(target))
+    assert not machine.instances["b"].threads[0].task.yields, "without them a policy changes nothing"
