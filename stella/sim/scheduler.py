@@ -137,9 +137,9 @@ def _divide_queue(
         weights[i] * sum(tasks[n].counted(wants[n]) for n in inside[i]) / loads[i] for i in instances
     ]  # what of its weight counts here
     asked = [sum(wants[n] for n in inside[i]) for i in instances]
-    granted = _overrun(
-        room, fill(room, asked, parts), asked, parts, [_manner(tasks, wants, inside[i]) for i in instances]
-    )
+    granted = fill(room, asked, parts)
+    if any(tasks[n].yields for n in queue):
+        granted = _overrun(room, granted, asked, parts, [_manner(tasks, wants, inside[i]) for i in instances])
     for i, part in zip(instances, granted, strict=True):
         members = inside[i]
         for n, cores in zip(
