@@ -1,6 +1,9 @@
 """`stella-sim`: simulated hosts that run the real agent, linked to stella-api, without root, QEMU or control groups.
 
-Exit codes: 0 ended by SIGTERM or SIGINT; 1 failed; 2 wrong usage or configuration (nothing was started).
+`stella-sim check` runs the control law on a model of a host at virtual time, and says whether its properties hold.
+
+Exit codes: 0 ended by SIGTERM or SIGINT, or all properties hold; 1 failed, or one does not hold; 2 wrong usage or configuration
+(nothing was started).
 """
 
 import argparse
@@ -15,13 +18,16 @@ from pathlib import Path
 from typing import NoReturn
 
 import stella
+from stella.sim.check import broken, results, table
 from stella.sim.host import CORES, INSTANCES
 from stella.sim.run import CannotRun, Fleet, run
+from stella.sim.telling import tell
 from stella.xgos.host_files import raise_descriptor_limit
 from stella.xgos.process.config import InvalidConfig
 from stella.xgos.process.own_group import AlreadyRunning
 
 FAILED, USAGE = 1, 2
+_SEEDS, _CPUS, _MOST_CPUS = 20, (2, 16, 128), 256
 
 
 class _Parser(argparse.ArgumentParser):
@@ -50,11 +56,45 @@ def _prefix(text: str) -> str:
     return text
 
 
+def _cpus(text: str) -> tuple[int, ...]:
+    return tuple(dict.fromkeys(_whole(1, _MOST_CPUS)(each) for each in text.split(",")))
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = _Parser(prog="stella-sim", allow_abbrev=False, description=__doc__.splitlines()[0].partition(": ")[2])
     parser.add_argument("--version", action="version", version=f"stella-sim {stella.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
+    _add_run(commands)
+    _add_check(commands)
+    return parser
+
+
+def _add_check(commands: "argparse._SubParsersAction[_Parser]") -> None:
+    one = commands.add_parser(
+        "check",
+        allow_abbrev=False,
+        help="check the properties of the control law on a model of a host",
+        description="Run the control law on a model of a host at virtual time, and print whether its properties hold.",
+        epilog="example: stella-sim check --seeds 20 --cpus 2,16,128; then one case in words: stella-sim check --seed 7 --cpus 16",
+    )
+    which = one.add_mutually_exclusive_group()
+    which.add_argument(
+        "--seeds", type=_whole(1, 1_000_000), default=_SEEDS, metavar="N", help=f"seeds 0 to N-1 (default: {_SEEDS})"
+    )
+    which.add_argument("--seed", type=_whole(0, 2**31), metavar="S", help="only this one, told in words")
+    default = ",".join(map(str, _CPUS))
+    one.add_argument(
+        "--cpus", type=_cpus, default=_CPUS, metavar="N,N,...", help=f"CPUs of the host (default: {default})"
+    )
+    one.add_argument(
+        "--overruns",
+        action="store_true",
+        help="threads that never sleep keep 0.4 of a CPU from those that batch, whatever their weights",
+    )
+
+
+def _add_run(commands: "argparse._SubParsersAction[_Parser]") -> None:
     one = commands.add_parser(
         "run",
         allow_abbrev=False,
@@ -96,12 +136,30 @@ def build_parser() -> argparse.ArgumentParser:
         'as {"instances": [{"uuid", "name", "project", "flavor", "vcpus", "running"}]}',
     )
     one.add_argument("--verbose", action="store_true", help="also log what the agents do, not only what fails")
-    return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """See the module."""
     options = build_parser().parse_args(arguments)
+    return _check(options) if options.command == "check" else _run(options)
+
+
+def _check(options: argparse.Namespace) -> int:
+    logging.getLogger("stella").setLevel(logging.ERROR)
+    if options.seed is not None:
+        held = [not broken(tell(options.seed, cores, print, overruns=options.overruns)) for cores in options.cpus]
+        return 0 if all(held) else FAILED
+    found = []
+    for result in results(range(options.seeds), options.cpus, overruns=options.overruns):
+        found.append(result)
+        for each in broken(result):
+            what = f"seed {result.seed}, {result.cores} CPUs: {each.name}: {each.figure(result):.3f}, not {each.bound}"
+            print(what, file=sys.stderr)
+    print("\n".join(table(found)))
+    return FAILED if any(broken(result) for result in found) else 0
+
+
+def _run(options: argparse.Namespace) -> int:
     logging.basicConfig(
         level=logging.INFO,
         format="%(asctime)s stella-sim %(levelname)s %(threadName)s: %(message)s",

@@ -7,7 +7,7 @@ loads wake and idle, a hog arrives, a floor is raised, a load pauses and comes b
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from stella.model.slo import Metric, Objective, Slo
+from stella.model.slo import Direction, Metric, Objective, Slo
 from stella.sim import chance
 from stella.sim.instance import InstanceSpec
 from stella.sim.loads import Load, LoadKind, Wave, block, compute, network
@@ -38,7 +38,8 @@ class Event:
 class Case:
     """A host of ``cores`` CPUs for ``seconds``. ``events`` are in the order of their time.
 
-    ``tick_seconds`` is the time between two ticks of the agent, and the step of the model.
+    ``tick_seconds`` is the time between two ticks of the agent, and the step of the model. ``overruns``: threads that never sleep
+    keep a part of a CPU from those that batch, whatever their weights (`stella.sim.scheduler`).
     """
 
     seed: int
@@ -47,6 +48,7 @@ class Case:
     tick_seconds: float
     instances: tuple[InstanceSpec, ...]
     events: tuple[Event, ...] = field(default=())
+    overruns: bool = False
 
     def without_slo(self, uuid: str) -> "Case":
         """The same case in which one instance is never asked anything for."""
@@ -198,3 +200,34 @@ def _phases(draw: _Draw, instances: Sequence[InstanceSpec], cores: int, seconds:
         elif load.kind is not LoadKind.CPU:
             what = f"what {spec.name} moves costs twice as much from now on"
             yield Event(at_seconds=at(0.7), what=what, uuid=spec.uuid, load=(0, _dearer(load, 2.0)))
+
+
+def demonstration(seconds: float = 70.0) -> Case:
+    """The demonstration of `scenarios/demonstration.yaml`: three floors on two CPUs, a hog, and a neighbour that wants all I/O."""
+    vm1 = InstanceSpec(
+        uuid="vm1", name="vm1", loads=(replace(network(60_000, packet_bytes=64, tx_ratio=1.0), jitter_ratio=0.3),)
+    )
+    vm2 = InstanceSpec(uuid="vm2", name="vm2", loads=(replace(block(1e9, read_ratio=1.0), jitter_ratio=0.3),))
+    vm3 = InstanceSpec(uuid="vm3", name="vm3", loads=(compute(1),))
+    hog = InstanceSpec(uuid="hog", name="hog", vcpus=4, loads=(compute(4),))
+    noisy = InstanceSpec(
+        uuid="noisy", name="noisy", loads=(block(300e6, request_bytes=16384, read_ratio=1.0), network(60_000))
+    )
+    slos = {
+        "vm1": Objective(metric=Metric.NETWORK_PACKETS, direction=Direction.TX, floor=20_000.0, unit_bytes=64.0),
+        "vm2": Objective(metric=Metric.BLOCK_BYTES, floor=300e6, unit_bytes=65536.0),
+        "vm3": Objective(metric=Metric.CPU, floor=0.2),
+    }
+    events = tuple(
+        Event(at_seconds=1.0, what=f"{uuid} asks for {_told(Slo((one,)))}", uuid=uuid, slo=Slo((one,)))
+        for uuid, one in slos.items()
+    )
+    return Case(
+        seed=0,
+        cores=2,
+        seconds=seconds,
+        tick_seconds=0.25,
+        instances=(vm1, vm2, vm3, hog, noisy),
+        events=events,
+        overruns=True,
+    )

@@ -27,12 +27,14 @@ BOOT_SECONDS = 1_800_000_000.0
 _NOWHERE = Path("/nonexistent/intents.json")
 _SENSORS = (SensorReading(name="hypervisor", ok=True, duration_seconds=0.0),)
 _NO_QUOTA = Quota(quota_us=None, period_us=100_000)
+_DEFAULTS = Settings()
 
 
 class ClosedLoop:
     """One case. `tick` lets the host run for a tick and the agent decide once; between ticks everything may be looked at."""
 
-    def __init__(self, case: Case, settings: Settings = Settings()) -> None:
+    def __init__(self, case: Case, settings: Settings = _DEFAULTS, *, enforce: bool = True) -> None:
+        """Without ``enforce`` everything is decided and nothing is written, as on a host in mode `observe`."""
         self.case = case
         self.settings = settings
         self.machine = Machine(
@@ -45,9 +47,10 @@ class ClosedLoop:
         self.writes: tuple[Write, ...] = ()
         self.happened: list[str] = []
         """What happened in the last tick, in words."""
+        self._enforce = enforce
         self._store = IntentStore(_NOWHERE)
         self._reconciler = Reconciler(self._store)
-        self._actuators = simulated_actuators(self.machine)
+        self._actuators = simulated_actuators(self.machine, overruns=case.overruns)
         self._originals: dict[Target, str] = {}
         self._bounded: dict[str, tuple[GroupReading, GroupReading]] = {}
         self._every = tuple(range(case.cores))
@@ -75,7 +78,8 @@ class ClosedLoop:
             self._ask(event.uuid, event.slo, view)
         self.decision, _, self.memory = decide(now, self._store.intents, self.memory, self.settings)
         self.writes = plan(now, self.decision, self._originals)
-        self._write(self.writes)
+        if self._enforce:
+            self._write(self.writes)
         return self.decision
 
     def _happen(self) -> list[Event]:

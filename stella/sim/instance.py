@@ -84,6 +84,8 @@ class Thread:
     run_seconds: float = 0.0
     wait_seconds: float = 0.0
     policy: str = scheduling.OTHER
+    sleeps: bool = False
+    """Whether it serves packets or requests, between which it sleeps, and computes nothing."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -241,6 +243,9 @@ def start(
         for n, load in enumerate(spec.loads)
         for flow in _flows(n, load, places, chance.derived(seed, spec.uuid, n), iothreads=spec.iothreads)
     ]
+    for place, thread in enumerate(threads):
+        kinds = {flow.load.kind for flow in flows if any(n == place for n, _ in flow.stages)}
+        thread.sleeps = bool(kinds) and LoadKind.CPU not in kinds
     return Instance(spec=spec, pid=pid, start_ticks=start_ticks, own=own, threads=threads, flows=flows)
 
 

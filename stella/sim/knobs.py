@@ -74,13 +74,13 @@ class SimulatedGroups:
 
 
 class SimulatedThreads:
-    """Scheduling policies of the model's threads. They are kept, but the model's scheduler does not know them."""
+    """Scheduling policies of the model's threads. With ``overruns`` those that serve I/O yield under `SCHED_BATCH`."""
 
     blocking = False
 
-    def __init__(self, find: Callable[[int, int], tuple[Thread, int] | None]) -> None:
-        """``find``: the thread of a process, and when that began."""
-        self._find = find
+    def __init__(self, find: Callable[[int, int], tuple[Thread, int] | None], *, overruns: bool) -> None:
+        """``find``: the thread of a process, and when that began; ``overruns``: whether threads that batch yield."""
+        self._find, self._overruns = find, overruns
 
     def _thread(self, target: Target) -> tuple[Thread, int]:
         parts = target.place.split("/")
@@ -113,15 +113,16 @@ class SimulatedThreads:
         except cgroup.InvalidText as error:
             raise WriteFailed(f"{target.place}: {error}") from None
         thread.policy = value
+        thread.task.yields = self._overruns and thread.sleeps and value.partition("+")[0] == scheduling.BATCH
 
     def remove(self, target: Target) -> None:
         """Threads are never made by Stella."""
         raise Unsupported(f"{target}: not made by Stella")
 
 
-def simulated_actuators(machine: Machine) -> Actuators:
-    """All actuators of a simulated host, by kind."""
+def simulated_actuators(machine: Machine, *, overruns: bool = False) -> Actuators:
+    """All actuators of a simulated host, by kind; ``overruns``: see `stella.sim.cases.Case`."""
     return {
         TargetKind.CGROUP: SimulatedGroups(machine),
-        TargetKind.THREAD: SimulatedThreads(machine.thread),
+        TargetKind.THREAD: SimulatedThreads(machine.thread, overruns=overruns),
     }

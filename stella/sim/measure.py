@@ -48,8 +48,8 @@ class Measured:
 
     ``windows`` are those of a floor that was in force, asked for and fitted; ``misses`` those in which it was not reached.
     ``got_seconds`` and ``fair_seconds``: CPU of each best-effort instance, and its weighted max-min share of what floors leave, both
-    over the windows in which the host was full; ``uneven_seconds`` is what homes that are kept may be uneven by meanwhile. ``calm_seconds``: instance-seconds in which nothing in the case changed;
-    ``changes``: set-points that changed meanwhile.
+    over the windows in which the host was full; ``uneven_seconds`` is what homes that are kept may be uneven by meanwhile.
+    ``calm_seconds``: instance-seconds in which nothing in the case changed; ``changes``: set-points that changed meanwhile.
     """
 
     windows: int = 0
@@ -74,19 +74,7 @@ class Measured:
 
     @property
     def best_effort_ratio(self) -> float:
-        """What all best-effort instances had of their fair shares together; 1 where there was none."""
-        fair = sum(self.fair_seconds.values())
-        return sum(self.got_seconds.values()) / fair if fair > _NOTHING else 1.0
-
-    @property
-    def worst_best_effort_ratio(self) -> float:
-        """The same of the one that had least of its share."""
-        ratios = [self.got_seconds[u] / fair for u, fair in self.fair_seconds.items() if fair > 1.0]
-        return min(ratios, default=1.0)
-
-    @property
-    def best_effort_ratio_beside_homes(self) -> float:
-        """The same, where what a placement may be uneven by counts as had."""
+        """What all best-effort instances had of their fair shares together, where what homes may be uneven by counts as had."""
         fair = sum(self.fair_seconds.values())
         return (sum(self.got_seconds.values()) + self.uneven_seconds) / fair if fair > _NOTHING else 1.0
 

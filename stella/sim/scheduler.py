@@ -12,6 +12,10 @@ from dataclasses import dataclass
 _NOTHING = 1e-9
 _IMBALANCE_CORES = 0.1
 _MOST_MOVES = 4
+_SPINS_CORES = 0.95
+_OVERRUN_RATIO = 0.4
+"""Threads that never sleep have so much of a CPU beside those of another instance that yield, whatever their weight: the kernel looks
+who should run at each tick of its timer only (measured, `docs/decisions/0012`)."""
 _NEW_LOAD_RATIO = 0.2
 """A task that wakes counts at once for this part of what it wants."""
 
@@ -22,6 +26,7 @@ class Task:
 
     ``cpus``: those it may use, in order. ``home`` is an index into the host's CPUs. ``load`` is the part of time in which it had
     something to do lately, 0 to 1; None: not known, what it wants counts.
+    One that ``yields`` sleeps often and does not interrupt when it wakes (`SCHED_BATCH`).
     """
 
     instance: int
@@ -30,6 +35,7 @@ class Task:
     cpus: tuple[int, ...]
     home: int = 0
     load: float | None = None
+    yields: bool = False
 
     def counted(self, want: float) -> float:
         """The load that it counts for while it wants so much."""
@@ -130,13 +136,44 @@ def _divide_queue(
     parts = [
         weights[i] * sum(tasks[n].counted(wants[n]) for n in inside[i]) / loads[i] for i in instances
     ]  # what of its weight counts here
-    granted = fill(room, [sum(wants[n] for n in inside[i]) for i in instances], parts)
+    asked = [sum(wants[n] for n in inside[i]) for i in instances]
+    granted = fill(room, asked, parts)
+    if any(tasks[n].yields for n in queue):
+        granted = _overrun(room, granted, asked, parts, [_manner(tasks, wants, inside[i]) for i in instances])
     for i, part in zip(instances, granted, strict=True):
         members = inside[i]
         for n, cores in zip(
             members, fill(part, [wants[n] for n in members], [tasks[n].weight for n in members]), strict=True
         ):
             got[n] = cores
+
+
+def _manner(tasks: Sequence[Task], wants: Sequence[float], members: Sequence[int]) -> tuple[bool, bool]:
+    """Whether an instance has a thread here that never sleeps, and whether all that it has here yield."""
+    return any(wants[n] >= _SPINS_CORES for n in members), all(tasks[n].yields for n in members)
+
+
+def _overrun(
+    room: float,
+    granted: list[float],
+    asked: Sequence[float],
+    parts: Sequence[float],
+    manners: Sequence[tuple[bool, bool]],
+) -> list[float]:
+    """What each instance gets where some never sleep beside some that yield: the former at least `_OVERRUN_RATIO` of the CPU."""
+    spinning = [k for k, (spins, _) in enumerate(manners) if spins]
+    had = sum(granted[k] for k in spinning)
+    least = min(room * _OVERRUN_RATIO, sum(asked[k] for k in spinning))
+    yielding = [k for k, (spins, yields) in enumerate(manners) if yields and not spins]
+    if had >= least or not yielding:
+        return granted
+    lost = min(least - had, sum(granted[k] for k in yielding))
+    more = fill(had + lost, [asked[k] for k in spinning], [parts[k] for k in spinning])
+    kept = 1.0 - lost / max(sum(granted[k] for k in yielding), _NOTHING)
+    found = [g * kept if k in yielding else g for k, g in enumerate(granted)]
+    for k, cores in zip(spinning, more, strict=True):
+        found[k] = cores
+    return found
 
 
 def _lend(

@@ -6,7 +6,7 @@ from stella.linux import scheduling
 from stella.model.target import Target, TargetKind, cgroup_target, thread_policy_target
 from stella.sim.instance import InstanceSpec
 from stella.sim.knobs import simulated_actuators
-from stella.sim.loads import compute
+from stella.sim.loads import compute, network
 from stella.sim.machine import MOUNT, Machine
 from stella.xgos.actuation.actuators import Actuator
 from stella.xgos.host_files import Gone, InstanceGone, Unsupported, WriteFailed
@@ -101,3 +101,21 @@ def test_the_policy_of_a_thread(machine: Machine) -> None:
     gone(actuator, target, identity)
     with pytest.raises(Gone):
         actuator.read(thread_policy_target(machine.instances["a"].pid, 99_999))
+
+
+def test_with_overruns_only_threads_that_serve_io_and_batch_yield(machine: Machine) -> None:
+    machine.start(InstanceSpec(uuid="b", name="b", vcpus=2, iothreads=0, loads=(network(10_000),)))
+    actuator = simulated_actuators(machine, overruns=True)[TargetKind.THREAD]
+    for uuid in ("a", "b"):
+        pid = machine.instances[uuid].pid
+        for n in range(3):
+            target = thread_policy_target(pid, pid + n, instance=uuid)
+            actuator.write(target, scheduling.BATCHING, actuator.identity(target))
+    assert not any(thread.task.yields for thread in machine.instances["a"].threads)
+    assert [thread.task.yields for thread in machine.instances["b"].threads[:3]] == [True, True, False]
+    target = thread_policy_target(pid, pid, instance="b")
+    actuator.write(target, scheduling.OTHER, actuator.identity(target))
+    assert not machine.instances["b"].threads[0].task.yields
+    actuator = simulated_actuators(machine)[TargetKind.THREAD]
+    actuator.write(target, scheduling.BATCHING, actuator.identity(target))
+    assert not machine.instances["b"].threads[0].task.yields, "without them a policy changes nothing"

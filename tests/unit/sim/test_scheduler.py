@@ -80,3 +80,14 @@ def test_balancing_leaves_alone_what_is_about_even() -> None:
     tasks[1].home = 1
     balance(tasks, [0.5, 0.45], CORES)
     assert [one.home for one in tasks] == [0, 1]
+
+
+def test_a_thread_that_never_sleeps_overruns_those_that_yield_to_it() -> None:
+    tasks = [task(0, cpus=(0,)), task(1, cpus=(0,))]
+    heavy = [5000.0, 100.0]
+    assert divide([1.0], heavy, tasks, [1.0, 1.0])[0][1] < 0.05
+    tasks[0].yields = True
+    assert divide([1.0], heavy, tasks, [0.9, 1.0])[0] == pytest.approx([0.6, 0.4]), "whatever its weight"
+    assert divide([1.0], heavy, tasks, [0.9, 0.3])[0][1] == pytest.approx(0.1, abs=0.02), "one that sleeps does not"
+    tasks[1].bound_cores = 0.05
+    assert divide([1.0], heavy, tasks, [0.9, 0.05])[0] == pytest.approx([0.9, 0.05]), "a quota ends it"
