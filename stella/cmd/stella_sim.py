@@ -141,11 +141,18 @@ def _add_run(commands: "argparse._SubParsersAction[_Parser]") -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """See the module."""
     options = build_parser().parse_args(arguments)
-    return _check(options) if options.command == "check" else _run(options)
+    if options.command != "check":
+        return _run(options)
+    log = logging.getLogger("stella")
+    before = log.level
+    log.setLevel(logging.ERROR)  # what a simulated agent warns of is told by the table
+    try:
+        return _check(options)
+    finally:
+        log.setLevel(before)
 
 
 def _check(options: argparse.Namespace) -> int:
-    logging.getLogger("stella").setLevel(logging.ERROR)
     if options.seed is not None:
         held = [not broken(tell(options.seed, cores, print, overruns=options.overruns)) for cores in options.cpus]
         return 0 if all(held) else FAILED
