@@ -145,7 +145,7 @@ class CatalogueTest(SimpleTestCase):
         self.assertEqual(wrong, [])
 
 
-_OF_NO_LANGUAGE = {"CPU", "UTC", "ID", "Stella", "Placement", "kpps", "core", "xgos"}
+_OF_NO_LANGUAGE = {"CPU", "SLA", "UTC", "ID", "Stella", "Placement", "kpps", "core", "xgos"}
 _TOLD = {"web", "compute", "greedy", "ann", "req"}
 """Words of the tests' data: names."""
 
