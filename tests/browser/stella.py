@@ -172,6 +172,7 @@ class Stella:
         self.cloud = Cloud(directory, f"sqlite:///{directory}/stella.sqlite", clock=WallClock())
         self.hosts: list[ScriptedHost] = []
         self.delay_seconds = 0.0
+        self.answered = 0
         self.errors: list[str] = []
         self._application = self.cloud.client.app
         self._server = make_server("127.0.0.1", 0, self._answer, server_class=_Server, handler_class=_Quiet)
@@ -185,6 +186,7 @@ class Stella:
             thread.start()
 
     def _answer(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+        self.answered += 1
         time.sleep(self.delay_seconds)
         return self._application(environ, start_response)
 
