@@ -215,14 +215,17 @@ _USER_ROUTES = [
 def test_parameters_that_no_route_has_or_that_come_twice(
     cloud: Cloud, host: Agent, method: str, path: str, known: tuple[str, ...]
 ) -> None:
-    url = path.format(uuid=VM, name="host1", project_id="p1")
+    numbers = dict.fromkeys(("violation_id", "attachment_id", "exclusion_id", "correction_id"), "1")
+    url = path.format(uuid=VM, name="host1", project_id="p1", sla_id=uuid(7), **numbers)
     unknown = cloud.admin.ask(method, url, query_string="colour=red", json={})
     assert error(unknown, 400)["field"] == "query"
     for name in known:
         twice = cloud.admin.ask(method, url, query_string=f"{name}=1&{name}=1", json={})
         assert error(twice, 400)["field"] == name
         strange = cloud.admin.ask(method, url, query_string=f"{name}=%00%FF", json={})
-        if name in _FREE_TEXTS:
+        if name in _FREE_TEXTS and "{sla_id}" in path:
+            assert strange.status_code == 404, strange.text
+        elif name in _FREE_TEXTS and path != "/v1/slas":  # a class has a name of few characters
             assert holds_nothing(strange)
         else:
             assert error(strange, 400)["field"] == name

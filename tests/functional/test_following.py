@@ -330,7 +330,7 @@ def test_a_host_that_cannot_keeps_it_suspended(cloud: Cloud, nova: EmulatedNova,
     world.pass_seconds()
     slo = world.slo()
     assert slo is not None and slo["state"] == "suspended", slo
-    assert slo["reason"] == "the host watching is in mode observe"
+    assert slo["reason"] == "the host is in mode observe"
 
 
 def test_a_list_is_no_evidence_that_a_server_is_gone(world: World) -> None:

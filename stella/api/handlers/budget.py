@@ -17,12 +17,17 @@ from stella.model.wire import Json
 from stella.sla import spans
 
 
-@operation(query=schema.LIST_QUERY, responses={200: schema.LIST}, rules=(policies.LIST, policies.LIST_ALL))
+@operation(
+    query=schema.LIST_QUERY,
+    responses={200: schema.LIST},
+    rules=(policies.LIST, policies.LIST_ALL),
+    errors=("stella.request.not_found",),
+)
 def index(call: Call) -> Answer:
     """List the error budgets of instances that are under a class, the one with least left first or as `sort` has it.
 
     Answers 200 with those of the caller's project, or all for operators. 400 where more than 1000 instances are meant: then a project
-    is to be named.
+    is to be named. 404 for an SLA class that is not there.
     """
     project = visible_project(call, list_rule=policies.LIST, all_rule=policies.LIST_ALL)
     asked = pages.text(call, "sla")

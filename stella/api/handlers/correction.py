@@ -17,11 +17,16 @@ from stella.model.wire import Json
 from stella.sla import spans
 
 
-@operation(query=schema.LIST_QUERY, responses={200: schema.LIST}, rules=(policies.LIST, policies.LIST_ALL))
+@operation(
+    query=schema.LIST_QUERY,
+    responses={200: schema.LIST},
+    rules=(policies.LIST, policies.LIST_ALL),
+    errors=("stella.request.not_found",),
+)
 def index(call: Call) -> Answer:
     """List corrections, newest first or as `sort` has it, also those that are withdrawn.
 
-    Answers 200 with those of the caller's project, or all for operators.
+    Answers 200 with those of the caller's project, or all for operators; 404 for an SLA class that is not there.
     """
     project = visible_project(call, list_rule=policies.LIST, all_rule=policies.LIST_ALL)
     asked = pages.text(call, "sla")
