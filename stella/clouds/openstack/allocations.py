@@ -162,8 +162,8 @@ class PlacementLedger:
     def part_of_nova(self, claim: Claim, consumers: Mapping[str, Consumer]) -> Mapping[str, int]:
         """What Nova holds for the instance among ``consumers``, those of the claim's host.
 
-        A server that Nova moves has its allocation at the destination already: only then its migrations are asked for. Raises
-        `Unanswered`.
+        A server that Nova moves has its allocation at the destination already: only then its migrations are asked for, and not where
+        the own consumer holds the whole claim: then it goes on holding it until the move has ended. Raises `Unanswered`.
         """
         found = part_of_nova(consumers, claim.instance, ())
         own = consumers.get(consumer_of(claim.instance, claim.provider), _NO_CONSUMER)
