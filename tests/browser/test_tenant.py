@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from stella.bench.openstack.dashboard import Dashboard, DashboardTenant, fields_of
+from stella.bench.openstack.dashboard import Dashboard, DashboardTenant
 from stella.model.slo import Direction, Metric, Objective, Slo
 from tests.browser.keystone import PASSWORD
 from tests.browser.site import Project, Site
@@ -15,17 +15,6 @@ def apart(call: Callable[..., Any], *words: object) -> Any:
     """Call it in a thread of its own: Playwright has one loop for each, and the other tests' browser may be open in this one."""
     with ThreadPoolExecutor(1) as threads:
         return threads.submit(call, *words).result()
-
-
-def test_quantities_are_written_as_people_write_them() -> None:
-    packets = Objective(metric=Metric.NETWORK_PACKETS, floor=20_000.0, direction=Direction.TX)
-    slo = Slo((Objective(metric=Metric.CPU, floor=0.2, ceiling=0.5), packets))
-    assert fields_of(slo) == {
-        "cpu-floor": "20%",
-        "cpu-ceiling": "50%",
-        "network_packets-floor": "20 kpps",
-        "network-direction": "tx",
-    }
 
 
 def test_an_slo_is_set_in_force_and_removed(site: Site, project: Project, tmp_path: Path) -> None:
@@ -40,7 +29,13 @@ def test_an_slo_is_set_in_force_and_removed(site: Site, project: Project, tmp_pa
     shown = project.user.get(f"/v1/instances/{uuid}/slo").json
     assert shown["state"] == "enforced"
     assert shown["objectives"]["network_packets"] == {"floor": 10_000.0, "direction": "tx"}
-    assert {path.name for path in tmp_path.iterdir()} == {"form-vm1.png", "list-vm1.png"}
+    assert {path.name for path in tmp_path.iterdir()} == {"list-before.png", "form-vm1.png", "list-vm1.png"}
+    apart(tenant.look_back)
+    assert tenant.notes == [] and {path.name for path in tmp_path.iterdir()} >= {
+        "measured-vm1.png",
+        "list-measured.png",
+    }
+    assert [(one.instance, one.metric) for one in tenant.shown] == [("vm1", "network_packets")]
     (refused,) = apart(tenant.change, "vm1", packets(200_000.0), 5.0)
     assert "does not fit" in refused.message
     apart(tenant.withdraw)

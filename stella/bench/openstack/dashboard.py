@@ -4,9 +4,10 @@ While the loads run no browser does: on a machine that is full it would be one m
 from the pages right after, when the loads were halted.
 """
 
+import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 from stella.api import times
 from stella.bench.openstack.shown import parse_table
 from stella.bench.policies.base import PolicyError
-from stella.bench.policies.tenant import NoSuchOption, Tenant
+from stella.bench.policies.tenant import NoSuchOption, Tenant, wishes
 from stella.bench.results import Refusal, ShownSeconds
 from stella.model import units
-from stella.model.slo import Direction, Slo
+from stella.model.slo import Slo
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -32,24 +33,16 @@ WATCH_SECONDS = 5.0
 
 
 def fields_of(slo: Slo) -> dict[str, str]:
-    """The fields of the form by name, quantities as people write them. Raises `NoSuchOption`."""
-    fields: dict[str, str] = {}
-    priorities = {objective.priority for objective in slo.objectives}
-    if len(priorities) > 1:
-        raise NoSuchOption("the form has one priority for all objectives")
-    for objective in slo.objectives:
-        metric = objective.metric
-        if objective.weight is not None:
-            raise NoSuchOption("the form has no weight")
-        for key in ("floor", "ceiling", "target"):
-            value = getattr(objective, key)
-            if value is not None:
-                fields[f"{metric.value}-{key}"] = units.show(value, metric.unit)
-        if objective.direction is not Direction.BOTH:
-            fields[f"{metric.resource}-direction"] = objective.direction.value
-    if max(priorities, default=0):
-        fields["priority"] = str(max(priorities))
-    return fields
+    """The fields of the form by name, quantities as people write them. Raises `NoSuchOption`, also for one that they would round."""
+    asked = wishes(slo, where="the form")
+    fields = {}
+    for (metric, kind), value in asked.quantities.items():
+        text = units.show(value, metric.unit)
+        if not math.isclose(units.parse(text, metric.unit), value):
+            raise NoSuchOption(f"{metric.value}.{kind}: {value!r} has too many digits for the form")
+        fields[f"{metric.value}-{kind}"] = text
+    fields |= {f"{resource}-direction": direction.value for resource, direction in asked.directions.items()}
+    return fields | ({"priority": str(asked.priority)} if asked.priority else {})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,7 +179,7 @@ class DashboardTenant(Tenant):
         self._end_watch()
         super().measured(start, end)
 
-    def read_pages(self) -> None:
+    def look_back(self) -> None:
         """Read what the pages show of the measured seconds. What fails is a note."""
         try:
             self.shown = self._dashboard.read({name: self._uuids[name] for name in self._slos})
@@ -205,16 +198,8 @@ class DashboardTenant(Tenant):
         with suppress(PolicyError):
             self._dashboard.look("after")
 
-    def change(self, instance: str, slo: Slo | None, at_seconds: float) -> Sequence[Refusal]:
-        """In the browser. The run goes on without what is refused."""
-        try:
-            if slo is None:
-                self._dashboard.remove(self._uuids[instance])
-                self._slos.pop(instance, None)
-            else:
-                self._dashboard.set(instance, self._uuids[instance], fields_of(slo))
-                self._slos[instance] = slo
-        except (PolicyError, NoSuchOption) as error:
-            self.refused.append(Refusal(instance=instance, at_seconds=at_seconds, message=str(error)))
-            return (self.refused[-1],)
-        return ()
+    def _set(self, instance: str, slo: Slo) -> None:
+        self._dashboard.set(instance, self._uuids[instance], fields_of(slo))
+
+    def _unset(self, instance: str) -> None:
+        self._dashboard.remove(self._uuids[instance])

@@ -167,9 +167,9 @@ class CloudPolicy:
     def measured(self, start: float, end: float) -> None:
         """Ask the API for the attainment, and read the pages."""
         self._tenant.measured(start, end)
-        if isinstance(self._tenant, DashboardTenant) and self._lab is not None:
+        if self._lab is not None:
             self._lab.halt()
-            self._tenant.read_pages()
+        self._tenant.look_back()
 
     def report(self) -> PolicyReport:
         """What agent and API said."""

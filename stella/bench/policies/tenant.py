@@ -4,7 +4,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from stella.api import times
 from stella.bench.policies.base import LabPort, PolicyError
 from stella.bench.results import ApiAttainment, Refusal, ShownSeconds
 from stella.model.report import StatusCounts
-from stella.model.slo import Direction, Metric, Objective, Slo
+from stella.model.slo import Direction, Metric, Slo
 
 MINUTE_SECONDS = 60
 CLIENT_SECONDS = 90.0
@@ -32,38 +32,49 @@ _DIRECTIONS = {"network": "--net-direction", "block": "--disk-direction"}
 
 
 class NoSuchOption(ValueError):
-    """`openstack slo set` has no option for it; one line for a person."""
+    """A tenant cannot ask for it there; one line for a person."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wishes:
+    """An SLO as a tenant asks for it: quantities in base units by metric and kind (floor, ceiling, target), one direction by resource
+    where it is not both, one priority."""
+
+    quantities: Mapping[tuple[Metric, str], float]
+    directions: Mapping[str, Direction]
+    priority: int
+
+
+def wishes(slo: Slo, *, where: str) -> Wishes:
+    """What to ask for ``where`` ("the form"). Raises `NoSuchOption` for what nobody can ask for there."""
+    quantities: dict[tuple[Metric, str], float] = {}
+    directions: dict[str, Direction] = {}
+    priorities = {objective.priority for objective in slo.objectives}
+    if len(priorities) > 1:
+        raise NoSuchOption(f"{where} takes one priority for all objectives")
+    for objective in slo.objectives:
+        if objective.weight is not None:
+            raise NoSuchOption(f"{where} takes no weight")
+        for kind in ("floor", "ceiling", "target"):
+            value = getattr(objective, kind)
+            if value is not None:
+                quantities[objective.metric, kind] = value
+        resource = objective.metric.resource
+        if directions.setdefault(resource, objective.direction) is not objective.direction:
+            raise NoSuchOption(f"{where} takes one direction for all objectives of the {resource}")
+    named = {resource: one for resource, one in directions.items() if one is not Direction.BOTH}
+    return Wishes(quantities=quantities, directions=named, priority=max(priorities, default=0))
 
 
 def set_options(slo: Slo) -> list[str]:
     """The options of `openstack slo set` for an SLO, quantities in base units. Raises `NoSuchOption`."""
+    asked = wishes(slo, where="openstack slo set")
     words: list[str] = []
-    directions: dict[str, Direction] = {}
-    priorities = {objective.priority for objective in slo.objectives}
-    if len(priorities) > 1:
-        raise NoSuchOption("openstack slo set takes one priority for all objectives")
-    for objective in slo.objectives:
-        words += _objective_options(objective)
-        resource = objective.metric.resource
-        if directions.setdefault(resource, objective.direction) is not objective.direction:
-            raise NoSuchOption(f"openstack slo set takes one direction for all objectives of the {resource}")
-    for resource, direction in directions.items():
-        if direction is not Direction.BOTH:
-            words += [_DIRECTIONS[resource], direction.value]
-    return words + (["--priority", str(max(priorities))] if max(priorities, default=0) else [])
-
-
-def _objective_options(objective: Objective) -> list[str]:
-    if objective.weight is not None:
-        raise NoSuchOption("openstack slo set takes no weight")
-    option, words = _OPTIONS[objective.metric], []
-    if objective.floor is not None:
-        words += [option, repr(objective.floor)]
-    if objective.ceiling is not None:
-        words += [f"{option}-ceiling", repr(objective.ceiling)]
-    if objective.target is not None:
-        words += [option, repr(objective.target)]
-    return words
+    for (metric, kind), value in asked.quantities.items():
+        words += [_OPTIONS[metric] + ("-ceiling" if kind == "ceiling" else ""), repr(value)]
+    for resource, direction in asked.directions.items():
+        words += [_DIRECTIONS[resource], direction.value]
+    return words + (["--priority", str(asked.priority)] if asked.priority else [])
 
 
 def run_client(lab: LabPort, environment: Mapping[str, str], *words: str) -> str:
@@ -123,19 +134,24 @@ class Tenant:
         self._slos: dict[str, Slo] = {}
 
     def change(self, instance: str, slo: Slo | None, at_seconds: float) -> Sequence[Refusal]:
-        """`openstack slo set --wait` or `unset`. The run goes on without what is refused."""
-        server = ["--server", self._uuids[instance]]
+        """Set it, or unset it. The run goes on without what is refused."""
         try:
             if slo is None:
-                self._client("slo", "unset", *server)
+                self._unset(instance)
                 self._slos.pop(instance, None)
             else:
-                self._client("slo", "set", *server, *set_options(slo), "--replace", "--wait")
+                self._set(instance, slo)
                 self._slos[instance] = slo
         except (PolicyError, NoSuchOption) as error:
             self.refused.append(Refusal(instance=instance, at_seconds=at_seconds, message=str(error)))
             return (self.refused[-1],)
         return ()
+
+    def _set(self, instance: str, slo: Slo) -> None:
+        self._client("slo", "set", "--server", self._uuids[instance], *set_options(slo), "--replace", "--wait")
+
+    def _unset(self, instance: str) -> None:
+        self._client("slo", "unset", "--server", self._uuids[instance])
 
     def set_at_start(self, slos: Mapping[str, Slo]) -> list[Refusal]:
         """Set all SLOs; one that is refused again after a pause.
@@ -180,6 +196,9 @@ class Tenant:
                 break
             time.sleep(_POLL_SECONDS)
         self.attainment = tuple(found[key] for key in sorted(found) if key in wanted)
+
+    def look_back(self) -> None:
+        """Look once more at what was measured, when the loads were halted; nothing, where it needs no CPU to speak of."""
 
     def _ask_attainment(self, start: int, end: int) -> dict[tuple[str, str], ApiAttainment]:
         found: dict[tuple[str, str], ApiAttainment] = {}

@@ -1,16 +1,35 @@
-"""What a page showed, second by second, against what was measured outside."""
+"""What a form is told, and what a page showed, second by second, against what was measured outside."""
 
 import pytest
 
 from stella.bench.measure import Window
+from stella.bench.openstack.dashboard import fields_of
 from stella.bench.openstack.shown import parse_table
+from stella.bench.policies.tenant import NoSuchOption
 from stella.bench.results import ShownSeconds, on_page
 from stella.bench.verdict import ObjectiveVerdict
 from stella.model.attainment import Status
-from stella.model.slo import Metric, Objective
+from stella.model.slo import Direction, Metric, Objective, Slo
 
 HEAD = "time,metric,unit,usage,demand,met_seconds,missed_seconds,unknown_seconds,cause"
 START = 1_764_324_000
+
+
+def test_quantities_are_written_as_people_write_them() -> None:
+    packets = Objective(metric=Metric.NETWORK_PACKETS, floor=20_000.0, direction=Direction.TX)
+    slo = Slo((Objective(metric=Metric.CPU, floor=0.2, ceiling=0.5), packets))
+    assert fields_of(slo) == {
+        "cpu-floor": "20%",
+        "cpu-ceiling": "50%",
+        "network_packets-floor": "20 kpps",
+        "network-direction": "tx",
+    }
+
+
+def test_what_the_form_would_round_is_refused() -> None:
+    slo = Slo((Objective(metric=Metric.NETWORK_PACKETS, floor=20_001.5),))
+    with pytest.raises(NoSuchOption, match=r"network_packets\.floor: 20001\.5 has too many digits"):
+        fields_of(slo)
 
 
 def test_the_table_of_a_page() -> None:
