@@ -5,10 +5,10 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from laboratory import files
+from laboratory import files, neutron
 from laboratory.enclosure import Enclosure
 from laboratory.services import Service, Services
-from laboratory.settings import CACHE_PORT, HOST, REGION, SWITCH_PORT, Settings
+from laboratory.settings import CACHE_PORT, HOST, REGION, Settings
 
 NOTIFICATIONS = "stella-notifications.conf"
 """What Stella's role leaves for every service of Nova; its other drop-in is for controllers."""
@@ -52,7 +52,7 @@ class ControlPlane:
         self._placement_files()
         self._glance_files()
         self._nova_files()
-        self._neutron_files()
+        neutron.write_files(settings)
 
     # --- Keystone
 
@@ -246,73 +246,17 @@ class ControlPlane:
 
     # --- Neutron
 
-    def _neutron_files(self) -> None:
-        settings = self._settings
-        files.write_ini(
-            self._path("neutron.conf"),
-            {
-                "DEFAULT": {
-                    "transport_url": settings.queue,
-                    "host": HOST,
-                    "core_plugin": "ml2",
-                    "service_plugins": "qos",
-                    "state_path": settings.data / "neutron",
-                    "api_paste_config": settings.etc / "neutron" / "api-paste.ini",
-                    "auth_strategy": "keystone",
-                    "notify_nova_on_port_status_changes": "true",
-                    "notify_nova_on_port_data_changes": "true",
-                    "rpc_workers": 1,
-                    "rpc_state_report_workers": 0,
-                    "dhcp_agents_per_network": 1,
-                },
-                "database": {"connection": settings.database("neutron")},
-                "oslo_concurrency": {"lock_path": settings.data / "locks"},
-                "nova": files.client(settings, "nova"),
-                "placement": files.client(settings, "placement"),
-                "agent": {"root_helper": "sudo", "root_helper_daemon": ""},
-                "privsep": {"helper_command": settings.program("privsep-helper")},
-                **files.token_checks(settings, "neutron"),
-            },
-        )
-        switch = {"datapath_type": "netdev", "ovsdb_connection": f"tcp:127.0.0.1:{SWITCH_PORT}"}
-        files.write_ini(
-            self._path("neutron-ml2.conf"),
-            {
-                "ml2": {
-                    "type_drivers": "local,flat,vlan",
-                    "tenant_network_types": "vlan",
-                    "mechanism_drivers": "openvswitch",
-                    "extension_drivers": "port_security,qos",
-                },
-                "ml2_type_flat": {"flat_networks": "physical"},
-                "ml2_type_vlan": {"network_vlan_ranges": "physical:100:200"},
-                # With a Linux bridge between tap and switch, limits on the tap act also on the userspace datapath.
-                "securitygroup": {"enable_security_group": "true", "firewall_driver": "iptables_hybrid"},
-                "ovs": {"bridge_mappings": "physical:br-ex", **switch},
-                "agent": {"extensions": "qos"},
-            },
-        )
-        files.write_ini(
-            self._path("neutron-dhcp.conf"),
-            {
-                "DEFAULT": {
-                    "interface_driver": "openvswitch",
-                    "dhcp_driver": "neutron.agent.linux.dhcp.Dnsmasq",
-                    "enable_isolated_metadata": "false",
-                    "dhcp_confs": "/run/neutron-dhcp",  # dnsmasq reads it as nobody, who may not enter the laboratory's files
-                },
-                "ovs": switch,
-            },
-        )
+    def _neutron_paths(self, *others: str) -> list[Path]:
+        return [self._path(name) for name in ("neutron.conf", *(others or ("neutron-ml2.conf",)))]
 
     def _neutron_options(self, *others: str) -> list[str]:
-        names = ("neutron.conf", *(others or ("neutron-ml2.conf",)))
-        return [word for name in names for word in ("--config-file", str(self._path(name)))]
+        return [word for path in self._neutron_paths(*others) for word in ("--config-file", str(path))]
 
     def _neutron_program(self, name: str, *others: str) -> Service:
-        paths = [self._path("neutron.conf"), *(self._path(other) for other in others or ("neutron-ml2.conf",))]
         argv = [self._settings.program(name), *self._neutron_options(*others)]
-        return Service(name=name, argv=argv, files=paths, environment=self._with_shims(), stop_seconds=2)
+        return Service(
+            name=name, argv=argv, files=self._neutron_paths(*others), environment=self._with_shims(), stop_seconds=2
+        )
 
     # --- services
 
