@@ -57,7 +57,7 @@ def _where_placed(
             cpu=cpu,
             reserved_cores=shares[one.uuid].reservation_cores * one.reserved_part(stage),
             weight=weights[one.uuid] * one.stages[stage],
-            taken_cores=wanted[one.uuid] * one.reserved_part(stage),
+            taken_cores=min(shares[one.uuid].reservation_cores, wanted[one.uuid]) * one.reserved_part(stage),
         )
         for one in items
         for stage, cpu in placement.homes.at.get(one.uuid, {}).items()
@@ -88,7 +88,7 @@ def _throttled_neighbours(
             allocation_cores=shares[s.reading.uuid].allocation_cores,
             used_cores=used_lately(s),
             owed_beside=any(cpus[s.reading.uuid] & there for there in owed),
-            idle_cores=sum(idle[cpu] for cpu in cpus[s.reading.uuid]),
+            idle_cores=sum(idle.get(cpu, 0.0) for cpu in cpus[s.reading.uuid]),
         )
         for s in states
         if s.intent is None and not s.frozen and s.reading.uuid in cpus
@@ -97,7 +97,10 @@ def _throttled_neighbours(
 
 
 def _idle_cores(states: list[InstanceState], placement: Placement) -> Mapping[int, float]:
-    """What the instances that are placed left idle of each CPU in the last tick, in cores; those on several CPUs count evenly."""
+    """What the instances that are placed left idle of each CPU that they ran on in the last tick, in cores.
+
+    Those on several CPUs count evenly.
+    """
     idle: dict[int, float] = defaultdict(lambda: 1.0 - best_effort_throttle.HARDLY_IDLE_CORES)
     for state in states:
         sets = placement.sets.get(state.reading.uuid, {})
@@ -105,7 +108,7 @@ def _idle_cores(states: list[InstanceState], placement: Placement) -> Mapping[in
             cpus = sets.get((stage.role, stage.index), ())
             for cpu in cpus:
                 idle[cpu] -= stage.run_ratio / len(cpus)
-    return defaultdict(lambda: 0.0, {cpu: max(0.0, cores) for cpu, cores in idle.items()})
+    return {cpu: max(0.0, cores) for cpu, cores in idle.items()}
 
 
 def _parent_factor(factor: float, states: list[InstanceState], host: HostUsage, settings: Settings) -> float:

@@ -92,7 +92,7 @@ def case(seed: int, cores: int) -> Case:
         found, cores_wanted = _instance(draw, len(instances), cores, waves=waves)
         instances.append(found)
         wanted += cores_wanted
-    events = [*_floors(draw, instances, cores), *_phases(draw, instances, cores, seconds)]
+    events = [*_floors(draw, instances), *_phases(draw, instances, cores, seconds)]
     return Case(
         seed=seed,
         cores=cores,
@@ -163,7 +163,7 @@ def slo_of(spec: InstanceSpec, part: float) -> Slo:
     return Slo(tuple(sorted(found, key=lambda o: list(Metric).index(o.metric))))
 
 
-def _floors(draw: _Draw, instances: Sequence[InstanceSpec], cores: int) -> Iterator[Event]:
+def _floors(draw: _Draw, instances: Sequence[InstanceSpec]) -> Iterator[Event]:
     """What is asked for at the start, of one instance at least. Admission refuses what does not fit."""
     sure = draw.whole(0, len(instances) - 1)
     for n, spec in enumerate(instances):

@@ -47,7 +47,7 @@ class Measured:
     """Sums over the windows of a case after the warm-up.
 
     ``windows`` are those of a floor that was in force, asked for and fitted; ``misses`` those in which it was not reached.
-    ``got_seconds`` and ``fair_seconds``: CPU of each best-effort instance, and its weighted max-min share of what floors leave, both
+    ``got_seconds`` and ``fair_seconds``: CPU of each best-effort instance, and its max-min share of what floors leave, both
     over the windows in which the host was full; ``uneven_seconds`` is what homes that are kept may be uneven by meanwhile.
     ``calm_seconds``: instance-seconds in which nothing in the case changed; ``changes``: set-points that changed meanwhile.
     """
@@ -202,7 +202,7 @@ class Recorder:
         mine = [n for n, f in enumerate(instance.flows) if _KINDS[f.load.kind] is objective.metric]
         awake = self._window_from - max(self._awake.get((uuid, n), now) for n in mine)
         asked = sum(since.asked[n] for n in mine) >= floor and awake >= COMES_BACK_TICKS * self._loop.case.tick_seconds
-        if not (floor and asked and all(_reachable(instance.flows[n], floor) for n in mine)):
+        if not (floor and asked and all(_reachable(instance.flows[n], floor / seconds) for n in mine)):
             return
         got = since.vcpu_seconds if objective.metric is Metric.CPU else sum(since.moved[n] for n in mine)
         self.measured.windows += 1
@@ -270,7 +270,7 @@ def _demands(instance: Instance, unix_seconds: float) -> tuple[float, ...]:
 
 
 def _reachable(flow: Flow, floor: float) -> bool:
-    """Whether the threads that serve a flow can carry a floor, however dear it is for a moment."""
+    """Whether the threads that serve a flow can carry a floor (units/s), however dear it is for a moment."""
     dearest = max(cost for _, cost in flow.stages) if len(flow.stages) > 1 else 0.0
     return floor * dearest * (1.0 + flow.load.jitter_ratio) <= _LARGEST_STAGE_CORES
 

@@ -139,7 +139,9 @@ def _divide_queue(
     asked = [sum(wants[n] for n in inside[i]) for i in instances]
     granted = fill(room, asked, parts)
     if any(tasks[n].yields for n in queue):
-        granted = _overrun(room, granted, asked, parts, [_manner(tasks, wants, inside[i]) for i in instances])
+        spins = [any(wants[n] >= _SPINS_CORES for n in inside[i]) for i in instances]
+        yields = [all(tasks[n].yields for n in inside[i]) for i in instances]
+        granted = _overrun(room, granted, asked, parts, spins=spins, yields=yields)
     for i, part in zip(instances, granted, strict=True):
         members = inside[i]
         for n, cores in zip(
@@ -148,23 +150,23 @@ def _divide_queue(
             got[n] = cores
 
 
-def _manner(tasks: Sequence[Task], wants: Sequence[float], members: Sequence[int]) -> tuple[bool, bool]:
-    """Whether an instance has a thread here that never sleeps, and whether all that it has here yield."""
-    return any(wants[n] >= _SPINS_CORES for n in members), all(tasks[n].yields for n in members)
-
-
 def _overrun(
     room: float,
     granted: list[float],
     asked: Sequence[float],
     parts: Sequence[float],
-    manners: Sequence[tuple[bool, bool]],
+    *,
+    spins: Sequence[bool],
+    yields: Sequence[bool],
 ) -> list[float]:
-    """What each instance gets where some never sleep beside some that yield: the former at least `_OVERRUN_RATIO` of the CPU."""
-    spinning = [k for k, (spins, _) in enumerate(manners) if spins]
+    """What each instance gets where some never sleep beside some that yield: the former at least `_OVERRUN_RATIO` of the CPU.
+
+    ``spins``: whether it has a thread here that never sleeps; ``yields``: whether all that it has here yield.
+    """
+    spinning = [k for k, spin in enumerate(spins) if spin]
     had = sum(granted[k] for k in spinning)
     least = min(room * _OVERRUN_RATIO, sum(asked[k] for k in spinning))
-    yielding = [k for k, (spins, yields) in enumerate(manners) if yields and not spins]
+    yielding = [k for k, each in enumerate(yields) if each and not spins[k]]
     if had >= least or not yielding:
         return granted
     lost = min(least - had, sum(granted[k] for k in yielding))

@@ -7,6 +7,7 @@ from unittest import mock
 from django.test import SimpleTestCase
 from django.urls import reverse
 from stella_dashboard import access
+from stella_dashboard.content.hosts import rows
 from stella_dashboard.words import operators
 
 from tests import operator_records as records
@@ -110,6 +111,21 @@ class HostsTest(OperatorCase):
             self.assert_shows(self.text(MODE), "Your roles do not allow this.")
             self.client.post(MODE, {"mode": "observe", "generation": "7", "confirmed": "on"})
             self.assertEqual(len(self.api.asked), before)
+
+
+class CoresTest(SimpleTestCase):
+    """CPU of a host in words."""
+
+    def test_three_digits_and_never_a_power_of_ten(self) -> None:
+        shown = {
+            0.25: "0.25 cores",
+            1.0: "1 core",
+            999.9: "1000 cores",
+            1024.0: "1020 cores",
+            -1.5: "\N{MINUS SIGN}1.5 cores",
+        }
+        self.assertEqual({value: rows.cores(value) for value in shown}, shown)
+        self.assertEqual(rows.cores(None), "\N{EN DASH}")
 
 
 class HostTest(OperatorCase):

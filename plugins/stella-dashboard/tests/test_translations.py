@@ -215,6 +215,12 @@ class KoreanTest(TestCase):
                 self.assertEqual(said.replace("\N{NO-BREAK SPACE}", " "), shown)
             self.assertEqual(reasons.show(Reason()), "")
 
+    def test_a_large_number_in_a_reason_is_shown_whole(self) -> None:
+        values = {"free": 12_345_678.0, "class": "CUSTOM_STELLA_BLOCK_KBPS"}
+        with translation.override("en"):
+            said = reasons.show(Reason("", (("placement_room", values),)))
+        self.assertEqual(said, "Placement has room for 12345678 CUSTOM_STELLA_BLOCK_KBPS on this host")
+
     def test_every_code_of_the_api_can_be_said(self) -> None:
         document = json.loads((Path(__file__).parents[3] / "docs" / "api" / "openapi.json").read_text())
         error = document["components"]["schemas"]["Errors"]["properties"]["errors"]["items"]["properties"]

@@ -40,7 +40,7 @@ def show(metric: str, value: float | None) -> str:
             "0", {"cores": "%", "seconds": "ms", "packets/s": "pps", "operations/s": "iops"}.get(unit, "B/s")
         )
     if unit == "cores" and value >= _MANY_CORES:
-        return _cores(f"{value:.0f}")
+        return cores(f"{value:.0f}")
     match = _PARTS.fullmatch(units.show(value, unit))
     return _with_unit(match[1], match[2]) if match else units.show(value, unit)
 
@@ -50,18 +50,19 @@ def show_measured(metric: str, value: float | None) -> str:
     return show(metric, float(f"{value:.3g}") if value else value)
 
 
-def _cores(number: str) -> str:
+def cores(number: str) -> str:
+    """A number of cores with its unit."""
     return ngettext("%(number)s core", "%(number)s cores", 1 if number == "1" else 2) % {"number": number}
 
 
 def core_words() -> dict[str, str]:
     """The word of the unit after "1" and after other numbers, for scripts."""
-    return {"one": _cores("1").removeprefix("1").strip(), "more": _cores("2").removeprefix("2").strip()}
+    return {"one": cores("1").removeprefix("1").strip(), "more": cores("2").removeprefix("2").strip()}
 
 
 def _with_unit(number: str, unit: str) -> str:
     if unit == "cores":
-        return _cores(number)
+        return cores(number)
     return f"{number}{_NO_BREAK}{unit}"
 
 

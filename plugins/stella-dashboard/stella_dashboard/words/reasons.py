@@ -138,7 +138,7 @@ def _value(code: str, name: str, value: Any) -> str:
         return names.of(_WORDS[name], str(value))
     if isinstance(value, int | float):
         is_cpu = name in _CORES or (name == "free" and code == "capacity")
-        return quantities.show_measured("cpu", value) if is_cpu else f"{value:g}"
+        return quantities.show_measured("cpu", value) if is_cpu else f"{value:.15g}"
     return str(value).replace("_", " ") if name == "capability" else str(value)
 
 

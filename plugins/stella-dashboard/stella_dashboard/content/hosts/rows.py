@@ -6,10 +6,9 @@ from typing import Any
 from django.urls import reverse
 from django.utils.http import urlencode
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 
 from stella_dashboard.api.hosts import Host
-from stella_dashboard.words import names, operators
+from stella_dashboard.words import names, operators, quantities
 
 _TIGHT_RATIO = 0.1
 """Below this share of its capacity a host's head-room is called little."""
@@ -49,8 +48,8 @@ def cores(value: float | None) -> str:
     """CPU of a host, always in cores: percents would be taken for a share of the host. More than is there is a negative head-room."""
     if value is None:
         return "\N{EN DASH}"
-    number = f"{abs(value):.3g}"
-    shown = ngettext("%(number)s core", "%(number)s cores", 1 if number == "1" else 2) % {"number": number}
+    number = f"{float(f'{abs(value):.3g}'):g}"
+    shown = quantities.cores(number)
     return f"\N{MINUS SIGN}{shown}" if value < 0 and number != "0" else shown
 
 

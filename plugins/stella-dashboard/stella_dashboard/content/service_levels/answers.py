@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 
 from stella_dashboard import access
 from stella_dashboard.api import slos
-from stella_dashboard.api.problems import Problem, Refused
+from stella_dashboard.api.problems import Refused
 from stella_dashboard.api.slos import Fits
 from stella_dashboard.content.service_levels.forms import SetForm, field_of
 from stella_dashboard.words import names, quantities, refusals
@@ -57,17 +57,12 @@ def of_form(request: HttpRequest, uuid: str, form: SetForm) -> Answer:
     if isinstance(found, Fits):
         return Answer(fits=True, sentences=_fitting(form, found))
     sentence, about = refusals.sentence(found), field_of(form, found)
-    offers = _offers(found) if isinstance(found, Refused) else ()
-    if about is not None and not offers and not _hosts(found):
+    if not isinstance(found, Refused):
+        return Answer(fits=None, sentences=(sentence,), is_unanswered=True)
+    offers, hosts = _offers(found), _hosts(found)
+    if about is not None and not offers and not hosts:
         return Answer(fits=False, errors={about: sentence})
-    is_refused = isinstance(found, Refused)
-    return Answer(
-        moves=_moves(request, uuid, found) if isinstance(found, Refused) else (),
-        fits=False if is_refused else None,
-        sentences=(sentence,),
-        offers=offers,
-        is_unanswered=not is_refused,
-    )
+    return Answer(fits=False, sentences=(sentence,), offers=offers, moves=_moves(request, uuid, hosts))
 
 
 def _fitting(form: SetForm, fits: Fits) -> tuple[str, ...]:
@@ -102,14 +97,13 @@ def _offers(refused: Refused) -> tuple[Offer, ...]:
     return tuple(offers)
 
 
-def _hosts(problem: Problem) -> Sequence[str]:
+def _hosts(refused: Refused) -> Sequence[str]:
     """Where it would fit as it was asked for; the API tells it to those who may see hosts."""
-    told = problem.counter_offer.get("hosts") if isinstance(problem, Refused) else None
+    told = refused.counter_offer.get("hosts")
     return [str(host) for host in told] if isinstance(told, list) else []
 
 
-def _moves(request: HttpRequest, uuid: str, refused: Refused) -> tuple[Move, ...]:
-    hosts = _hosts(refused)
+def _moves(request: HttpRequest, uuid: str, hosts: Sequence[str]) -> tuple[Move, ...]:
     if not hosts or not access.may_move(request):
         return ()
     address = reverse("horizon:project:service_levels:move", args=[uuid])

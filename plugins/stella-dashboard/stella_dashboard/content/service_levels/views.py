@@ -106,8 +106,12 @@ class _OfInstance(forms.ModalFormView):
     @property
     def submit_url(self) -> str:
         """Where the form goes, and from where it was opened."""
+        return self.address(self.request.resolver_match.view_name)
+
+    def address(self, view_name: str) -> str:
+        """Of a view of this instance, and from where the form was opened."""
         query = self.request.GET.urlencode()
-        return reverse(self.request.resolver_match.view_name, args=[self.instance_id]) + (f"?{query}" if query else "")
+        return reverse(view_name, args=[self.instance_id]) + (f"?{query}" if query else "")
 
     def get_cancel_url(self) -> str:
         """The same as after success."""
@@ -148,9 +152,7 @@ class SetView(_OfInstance):
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         """Also where the script asks whether it would fit."""
         context = super().get_context_data(**kwargs)
-        query = self.request.GET.urlencode()
-        address = reverse("horizon:project:service_levels:check", args=[self.instance_id])
-        context["check_url"] = address + (f"?{query}" if query else "")
+        context["check_url"] = self.address("horizon:project:service_levels:check")
         slo = getattr(self.found, "slo", None)
         context["sold"] = _lines(slo.sold) if slo else []
         return context
