@@ -110,7 +110,7 @@ class NonePolicy:
         return PolicyReport()
 
     def end(self) -> None:
-        """Nothing to undo: knobs go with the guests."""
+        """Nothing to undo: knobs go with the guests, or the round puts them back."""
 
 
 def connect(uri: str) -> Any:

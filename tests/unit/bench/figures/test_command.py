@@ -125,6 +125,11 @@ def test_the_page_is_made_of_the_document_alone() -> None:
     assert text == page({"families": {}})
     for policy in COMPARED:
         assert f"`{policy}`: " in text
+    for machine, words in (
+        ({"cores": 2, "cores_used": 2}, "2 cores"),
+        ({"cores": 16, "cores_used": 2}, "2 of 16 cores"),
+    ):
+        assert f"- Machine: {words}, " in page({"families": {}, "machine": machine})
 
 
 def test_the_published_page_is_the_tools_own() -> None:

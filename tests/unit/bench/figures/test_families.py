@@ -1,13 +1,16 @@
 """What each family of figures makes of its facts."""
 
 import itertools
+import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from stella.bench.fair import Solo
 from stella.bench.figures import ceiling, changes, demonstration, honesty, killing, mixed, seeds
+from stella.bench.figures.knobs import Knobs
 from stella.bench.figures.row import AGENT, FALLS_SHORT, INVALID, PASS, REPORTED, Facts, Row
 from stella.bench.figures.session import Family, scenario_file
 from stella.bench.policies import COMPARED
@@ -67,6 +70,7 @@ def test_demonstration_rows() -> None:
     assert rows["agent.late"].source == AGENT
     without = rows_of(demonstration.FAMILY, of_all(demonstration_facts(), static={"invalid": "no solo runs"}))
     assert without["demonstration.static"].status == INVALID
+    assert without["demonstration.against-static"].missing == "round-1: no solo runs"
 
 
 def test_nothing_changed_proves_no_restoring() -> None:
@@ -92,6 +96,9 @@ def test_changes() -> None:
     assert (rows["changes.against-gos"].values, rows["changes.against-gos"].status) == ((0.25,), FALLS_SHORT)
     status = {name: rows[name].status for name in ("hog.windows-lost", "stop.lent", "start.back", "late-slo.holds")}
     assert status == {"hog.windows-lost": PASS, "stop.lent": PASS, "start.back": FALLS_SHORT, "late-slo.holds": PASS}
+    without = rows_of(changes.FAMILY, of_all(changes_facts(1), static={"invalid": "no solo runs"}))
+    assert without["changes.against-static"].status == INVALID
+    assert rows_of(changes.FAMILY, {})["changes.against-gos"].missing == "not run"
     assert changes.lost_ratio(0, 0) == 0.0
     assert changes.lost_ratio(1, 0) == 1.0
 
@@ -183,7 +190,27 @@ def test_killing() -> None:
     rows = {name: r.status for name, r in rows_of(killing.FAMILY, of_all(facts)).items()}
     assert rows == {"kill.restraints": PASS, "kill.floors": FALLS_SHORT, "kill.release": FALLS_SHORT}
     assert killing.not_restored_count({**facts, "kills": [{**kill, "not_restored": ["y", "z"]}]}) == 3
-    assert killing.not_restored_count({**facts, "kills": [{**kill, "released": 1}]}) is None
+    for failed in (1, None):  # None: it did not end in time
+        assert killing.not_restored_count({**facts, "kills": [{**kill, "released": failed}]}) is None
+
+
+def test_a_release_that_hangs_is_killed_and_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    class Hanging:
+        killed = False
+
+        def wait(self, timeout: float | None = None) -> int:
+            if not self.killed:
+                raise subprocess.TimeoutExpired("xgos", timeout or 0.0)
+            return -9
+
+        def kill(self) -> None:
+            self.killed = True
+
+    process = Hanging()
+    policy = killing.KillingPolicy(tmp_path, Knobs())
+    monkeypatch.setattr(policy, "_lab", SimpleNamespace(spawn=lambda _: process))
+    assert policy._run_release() is None
+    assert process.killed
 
 
 def test_a_journal_is_damaged_as_said(tmp_path: Path) -> None:
