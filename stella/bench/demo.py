@@ -78,7 +78,7 @@ def run_on_openstack(
 
 
 def _scenario(seconds: int) -> Scenario:
-    return replace(scenario_file("demonstration"), duration_seconds=seconds)
+    return scenario_file("demonstration", duration_seconds=seconds)
 
 
 def _run(scenario: Scenario, options: Options, progress: Progress) -> list[str]:

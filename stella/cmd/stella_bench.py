@@ -205,8 +205,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace, progress: Progress) -> int:
     scenario = shortened(load_scenario(options.scenario), options.seconds)
     check_machine(scenario, cores=os.cpu_count() or 1)
-    if os.geteuid() != 0:
-        print("stella-bench: run needs root (libvirt, network namespaces, cgroups)", file=sys.stderr)
+    if not _is_root("run"):
         return INVALID_SCENARIO
     from stella.bench.lab.model import WorkloadError  # noqa: PLC0415 (the other commands need no laboratory)
     from stella.bench.policies.base import PolicyError  # noqa: PLC0415
@@ -336,7 +335,7 @@ def _report(directory: Path, chart: Path | None) -> int:
 
         try:
             write_panels(directory, document, chart)
-        except NoPanels as error:
+        except (NoPanels, OSError) as error:
             print(f"stella-bench: --chart: {error}", file=sys.stderr)
             return INVALID_SCENARIO
     page = write_report(directory, document)

@@ -14,6 +14,7 @@ import pytest
 from stella.bench.lab import Backend, Guest, Lab, Uplink, Workload, sweep
 from stella.bench.lab.groups import processes_below
 from stella.bench.lab.leftovers import HOME
+from tests.functional.long import choose
 
 pytestmark = [
     pytest.mark.vm,
@@ -156,7 +157,7 @@ with Lab(directory=Path(sys.argv[1])) as lab:
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", choose(short=[signal.SIGKILL], long=[signal.SIGTERM, signal.SIGKILL]))
 def test_nothing_is_left_by_a_bench_that_is_ended(number: signal.Signals) -> None:
     bench = subprocess.Popen(
         [sys.executable, "-c", PROGRAM, str(DIRECTORY)], stdout=subprocess.PIPE, stderr=subprocess.PIPE

@@ -1,6 +1,5 @@
 """The real agent on real guests: promises that neighbours break are kept, and the host is left as it was."""
 
-import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -8,13 +7,17 @@ from typing import Any
 
 import pytest
 
+from stella.bench import stage
 from stella.bench.figures.session import Session, scenario_file
+from stella.bench.policies import make_policy
 from stella.bench.progress import Progress
-from stella.bench.run import Options, run_all
-from stella.bench.scenario_file import load_scenario
+from stella.bench.results import policy_result
+from stella.bench.run import Options, measured, opened, run_all
+from stella.bench.scenario import Scenario
+from tests.functional.long import LONG, choose
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(400)]
-ROOT = Path(__file__).parents[2]
+CACHE = Path(__file__).parents[2] / ".run" / "bench"
 SECONDS = 15
 
 
@@ -26,18 +29,26 @@ def cgroups() -> set[str]:
     )
 
 
+def with_few_guests(scenario: Scenario, *names: str) -> Scenario:
+    """Only these guests, unless the long versions are wanted: each takes seconds to boot."""
+    return scenario if LONG else replace(scenario, instances=tuple(scenario.instance(name) for name in names))
+
+
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    scenario = load_scenario(ROOT / "scenarios" / "demonstration.yaml")
+    """Both policies on the same guests: `none` comes first, and leaves no knob that `stella` could meet."""
+    scenario, progress = scenario_file("demonstration", duration_seconds=SECONDS), Progress()
     before = cgroups()
     output = tmp_path_factory.mktemp("demonstration")
-    run_all(
-        replace(scenario, duration_seconds=SECONDS),
-        Options(policies=("none", "stella"), output=output, cache=ROOT / ".run" / "bench"),
-        Progress(),
-    )
+    options = Options(policies=(), output=output, cache=CACHE)
+    found = {}
+    with opened(scenario, options, progress, "demonstration") as lab:
+        lab.boot(stage.guests(scenario))
+        for name in ("none", "stella"):
+            run = measured(scenario, lab, make_policy(name, output / name), options, progress, title=name)
+            lab.halt()
+            found[name] = policy_result(scenario, run, {}, series="")
     assert cgroups() == before
-    found: dict[str, dict[str, Any]] = json.loads((output / "results.json").read_text())["policies"]
     return found
 
 
@@ -60,9 +71,8 @@ def test_no_slo_was_refused(results: dict[str, dict[str, Any]]) -> None:
 
 def test_a_confined_laboratory_is_a_small_host_for_all_in_it(tmp_path: Path) -> None:
     """On one CPU: what runs in it, and what the agent guarantees, is of that CPU."""
-    scenario = replace(load_scenario(ROOT / "scenarios" / "demonstration.yaml"), cores=1, duration_seconds=5)
-    options = Options(policies=("stella-observe",), output=tmp_path, cache=ROOT / ".run" / "bench")
-    document = run_all(scenario, options, Progress())
+    scenario = with_few_guests(scenario_file("demonstration", cores=1, duration_seconds=5), "vm3", "hog")
+    document = run_all(scenario, Options(policies=("stella-observe",), output=tmp_path, cache=CACHE), Progress())
     assert document["machine"]["cores_used"] == 1
     result = document["policies"]["stella-observe"]
     assert result["host_cpu_cores"] <= 1.05
@@ -71,9 +81,12 @@ def test_a_confined_laboratory_is_a_small_host_for_all_in_it(tmp_path: Path) -> 
 
 def test_other_policies_leave_no_knob_behind(tmp_path: Path) -> None:
     """`Session.round` raises when a knob cannot be put back; what a policy could not set stands in its notes."""
-    session = Session(output=tmp_path, cache=ROOT / ".run" / "bench", progress=Progress())
+    policies = choose(short=["static"], long=["nova", "static", "gos"])
+    session = Session(output=tmp_path, cache=CACHE, progress=Progress())
     scenario = scenario_file("demonstration", duration_seconds=5, warmup_seconds=2.0)
-    found = session.round(scenario, ["nova", "static", "gos"], title="round-1")["policies"]
-    assert [facts.get("invalid") for facts in found.values()] == [None, None, None]
-    assert found["nova"]["result"]["notes"] == []
+    scenario = with_few_guests(scenario, "vm2", "hog")
+    found = session.round(scenario, policies, title="round-1")["policies"]
+    assert {name: facts.get("invalid") for name, facts in found.items()} == dict.fromkeys(policies)
     assert len(found["static"]["result"]["notes"]) == len(scenario.instances)  # how each was arranged
+    if LONG:
+        assert found["nova"]["result"]["notes"] == []

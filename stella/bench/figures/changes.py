@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stella.bench.figures.row import Bound, Facts, Row, of_policy, row_of, rows_of_all, windows_met
+from stella.bench.figures.row import Bound, Facts, Row, row_against, row_of, rows_of_all, windows_met
 from stella.bench.figures.session import Family, Part, Session, in_turn, round_seconds, rounds, scenario_file
 from stella.bench.policies import COMPARED
 from stella.bench.results import Run
@@ -53,14 +53,6 @@ def lost_ratio(ours: float, theirs: float) -> float:
     return ours / max(1.0, theirs)
 
 
-def against(parts: Mapping[str, Facts], other: str) -> list[float | None]:
-    """For each round, the windows that ``stella`` lost in parts of those that another policy lost. Pure."""
-    pairs = zip(of_policy(parts, "stella").values(), of_policy(parts, other).values(), strict=True)
-    return [
-        None if "invalid" in a or "invalid" in b else lost_ratio(windows_lost(a), windows_lost(b)) for a, b in pairs
-    ]
-
-
 def late_seconds(facts: Facts) -> list[float | None]:
     """Seconds until a late SLO held; None: not until the next change, or the instance was not starved before. Pure."""
     before = facts["late_before_ratio"]
@@ -89,12 +81,13 @@ def _judge(parts: Mapping[str, Facts]) -> list[Row]:
     )
     for other in ("static", "gos"):
         rows.append(
-            Row(
+            row_against(
+                parts,
+                other,
+                lambda ours, theirs: lost_ratio(windows_lost(ours), windows_lost(theirs)),
                 name=f"changes.against-{other}",
                 title=f"loads that change, windows lost by stella in parts of those that {other} lost",
                 bound=Bound(most=0.2),
-                kind="ratio",
-                values=tuple(against(parts, other)),
             )
         )
     timed = (

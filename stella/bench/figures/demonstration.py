@@ -5,7 +5,7 @@ from typing import Any
 
 from stella.bench.figures.host import AgentMemory, RootCommands
 from stella.bench.figures.knobs import Knobs
-from stella.bench.figures.row import AGENT, Bound, Facts, Row, of_policy, row_of, rows_of_all, windows_met
+from stella.bench.figures.row import AGENT, Bound, Facts, Row, row_against, row_of, rows_of_all, windows_met
 from stella.bench.figures.session import (
     Family,
     Part,
@@ -66,12 +66,6 @@ def command_factor(facts: Facts, name: str, key: str = "loaded_seconds") -> floa
     return found[key] / found["idle_seconds"] if found else None
 
 
-def against_static(parts: Mapping[str, Facts]) -> list[float | None]:
-    """For each round, windows met under ``stella`` less those under ``static``. Pure."""
-    pairs = zip(of_policy(parts, "stella").values(), of_policy(parts, "static").values(), strict=True)
-    return [None if "invalid" in a or "invalid" in b else windows_met(a) - windows_met(b) for a, b in pairs]
-
-
 def _agent(facts: Facts) -> Mapping[str, Any]:
     agent: Mapping[str, Any] = facts["result"]["agent"]
     return agent
@@ -97,13 +91,13 @@ def _judge(parts: Mapping[str, Facts]) -> list[Row]:
         )
     )
     rows.append(
-        Row(
+        row_against(
+            parts,
+            "static",
+            lambda ours, theirs: windows_met(ours) - windows_met(theirs),
             name="demonstration.against-static",
             title="windows met under stella less those under static, in the same round",
-            bound=Bound(),
             aim=Bound(least=0.0),
-            kind="ratio",
-            values=tuple(against_static(parts)),
         )
     )
     for name in ("hog", "noisy"):

@@ -44,31 +44,26 @@ def _run(part: str, session: Session) -> Facts:
     )
 
 
+def _starved(facts: Facts) -> list[Mapping[str, Any]]:
+    return [w for w in facts["windows_said"] if w["instance"] in STARVED and w["demand"] and not w["met_95"]]
+
+
 def starved(facts: Facts) -> int:
     """Windows in which a starved instance asked for its floor and did not get it, as seen outside. Pure."""
-    return sum(w["demand"] and not w["met_95"] for w in facts["windows_said"] if w["instance"] in STARVED)
+    return len(_starved(facts))
 
 
 def cause_ratio(facts: Facts) -> float | None:
     """The part of the starved windows (as seen outside) of which the agent says: missed, for want of CPU. Pure."""
-    windows = [w for w in facts["windows_said"] if w["instance"] in STARVED and w["demand"] and not w["met_95"]]
+    windows = _starved(facts)
     named = sum(w["status"] in (Status.VIOLATED, Status.DEGRADED) and w["cause"] == "cpu" for w in windows)
     return named / len(windows) if windows else None
 
 
 def self_limited(facts: Facts) -> float | None:
     """Starved windows that the agent calls SELF_LIMITED; None when nothing was starved. Pure."""
-    return (
-        float(
-            sum(
-                w["status"] == Status.SELF_LIMITED
-                for w in facts["windows_said"]
-                if w["instance"] in STARVED and w["demand"] and not w["met_95"]
-            )
-        )
-        if starved(facts)
-        else None
-    )
+    windows = _starved(facts)
+    return float(sum(w["status"] == Status.SELF_LIMITED for w in windows)) if windows else None
 
 
 def said_missed(facts: Facts, instance: str) -> float | None:

@@ -123,11 +123,11 @@ class KillingPolicy(StellaPolicy):
             self.collect()
             self._kill()
             time.sleep(0.2)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.released = self._run_release()
+            self.released = self._run_release()
         super().end()
 
-    def _run_release(self) -> int:
+    def _run_release(self) -> int | None:
+        """Its exit status; None when it did not end in time."""
         assert self._lab is not None
         config = str(self._directory / "xgos.toml")
         process = self._lab.spawn([sys.executable, "-m", "stella.cmd.xgos", "release", "--config", config])
@@ -135,7 +135,8 @@ class KillingPolicy(StellaPolicy):
             return process.wait(_RELEASE_SECONDS)
         except subprocess.TimeoutExpired:
             process.kill()
-            raise
+            process.wait()
+            return None
 
 
 def _parts(repeat: int) -> list[Part]:

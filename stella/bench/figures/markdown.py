@@ -53,8 +53,9 @@ def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
 
 def _machine(machine: Mapping[str, Any]) -> str:
     memory = f"{machine['memory_bytes'] / 2**30:.0f} GiB" if machine.get("memory_bytes") else ""
+    cores, used = machine.get("cores", "?"), machine.get("cores_used")
     facts = (
-        f"{machine.get('cores', '?')} cores",
+        f"{cores} cores" if used in (None, cores) else f"{used} of {cores} cores",
         machine.get("processor", ""),
         memory,
         f"Linux {machine.get('kernel', '?')}",

@@ -169,6 +169,39 @@ def row_of(
     )
 
 
+def row_against(
+    parts: Mapping[str, Facts],
+    other: str,
+    compare: Callable[[Facts, Facts], float],
+    *,
+    name: str,
+    title: str,
+    bound: Bound = Bound(),
+    aim: Bound = Bound(),
+) -> Row:
+    """A row of ``stella`` against another policy, a ratio for each round. Both must have a valid run in every round.
+
+    ``compare``: takes the facts of ``stella`` and those of the other.
+    """
+    values, missing = [], []
+    others = of_policy(parts, other)
+    for part, ours in of_policy(parts, "stella").items():
+        why = ours.get("invalid") or others[part].get("invalid")
+        if why:
+            missing.append(f"{part}: {why}")
+        else:
+            values.append(compare(ours, others[part]))
+    return Row(
+        name=name,
+        title=title,
+        bound=bound,
+        aim=aim,
+        kind="ratio",
+        values=tuple(values),
+        missing="; ".join(missing) or ("" if parts else "not run"),
+    )
+
+
 def rows_of_all(
     parts: Mapping[str, Facts],
     policies: Sequence[str],

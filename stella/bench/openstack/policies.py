@@ -208,6 +208,9 @@ def without_and_with(surroundings: Surroundings, *, in_browser: bool = False) ->
 
 
 def dashboard_of(surroundings: Surroundings, pictures: Path) -> Dashboard:
-    """The cloud's Horizon, for its member."""
-    url, user, password = (surroundings.operator[f"HORIZON_{key}"] for key in ("URL", "USER", "PASSWORD"))
+    """The cloud's Horizon, for its member. Raises `PolicyError` for a cloud that has none."""
+    try:
+        url, user, password = (surroundings.operator[f"HORIZON_{key}"] for key in ("URL", "USER", "PASSWORD"))
+    except KeyError as error:
+        raise PolicyError(f"openstack.env lacks {error.args[0]}; run make openstack") from None
     return Dashboard(url=url, user=user, password=password, pictures=pictures)

@@ -1,5 +1,6 @@
 """What a policy is, the policy that does nothing, and how a policy reaches the guests' libvirt and control groups."""
 
+import re
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -110,7 +111,7 @@ class NonePolicy:
         return PolicyReport()
 
     def end(self) -> None:
-        """Nothing to undo: knobs go with the guests."""
+        """Nothing to undo: knobs go with the guests, or the round puts them back."""
 
 
 def connect(uri: str) -> Any:
@@ -131,9 +132,11 @@ def cpu_map(cpus: Sequence[int], size: int) -> tuple[bool, ...]:
 
 def guest_group(root: Path, partition: str, name: str) -> Path | None:
     """The CPU group of a guest below ``root`` (where the hierarchies are mounted): v1's ``cpu``, or v2's only one."""
+    pattern = re.compile(rf"qemu-(\d+)-{re.escape(name)}\.libvirt-qemu")  # of "net" not that of "noisy-net"
     for base in (root / "cpu", root):
         for parent in (partition.strip("/"), f"{partition.strip('/')}.partition"):
-            found = sorted((base / parent).glob(f"qemu-*-{name}.libvirt-qemu"))
+            groups = (base / parent).glob(f"qemu-*-{name}.libvirt-qemu")
+            found = {int(match[1]): group for group in groups if (match := pattern.fullmatch(group.name))}
             if found:
-                return found[-1]
+                return found[max(found)]
     return None

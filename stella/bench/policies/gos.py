@@ -174,7 +174,7 @@ class GosPolicy(NonePolicy):
         return PolicyReport(ticks=self._ticks, late_ticks=self._late, notes=tuple(self._notes))
 
     def end(self) -> None:
-        """Stop the loop; the quotas go with the guests."""
+        """Stop the loop; the quotas stay as they are, as `NonePolicy.end` says."""
         self._stop.set()
         if self._thread is not None:
             self._thread.join(timeout=30.0)

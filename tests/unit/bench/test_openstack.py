@@ -14,7 +14,7 @@ import pytest
 
 from stella.bench.lab.loads import PORTS_OF_A_GUEST, GuestLoads
 from stella.bench.lab.model import Guest, LabError, Workload
-from stella.bench.openstack.policies import CloudPolicy, HostMode, without_and_with
+from stella.bench.openstack.policies import CloudPolicy, HostMode, dashboard_of, without_and_with
 from stella.bench.openstack.servers import MARK, Member, flavor_for
 from stella.bench.openstack.stage import Seat
 from stella.bench.openstack.surroundings import Surroundings, find, listener, parse_exports, qemu_of
@@ -347,3 +347,9 @@ def test_an_agent_that_is_gone_is_told(tmp_path: Path, environment: dict[str, st
     policy.collect()
     assert policy.agent_pid is None
     assert policy.report().notes[0].startswith("windows: ")
+
+
+def test_a_cloud_without_horizon_is_one_line(tmp_path: Path) -> None:
+    there = Surroundings(member={}, operator={}, agent_socket=tmp_path / "none", libvirt_uri="")
+    with pytest.raises(PolicyError, match="HORIZON_URL"):
+        dashboard_of(there, tmp_path)

@@ -187,6 +187,11 @@ def test_a_guests_group_is_found_on_v1(tmp_path: Path) -> None:
     group.mkdir(parents=True)
     assert guest_group(tmp_path, "/lab", "hog") == group
     assert guest_group(tmp_path, "/lab", "og") is None
+    (group.parent / "qemu-4-noisy-hog.libvirt-qemu").mkdir()
+    assert guest_group(tmp_path, "/lab", "hog") == group
+    newer = group.parent / "qemu-10-hog.libvirt-qemu"
+    newer.mkdir()
+    assert guest_group(tmp_path, "/lab", "hog") == newer
 
 
 METRIC = {"usage": 1.0, "demand": None, "value": 2.0, "status": "VIOLATED", "cause": "cpu"}

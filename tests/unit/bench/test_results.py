@@ -239,6 +239,7 @@ def test_the_chart_for_the_readme(tmp_path: Path) -> None:
     assert "met in 10 of 20 seconds" in text
     assert main(["report", str(tmp_path), "--chart", str(tmp_path / "c.svg")]) == 0
     assert (tmp_path / "c.svg").read_text() == text
+    assert main(["report", str(tmp_path), "--chart", str(tmp_path / "nowhere" / "c.svg")]) == 2
     del document["policies"]["none"]  # type: ignore[attr-defined]
     with pytest.raises(NoPanels, match="none"):
         write_panels(tmp_path, document, tmp_path / "a.svg")
