@@ -54,7 +54,7 @@ def present(session: Session, row: Sla, now: float) -> Present:
 
 def show(session: Session, at: Present, members: Sequence[Member]) -> list[dict[str, Json]]:
     """The budgets of these members, also of those without any second yet."""
-    found = sla_rows.windows(session, (min(at.period.start, at.now - max(BURN_SPANS.values())), at.now))
+    found = sla_rows.windows(session, at.whole)
     corrections: dict[_Key, list[Mapping[str, Any]]] = {}
     for one, instance in sla_exclusions.of_period(session, at.sla.id, at.period.name):
         if one.withdrawn_at is None:

@@ -6,7 +6,7 @@ from stella.api.errors import ApiError
 from stella.api.operation import Call
 from stella.api.policies import instance as instance_policies
 from stella.api.schemas.sla_report import LARGEST_REPORTED
-from stella.api.slas import show_correction, show_exclusion, zone_of
+from stella.api.slas import show_correction, show_exclusion
 from stella.db import sla_exclusions, sla_members, sla_rows, slas
 from stella.db.database import Session
 from stella.db.paging import Page
@@ -16,22 +16,23 @@ from stella.model.wire import Json
 from stella.sla import report
 from stella.sla.periods import Period
 from stella.sla.report import ObjectiveRow, Subject
+from stella.sla.spans import Span
 
 _AT_ONCE = 2000
 _MANY = 10_000
 
 
 def members(
-    session: Session, sla_id: int, whole: tuple[int, int], *, project_id: str | None, largest: int
+    session: Session, sla_id: int, whole: Span, *, project_id: str | None, largest: int, before: int = 0
 ) -> list[Member]:
-    """All members. Raises `ApiError` (400) where there are more than ``largest``."""
+    """All members. Raises `ApiError` (400) where there are more than ``largest``, with ``before`` from other classes."""
     found: list[Member] = []
     after: int | None = 0
     while after is not None:
         some, after = sla_members.page(session, sla_id, whole, project_id=project_id, after_id=after, largest=_AT_ONCE)
         found += some
-        if len(found) > largest:
-            detail = f"project: more than {largest} instances are under it; name one project."
+        if before + len(found) > largest:
+            detail = f"project: more than {largest} instances are meant; name one project."
             raise ApiError("stella.request.invalid", detail, field="project")
     return found
 
@@ -54,7 +55,7 @@ def make(call: Call, session: Session, row: Sla, period: Period, *, project_id: 
             sla_uuid=row.uuid,
             sla_name=row.name,
             generation=dated.generation,
-            time_zone=str(zone_of(row)),
+            time_zone=row.time_zone,
             project_id=project_id,
             period=period,
             until=until,
@@ -75,7 +76,7 @@ def make(call: Call, session: Session, row: Sla, period: Period, *, project_id: 
 
 
 def _exclusions(
-    session: Session, whole: tuple[int, int], rows: Sequence[ObjectiveRow], *, project_id: str | None
+    session: Session, whole: Span, rows: Sequence[ObjectiveRow], *, project_id: str | None
 ) -> Sequence[Exclusion]:
     """All of the period for operators; of a project those that reach it, and those that took something out whatever they reach now."""
     found = {one.id: one for one in sla_exclusions.within(session, *whole)}

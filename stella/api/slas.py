@@ -1,12 +1,14 @@
 """What the handlers of SLAs share: the class in the path, its period, and how what was decided about it is kept."""
 
+import re
 from collections.abc import Mapping
 from datetime import tzinfo
 
-from stella.api import times
+from stella.api import pages, times
 from stella.api.errors import ApiError, not_found
 from stella.api.operation import Call
-from stella.db import decisions, slas
+from stella.api.schemas.vocabulary import UUID_PATTERN
+from stella.db import decisions, instances, slas
 from stella.db.database import Session
 from stella.db.models import Instance
 from stella.db.sla_exclusions import Where
@@ -55,6 +57,24 @@ def period(call: Call, row: Sla, name: str | None) -> Period:
     if found.start > present.start:
         raise ApiError("stella.request.invalid", f"period: {name} has not begun yet.", field="period")
     return found
+
+
+def instance_of(session: Session, uuid: str, *, field: str) -> Instance:
+    """The instance of this uuid. Raises `ApiError` (400) that names the field where there is none."""
+    known = instances.find(session, uuid.lower()) if re.fullmatch(UUID_PATTERN, uuid) else None
+    if known is None:
+        raise ApiError("stella.request.invalid", f"{field}: no instance has the uuid {uuid[:64]}.", field=field)
+    return known[0]
+
+
+def withdraw(call: Call, row: Exclusion | Correction) -> None:
+    """Withdraw it, once. Raises `ApiError` (400) without a reason, (409) where it is withdrawn already."""
+    reason = pages.text(call, "reason")
+    if reason is None:
+        raise ApiError("stella.request.invalid", "reason: say why it is withdrawn.", field="reason")
+    if row.withdrawn_at is not None:
+        raise ApiError("stella.request.conflict", f"It was withdrawn already, by {row.withdrawn_by}.")
+    row.withdrawn_at, row.withdrawn_by, row.withdrawn_reason = call.services.clock(), call.identity.user_id, reason
 
 
 def record(

@@ -178,7 +178,18 @@ class SloChange(Table):
     after: Mapped[str | None] = mapped_column(_LargeText)
 
 
-class Minute(Table):
+class SecondsByStatus:
+    """Columns: seconds of an objective by their status."""
+
+    met_seconds: Mapped[int] = mapped_column(Integer)
+    violated_seconds: Mapped[int] = mapped_column(Integer)
+    degraded_seconds: Mapped[int] = mapped_column(Integer)
+    no_demand_seconds: Mapped[int] = mapped_column(Integer)
+    self_limited_seconds: Mapped[int] = mapped_column(Integer)
+    unknown_seconds: Mapped[int] = mapped_column(Integer)
+
+
+class Minute(SecondsByStatus, Table):
     """One minute of one objective: seconds by what became of them. Kept once; a row with more seconds replaces one with fewer.
 
     ``is_stretch``, with ``span_seconds`` above 60: a stretch of which the host knows nothing any more but how long it was. Such a row
@@ -199,12 +210,6 @@ class Minute(Table):
     start: Mapped[int] = mapped_column(BigInteger)
     is_stretch: Mapped[bool] = mapped_column(default=False)
     span_seconds: Mapped[int] = mapped_column(Integer, default=60)
-    met_seconds: Mapped[int] = mapped_column(Integer)
-    violated_seconds: Mapped[int] = mapped_column(Integer)
-    degraded_seconds: Mapped[int] = mapped_column(Integer)
-    no_demand_seconds: Mapped[int] = mapped_column(Integer)
-    self_limited_seconds: Mapped[int] = mapped_column(Integer)
-    unknown_seconds: Mapped[int] = mapped_column(Integer)
     causes: Mapped[str] = mapped_column(Text, default="{}")
     usage_mean: Mapped[float | None] = mapped_column(Double)
     usage_min: Mapped[float | None] = mapped_column(Double)
@@ -225,7 +230,7 @@ class Minute(Table):
         )
 
 
-class RollUp(Table):
+class RollUp(SecondsByStatus, Table):
     """An hour or a day of one objective (``span_seconds`` 3600 or 86400, ``start`` a multiple of it): the sum of its minutes or hours.
 
     It is computed anew from all of them whenever one changed, so that each counts once. Means are over the seconds in
@@ -243,12 +248,6 @@ class RollUp(Table):
     metric: Mapped[str] = mapped_column(String(32))
     span_seconds: Mapped[int] = mapped_column(Integer)
     start: Mapped[int] = mapped_column(BigInteger)
-    met_seconds: Mapped[int] = mapped_column(Integer)
-    violated_seconds: Mapped[int] = mapped_column(Integer)
-    degraded_seconds: Mapped[int] = mapped_column(Integer)
-    no_demand_seconds: Mapped[int] = mapped_column(Integer)
-    self_limited_seconds: Mapped[int] = mapped_column(Integer)
-    unknown_seconds: Mapped[int] = mapped_column(Integer)
     causes: Mapped[str] = mapped_column(Text, default="{}")
     usage_seconds: Mapped[int] = mapped_column(Integer, default=0)
     usage_mean: Mapped[float | None] = mapped_column(Double)

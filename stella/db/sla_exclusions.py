@@ -31,7 +31,6 @@ def exclusions(
     project_id: str | None = None,
     start: int | None = None,
     until: int | None = None,
-    with_withdrawn: bool = True,
 ) -> Sequence[Exclusion]:
     """Exclusions that last at some time from ``start`` to before ``until``; with ``project_id`` those that reach its instances.
 
@@ -40,7 +39,6 @@ def exclusions(
     query = select(Exclusion)
     query = query.where(Exclusion.until > start) if start is not None else query
     query = query.where(Exclusion.start < until) if until is not None else query
-    query = query.where(Exclusion.withdrawn_at.is_(None)) if not with_withdrawn else query
     if project_id is not None:
         own = select(Instance.uuid).where(Instance.project_id == project_id)
         hosts = select(Host.name).join(Instance, or_(Instance.host_id == Host.id, Instance.previous_host_id == Host.id))

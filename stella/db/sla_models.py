@@ -6,7 +6,7 @@ from sqlalchemy import BigInteger, ForeignKey, Index, Integer, String, Text, Uni
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.types import Double
 
-from stella.db.models import LARGEST_NAME, Table
+from stella.db.models import LARGEST_NAME, SecondsByStatus, Table
 
 _Id = BigInteger().with_variant(Integer, "sqlite")
 _SHARED: Any = Table.__table_args__
@@ -61,7 +61,18 @@ class SlaAttachment(Table):
     ended_by: Mapped[str | None] = mapped_column(String(LARGEST_NAME))
 
 
-class Exclusion(Table):
+class Withdrawable:
+    """Columns: who made it, when and why, and the same of its withdrawal."""
+
+    reason: Mapped[str] = mapped_column(Text)
+    user_id: Mapped[str] = mapped_column(String(LARGEST_NAME))
+    created_at: Mapped[float] = mapped_column(Double)
+    withdrawn_at: Mapped[float | None] = mapped_column(Double)
+    withdrawn_by: Mapped[str | None] = mapped_column(String(LARGEST_NAME))
+    withdrawn_reason: Mapped[str | None] = mapped_column(Text)
+
+
+class Exclusion(Withdrawable, Table):
     """A window that does not count: on a host, for a project or an instance (``target``), or for all (empty)."""
 
     __tablename__ = "sla_exclusions"
@@ -71,15 +82,9 @@ class Exclusion(Table):
     target: Mapped[str] = mapped_column(String(LARGEST_NAME))
     start: Mapped[int] = mapped_column(BigInteger)
     until: Mapped[int] = mapped_column(BigInteger, index=True)
-    reason: Mapped[str] = mapped_column(Text)
-    user_id: Mapped[str] = mapped_column(String(LARGEST_NAME))
-    created_at: Mapped[float] = mapped_column(Double)
-    withdrawn_at: Mapped[float | None] = mapped_column(Double)
-    withdrawn_by: Mapped[str | None] = mapped_column(String(LARGEST_NAME))
-    withdrawn_reason: Mapped[str | None] = mapped_column(Text)
 
 
-class Correction(Table):
+class Correction(Withdrawable, Table):
     """Up to ``seconds`` of one status of an objective in a period, counted as another: ``source`` and ``target``."""
 
     __tablename__ = "sla_corrections"
@@ -92,12 +97,6 @@ class Correction(Table):
     seconds: Mapped[int] = mapped_column(Integer)
     source: Mapped[str] = mapped_column(String(16))
     target: Mapped[str] = mapped_column(String(16))
-    reason: Mapped[str] = mapped_column(Text)
-    user_id: Mapped[str] = mapped_column(String(LARGEST_NAME))
-    created_at: Mapped[float] = mapped_column(Double)
-    withdrawn_at: Mapped[float | None] = mapped_column(Double)
-    withdrawn_by: Mapped[str | None] = mapped_column(String(LARGEST_NAME))
-    withdrawn_reason: Mapped[str | None] = mapped_column(Text)
 
 
 class SlaPeriod(Table):
@@ -110,7 +109,7 @@ class SlaPeriod(Table):
     closed_at: Mapped[float | None] = mapped_column(Double)
 
 
-class SlaSum(Table):
+class SlaSum(SecondsByStatus, Table):
     """Seconds of an objective in a stored period; ``exclusion_id`` 0: all of them, else those that this exclusion takes out."""
 
     __tablename__ = "sla_sums"
@@ -119,9 +118,3 @@ class SlaSum(Table):
     instance_id: Mapped[int] = mapped_column(ForeignKey("instances.id"), primary_key=True)
     metric: Mapped[str] = mapped_column(String(32), primary_key=True)
     exclusion_id: Mapped[int] = mapped_column(_Id, primary_key=True, autoincrement=False)
-    met_seconds: Mapped[int] = mapped_column(Integer)
-    violated_seconds: Mapped[int] = mapped_column(Integer)
-    degraded_seconds: Mapped[int] = mapped_column(Integer)
-    no_demand_seconds: Mapped[int] = mapped_column(Integer)
-    self_limited_seconds: Mapped[int] = mapped_column(Integer)
-    unknown_seconds: Mapped[int] = mapped_column(Integer)

@@ -15,12 +15,10 @@ from stella.control.rollup import COUNTS, DAY_SECONDS, HOUR_SECONDS, Stretch, fl
 from stella.db.models import Instance, Minute, RollUp
 from stella.model.report import MINUTE_SECONDS, StatusCounts
 from stella.model.slo import Metric
+from stella.sla.spans import Span
 
 Key = tuple[int, str]
 """(instance id, metric)."""
-
-Span = tuple[int, int]
-"""From the first to before the second, in Unix seconds."""
 
 _METRICS = tuple(metric.value for metric in Metric)
 _AT_ONCE = 500

@@ -44,7 +44,7 @@ def page(session: Session, at: Page, *, with_withdrawn: bool = False) -> Sequenc
     return session.scalars(paged(session, query, at, keys=SORT_KEYS, unique=Sla.uuid)).all()
 
 
-def in_use(session: Session) -> Sequence[Sla]:
+def ever_attached(session: Session) -> Sequence[Sla]:
     """All classes that were ever attached."""
     return session.scalars(select(Sla).where(Sla.id.in_(select(SlaAttachment.sla_id))).order_by(Sla.id)).all()
 

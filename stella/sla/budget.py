@@ -2,7 +2,7 @@
 
 allowed = (1 - target) x seconds with demand so far, so an idle instance neither earns nor burns.
 burn rate over a span = missed there / what an even burn would miss there = missed / ((1 - target) x with demand). At 1 the budget
-of the span is just used up; 14.4 for an hour is two days' worth (Google SRE workbook, chapter 5).
+of the span is just used up; 14.4 for an hour uses 2 % of the budget of 30 days (Google SRE workbook, chapter 5).
 exhaustion: at the pace of the last 6 hours, per second d seconds with demand come and m of them are missed. The budget that is left
 shrinks by m - (1 - target) d each second and ends after left / (m - (1 - target) d).
 """

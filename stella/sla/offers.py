@@ -10,7 +10,7 @@ from stella.sla.terms import InvalidTerms
 
 GIBIBYTE = 2**30
 _TOLERANCE_RATIO = 1e-9
-_PARTS = ("base", "per_vcpu", "per_disk_gib")
+PARTS = ("base", "per_vcpu", "per_disk_gib")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +69,7 @@ def _amount(field: str, given: object, metric: Metric) -> Amount | None:
         return Amount(base=_quantity(field, given, metric))
     parts = {name: value for name, value in given.items() if value is not None}
     if not parts:
-        raise InvalidTerms(field, f"must have one of {', '.join(_PARTS)}")
+        raise InvalidTerms(field, f"must have one of {', '.join(PARTS)}")
     if metric is Metric.BLOCK_LATENCY and set(parts) != {"base"}:
         raise InvalidTerms(field, "latency does not grow with the size of an instance; give a quantity")
     return Amount(**{name: _quantity(f"{field}.{name}", value, metric) for name, value in parts.items()})
@@ -110,7 +110,7 @@ def show(offers: Offers) -> dict[str, dict[str, Any]]:
 
 
 def _show(amount: Amount | None) -> dict[str, float] | None:
-    return None if amount is None else {part: value for part in _PARTS if (value := getattr(amount, part))}
+    return None if amount is None else {part: value for part in PARTS if (value := getattr(amount, part))}
 
 
 def default_slo(offers: Offers, size: Size) -> dict[str, dict[str, float]]:

@@ -48,7 +48,10 @@ class Subject:
 
 def counted(row: ObjectiveRow, corrections: Iterable[Mapping[str, Any]]) -> StatusCounts:
     """What counts of an objective all of whose exclusions are in force: without them, and with its corrections in their order."""
-    counts = subtract(row.counts, row.excluded.values())
+    return _corrected(subtract(row.counts, row.excluded.values()), corrections)
+
+
+def _corrected(counts: StatusCounts, corrections: Iterable[Mapping[str, Any]]) -> StatusCounts:
     for one in corrections:
         counts = move(counts, seconds=one["seconds"], source=one["source"], target=one["target"])
     return counts
@@ -145,13 +148,12 @@ def _instance(
     for row in rows:
         measured = _counts(row["seconds"])
         excluded = [_counts(part["seconds"]) for part in row["excluded"] if part["exclusion"] in in_force]
-        left = corrected = subtract(measured, excluded)
-        for one in corrections[row["metric"]]:
-            corrected = move(corrected, seconds=one["seconds"], source=one["source"], target=one["target"])
+        left = subtract(measured, excluded)
+        corrected = _corrected(left, corrections[row["metric"]])
         tallies = [tally(counts, terms.unknown) for counts in (measured, left, corrected)]
         steps = _Steps(measured=tallies[0], without_exclusions=tallies[1], counted=tallies[2])
         found.append(steps)
-        shown.append(_objective(row["metric"], steps, terms, own_limits=corrected.self_limited, counts=corrected))
+        shown.append(_objective(row["metric"], steps, terms, counts=corrected))
     worst = min((steps.counted for steps in found), key=lambda one: one.exact_attainment)
     credit = terms.credit_ppm(worst.met, worst.with_demand)
     before = min((steps.measured for steps in found), key=lambda one: one.exact_attainment)
@@ -168,7 +170,7 @@ def _instance(
     return result, found
 
 
-def _objective(metric: str, steps: _Steps, terms: Terms, *, own_limits: int, counts: StatusCounts) -> dict[str, Any]:
+def _objective(metric: str, steps: _Steps, terms: Terms, *, counts: StatusCounts) -> dict[str, Any]:
     counted = steps.counted
     return {
         "metric": metric,
@@ -179,7 +181,7 @@ def _objective(metric: str, steps: _Steps, terms: Terms, *, own_limits: int, cou
         "missed_seconds": counted.missed,
         "allowed_seconds": counted.allowed(terms),
         "unknown_seconds": counts.unknown,
-        "own_limits_seconds": own_limits,
+        "own_limits_seconds": counts.self_limited,
         "is_met": counted.is_met(terms),
     }
 

@@ -85,8 +85,8 @@ def _credits(given: Sequence[Mapping[str, Any]], target_ppm: int) -> tuple[Credi
         below = _ratio(f"{field}.below_ratio", step["below_ratio"], least=1)
         credit = _ratio(f"{field}.credit_ratio", step["credit_ratio"], least=1)
         if below > (found[-1].below_ppm - 1 if found else target_ppm):
-            what = "that of the step before" if found else "the attainment target, or less"
-            raise InvalidTerms(f"{field}.below_ratio", f"must be {'below ' if found else ''}{what}")
+            what = "must be below that of the step before" if found else "must be the attainment target, or less"
+            raise InvalidTerms(f"{field}.below_ratio", what)
         if found and credit <= found[-1].credit_ppm:
             raise InvalidTerms(f"{field}.credit_ratio", "must be above that of the step before")
         found.append(Credit(below_ppm=below, credit_ppm=credit))

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from stella.api import times
+from stella.api.schemas import budget as budget_schema
 from stella.cmd import stella_manage
 from stella.engine.duties import rollups, slas
 from stella.sla import periods
@@ -244,6 +245,8 @@ def test_budget_burn_and_what_is_at_stake(cloud: Cloud, agent: Agent) -> None:
     listed = cloud.member.get("/v1/budgets").json["budgets"]
     assert [row["uuid"] for row in listed] == [VM, OTHER], "what had no demand comes last"
     assert listed[1]["left_ratio"] is None and listed[1]["objectives"] == []
+    turned = cloud.member.get("/v1/budgets", params={"sort": "left_ratio:desc"}).json["budgets"]
+    assert [row["uuid"] for row in turned] == [VM, OTHER], "in this order too"
     assert cloud.stranger.get("/v1/budgets").json["budgets"] == []
     assert error(cloud.member.get(f"/v1/instances/{THIRD}/budget"), 404)
     window = {"scope": "instance", "target": VM, "start": times.show(last), "until": times.show(last + 300)}
@@ -258,6 +261,18 @@ def test_budget_burn_and_what_is_at_stake(cloud: Cloud, agent: Agent) -> None:
     assert cpu["used_seconds"] == 15
     assert report(cloud.member, sla)["exclusions"] == [withdrawn], "withdrawn, and still shown"
     assert error(cloud.admin.ask("DELETE", f"/v1/exclusions/{made['id']}", query_string="reason=again"), 409)
+
+
+def test_a_list_of_too_many_budgets_names_the_most_of_all_classes(
+    cloud: Cloud, agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attach(cloud, gold(cloud))
+    attach(cloud, gold(cloud, name="silver"), target="p2")
+    cloud.clock.now += 120.0
+    monkeypatch.setattr(budget_schema, "LARGEST_LISTED", 2)
+    answer = cloud.admin.get("/v1/budgets")
+    assert error(answer, 400)["detail"] == "project: more than 2 instances are meant; name one project."
+    assert len(cloud.admin.get("/v1/budgets", params={"project": "p1"}).json["budgets"]) == 2
 
 
 def test_a_class_says_what_an_slo_may_ask_for(cloud: Cloud, agent: Agent) -> None:

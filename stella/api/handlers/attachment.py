@@ -1,14 +1,10 @@
 """What SLA classes are attached to: an instance, all of a flavor, all of a project; the most specific counts."""
 
-import re
-
 from stella.api import pages, slas, times
 from stella.api.errors import ApiError, not_found
 from stella.api.operation import Answer, Call, operation
 from stella.api.policies import sla as policies
 from stella.api.schemas import sla as schema
-from stella.api.schemas.vocabulary import UUID_PATTERN
-from stella.db import instances
 from stella.db import slas as db
 from stella.db.database import Session
 from stella.db.sla_models import SlaAttachment
@@ -53,12 +49,7 @@ def index(call: Call) -> Answer:
 
 def _target(session: Session, scope: Scope, target: str) -> str:
     """The target as it is stored. Raises `ApiError` (400) for an instance that is not known."""
-    if scope is not Scope.INSTANCE:
-        return target
-    known = instances.find(session, target.lower()) if re.fullmatch(UUID_PATTERN, target) else None
-    if known is None:
-        raise ApiError("stella.request.invalid", f"target: no instance has the uuid {target[:64]}.", field="target")
-    return known[0].uuid
+    return slas.instance_of(session, target, field="target").uuid if scope is Scope.INSTANCE else target
 
 
 @operation(

@@ -33,25 +33,23 @@ def index(call: Call) -> Answer:
     asked = pages.text(call, "sla")
     found: list[dict[str, Any]] = []
     with call.services.database.reader() as session:
-        rows: Sequence[Sla] = [slas.named(session, asked)] if asked is not None else db.in_use(session)
+        rows: Sequence[Sla] = [slas.named(session, asked)] if asked is not None else db.ever_attached(session)
         for row in rows:
             at = sla_budgets.present(session, row, call.services.clock())
-            left = schema.LARGEST_LISTED - len(found)
-            members = sla_reports.members(session, row.id, at.whole, project_id=project, largest=left)
+            members = sla_reports.members(
+                session, row.id, at.whole, project_id=project, largest=schema.LARGEST_LISTED, before=len(found)
+            )
             found += sla_budgets.show(session, at, [one for one in members if _is_now_under(one, at.now)])
     key, _, direction = (pages.text(call, "sort") or "left_ratio").partition(":")
-    found.sort(key=lambda one: _place(one[key]), reverse=direction == "desc")
-    shown: list[Json] = [*found[: pages.limit_of(call)]]
+    # what had no demand comes last in either direction
+    with_value, without = ([one for one in found if (one[key] is None) is empty] for empty in (False, True))
+    with_value.sort(key=lambda one: one[key], reverse=direction == "desc")
+    shown: list[Json] = [*(with_value + without)[: pages.limit_of(call)]]
     return Answer(body={"budgets": shown})
 
 
 def _is_now_under(member: Member, now: int) -> bool:
     return member.spans[-1][1] >= now
-
-
-def _place(value: Any) -> tuple[bool, Any]:
-    """Nothing that had demand comes last."""
-    return value is None, 0 if value is None else value
 
 
 @operation(responses={200: schema.SHOWN}, rules=(policies.SHOW,), errors=("stella.request.not_found",))

@@ -2,14 +2,13 @@
 
 from stella.api import pages, slas
 from stella.api.errors import ApiError, not_found
-from stella.api.handlers import exclusion
 from stella.api.operation import Answer, Call, operation
 from stella.api.policies import correction as policies
 from stella.api.projects import visible_project
 from stella.api.schemas import correction as schema
 from stella.api.schemas.exclusion import WITHDRAW_QUERY
-from stella.db import instances, sla_members
 from stella.db import sla_exclusions as db
+from stella.db import sla_members
 from stella.db.database import Session
 from stella.db.models import Instance
 from stella.db.sla_models import Correction, Sla
@@ -53,16 +52,13 @@ def _uuid_of(session: Session, sla_id: int) -> str:
 
 def _instance(call: Call, session: Session, row: Sla) -> Instance:
     """The instance to correct. Raises `ApiError` (400) where it was not under the class in the period."""
-    uuid = call.mapping["uuid"].lower()
     period = slas.period(call, row, call.mapping["period"])
-    found = instances.find(session, uuid)
-    if found is None:
-        raise ApiError("stella.request.invalid", f"uuid: no instance has the uuid {uuid}.", field="uuid")
-    reaching = sla_members.reaching(session, found[0].id, period.start)
+    found = slas.instance_of(session, call.mapping["uuid"], field="uuid")
+    reaching = sla_members.reaching(session, found.id, period.start)
     if not spans.under(reaching, row.id, (period.start, period.end)):
-        detail = f"uuid: instance {uuid} was not under SLA class {row.name} in {period.name}."
+        detail = f"uuid: instance {found.uuid} was not under SLA class {row.name} in {period.name}."
         raise ApiError("stella.request.invalid", detail, field="uuid")
-    return found[0]
+    return found
 
 
 @operation(
@@ -120,7 +116,7 @@ def delete(call: Call) -> Answer:
         if found is None:
             raise not_found(f"Correction {call.path['correction_id']}")
         row, instance = found
-        exclusion.withdraw(call, row)
+        slas.withdraw(call, row)
         session.flush()
         shown = slas.show_correction(row, instance, _uuid_of(session, row.sla_id))
         slas.record(

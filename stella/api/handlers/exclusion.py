@@ -1,7 +1,5 @@
 """Exclusions: windows that do not count towards SLAs. They are withdrawn, never deleted, and always shown in reports."""
 
-import re
-
 from stella.api import pages, slas, times
 from stella.api.errors import ApiError, not_found
 from stella.api.operation import Answer, Call, operation
@@ -9,27 +7,16 @@ from stella.api.policies import exclusion as policies
 from stella.api.policies import instance as instance_policies
 from stella.api.projects import visible_project
 from stella.api.schemas import exclusion as schema
-from stella.api.schemas.vocabulary import UUID_PATTERN
-from stella.db import hosts, instances
+from stella.db import hosts
 from stella.db import sla_exclusions as db
 from stella.db.database import Session
 from stella.db.sla_exclusions import Where
-from stella.db.sla_models import Correction, Exclusion
+from stella.db.sla_models import Exclusion
 from stella.model.report import MINUTE_SECONDS
 from stella.model.wire import Json
 from stella.sla.periods import ANNOUNCE_SECONDS
 
 _LONGEST_SECONDS = 31 * 86_400
-
-
-def withdraw(call: Call, row: Exclusion | Correction) -> None:
-    """Withdraw it, once. Raises `ApiError` (400) without a reason, (409) where it is withdrawn already."""
-    reason = pages.text(call, "reason")
-    if reason is None:
-        raise ApiError("stella.request.invalid", "reason: say why it is withdrawn.", field="reason")
-    if row.withdrawn_at is not None:
-        raise ApiError("stella.request.conflict", f"It was withdrawn already, by {row.withdrawn_by}.")
-    row.withdrawn_at, row.withdrawn_by, row.withdrawn_reason = call.services.clock(), call.identity.user_id, reason
 
 
 @operation(query=schema.LIST_QUERY, responses={200: schema.LIST}, rules=(policies.LIST, policies.LIST_ALL))
@@ -85,10 +72,7 @@ def _target(call: Call, session: Session) -> str:
     if scope is Where.HOST and hosts.find(session, target) is None:
         raise ApiError("stella.request.invalid", f"target: no host is named {target[:64]}.", field="target")
     if scope is Where.INSTANCE:
-        known = instances.find(session, target.lower()) if re.fullmatch(UUID_PATTERN, target) else None
-        if known is None:
-            raise ApiError("stella.request.invalid", f"target: no instance has the uuid {target[:64]}.", field="target")
-        return known[0].uuid
+        return slas.instance_of(session, target, field="target").uuid
     return str(target)
 
 
@@ -148,7 +132,7 @@ def delete(call: Call) -> Answer:
         if row.start < call.services.clock() - ANNOUNCE_SECONDS:
             detail = "It began more than 7 days ago; correct the report of its period instead."
             raise ApiError("stella.request.conflict", detail)
-        withdraw(call, row)
+        slas.withdraw(call, row)
         session.flush()
         slas.record(
             call,

@@ -1,8 +1,8 @@
 """Corrections of reports."""
 
 from stella.api.schemas.exclusion import REASON, WITHDRAWN
-from stella.api.schemas.sla import MARKER, SLA_ID
-from stella.api.schemas.vocabulary import LIMIT, METRIC, PROJECT, TEXT, UUID, Schema, mapping, page, query, sort
+from stella.api.schemas.sla import SLA_ID
+from stella.api.schemas.vocabulary import LIMIT, MARKER, METRIC, PROJECT, TEXT, UUID, Schema, mapping, page, query, sort
 from stella.sla.tally import STATUSES
 
 PERIOD: Schema = {

@@ -1,10 +1,10 @@
 """Decisions."""
 
-from stella.api.schemas.violation import MARKER
 from stella.api.schemas.vocabulary import (
     FLAG,
     HOST_NAME,
     LIMIT,
+    MARKER,
     PROJECT,
     SPAN,
     TEXT,

@@ -1,8 +1,8 @@
 """Windows that do not count towards SLAs."""
 
-from stella.api.schemas.sla import MARKER
 from stella.api.schemas.vocabulary import (
     LIMIT,
+    MARKER,
     PROJECT,
     SPAN,
     TEXT,

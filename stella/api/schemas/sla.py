@@ -5,6 +5,7 @@ from stella.api.schemas.vocabulary import (
     GENERATION,
     LARGEST_QUANTITY,
     LIMIT,
+    MARKER,
     NAME_PATTERN,
     TEXT,
     TIME,
@@ -18,6 +19,7 @@ from stella.api.schemas.vocabulary import (
     sort,
 )
 from stella.model.slo import Metric
+from stella.sla.offers import PARTS
 from stella.sla.spans import Scope
 from stella.sla.terms import LARGEST_CREDITS, Unknown
 
@@ -83,17 +85,16 @@ _QUANTITY_IN: Schema = {
     "maximum": LARGEST_QUANTITY,
     "maxLength": 60,
 }
-_PARTS = ("base", "per_vcpu", "per_disk_gib")
 _AMOUNT_IN: Schema = {
     "type": ["number", "string", "object", "null"],
     "exclusiveMinimum": 0,
     "maximum": LARGEST_QUANTITY,
     "maxLength": 60,
-    "properties": dict.fromkeys(_PARTS, _QUANTITY_IN),
+    "properties": dict.fromkeys(PARTS, _QUANTITY_IN),
     "additionalProperties": False,
     "description": "A quantity, such as 20kpps, or by size: base + per_vcpu x vCPUs + per_disk_gib x GiB of the flavor's disks.",
 }
-_AMOUNT: Schema = nullable(mapping({part: {"type": "number", "minimum": 0} for part in _PARTS}, optional=_PARTS))
+_AMOUNT: Schema = nullable(mapping({part: {"type": "number", "minimum": 0} for part in PARTS}, optional=PARTS))
 
 
 def _offers(amount: Schema, *, optional: tuple[str, ...] = ()) -> Schema:
@@ -162,12 +163,6 @@ ATTACHMENT = mapping(
     }
 )
 ATTACHMENTS = page("attachments", ATTACHMENT)
-MARKER: Schema = {
-    "type": "integer",
-    "minimum": 1,
-    "maximum": 2**53,
-    "description": "Id of the last one on the page before.",
-}
 ATTACHMENTS_QUERY = query({"limit": LIMIT, "marker": MARKER})
 ATTACH = mapping(
     {

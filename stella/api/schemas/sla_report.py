@@ -19,7 +19,7 @@ from stella.api.schemas.vocabulary import (
 )
 from stella.sla.report import FORMAT
 
-FORMATS = {"json": "application/json", "csv": "text/csv", "html": "text/html"}
+FORMATS = ("json", "csv", "html")
 LARGEST_REPORTED = 20_000
 """A report of more instances is not made at once."""
 

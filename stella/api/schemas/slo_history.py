@@ -1,7 +1,6 @@
 """Changes of an instance's SLO."""
 
-from stella.api.schemas.violation import MARKER
-from stella.api.schemas.vocabulary import GENERATION, LIMIT, OBJECTIVES, TEXT, TIME, mapping, page, query
+from stella.api.schemas.vocabulary import GENERATION, LIMIT, MARKER, OBJECTIVES, TEXT, TIME, mapping, page, query
 
 _OBJECTIVES = {**OBJECTIVES, "type": ["object", "null"], "description": "In base units; null: it had no SLO."}
 CHANGE = mapping(

@@ -5,6 +5,7 @@ from stella.api.schemas.vocabulary import (
     FLAG,
     HOST_NAME,
     LIMIT,
+    MARKER,
     METRIC,
     PROJECT,
     SECONDS_BY_STATUS,
@@ -12,7 +13,6 @@ from stella.api.schemas.vocabulary import (
     TEXT,
     TIME,
     UUID,
-    Schema,
     listing,
     mapping,
     nullable,
@@ -21,12 +21,6 @@ from stella.api.schemas.vocabulary import (
     sort,
 )
 
-MARKER: Schema = {
-    "type": "integer",
-    "minimum": 1,
-    "maximum": 2**53,
-    "description": "Id of the last one on the page before.",
-}
 VIOLATION = mapping(
     {
         "id": {"type": "integer"},

@@ -112,6 +112,12 @@ SPAN: Schema = {
     "to": {**TIME_INPUT, "title": "Before this time."},
 }
 LIMIT: Schema = {"type": "integer", "minimum": 1, "maximum": 2**31 - 1, "description": "The most to return."}
+MARKER: Schema = {
+    "type": "integer",
+    "minimum": 1,
+    "maximum": 2**53,
+    "description": "Id of the last one on the page before.",
+}
 
 
 def _quantity(example: str) -> Schema:

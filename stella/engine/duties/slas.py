@@ -9,7 +9,6 @@ from stella.sla import periods
 from stella.sla.periods import SETTLE_SECONDS, Period
 
 _AT_ONCE = 500
-_LARGEST_MONTHS = 120
 
 
 def settled(row: Sla, now: float) -> list[Period]:
@@ -17,7 +16,7 @@ def settled(row: Sla, now: float) -> list[Period]:
     zone = periods.zone(row.time_zone)
     found: list[Period] = []
     period = periods.month_at(row.created_at, zone)
-    while period.end + SETTLE_SECONDS <= now and len(found) < _LARGEST_MONTHS:
+    while period.end + SETTLE_SECONDS <= now:
         found.append(period)
         period = periods.month_at(period.end, zone)
     return found
@@ -27,12 +26,9 @@ def run(work: Work) -> Outcome:
     """Store the sums of some instances of one period that is to be closed."""
     now = work.clock()
     with work.store.reader() as session:
-        classes = slas.in_use(session)
+        closed = {row: sla_rows.closed(session, row.id) for row in slas.ever_attached(session)}
         open_periods = [
-            (row, period)
-            for row in classes
-            for period in settled(row, now)
-            if period.name not in sla_rows.closed(session, row.id)
+            (row, period) for row, names in closed.items() for period in settled(row, now) if period.name not in names
         ]
     if not open_periods:
         return Outcome(backlog=0)

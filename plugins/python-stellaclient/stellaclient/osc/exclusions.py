@@ -106,22 +106,22 @@ class ListExclusions(command.Lister):
         return _EXCLUSION, [_values(one, _EXCLUSION) for one in found]
 
 
-def _add_withdrawal(parser: argparse.ArgumentParser, what: str) -> None:
-    parser.add_argument("id", metavar="<id>", type=int, help=f"Id of {what}")
-    parser.add_argument("--reason", metavar="<text>", required=True, help="Why; shown in every report")
-
-
-class DeleteExclusion(command.ShowOne):
-    """Withdraw an exclusion: its window counts again, and it stays in reports (for administrators).
-
-    Example: openstack slo exclusion delete 7 --reason "the work was put off"
-    """
+class _Withdrawal(command.ShowOne):
+    """Withdraw something with a reason."""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """The options."""
         parser: argparse.ArgumentParser = super().get_parser(prog_name)
-        _add_withdrawal(parser, "an exclusion")
+        parser.add_argument("id", metavar="<id>", type=int, help="Its id, as the list shows it")
+        parser.add_argument("--reason", metavar="<text>", required=True, help="Why; shown in every report")
         return parser
+
+
+class DeleteExclusion(_Withdrawal):
+    """Withdraw an exclusion: its window counts again, and it stays in reports (for administrators).
+
+    Example: openstack slo exclusion delete 7 --reason "the work was put off"
+    """
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[Any, Any]:
         """Withdraw it."""
@@ -198,17 +198,11 @@ class ListCorrections(command.Lister):
         return _CORRECTION, [_values(one, _CORRECTION) for one in found]
 
 
-class DeleteCorrection(command.ShowOne):
+class DeleteCorrection(_Withdrawal):
     """Withdraw a correction: the seconds count as they were measured, and it stays in reports (for administrators).
 
     Example: openstack slo correction delete 3 --reason "it was the other instance"
     """
-
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """The options."""
-        parser: argparse.ArgumentParser = super().get_parser(prog_name)
-        _add_withdrawal(parser, "a correction")
-        return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[Any, Any]:
         """Withdraw it."""

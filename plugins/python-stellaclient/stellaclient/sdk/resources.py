@@ -255,7 +255,18 @@ class SlaAttachment(resource.Resource):
     user_id = resource.Body("user_id")
 
 
-class Exclusion(resource.Resource):
+class _Withdrawable(resource.Resource):
+    """Who made it and why, and who withdrew it."""
+
+    reason = resource.Body("reason")
+    author = resource.Body("author")
+    created_at = resource.Body("created_at")
+    withdrawn_at = resource.Body("withdrawn_at")
+    withdrawn_by = resource.Body("withdrawn_by")
+    withdrawn_reason = resource.Body("withdrawn_reason")
+
+
+class Exclusion(_Withdrawable):
     """A window that does not count."""
 
     resources_key = "exclusions"
@@ -269,15 +280,9 @@ class Exclusion(resource.Resource):
     target = resource.Body("target")
     start = resource.Body("start")
     until = resource.Body("until")
-    reason = resource.Body("reason")
-    author = resource.Body("author")
-    created_at = resource.Body("created_at")
-    withdrawn_at = resource.Body("withdrawn_at")
-    withdrawn_by = resource.Body("withdrawn_by")
-    withdrawn_reason = resource.Body("withdrawn_reason")
 
 
-class Correction(resource.Resource):
+class Correction(_Withdrawable):
     """Seconds of a report that count otherwise than they were measured."""
 
     resources_key = "corrections"
@@ -293,9 +298,3 @@ class Correction(resource.Resource):
     seconds = resource.Body("seconds", type=int)
     source = resource.Body("source")
     target = resource.Body("target")
-    reason = resource.Body("reason")
-    author = resource.Body("author")
-    created_at = resource.Body("created_at")
-    withdrawn_at = resource.Body("withdrawn_at")
-    withdrawn_by = resource.Body("withdrawn_by")
-    withdrawn_reason = resource.Body("withdrawn_reason")
