@@ -14,5 +14,6 @@ demo-openstack: openstack
 	@$(PYTHON) -m stella.cmd.stella_bench demo --on openstack --through browser --output results/demo-openstack
 
 test-openstack: openstack
-	@$(PYTHON) -m pytest -m 'not alone' -n 6 --dist loadfile tests/openstack --ignore tests/openstack/test_browser.py -p no:cacheprovider --timeout 600
+	@scripts/browser.sh
+	@$(PYTHON) -m pytest -m 'not alone' -n 6 --dist loadfile tests/openstack -p no:cacheprovider --timeout 600
 	@$(PYTHON) -m pytest -m alone tests/openstack -p no:cacheprovider --timeout 600

@@ -15,7 +15,7 @@ from stella.bench.policies.through_api import ApiPolicy
 from stella.bench.progress import Progress
 from stella.bench.report import text_table, write_report
 from stella.bench.run import InvalidRun, Options, invalid_reasons, run_all
-from stella.bench.scenario import Scenario
+from stella.bench.scenario import Scenario, check_machine
 
 POLICIES = ("none", "stella")
 
@@ -31,13 +31,15 @@ def make(name: str, directory: Path) -> Policy:
 def run_demo(output: Path, seconds: int, cache: Path, progress: Progress) -> list[str]:
     """Run it in the bench's own laboratory, print the table and where the report is.
 
-    Returns why it does not count; raises `InvalidRun`, `PolicyError`. The directory with the guest image is deleted again if it was
-    not there before: nothing is left but ``output``.
+    Returns why it does not count; raises `InvalidScenario` where the machine is too small, `InvalidRun`, `PolicyError`. The directory
+    with the guest image is deleted again if it was not there before: nothing is left but ``output``.
     """
+    scenario = _scenario(seconds)
+    check_machine(scenario, cores=os.cpu_count() or 1)
     ours = not cache.exists()
     options = Options(policies=POLICIES, output=output, cache=cache, on_the_minute=True, make=make)
     try:
-        return _run(_scenario(seconds), options, progress)
+        return _run(scenario, options, progress)
     finally:
         if ours:
             shutil.rmtree(cache, ignore_errors=True)

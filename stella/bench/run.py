@@ -214,7 +214,16 @@ def _measure(
     """Loads, warm-up, events, recording. The agent's last windows are fetched before anything is stopped."""
     if options.policy_first:
         lab.prepare(stage.guests(scenario))
-    recorder = lab.record()
+    with lab.record() as recorder:
+        recording = _recorded(scenario, lab, policy, progress, title, options, recorder)
+    policy.collect()
+    policy.measured(recording.start, recording.end)
+    return recording
+
+
+def _recorded(
+    scenario: Scenario, lab: Rig, policy: Policy, progress: Progress, title: str, options: Options, recorder: Recorder
+) -> Recording:
     watched = _watch(recorder, policy, None)
     if options.on_the_minute:
         idle = -(time.time() + scenario.warmup_seconds) % _MINUTE_SECONDS
@@ -242,10 +251,7 @@ def _measure(
                 loads[event.instance] = event.loads
             watched = _watch(recorder, policy, watched)
     progress.step(f"{title}: collecting")
-    recording = recorder.finish(start, start + scenario.duration_seconds)
-    policy.collect()
-    policy.measured(recording.start, recording.end)
-    return recording
+    return recorder.finish(start, start + scenario.duration_seconds)
 
 
 def _watch(recorder: Recorder, policy: Policy, before: int | None) -> int | None:

@@ -9,12 +9,13 @@ from pathlib import Path
 from stella.bench.figures.families import chosen
 from stella.bench.figures.markdown import page
 from stella.bench.figures.row import FALLS_SHORT, INVALID, Facts, Row
-from stella.bench.figures.session import Family, Part, Session
+from stella.bench.figures.session import Family, Part, Session, scenario_file
 from stella.bench.figures.store import Store
 from stella.bench.lab.model import LabError
 from stella.bench.policies.base import PolicyError
 from stella.bench.progress import Progress
 from stella.bench.run import InvalidRun, provenance
+from stella.bench.scenario import check_machine
 
 MOST_SECONDS = 40 * 60
 """What all figures may take together, by the plan."""
@@ -46,11 +47,14 @@ def listing(only: str, repeat: int) -> str:
 
 
 def run_figures(asked: Asked, progress: Progress) -> list[Row]:
-    """Run, judge, write. Returns all rows of the chosen families. Raises `UnknownFamily`, `InvalidStore`.
+    """Run, judge, write. Returns all rows of the chosen families.
+
+    Raises `UnknownFamily`, `InvalidStore`, and `InvalidScenario` where the machine is too small.
 
     What was measured on another commit is measured again: a page is of one commit.
     """
     families = chosen(asked.only)
+    check_machine(scenario_file("demonstration"), cores=os.cpu_count() or 1)
     store = Store(asked.output / "figures.json")
     here = provenance()
     if store.document.get("commit") != here["commit"] and store.document["families"]:

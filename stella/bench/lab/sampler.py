@@ -12,6 +12,7 @@ import threading
 import time
 from bisect import bisect_left, bisect_right
 from pathlib import Path
+from typing import Self
 
 from stella.bench.lab.channel import fit_clock
 from stella.bench.lab.groups import read_cpu_seconds
@@ -135,7 +136,9 @@ class Account:
 
 
 class Recorder:
-    """Samples from its making until `finish`; ``recording`` can be read meanwhile (guests' reports come with `finish`).
+    """Samples from its making until `finish` or `close`; ``recording`` can be read meanwhile (guests' reports come with `finish`).
+
+    As a context manager it closes itself.
 
     ``load_groups``: the load's group on the accounted hierarchies; ``stalls``: where the heartbeat adds its own; ``cpus``: those of
     the laboratory, which the machine's busy time and steal are of.
@@ -167,6 +170,14 @@ class Recorder:
             self.recording.instances[name] = InstanceRecording()
         self._thread = threading.Thread(target=self._sample_all, name="sampler", daemon=True)
         self._thread.start()
+
+    def __enter__(self) -> Self:
+        """Itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close."""
+        self.close()
 
     @staticmethod
     def _open_threads(pid: int) -> dict[str, list[int]]:
@@ -261,12 +272,7 @@ class Recorder:
         Waits for the guests' last reports, up to a second and a half beyond ``end``. Raises `LabError` when the sampler failed.
         """
         time.sleep(max(0.0, end + 1.5 - time.time()))
-        self._ending.set()
-        self._thread.join(5)
-        for roles in self._threads.values():
-            for descriptor in (one for descriptors in roles.values() for one in descriptors):
-                os.close(descriptor)
-        os.close(self._stat)
+        self.close()
         if self._error is not None:
             raise LabError(f"the sampler failed: {self._error!r}")
         recording = self.recording
@@ -277,6 +283,17 @@ class Recorder:
         for name, loads in self._loads.items():
             self._collect(recording.instances[name], loads, start, end)
         return recording
+
+    def close(self) -> None:
+        """Stop sampling and let go of what is open; doing it again is harmless."""
+        if self._ending.is_set():
+            return
+        self._ending.set()
+        self._thread.join(5)
+        for roles in self._threads.values():
+            for descriptor in (one for descriptors in roles.values() for one in descriptors):
+                os.close(descriptor)
+        os.close(self._stat)
 
     @staticmethod
     def _collect(instance: InstanceRecording, loads: GuestLoads, start: float, end: float) -> None:
