@@ -6,7 +6,7 @@ carries its part, and with threads that sleep and wake thousands of times a seco
 This is bin packing: worst-fit decreasing (each piece to the emptiest CPU that the stage may use, the largest first). Guaranteed
 instances come first, and their reservations must be carried; then best-effort ones, by their allocations. The same rule
 says for both who stays whole on one CPU (`_stays_whole`), so that an SLO never takes CPUs away (`docs/decisions/0013`). Homes are
-kept while they are about as good as new ones. Nothing is placed while the host has idle time, or when no instance is guaranteed
+kept while they are about as good as new ones; with many CPUs a few single moves are tried before all are placed anew. Nothing is placed while the host has idle time, or when no instance is guaranteed
 anything. `cpu_sets` adds the CPUs that others leave idle.
 """
 
@@ -31,6 +31,9 @@ _WHOLE_HYSTERESIS_CORES = 0.1
 _BUSY_CORES = 0.1
 _ROOM_CORES = 1.0
 """Reservations that one CPU carries. They hold a margin, so the host's own part of a CPU is not taken off."""
+_FEWEST_MOVES, _MOVES_PER_CPU = 4, 0.25
+"""On a host with more than `FEW_CPUS`, so many single moves are tried before all instances are placed anew."""
+_SMALLEST_GAIN_CORES = 0.01
 _KEPT_IF_WITHIN_CORES = 0.06
 _KEPT_IF_WITHIN_CORES_PER_CPU = 0.03
 
@@ -240,6 +243,46 @@ class _Host:
             self.reserved[cpu] += piece.reserved_cores
             self.load[cpu] += piece.load_cores
 
+    def ease(self, items: Mapping[str, Item]) -> bool:
+        """Move what one instance has on the fullest CPU to where it evens loads most; whether there was such a move.
+
+        After it `pack` must not be used any more: loads no longer only grow.
+        """
+        overfull = self.overfull_cores > _KEPT_IF_WITHIN_CORES
+        level = self.reserved if overfull else self.load
+        fullest = max(self.cpus, key=lambda cpu: (round(level[cpu], 6), -cpu))
+        best: tuple[float, str, int] | None = None
+        for uuid, homes in sorted(self.homes.items()):
+            if not (stages := [stage for stage, cpu in homes.items() if cpu == fullest]):
+                continue
+            usable = set(self.cpus).intersection(*(self.allowed(items[uuid], stage) for stage in stages)) - {fullest}
+            if not usable:
+                continue
+            reserved, load = self._parts(items[uuid], stages)
+            to = min(usable, key=lambda cpu: (round(level[cpu], 6), cpu))
+            own = reserved if overfull else load
+            gain = level[fullest] - max(level[fullest] - own, level[to] + own)
+            if self.reserved[to] + reserved > _ROOM_CORES or gain < _SMALLEST_GAIN_CORES:
+                continue
+            if best is None or gain > best[0]:
+                best = gain, uuid, to
+        if best is None:
+            return False
+        _, uuid, to = best
+        stages = [stage for stage, cpu in self.homes[uuid].items() if cpu == fullest]
+        reserved, load = self._parts(items[uuid], stages)
+        self.homes[uuid].update(dict.fromkeys(stages, to))
+        for cpu, sign in ((fullest, -1.0), (to, 1.0)):
+            self.reserved[cpu] += sign * reserved
+            self.load[cpu] += sign * load
+        return True
+
+    def _parts(self, item: Item, stages: Sequence[Stage]) -> tuple[float, float]:
+        """What some stages of an instance that has homes reserve, and the load they count for."""
+        reserved, load = _load_cores(item, whole=item.uuid not in self.spread)
+        own = reserved * sum(item.reserved_part(stage) for stage in stages)
+        return own, own + (load - reserved) * sum(item.stages[stage] for stage in stages)
+
     def _fits(self, piece: _Piece, cpu: int) -> bool:
         return self.reserved[cpu] + piece.reserved_cores <= _ROOM_CORES
 
@@ -290,6 +333,19 @@ def _kept(host: _Host, items: Sequence[Item], whole: Mapping[str, bool], previou
     host.pack((item, whole[item.uuid]) for item in moving)
 
 
+def _eased(host: _Host, items: Sequence[Item], other: _Host) -> bool:
+    """Whether a few single moves made these homes about as good as the other ones, among which nearly all would move."""
+    if len(host.cpus) <= FEW_CPUS:
+        return False
+    known = {item.uuid: item for item in items}
+    for _ in range(_FEWEST_MOVES + int(_MOVES_PER_CPU * len(host.cpus))):
+        if not host.ease(known):
+            return False
+        if host.about_as_good_as(other):
+            return True
+    return False
+
+
 def _packed(cpus: Sequence[int], items: Sequence[Item], whole: Mapping[str, bool]) -> _Host:
     """Homes for all, evenly by load. Where reservations do not fit so: evenly by reservation, and then with guaranteed instances
     taken apart, which is what admission counts on."""
@@ -320,6 +376,6 @@ def homes(cpus: Sequence[int], items: Sequence[Item], previous: Homes, *, improv
         # those that were taken apart for want of room last: whether a CPU has room depends on all others
         order = sorted(items, key=lambda i: (whole[i.uuid] and previous.was_whole(i.uuid) is False, i.uuid))
         _kept(best, order, whole, previous)
-        if improve and not best.about_as_good_as(anew := _packed(cpus, items, whole)):
+        if improve and not best.about_as_good_as(anew := _packed(cpus, items, whole)) and not _eased(best, items, anew):
             best = anew
     return Homes(at=best.homes, spread=frozenset(best.spread & best.homes.keys()))

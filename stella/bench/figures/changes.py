@@ -10,6 +10,7 @@ from stella.bench.results import Run
 
 LATE = "vm4"
 _STARVED_SECONDS = 4
+_STARVED_RATIO = 0.95
 
 
 def _parts(repeat: int) -> list[Part]:
@@ -53,11 +54,13 @@ def lost_ratio(ours: float, theirs: float) -> float:
     return ours / max(1.0, theirs)
 
 
-def late_seconds(facts: Facts) -> list[float | None]:
-    """Seconds until a late SLO held; None: not until the next change, or the instance was not starved before. Pure."""
+def late_seconds(facts: Facts) -> list[float | None] | str:
+    """Seconds until a late SLO held; None: not until the next change. A text where the instance was not starved before. Pure."""
     before = facts["late_before_ratio"]
-    starved = before is not None and before < 0.95
-    return [seconds if starved else None for seconds in _events(facts, f"{LATE} slo", "recovered_seconds")]
+    if before is None or before >= _STARVED_RATIO:
+        got = "nothing is known of it" if before is None else f"it got {before:.1f} times its floor"
+        return f"the instance was not starved before its SLO was set: {got}"
+    return _events(facts, f"{LATE} slo", "recovered_seconds")
 
 
 def back_seconds(facts: Facts) -> Sequence[float | None]:

@@ -138,7 +138,7 @@ def of_policy(parts: Mapping[str, Facts], policy: str) -> dict[str, Facts]:
 def row_of(
     parts: Mapping[str, Facts],
     policy: str,
-    read: Callable[[Facts], float | Sequence[float | None] | None],
+    read: Callable[[Facts], float | Sequence[float | None] | str | None],
     *,
     name: str,
     title: str,
@@ -148,14 +148,17 @@ def row_of(
     source: str = OUTSIDE,
     note: str = "",
 ) -> Row:
-    """A row over the rounds of one policy. ``read`` gives one value for a round, or several."""
+    """A row over the rounds of one policy. ``read`` gives one value for a round, or several, or says why the round has none."""
     values: list[float | None] = []
+    without: list[str] = []
     mine = of_policy(parts, policy)
-    for facts in mine.values():
-        if "invalid" not in facts:
-            found = read(facts)
+    for part, facts in mine.items():
+        found = facts["invalid"] if "invalid" in facts else read(facts)
+        if isinstance(found, str):
+            without.append(f"{part}: {found}")
+        else:
             values += list(found) if isinstance(found, list | tuple) else [found]  # type: ignore[list-item]
-    missing = "; ".join(f"{part}: {facts['invalid']}" for part, facts in mine.items() if "invalid" in facts)
+    missing = "; ".join(without)
     return Row(
         name=name,
         title=title,

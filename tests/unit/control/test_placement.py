@@ -147,6 +147,19 @@ def test_on_many_cpus_the_stages_of_a_spread_instance_share_one_set() -> None:
     assert all(len(placement.cpus(f"n{n}")) == 1 for n in range(11))
 
 
+def test_on_many_cpus_few_move_where_few_moves_are_enough() -> None:
+    cpus = tuple(range(8))
+    sizes = [0.3 + 0.01 * n for n in range(24)]
+    items = [an_item(f"i{n:02}", size, floor=0.2 if n % 2 else None) for n, size in enumerate(sizes)]
+    before = homes(cpus, items, Homes())
+    grown = [replace(item, allocation_cores=0.9) if item.uuid == "i02" else item for item in items]
+    after = homes(cpus, grown, before)
+    moved = [item.uuid for item in items if after.at[item.uuid] != before.at[item.uuid]]
+    anew = homes(cpus, grown, Homes())
+    assert 1 <= len(moved) <= 3
+    assert sum(anew.at[item.uuid] != before.at[item.uuid] for item in items) > 12, "packed anew, most would move"
+
+
 def test_one_that_sleeps_stays_where_it_was_unless_that_cpu_is_gone() -> None:
     a, b = an_item("a", 0.6), an_item("b", 0.5)
     before = place((0, 1, 2), [a, b], Placement(), 0.0)
