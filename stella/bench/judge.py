@@ -22,17 +22,24 @@ WORK_SIGNALS = (
 STALL_SECONDS = 0.2
 LARGEST_STEAL_RATIO = 0.05
 LARGEST_DISTURBED_RATIO = 0.05
+LARGEST_OTHERS_CORES, LARGEST_TAKEN_RATIO = 0.5, 0.2
 
 
-def judge(scenario: Scenario, recording: Recording, agent: Sequence[AgentWindow] = (), *, cores: int) -> Verdict:
-    """Judge one run. ``agent``: its own windows, where there is an agent; ``cores``: of the machine."""
+def judge(
+    scenario: Scenario, recording: Recording, agent: Sequence[AgentWindow] = (), *, cores: int, alone: bool = False
+) -> Verdict:
+    """Judge one run. ``agent``: its own windows, where there is an agent; ``cores``: of the machine.
+
+    ``alone``: the machine is to do nothing else meanwhile, so that a run beside other work does not count.
+    """
     count = max(1, round(recording.end - recording.start))
     objectives = _objectives(scenario, recording, count)
     disturbed = _disturbed(recording, count)
     agreement, cause_cpu = agreement_ratios(scenario, recording, objectives, agent)
     start, end = recording.start, recording.end
     steal = recording.steal.rate(start, end)
-    faults = _machine_faults(count, disturbed, steal, cores)
+    taken = _taken_by_others(recording, count) if alone else 0
+    faults = _machine_faults(count, disturbed, taken, steal, cores)
     met = [all_met(objectives, k, "met_95") for k in range(count)]
     return Verdict(
         windows=count,
@@ -103,7 +110,18 @@ def _disturbed(recording: Recording, count: int) -> int:
     return len(hit)
 
 
-def _machine_faults(count: int, disturbed: int, steal: float, cores: int) -> tuple[str, ...]:
+def _taken_by_others(recording: Recording, count: int) -> int:
+    """Windows in which processes that have no part in the run used much CPU."""
+    parts = (recording.instances_cpu, recording.receiver_cpu, recording.agent_cpu, recording.libvirtd_cpu)
+    known = zip(*(_rates(part, recording.start, count) for part in parts), strict=True)
+    others = (
+        busy - sum(found)
+        for busy, found in zip(_rates(recording.host_cpu, recording.start, count), known, strict=True)
+    )
+    return sum(cores > LARGEST_OTHERS_CORES for cores in others)
+
+
+def _machine_faults(count: int, disturbed: int, taken: int, steal: float, cores: int) -> tuple[str, ...]:
     reasons = []
     if steal / cores > LARGEST_STEAL_RATIO:
         lost = f"the machine lost {steal / cores:.1%} of its CPU to others (steal)"
@@ -111,6 +129,9 @@ def _machine_faults(count: int, disturbed: int, steal: float, cores: int) -> tup
     if disturbed / count > LARGEST_DISTURBED_RATIO:
         stalled = f"the machine stalled in {disturbed} of {count} windows"
         reasons.append(f"{stalled}, more than {LARGEST_DISTURBED_RATIO:.0%}")
+    if taken / count > LARGEST_TAKEN_RATIO:
+        others = f"other processes used more than {LARGEST_OTHERS_CORES:g} core in {taken} of {count} windows"
+        reasons.append(f"{others}, more than {LARGEST_TAKEN_RATIO:.0%}")
     return tuple(reasons)
 
 

@@ -179,7 +179,9 @@ def measured(
     return Run(
         policy=policy.name,
         cores=len(lab.cpus),
-        verdict=judge(scenario, recording, report.windows, cores=len(lab.cpus)),
+        verdict=judge(
+            scenario, recording, report.windows, cores=len(lab.cpus), alone=options.open_stage is stage.laboratory
+        ),
         recording=recording,
         report=report,
         agent_peak_rss_bytes=recording.agent_peak_rss_bytes,

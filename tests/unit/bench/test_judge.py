@@ -204,6 +204,17 @@ def test_invalid_runs_say_why() -> None:
     assert not judge(scenario(), recording, cores=2).invalid
 
 
+def test_a_run_beside_other_work_does_not_count_where_the_machine_is_to_be_alone() -> None:
+    recording = record()
+    recording.instances_cpu = counted(lambda _: 1.2, 20)
+    recording.host_cpu = counted(lambda t: 1.9 if t >= 14 else 1.3, 20)
+    (reason,) = judge(scenario(), recording, cores=2, alone=True).machine_faults
+    assert reason == "other processes used more than 0.5 core in 6 of 20 windows, more than 20%"
+    assert not judge(scenario(), recording, cores=2).machine_faults
+    recording.agent_cpu = counted(lambda t: 0.6 if t >= 14 else 0.0, 20)
+    assert not judge(scenario(), recording, cores=2, alone=True).machine_faults, "the agent has its part in it"
+
+
 def test_only_the_machine_is_blamed_for_a_fault_of_the_machine() -> None:
     recording = record()
     recording.steal = counted(lambda _: 0.2, 20)
