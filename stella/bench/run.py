@@ -226,6 +226,7 @@ def _measure(
 def _recorded(
     scenario: Scenario, lab: Rig, policy: Policy, progress: Progress, title: str, options: Options, recorder: Recorder
 ) -> Recording:
+    """The loads and the events of the scenario, while ``recorder`` counts."""
     watched = _watch(recorder, policy, None)
     if options.on_the_minute:
         idle = -(time.time() + scenario.warmup_seconds) % _MINUTE_SECONDS

@@ -59,6 +59,12 @@ class Recorder:
     def died(self) -> Mapping[str, str]:
         return self.lab.dead
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
     def watch_agent(self, pid: int) -> None:
         pass
 
