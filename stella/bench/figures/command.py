@@ -64,8 +64,6 @@ def run_figures(asked: Asked, progress: Progress) -> list[Row]:
         store.forget(family.name)
     session = Session(output=asked.output, cache=asked.cache, progress=progress)
     waiting = [(f, p) for f in families for p in f.parts(asked.repeat) if not store.done(f.name, p.name)]
-    if not store.document["families"]:
-        store.document["started"] = _now()
     store.document |= {**here, "repeat": asked.repeat}
     progress.note(listing(asked.only, asked.repeat))
     progress.note(f"{len(waiting)} rounds to do, about {sum(p.seconds for _, p in waiting) / 60:.0f} minutes")

@@ -94,9 +94,8 @@ def page(document: Mapping[str, Any]) -> str:
     counts = {status: sum(row["status"] == status for row in rows) for status in (PASS, FALLS_SHORT, INVALID)}
     spent = sum(part["seconds"] for family in families.values() for part in family["parts"].values())
     lines = ["# Benchmarks", "", INTRODUCTION]
-    lines += [
-        f"- Date: {document.get('started', '-')} to {document.get('finished', '-')}, {spent / 60:.0f} minutes of runs"
-    ]
+    started = min((part["started"] for family in families.values() for part in family["parts"].values()), default="-")
+    lines += [f"- Date: {started} to {document.get('finished', '-')}, {spent / 60:.0f} minutes of runs"]
     lines += [f"- Machine: {_machine(document.get('machine', {}))}"]
     lines += [f"- Commit: {document.get('commit') or 'unknown'}"]
     lines += [f"- Command: `{document.get('command', 'make figures')}`", ""]
