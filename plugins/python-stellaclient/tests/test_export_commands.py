@@ -157,17 +157,39 @@ def test_what_is_no_file_of_slos(shell: Shell, tmp_path: Path, text: str, error:
     assert "No such file" in refused(shell, str(tmp_path / "nowhere"))[1]
 
 
-def test_all_or_none(shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    documents = export(shell)
+def cpu_of(shell: Shell) -> list[float]:
+    return [shell.json(slo.Show, "--server", name)["objectives"]["cpu"]["floor"] for name in ("web-1", "web-2")]
+
+
+def with_floors(documents: list[Any], floor: str) -> list[Any]:
     for one in documents:
         if one["kind"] == "SLO" and one["metadata"]["name"].endswith("-cpu"):
-            one["metadata"]["annotations"]["stella/floor"] = "70%"
-    cpus = [str(shell.json(slo.Show, "--server", name)["objectives"]) for name in ("web-1", "web-2")]
-    file = saved(tmp_path, documents)
-    documents_2 = [one for one in documents if uuid(2) not in str(one)]
-    assert shell.json(exports.Import, saved(tmp_path, documents_2), "--dry-run")[0]["result"] == "would be accepted"
-    file = saved(tmp_path, documents)
+            one["metadata"]["annotations"].update({"stella/floor": floor, "stella/ceiling": "100%"})
+    return documents
+
+
+def test_all_or_none(shell: Shell, tmp_path: Path) -> None:
+    """Each alone would fit on the host, the two together do not: the first is put back."""
+    file = saved(tmp_path, with_floors(export(shell), "55%"))
+    assert [row["result"] for row in shell.json(exports.Import, file, "--dry-run")] == ["would be accepted"] * 2
     lines, error = refused(shell, file)
-    told = "\n".join([*lines, error])
-    assert "web-2: cpu.floor: " in told and error.endswith("nothing was changed")
-    assert [str(shell.json(slo.Show, "--server", name)["objectives"]) for name in ("web-1", "web-2")] == cpus
+    assert lines == [] and error.startswith("web-2: cpu.floor: ") and error.endswith("; nothing was changed")
+    assert cpu_of(shell) == [0.2, 0.1]
+    assert shell.json(exports.Import, saved(tmp_path, with_floors(export(shell), "40%")))
+    assert cpu_of(shell) == [0.4, 0.4]
+
+
+def test_what_could_not_be_put_back_is_named(shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = saved(tmp_path, with_floors(export(shell), "55%"))
+    put, calls = shell.stella.put_slo, []
+
+    def put_slo(uuid: str, *arguments: Any, dry_run: bool = False, **more: Any) -> Any:
+        calls.append(uuid) if not dry_run else None
+        if len(calls) > 2:
+            raise CommandError("the API answered 503: the service is not available")
+        return put(uuid, *arguments, dry_run=dry_run, **more)
+
+    monkeypatch.setattr(shell.stella, "put_slo", put_slo)
+    lines, error = refused(shell, file)
+    assert error.endswith("; web-1 stays changed: the API answered 503: the service is not available")
+    assert cpu_of(shell) == [0.55, 0.1]
