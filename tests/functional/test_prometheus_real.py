@@ -145,7 +145,9 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
         stack.enter_context(starved(agent.root))
         stack.callback(agent.stop)
         agent.start()
-        process = stack.enter_context(subprocess.Popen(command, stderr=subprocess.STDOUT, stdout=(directory / "log").open("w")))
+        process = stack.enter_context(
+            subprocess.Popen(command, stderr=subprocess.STDOUT, stdout=(directory / "log").open("w"))
+        )
         stack.callback(process.terminate)
         stack.callback(server.stop, 15)
         server.start()
@@ -163,7 +165,8 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
 
 
 def test_the_alerts_of_a_starved_host(running: Prometheus) -> None:
-    assert running.firing() == {(MANY, ""), (FAST, VM2), (FAST, VM3)}, "vm1 has a class that allows more"
+    fast_or_many = {one for one in running.firing() if one[0] in (FAST, MANY)}
+    assert fast_or_many == {(MANY, ""), (FAST, VM2), (FAST, VM3)}, "vm1 has a class that allows more"
     (fast,) = running.query(f'ALERTS{{alertname="{FAST}",uuid="{VM2}"}}')
     shown = {name: fast["metric"][name] for name in ("name", "metric", "instance", "severity")}
     assert shown == {"name": "vm2", "metric": "cpu", "instance": running.targets["xgos"], "severity": "critical"}
@@ -182,9 +185,7 @@ def test_every_rule_can_be_evaluated(running: Prometheus) -> None:
     assert {target["health"] for target in running.ask("targets")["activeTargets"]} == {"up"}
 
 
-QUERIES = [
-    (panel["title"], target["expr"]) for panel in DASHBOARD["panels"] for target in panel.get("targets", ())
-]
+QUERIES = [(panel["title"], target["expr"]) for panel in DASHBOARD["panels"] for target in panel.get("targets", ())]
 NOT_HERE = re.compile(
     r"stella_agent_link|stella_agent_outbox|stella_instance_offender|stella_api_admissions|p99_5m|burn_rate:(6h|3d)"
     r'|metric="(?!cpu")|sensor_success'

@@ -147,9 +147,7 @@ def test_what_an_alert_says(tmp_path: Path) -> None:
 
 def test_the_terms_of_sla_classes(tmp_path: Path) -> None:
     def guarantee(number: int, target: str, *, unknown_missed: bool) -> Guarantee:
-        terms = Terms(
-            sla=f"sla-{number}", target_ratio=Decimal(target), unknown_missed=unknown_missed, time_zone="UTC"
-        )
+        terms = Terms(sla=f"sla-{number}", target_ratio=Decimal(target), unknown_missed=unknown_missed, time_zone="UTC")
         return Guarantee(uuid=uuid(number), name="", project="", terms=terms, objectives={}, added={})
 
     exported = tmp_path / "terms.rules.yml"
@@ -244,7 +242,5 @@ def test_the_api(tmp_path: Path) -> None:
     hours.add("stella_api_hosts", "0x50 2x48", mode="enforce", silent="true")
     hours.add("stella_api_hosts", "5x99", mode="maintenance", silent="true")
     hours.add("stella_api_report_rows_ignored_total", "0x50 0+6x48")
-    hours.firing(50).firing(
-        95, "StellaApiErrors", "StellaApiSlow", "StellaHostsSilent", "StellaReportRowsIgnored"
-    )
+    hours.firing(50).firing(95, "StellaApiErrors", "StellaApiSlow", "StellaHostsSilent", "StellaReportRowsIgnored")
     promtool(tmp_path, [hours], RULES / "stella-api.rules.yml")

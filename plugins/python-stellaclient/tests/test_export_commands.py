@@ -33,7 +33,9 @@ def export(shell: Shell, *arguments: str) -> list[Any]:
 
 
 def slos(documents: list[Any]) -> dict[str, float]:
-    return {one["metadata"]["name"]: one["spec"]["objectives"][0]["target"] for one in documents if one["kind"] == "SLO"}
+    return {
+        one["metadata"]["name"]: one["spec"]["objectives"][0]["target"] for one in documents if one["kind"] == "SLO"
+    }
 
 
 def saved(tmp_path: Path, documents: list[Any]) -> str:
@@ -94,7 +96,11 @@ def test_import_changes_adds_and_drops(shell: Shell, tmp_path: Path) -> None:
     file = saved(tmp_path, documents)
     rows = shell.json(exports.Import, file, "--dry-run")
     assert [row["result"] for row in rows] == ["would be accepted"] * 2
-    assert rows[0]["difference"].splitlines() == ["- cpu: floor 20%", "+ cpu: floor 30%", "- network_packets: floor 1kpps tx"]
+    assert rows[0]["difference"].splitlines() == [
+        "- cpu: floor 20%",
+        "+ cpu: floor 30%",
+        "- network_packets: floor 1kpps tx",
+    ]
     assert shell.json(slo.Show, "--server", "web-1")["objectives"]["cpu"]["floor"] == 0.2, "a dry run changes nothing"
     shell.run(exports.Import, file)
     assert shell.json(slo.Show, "--server", "web-1")["objectives"] == {"cpu": {"floor": 0.3}}
@@ -190,6 +196,6 @@ def test_what_could_not_be_put_back_is_named(shell: Shell, tmp_path: Path, monke
         return put(uuid, *arguments, dry_run=dry_run, **more)
 
     monkeypatch.setattr(shell.stella, "put_slo", put_slo)
-    lines, error = refused(shell, file)
+    _, error = refused(shell, file)
     assert error.endswith("; web-1 stays changed: the API answered 503: the service is not available")
     assert cpu_of(shell) == [0.55, 0.1]

@@ -171,7 +171,9 @@ def test_openslo_says_what_the_sla_says() -> None:
 
 
 def test_queries_are_of_the_agents_metrics() -> None:
-    text = yaml.safe_dump_all([*exported(guarantee()), *sloth.documents([guarantee()]), prometheus.rules([guarantee()])])
+    text = yaml.safe_dump_all(
+        [*exported(guarantee()), *sloth.documents([guarantee()]), prometheus.rules([guarantee()])]
+    )
     (family,) = (one for one in CATALOGUE if one.name == "stella_objective_windows_total")
     assert {"uuid", "metric", "status"} <= set(family.labels)
     assert set(re.findall(r"stella_objective\w+", text)) == {family.name}
@@ -196,7 +198,9 @@ def test_what_a_flavor_sells_is_marked_and_not_read() -> None:
     sold = guarantee(added=added)
     documents = exported(sold)
     assert openslo.without_flavor(openslo.read(documents).objectives[uuid(1)]) == {"block_latency": {"target": "0.005"}}
-    slo = next(one for one in documents if one["metadata"]["name"].endswith("-network-packets") and one["kind"] == "SLO")
+    slo = next(
+        one for one in documents if one["metadata"]["name"].endswith("-network-packets") and one["kind"] == "SLO"
+    )
     assert slo["metadata"]["annotations"]["stella/source"] == "flavor"
     slo["metadata"]["annotations"]["stella/floor"] = "30000"
     (line,) = openslo.unsupported(documents, openslo.documents([sold], prometheus_url=URL))
@@ -306,9 +310,7 @@ def test_sloth() -> None:
             "description": TEXT,
             "labels": {"type": "object", "additionalProperties": {"type": "string"}},
             "sli": closed({"events": closed({"error_query": TEXT, "total_query": TEXT})}),
-            "alerting": closed(
-                {"name": TEXT, "annotations": {"type": "object"}, "page_alert": {}, "ticket_alert": {}}
-            ),
+            "alerting": closed({"name": TEXT, "annotations": {"type": "object"}, "page_alert": {}, "ticket_alert": {}}),
         }
     )
     labels = {"type": "object", "propertyNames": {"pattern": "^[a-zA-Z_][a-zA-Z0-9_]*$"}}

@@ -29,7 +29,7 @@ class Terms:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guarantee:
-    """The SLO of an instance. Objectives by metric, in base units; ``added`` are those that its user set, the others its flavor sells."""
+    """The SLO of an instance. Objectives by metric, in base units; ``added`` are those of its user, the others its flavor sells."""
 
     uuid: str
     name: str

@@ -1,8 +1,9 @@
 """SLOs as OpenSLO v1, and back: Stella's profile of it.
 
-A Service is an instance; an SLO with its SLI is one objective of it that can be missed. Quantities are annotations `stella/KEY`, since
-OpenSLO has no word for a floor under demand: an idle second is no event. What cannot be missed (a ceiling or a weight alone) is an
-annotation `stella/METRIC.KEY` of the Service. What import takes is what export writes, with other quantities: anything else is a problem.
+A Service is an instance; an SLO with its SLI is one objective of it that can be missed. Quantities are annotations
+`stella/KEY`, since OpenSLO has no word for a floor under demand: an idle second is no event. What cannot be missed (a ceiling or
+a weight alone) is an annotation `stella/METRIC.KEY` of the Service. Import takes what export writes, with other quantities;
+anything else is a problem.
 """
 
 import re

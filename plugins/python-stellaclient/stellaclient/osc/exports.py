@@ -251,7 +251,9 @@ def _checked(uuid: str, asked: openslo.Objectives) -> tuple[openslo.Objectives, 
     found, problems = {}, []
     for metric, keys in asked.items():
         try:
-            read = apply.objective(f"{uuid}.{metric}", metric, {key: _number(key, value) for key, value in keys.items()})
+            read = apply.objective(
+                f"{uuid}.{metric}", metric, {key: _number(key, value) for key, value in keys.items()}
+            )
             found[metric] = {"priority": 0, **read}
         except CommandError as error:
             problems.append(str(error))
