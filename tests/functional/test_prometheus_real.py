@@ -207,7 +207,7 @@ def test_a_query_of_the_dashboard(running: Prometheus, title: str, expression: s
 
 
 def test_what_the_dashboard_lets_choose(running: Prometheus) -> None:
-    asked = {one["name"]: one["definition"] for one in DASHBOARD["templating"]["list"] if one["type"] == "query"}
+    asked = {one["name"]: one["query"]["query"] for one in DASHBOARD["templating"]["list"] if one["type"] == "query"}
     found = {}
     for name, definition in asked.items():
         matched = re.fullmatch(r"label_values\((.+), (\w+)\)", definition)
