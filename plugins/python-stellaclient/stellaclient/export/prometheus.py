@@ -20,7 +20,7 @@ def rules(found: Iterable[Guarantee]) -> dict[str, Any]:
             by_terms.setdefault(one.terms, []).append(one)
     made = [
         rule
-        for terms in sorted(by_terms, key=lambda terms: (terms.sla, terms.target_ratio, terms.unknown_missed))
+        for terms in sorted(by_terms, key=lambda terms: (str(terms.sla), terms.target_ratio, terms.unknown_missed))
         for part in _parts(sorted(one.uuid for one in by_terms[terms]))
         for rule in _rules_of(terms, part)
     ]

@@ -72,7 +72,8 @@ def _guarantee(instance: Instance, terms: Terms) -> Guarantee:
 
 
 def _yaml(documents: Sequence[Mapping[str, Any]]) -> str:
-    return yaml.safe_dump_all(documents, sort_keys=False, width=1000, allow_unicode=True)
+    text: str = yaml.safe_dump_all(documents, sort_keys=False, width=1000, allow_unicode=True)
+    return text
 
 
 class Export(command.Command):
@@ -183,7 +184,10 @@ class Import(command.Lister):
     def _steps(self, stella: Proxy, given: Sequence[Any], default: Terms) -> list[apply.Step]:
         """What is to be done, withdrawals first."""
         read = openslo.read(given)
-        problems, expected, wanted, none = read.problems, [], {}, []
+        problems = read.problems
+        expected: list[Guarantee] = []
+        wanted: dict[str, apply.Wanted] = {}
+        none: list[Instance] = []
         with one_line():
             classes = _Classes(stella, default, project=None, listed=False)
             visible = {one.id: one for one in stella.instances()} if read.objectives else {}
@@ -216,7 +220,8 @@ class Import(command.Lister):
             raise CommandError(f"{len(problems)} of these cannot be imported; nothing was changed")
 
     def _each(self, steps: Sequence[apply.Step], carry_out: Callable[[apply.Step], str]) -> list[str]:
-        told, problems = [], []
+        told: list[str] = []
+        problems: list[str] = []
         for step in steps:
             try:
                 told.append(carry_out(step))
@@ -248,7 +253,8 @@ def _documents(file: str) -> list[Any]:
 
 def _checked(uuid: str, asked: openslo.Objectives) -> tuple[openslo.Objectives, list[str]]:
     """The objectives in base units, with a priority each, and what is wrong with them."""
-    found, problems = {}, []
+    found: openslo.Objectives = {}
+    problems: list[str] = []
     for metric, keys in asked.items():
         try:
             read = apply.objective(
