@@ -146,7 +146,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
         stack.callback(agent.stop)
         agent.start()
         process = stack.enter_context(
-            subprocess.Popen(command, stderr=subprocess.STDOUT, stdout=(directory / "log").open("w"))
+            subprocess.Popen(command, stderr=subprocess.STDOUT, stdout=(directory / "prometheus.log").open("w"))
         )
         stack.callback(process.terminate)
         stack.callback(server.stop, 15)
@@ -160,7 +160,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
             except OSError:
                 return False
 
-        assert wait(fires), (agent.log.read_text()[-2000:], (directory / "log").read_text()[-2000:])
+        assert wait(fires), (agent.log.read_text()[-2000:], (directory / "prometheus.log").read_text()[-2000:])
         yield made
 
 

@@ -33,9 +33,9 @@ class Hours:
     asked: list[dict[str, Any]] = field(default_factory=list)
     told: list[dict[str, Any]] = field(default_factory=list)
 
-    def add(self, name: str, values: str, **labels: str) -> "Hours":
+    def add(self, family: str, values: str, **labels: str) -> "Hours":
         """``values`` as promtool writes them."""
-        self.series.append({"series": name + text({"instance": HOST, "job": "xgos", **labels}), "values": values})
+        self.series.append({"series": family + text({"instance": HOST, "job": "xgos", **labels}), "values": values})
         return self
 
     def instance(self, number: int, *parts: tuple[int, Mapping[Status, float]], host: str = HOST) -> "Hours":

@@ -169,24 +169,31 @@ def cpu_of(shell: Shell) -> list[float]:
 
 def with_floors(documents: list[Any], floor: str) -> list[Any]:
     for one in documents:
-        if one["kind"] == "SLO" and one["metadata"]["name"].endswith("-cpu"):
+        if one["kind"] == "SLO" and one["metadata"]["name"] in (f"{uuid(1)}-cpu", f"{uuid(2)}-cpu"):
             one["metadata"]["annotations"].update({"stella/floor": floor, "stella/ceiling": "100%"})
     return documents
 
 
+def crowded(shell: Shell, tmp_path: Path) -> str:
+    """A file that asks for more on one host than it has."""
+    file = saved(tmp_path, with_floors(export(shell), "70%"))
+    shell.run(slo.Set, "--server", "web-3", "--cpu", "40%")
+    return file
+
+
 def test_all_or_none(shell: Shell, tmp_path: Path) -> None:
     """Each alone would fit on the host, the two together do not: the first is put back."""
-    file = saved(tmp_path, with_floors(export(shell), "55%"))
+    file = crowded(shell, tmp_path)
     assert [row["result"] for row in shell.json(exports.Import, file, "--dry-run")] == ["would be accepted"] * 2
     lines, error = refused(shell, file)
     assert lines == [] and error.startswith("web-2: cpu.floor: ") and error.endswith("; nothing was changed")
     assert cpu_of(shell) == [0.2, 0.1]
-    assert shell.json(exports.Import, saved(tmp_path, with_floors(export(shell), "40%")))
-    assert cpu_of(shell) == [0.4, 0.4]
+    assert shell.json(exports.Import, saved(tmp_path, with_floors(export(shell), "30%")))
+    assert cpu_of(shell) == [0.3, 0.3]
 
 
 def test_what_could_not_be_put_back_is_named(shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = saved(tmp_path, with_floors(export(shell), "55%"))
+    file = crowded(shell, tmp_path)
     put, calls = shell.stella.put_slo, []
 
     def put_slo(uuid: str, *arguments: Any, dry_run: bool = False, **more: Any) -> Any:
@@ -198,4 +205,4 @@ def test_what_could_not_be_put_back_is_named(shell: Shell, tmp_path: Path, monke
     monkeypatch.setattr(shell.stella, "put_slo", put_slo)
     _, error = refused(shell, file)
     assert error.endswith("; web-1 stays changed: the API answered 503: the service is not available")
-    assert cpu_of(shell) == [0.55, 0.1]
+    assert cpu_of(shell) == [0.7, 0.1]
