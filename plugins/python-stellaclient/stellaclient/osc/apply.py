@@ -56,7 +56,8 @@ def _mapping(where: str, value: object) -> Mapping[str, Any]:
     return {str(key): item for key, item in value.items()}
 
 
-def _objective(where: str, metric: str, value: object) -> dict[str, Any]:
+def objective(where: str, metric: str, value: object) -> dict[str, Any]:
+    """An objective in base units. Raises `CommandError` that names the key."""
     if metric not in units.UNIT_OF:
         raise CommandError(f"{where}: no such metric (there are: {', '.join(units.UNIT_OF)})")
     keys = dict(_mapping(where, value))
@@ -99,7 +100,7 @@ def read(text: str) -> dict[str, Wanted]:
         if unknown := sorted(set(keys) - {"objectives", "priority"}):
             raise CommandError(f"instances.{name}.{unknown[0]}: unknown key (there are: objectives, priority)")
         where = f"instances.{name}.objectives"
-        objectives = {m: _objective(f"{where}.{m}", m, o) for m, o in _mapping(where, keys.get("objectives")).items()}
+        objectives = {m: objective(f"{where}.{m}", m, o) for m, o in _mapping(where, keys.get("objectives")).items()}
         wanted[name] = Wanted(
             objectives=objectives, priority=_priority(f"instances.{name}.priority", keys.get("priority", 0))
         )
@@ -157,11 +158,12 @@ def plan(stella: Proxy, wanted: Mapping[str, Wanted], *, prune: bool, project: s
     extra = [i for i in visible if i.slo_state is not None and i.id not in named]
     if len({i.project_id for i in extra} | {by_uuid[uuid].project_id for uuid in named}) > 1 and not project:
         raise CommandError("--prune would reach into more than one project; name one with --project")
-    withdrawals = [_withdrawal(stella, instance) for instance in extra]
+    withdrawals = [withdrawal(stella, instance) for instance in extra]
     return [step for step in withdrawals if step.difference] + steps
 
 
-def _withdrawal(stella: Proxy, instance: Instance) -> Step:
+def withdrawal(stella: Proxy, instance: Instance) -> Step:
+    """The step that takes away what its user set; its difference is empty where that is nothing. Raises `CommandError`."""
     with one_line():
         before = stella.get_slo(instance.id)
     change = difference(_canonical(before.added, 0), {}) if before else ""
