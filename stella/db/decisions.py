@@ -77,20 +77,20 @@ def record(
     host_id: int | None = None,
     instance_id: int | None = None,
     detail: Mapping[str, object] | None = None,
-) -> None:
+) -> DecisionRow:
     """Keep one decision. ``kind`` is one of `KINDS`, ``reason`` one line for a person."""
-    session.add(
-        DecisionRow(
-            decided_at=origin.at,
-            kind=kind,
-            host_id=host_id,
-            instance_id=instance_id,
-            user_id=origin.user_id,
-            request_id=origin.request_id,
-            reason=reason,
-            detail=wire.dumps(detail or {}),
-        )
+    row = DecisionRow(
+        decided_at=origin.at,
+        kind=kind,
+        host_id=host_id,
+        instance_id=instance_id,
+        user_id=origin.user_id,
+        request_id=origin.request_id,
+        reason=reason,
+        detail=wire.dumps(detail or {}),
     )
+    session.add(row)
+    return row
 
 
 def was_without_candidate(session: Session, *, vcpus: int, objectives: Mapping[str, object], start: float) -> bool:
