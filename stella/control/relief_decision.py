@@ -14,14 +14,20 @@ _STATES = {Mode.ACT: State.RESERVED, Mode.SUGGEST: State.SUGGESTED}
 
 
 def decide(
-    hosts: Sequence[HostView], past: Sequence[PastMove], *, fits: Fits, limits: Limits, now: float, all_hosts: int
+    hosts: Sequence[HostView],
+    past: Sequence[PastMove],
+    *,
+    fits: Fits,
+    limits: Limits,
+    now: float,
+    silent_hosts: int,
+    all_hosts: int,
 ) -> tuple[MoveDecision, ...]:
     """The decisions of this run. RESERVED is to be carried out: reserve at the destination, then ask the cloud.
 
-    ``hosts`` are those with misses, and those where an instance could go; ``past`` the moves of the last hours. ``all_hosts`` is the
-    number of hosts in the cloud, for the share of those that are silent.
+    ``hosts`` are those with misses, and those where an instance could go; ``past`` the moves of the last hours. ``silent_hosts`` of
+    ``all_hosts`` in the cloud do not report.
     """
-    silent = sum(host.is_silent for host in hosts)
     wanting = []
     for host in hosts:
         misses = incurable(host.misses, limits) if host.mode is not Mode.OFF and not host.is_silent else ()
@@ -31,8 +37,8 @@ def decide(
     found: list[MoveDecision] = []
     ahead = list(past)
     for host, misses in wanting:
-        if move_limits.too_many_silent(silent, all_hosts, limits):
-            reason = f"{silent} of {all_hosts} hosts are silent at once: nothing is moved"
+        if move_limits.too_many_silent(silent_hosts, all_hosts, limits):
+            reason = f"{silent_hosts} of {all_hosts} hosts are silent at once: nothing is moved"
             found.append(_nothing(host, misses, State.REFUSED, reason))
             continue
         made = _decide(host, misses, hosts, ahead, fits=fits, limits=limits, now=now)
