@@ -25,12 +25,15 @@ def decide(
 ) -> tuple[MoveDecision, ...]:
     """The decisions of this run. RESERVED is to be carried out: reserve at the destination, then ask the cloud.
 
+    None is made about a host that an instance moves from or to, or while as many move in the cloud as may.
+
     ``hosts`` are those with misses, and those where an instance could go; ``past`` the moves of the last hours. ``silent_hosts`` of
     ``all_hosts`` in the cloud do not report.
     """
     wanting = []
     for host in hosts:
-        misses = incurable(host.misses, limits) if host.mode is not Mode.OFF and not host.is_silent else ()
+        concerns = host.takes and not host.is_silent and host.mode is not Mode.OFF
+        misses = incurable(host.misses, limits) if concerns else ()
         if misses:
             wanting.append((host, misses))
     wanting.sort(key=lambda pair: (-missed_per_hour(pair[1], limits), pair[0].name))
@@ -40,6 +43,8 @@ def decide(
         if move_limits.too_many_silent(silent_hosts, all_hosts, limits):
             reason = f"{silent_hosts} of {all_hosts} hosts are silent at once: nothing is moved"
             found.append(_nothing(host, misses, State.REFUSED, reason))
+            continue
+        if move_limits.is_cloud_busy(ahead, limits) or move_limits.is_busy(host.name, ahead, limits, now):
             continue
         made = _decide(host, misses, hosts, ahead, fits=fits, limits=limits, now=now)
         found.append(made)
@@ -68,7 +73,12 @@ def _decide(
     def refusal(guest: Guest) -> str:
         return move_limits.instance_refusal(guest.uuid, guest.project, past, limits, now)
 
-    free = [one for one in hosts if not move_limits.host_refusal(one.name, past, limits, now)]
+    free = [
+        one
+        for one in hosts
+        if not move_limits.is_busy(one.name, past, limits, now)
+        and not move_limits.host_refusal(one.name, past, limits, now)
+    ]
     choice = choose(host, misses, free, fits=fits, refusal=refusal, limits=limits)
     if isinstance(choice, str):
         return _nothing(host, misses, State.REFUSED, choice)

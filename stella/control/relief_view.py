@@ -86,7 +86,7 @@ class Guest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostView:
-    """A host. ``takes``: it enforces, is enrolled and not in maintenance, so that an instance may move to it.
+    """A host. ``takes``: it enforces, is enrolled and not in maintenance; from and to others nothing moves.
 
     ``used_cores`` is the CPU that its instances use now; None: not known. Of a destination, `guests` may be left out.
     """

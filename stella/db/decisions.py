@@ -35,6 +35,12 @@ PLACEMENT_SHORT = "placement_short"
 SLA = "sla"
 """An SLA class, what it is attached to, an exclusion or a correction was made, changed or withdrawn."""
 
+RELIEF, EVACUATION = "relief", "evacuation"
+"""An instance is to leave its host, or nothing that would help may; `stella.db.moves` has the rest."""
+
+HOST_FENCED = "host_fenced"
+"""It is certain that nothing runs on a host any more, or the fencing command failed to make it so."""
+
 _RECENT = 100
 
 KINDS = (
@@ -53,6 +59,9 @@ KINDS = (
     PLACEMENT_SHORT,
     QUOTA,
     SLA,
+    RELIEF,
+    EVACUATION,
+    HOST_FENCED,
 )
 
 REFUSALS = (

@@ -53,6 +53,11 @@ def get(session: Session, host_id: int) -> Host:
     return session.get_one(Host, host_id)
 
 
+def by_ids(session: Session, host_ids: Collection[int]) -> Sequence[Host]:
+    """The hosts of these ids."""
+    return session.scalars(select(Host).where(Host.id.in_(host_ids))).all() if host_ids else ()
+
+
 def _open_violations() -> ColumnElement[int]:
     """How many violations that last began on the host."""
     lasting = select(func.count()).where(ViolationRow.host_id == Host.id, ViolationRow.closed_at.is_(None))
@@ -251,6 +256,11 @@ def largest_margin(session: Session) -> float | None:
 def keep_provider(session: Session, host_id: int, uuid: str) -> None:
     """Keep the uuid of the resource provider of a host's compute node. It moves no generation: nothing is decided on it."""
     session.execute(update(Host).where(Host.id == host_id).values(resource_provider=uuid))
+
+
+def fence(session: Session, host_id: int, *, at: float | None) -> None:
+    """Keep since when it is certain that nothing runs on a host; None: it is not. A later report makes it void."""
+    session.execute(update(Host).where(Host.id == host_id).values(fenced_at=at))
 
 
 def swap(session: Session, host: Host, **values: object) -> bool:

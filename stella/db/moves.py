@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session, aliased
 
+from stella.control.relief_news import Told
 from stella.control.relief_view import OPEN, Kind, MoveDecision, PastMove, State
 from stella.db import decisions, hosts, slos
 from stella.db.database import changed_rows
-from stella.db.models import Host, Instance, MoveRow
+from stella.db.models import DecisionRow, Host, Instance, MoveRow
 from stella.db.slos import Origin
 from stella.model import wire
 
@@ -176,22 +177,12 @@ def past(session: Session, *, since: float) -> Sequence[PastMove]:
     ]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
-    """A decision that was told of a host already: what it was about, and why."""
-
-    source: str
-    kind: Kind
-    state: State
-    instance: str
-    reason: str
-
-
 def told(session: Session, *, since: float) -> Sequence[Told]:
     """What was suggested, refused or stopped ``since`` (Unix seconds), the newest last."""
+    columns = (Host.name, MoveRow.kind, MoveRow.state, Instance.uuid, DecisionRow.reason, MoveRow.decided_at)
     query = (
-        select(Host.name, MoveRow.kind, MoveRow.state, Instance.uuid, decisions.DecisionRow.reason)
-        .join(decisions.DecisionRow, decisions.DecisionRow.id == MoveRow.decision_id)
+        select(*columns)
+        .join(DecisionRow, DecisionRow.id == MoveRow.decision_id)
         .join(Host, Host.id == MoveRow.from_host_id)
         .join(Instance, Instance.id == MoveRow.instance_id, isouter=True)
         .where(
@@ -201,7 +192,7 @@ def told(session: Session, *, since: float) -> Sequence[Told]:
         .order_by(MoveRow.decision_id)
     )
     return [
-        Told(source=row[0], kind=Kind(row[1]), state=State(row[2]), instance=row[3] or "", reason=row[4])
+        Told(source=row[0], kind=Kind(row[1]), state=State(row[2]), instance=row[3] or "", reason=row[4], at=row[5])
         for row in session.execute(query)
     ]
 

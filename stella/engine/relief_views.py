@@ -79,7 +79,7 @@ def destinations(session: Session, *, margin: float, silent_before: float) -> Pl
     return Places(hosts=named, margin=margin, holdings=dict(held))
 
 
-def troubled(session: Session, found: Sequence[Missed], limits: Limits) -> Mapping[int, tuple[Miss, ...]]:
+def troubled(found: Sequence[Missed], limits: Limits) -> Mapping[int, tuple[Miss, ...]]:
     """What is missed, by host; empty where no host has anything that it cannot cure."""
     by_host: dict[int, list[Miss]] = {}
     for one in found:
