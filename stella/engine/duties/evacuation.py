@@ -1,7 +1,8 @@
 """Dead hosts: their guaranteed instances are rebuilt elsewhere once the host is fenced (`stella.control.evacuation`)."""
 
 import logging
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from oslo_config import cfg
@@ -14,7 +15,7 @@ from stella.control.evacuation import DEAD_SECONDS, DeadHost, Fence, Stranded, e
 from stella.control.move_limits import too_many_silent
 from stella.control.relief_news import Told
 from stella.control.relief_view import OPEN, Kind, Limits, Mode, MoveDecision, State
-from stella.db import decisions, hosts, missed, moves
+from stella.db import decisions, hosts, missed, moves, slos
 from stella.db.database import Session
 from stella.db.models import Host, Instance, SloRow
 from stella.db.slos import system_origin
@@ -22,12 +23,16 @@ from stella.engine import moving, relief_views
 from stella.engine.duty import Duty, Outcome, Work
 from stella.engine.fencing import Ended, Fencing, InvalidCommand
 from stella.engine.moving import Parts
+from stella.engine.relief_views import Places
 
 _LOG = logging.getLogger(__name__)
 INTERVAL_SECONDS = 5.0
 LARGEST_AT_ONCE = 10
 _LARGEST_HOSTS = 20
 _LARGEST_OF_HOST = 50
+_LONGEST_SECONDS = 2.0
+"""A slow cloud is asked for the rest in the next run: other duties wait for this one."""
+
 Row = tuple[Instance, SloRow]
 
 
@@ -45,11 +50,18 @@ class Evacuation:
     """The duty. ``mover`` is None where the cloud cannot move instances: then all is suggested."""
 
     def __init__(
-        self, mover: Mover | None, *, cloud: Mode, limits: Limits, margin: float, fencing: Fencing
+        self,
+        mover: Mover | None,
+        *,
+        cloud: Mode,
+        limits: Limits,
+        margin: float,
+        fencing: Fencing,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """``cloud`` is the mode of hosts that have none of their own; ``margin`` is for hosts that report none."""
         self._mover, self._cloud, self._limits = mover, cloud, limits
-        self._margin, self._fencing = margin, fencing
+        self._margin, self._fencing, self._monotonic = margin, fencing, monotonic
 
     def run(self, work: Work) -> Outcome:
         """Follow what is evacuated, fence, decide anew. Raises `stella.clouds.port.Unanswered`."""
@@ -114,7 +126,10 @@ class Evacuation:
         else:
             is_down = (is_fenced or self._fencing.is_configured) and self._mover.is_down(host.name)
         ask = is_fenced and is_down and mode is not Mode.OFF
-        shown = [self._stranded(host, instance, row, ask=ask) for instance, row in waiting]
+        until = self._monotonic() + _LONGEST_SECONDS
+        shown = [
+            self._stranded(host, instance, row, ask=ask) for instance, row in waiting if self._monotonic() < until
+        ]
         return DeadHost(
             name=host.name,
             silent_seconds=dead.seconds,
@@ -156,8 +171,9 @@ class Evacuation:
     ) -> bool:
         instance, row = rows[made.instance] if made.instance else (None, None)
         if made.state in OPEN and self._mover is not None:
-            with work.store.reader() as session:  # the one before may have changed it
-                destination = hosts.find(session, made.destination)
+            destination = self._still_fits(work, made, rows)
+            if destination is None:
+                return False
             parts = Parts(source=source, destination=destination, instance=instance, row=row)
             return moving.begin(work, self._mover, made, parts)
         if not relief_news.is_news(made, told, work.clock()):
@@ -168,6 +184,16 @@ class Evacuation:
             Parts(source=source, destination=places.get(made.destination), instance=instance, row=row),
         )
         return True
+
+    def _still_fits(self, work: Work, made: MoveDecision, rows: Mapping[str, Row]) -> Host | None:
+        """The destination as it is now, after those that were placed there before; None: it takes this one no more."""
+        with work.store.reader() as session:
+            host = hosts.find(session, made.destination)
+            if host is None:
+                return None
+            held = slos.holdings(session, [host.id])
+        now = Places(hosts={host.name: host}, margin=self._margin, holdings=dict(held), instances=dict(rows))
+        return host if now.fits(made.instance, host.name) else None
 
     @staticmethod
     def _keep_fence(work: Work, ended: Ended) -> int:
