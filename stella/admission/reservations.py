@@ -1,7 +1,7 @@
 """A place on another host, held for an instance before it moves there: in the cloud's ledger first, then in the database.
 
-What dies in between leaves too much in the ledger, which stella-engine's duty `ledger` finds. From the database's commit on, admission on
-that host and the duty count what is on its way (`stella.db.slos.holdings`, `stella.db.claims.coming`).
+What dies in between leaves too much in the ledger, which stella-engine's duty `ledger` finds. From the database's commit on, admission
+on that host and the duty count what is on its way (`stella.db.slos.holdings`, `stella.db.claims.coming`).
 """
 
 import json

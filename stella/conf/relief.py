@@ -15,8 +15,8 @@ OPTIONS = [
             (Mode.SUGGEST.value, "Decisions are recorded, and nothing is moved."),
             (Mode.ACT.value, "Instances are moved, where the cloud can (OpenStack)."),
         ],
-        help="What is done about a floor that its host cannot keep, and about a dead host that is fenced. A host may have another mode "
-        "(`openstack slo host set --relief-mode`).",
+        help="What is done about a floor that its host cannot keep, and about a dead host that is fenced. A host may have another "
+        "mode (`openstack slo host set --relief-mode`).",
     ),
     cfg.FloatOpt(
         "incurable_seconds",
@@ -68,8 +68,8 @@ OPTIONS = [
     ),
     cfg.StrOpt(
         "fencing_command",
-        help="The command that makes certain that nothing runs on a host, such as `/usr/local/sbin/power-off {host}`; {host} stands for "
-        "its name. It runs without a shell, and the host is fenced if it ends with 0. Not set: only an operator can say so.",
+        help="The command that makes certain that nothing runs on a host, such as `/usr/local/sbin/power-off {host}`; {host} stands "
+        "for its name. It runs without a shell, and the host is fenced if it ends with 0. Not set: only an operator can say so.",
     ),
     cfg.FloatOpt(
         "fencing_seconds",

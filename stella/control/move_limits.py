@@ -38,14 +38,25 @@ def host_refusal(host: str, past: Sequence[PastMove], limits: Limits, now: float
     own = [move for move in past if host in (move.source, move.destination)]
     if _began(own, now) >= limits.largest_of_host:
         return f"{host} has had its {limits.largest_of_host} moves of this hour"
-    failed = sorted(
-        _end(move) for move in own if move.state is State.FAILED and now - _end(move) < _HOUR_SECONDS
-    )
+    failed = sorted(_end(move) for move in own if move.state is State.FAILED and now - _end(move) < _HOUR_SECONDS)
     if failed:
-        pause = limits.back_off_seconds * 2.0 ** min(len(failed) - 1, _LARGEST_DOUBLINGS)
+        pause = _pause_seconds(len(failed), limits)
         if now - failed[-1] < pause:
             return f"{host} waits {pause:.0f} s after a move that failed"
     return ""
+
+
+def resting(past: Sequence[PastMove], limits: Limits, now: float) -> frozenset[str]:
+    """The instances whose evacuation failed so lately that it is not tried again yet."""
+    failed: dict[str, list[float]] = {}
+    for move in past:
+        if move.kind is Kind.EVACUATION and move.state is State.FAILED:
+            failed.setdefault(move.instance, []).append(_end(move))
+    return frozenset(uuid for uuid, ends in failed.items() if now - max(ends) < _pause_seconds(len(ends), limits))
+
+
+def _pause_seconds(failures: int, limits: Limits) -> float:
+    return limits.back_off_seconds * 2.0 ** min(failures - 1, _LARGEST_DOUBLINGS)
 
 
 def instance_refusal(instance: str, project: str, past: Sequence[PastMove], limits: Limits, now: float) -> str:

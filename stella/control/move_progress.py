@@ -1,8 +1,8 @@
 """How far a move has come, told from what the cloud shows of the instance. Pure.
 
-A move is done when the cloud has the instance at the destination, at rest, and the host there reports it to Stella: from then on its SLO is
-held by the instance being there. A move that the cloud does not begin within `BEGIN_SECONDS` has failed. What the cloud does is never
-cut short.
+A move is done when the cloud has the instance at the destination, at rest, and the host there reports it to Stella: from then on its
+SLO is held by the instance being there. A move that the cloud does not begin within `BEGIN_SECONDS` has failed. What the cloud does is
+never cut short.
 """
 
 from collections.abc import Sequence
@@ -77,7 +77,9 @@ def progress(move: UnderWay, found: Movement, now: float) -> Progress:
         return Progress(state=State.FAILED, reason=f"the instance went to {found.host or 'no host'}")
     own = [one for one in found.migrations if one.created_at >= move.decided_at - CLOCK_SECONDS]
     if own and own[-1].status in _FAILED:
-        return Progress(state=State.FAILED, reason=f"the cloud calls the {own[-1].kind or 'migration'} {own[-1].status}")
+        return Progress(
+            state=State.FAILED, reason=f"the cloud calls the {own[-1].kind or 'migration'} {own[-1].status}"
+        )
     if move.state is State.RESERVED and not own:
         return Progress(state=State.RESERVED, asks=True)
     if found.status == "ERROR" and move.kind is Kind.RELIEF:

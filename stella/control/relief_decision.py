@@ -87,7 +87,9 @@ def _decide(
 
 def _move(host: HostView, misses: Sequence[Miss], choice: Choice) -> MoveDecision:
     victims = _victims(misses)
-    whose = "its own floor is" if victims == (choice.guest.uuid,) else f"the floors of {len(victims)} instances are"
+    whose = f"the floors of {len(victims)} instances are"
+    if len(victims) == 1:
+        whose = "its own floor is" if victims[0] == choice.guest.uuid else "the floor of another instance is"
     enough = "" if choice.is_enough else ", which is not all that is lacking"
     return MoveDecision(
         kind=Kind.RELIEF,
@@ -98,7 +100,7 @@ def _move(host: HostView, misses: Sequence[Miss], choice: Choice) -> MoveDecisio
         freed_cores=choice.freed_cores,
         predicted_effect=choice.effect,
         victims=victims,
-        reason=f"{whose} missed on {host.name}, and moving it to {choice.destination} frees {choice.freed_cores:.3f} cores{enough}",
+        reason=f"{whose} missed on {host.name}; moving it to {choice.destination} frees {choice.freed_cores:.3f} cores{enough}",
     )
 
 

@@ -66,8 +66,8 @@ class Miss:
 class Guest:
     """An instance on a host. ``used_cores`` None: not known. ``priority`` None: it has no SLO (best-effort).
 
-    ``move_cost`` orders what is cheap to move, such as bytes of memory or vCPUs. ``kept_because``: why it may not be moved; empty where
-    it may.
+    ``move_cost`` orders what is cheap to move, such as bytes of memory or vCPUs. ``kept_because``: why it may not be moved; empty
+    where it may.
     """
 
     uuid: str

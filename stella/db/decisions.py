@@ -87,7 +87,6 @@ class Listed:
     to_host: str | None
 
 
-
 def record(
     session: Session,
     kind: str,

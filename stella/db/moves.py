@@ -1,6 +1,6 @@
 """Moves: decisions to move an instance, or not to, and what became of them. `stella.control` decides; this only keeps.
 
-A move that is under way holds the SLO of its instance on the host it goes to (`stella.db.slos.holdings`). So whoever opens or closes one
+A move that is under way holds the SLO of its instance on the host it goes to (`stella.db.slos.holdings`). Opening or closing one
 moves that host's generation on: an admission that was answered before is asked again.
 """
 
@@ -144,9 +144,7 @@ def _moves(session: Session, *conditions) -> Sequence[Move]:  # type: ignore[no-
         .where(*conditions)
         .order_by(MoveRow.decision_id)
     )
-    return [
-        Move(row=row[0], instance=row[1], source=row[2], destination=row[3]) for row in session.execute(query)
-    ]
+    return [Move(row=row[0], instance=row[1], source=row[2], destination=row[3]) for row in session.execute(query)]
 
 
 def measure(session: Session, number: int, *, effect: float, helped: bool) -> None:

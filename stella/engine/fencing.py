@@ -1,6 +1,7 @@
 """The operator's fencing command, one process for each host, without a shell. Nobody waits for it: `poll` tells what has ended."""
 
 import contextlib
+import logging
 import os
 import shlex
 import signal
@@ -11,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import IO
 
+_LOG = logging.getLogger(__name__)
 HOST = "{host}"
 LARGEST_AT_ONCE = 5
 _SHORTEST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 30.0, 600.0
@@ -62,12 +64,13 @@ class Fencing:
         words = [word.replace(HOST, host) for word in self._words]
         output = tempfile.TemporaryFile()  # noqa: SIM115  # it lives as long as the process
         try:
-            process = subprocess.Popen(  # noqa: S603  # the operator's own command, no shell, the host's name is checked
+            process = subprocess.Popen(  # the operator's own command, no shell, the host's name is checked
                 words, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
             )
         except OSError as error:
             output.close()
             return self._ended(host, succeeded=False, text=f"{words[0]}: {error.strerror or error}")
+        _LOG.warning("host %s is being fenced: %s", host, words[0])
         self._running[host] = _Running(process=process, output=output, until=now + self._seconds)
         return None
 

@@ -1,4 +1,4 @@
-"""Carrying out moves, whatever made them: asking the cloud, and following what becomes of it. Decided in `stella.control.move_progress`."""
+"""Carrying out moves: asking the cloud, and following what becomes of it, which `stella.control.move_progress` tells."""
 
 import logging
 from collections.abc import Callable
@@ -42,10 +42,14 @@ def record(work: Work, made: MoveDecision, parts: Parts) -> None:
     _LOG.info("%s of %s: %s: %s", made.kind.value, made.source, made.state.value, made.reason)
 
 
-def begin(work: Work, mover: Mover, made: MoveDecision, parts: Parts) -> bool:
-    """Reserve, then ask the cloud. False where nothing began: others took the place meanwhile, or the cloud's ledger has no room.
+class NoPlace(Exception):
+    """The cloud's ledger has no room at the destination; the message says of what."""
 
-    Raises `Unanswered` where the ledger does not answer.
+
+def begin(work: Work, mover: Mover, made: MoveDecision, parts: Parts) -> bool:
+    """Reserve, then ask the cloud. False where nothing began, since others took the place meanwhile.
+
+    Raises `NoPlace`, and `Unanswered` where the ledger does not answer.
     """
     assert parts.instance is not None and parts.destination is not None
     try:
@@ -61,7 +65,7 @@ def begin(work: Work, mover: Mover, made: MoveDecision, parts: Parts) -> bool:
         )
     except (NoRoom, InvalidSlo) as error:
         _LOG.warning("instance %s is not moved to %s: %s", made.instance, made.destination, error)
-        return False
+        raise NoPlace(str(error)) from error
     if number is None:
         return False
     _LOG.info("instance %s goes from %s to %s: %s", made.instance, made.source, made.destination, made.reason)
@@ -93,10 +97,16 @@ def _end(
 
 
 def follow(work: Work, mover: Mover, kind: Kind) -> int:
-    """What became of the moves of this kind that are under way; how many changed. Raises `Unanswered`."""
+    """What became of the moves of this kind that are under way; how many changed. One that the cloud says nothing of stays."""
     with work.store.reader() as session:
         found = [move for move in moves.under_way(session) if move.row.kind == kind.value]
-    return sum(_follow(work, mover, kind, move) for move in found)
+    changed = 0
+    for move in found:
+        try:
+            changed += _follow(work, mover, kind, move)
+        except Unanswered as error:
+            _LOG.warning("instance %s: the cloud does not tell whether it moved: %s", move.instance.uuid, error)
+    return changed
 
 
 def _follow(work: Work, mover: Mover, kind: Kind, move: Move) -> bool:

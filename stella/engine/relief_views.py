@@ -1,13 +1,13 @@
 """What relief decides on, read from the database: hosts with what they miss, what runs there, and where an instance would fit."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from stella.admission import verdicts
 from stella.control import incurable
 from stella.control.relief_view import Guest, HostView, Limits, Miss, Mode
-from stella.db import hosts, missed, slos
+from stella.db import hosts, slos
 from stella.db.database import Session
 from stella.db.missed import Missed
 from stella.db.models import Host, Instance, SloRow
@@ -22,18 +22,24 @@ _CLOUD_RUNS = (None, "ACTIVE")
 
 @dataclass(slots=True, kw_only=True)
 class Places:
-    """Hosts where instances could go, with all that they hold; `take` counts what is placed there."""
+    """Hosts where instances could go, with all that they hold; `take` counts what is placed there.
+
+    ``full``: (uuid, host) for which the cloud's ledger had no room a moment ago.
+    """
 
     hosts: Mapping[str, Host]
     margin: float
     holdings: dict[int, Sequence[Holding]]
-    instances: dict[str, tuple[Instance, SloRow | None]] = field(default_factory=dict)
+    instances: Mapping[str, tuple[Instance, SloRow | None]] = field(default_factory=dict)
+    full: Collection[tuple[str, str]] = ()
 
     def fits(self, uuid: str, host: str) -> bool:
         """Whether the instance would be admitted there, as `stella.control.relief_view.Fits` asks."""
         found, (instance, row) = self.hosts.get(host), self.instances[uuid]
-        if found is None or row is None:
-            return found is not None
+        if found is None or (uuid, host) in self.full:
+            return False
+        if row is None:
+            return True
         slo = slo_of(row)
         return verdicts.may_fit(slo, host=found, instance=instance, margin=self.margin) and verdicts.would_fit(
             slo, host=found, instance=instance, holdings=self.holdings[found.id], margin=self.margin

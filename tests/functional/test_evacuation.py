@@ -123,7 +123,10 @@ def test_suggest_and_stand_alone_name_each_instance_and_its_place(world: World) 
         world.evacuation = duty
         world.run()
     made = world.decisions("evacuation")
-    assert [(one["uuid"], one["move"]["state"]) for one in made] == [(world.high, "suggested"), (world.low, "suggested")]
+    assert [(one["uuid"], one["move"]["state"]) for one in made] == [
+        (world.high, "suggested"),
+        (world.low, "suggested"),
+    ]
     assert {one["move"]["to"] for one in made} <= {"b", "c"} and world.moves_asked() == 0
 
 
@@ -168,7 +171,7 @@ def test_the_fencing_command_fences(world: World) -> None:
 
 def test_a_fencing_command_that_fails_or_hangs_fences_nothing() -> None:
     now = [0.0]
-    fails = Fencing(command("import sys; sys.exit(\"no power switch\")"), seconds=20.0, monotonic=lambda: now[0])
+    fails = Fencing(command('import sys; sys.exit("no power switch")'), seconds=20.0, monotonic=lambda: now[0])
     assert fails.start("a") is None
     assert wait(fails) == Ended(host="a", succeeded=False, text="no power switch")
     assert fails.start("a") is None and fails.poll() == [], "not again at once"

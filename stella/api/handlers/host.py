@@ -125,9 +125,9 @@ def show(call: Call) -> Answer:
 def patch(call: Call) -> Answer:
     """Change the mode of a host, its mode of relief, or say that it is fenced.
 
-    `mode`: `observe` changes nothing on it, `enforce` keeps SLOs, `maintenance` leaves it out. `fenced` says that nothing runs on a dead
-    host any more: its instances may then be started elsewhere. Answers 200 with the host. Where `generation` or `If-Match` is given it
-    must be the host's, else 409; 409 also for a fence of a host that reports.
+    `mode`: `observe` changes nothing on it, `enforce` keeps SLOs, `maintenance` leaves it out. `fenced` says that nothing runs on a
+    dead host any more: its instances may then be started elsewhere. Answers 200 with the host. Where `generation` or `If-Match` is
+    given it must be the host's, else 409; 409 also for a fence of a host that reports.
     """
     call.require(policies.UPDATE)
     given = call.mapping.get("generation")
@@ -164,8 +164,14 @@ def _set(call: Call, session: Session, *, host: Host, wanted: Mapping[str, objec
         return False
     told = {
         "mode": (decisions.HOST_MODE, f"mode {host.mode} -> {wanted.get('mode')}"),
-        "relief_mode": (decisions.HOST_MODE, f"relief {_relief(host.relief_mode)} -> {_relief(wanted.get('relief_mode'))}"),
-        "fenced_at": (decisions.HOST_FENCED, "fenced" if wanted.get("fenced_at") is not None else "not fenced any more"),
+        "relief_mode": (
+            decisions.HOST_MODE,
+            f"relief {_relief(host.relief_mode)} -> {_relief(wanted.get('relief_mode'))}",
+        ),
+        "fenced_at": (
+            decisions.HOST_FENCED,
+            "fenced" if wanted.get("fenced_at") is not None else "not fenced any more",
+        ),
     }
     for name in wanted:
         kind, reason = told[name]

@@ -44,7 +44,10 @@ MOVE = mapping(
             "type": ["number", "null"],
             "description": f"{_EFFECT} that ended on both hosts; below 0: there are more. Null until some minutes after the move.",
         },
-        "helped": {"type": ["boolean", "null"], "description": "Whether at least a quarter of the prediction came true."},
+        "helped": {
+            "type": ["boolean", "null"],
+            "description": "Whether at least a quarter of the prediction came true.",
+        },
         "victims": listing(UUID, description="Instances whose floor is missed."),
         "changed_at": TIME,
         "reason": {**TEXT, "description": "Why it failed."},
@@ -69,7 +72,10 @@ DECISION = mapping(
             "additionalProperties": WHY,
             "description": "By host, where detail has a reason for each.",
         },
-        "move": {**nullable(MOVE), "description": "Of the kinds relief and evacuation: what is moved, and what became of it."},
+        "move": {
+            **nullable(MOVE),
+            "description": "Of the kinds relief and evacuation: what is moved, and what became of it.",
+        },
     }
 )
 LIST = page("decisions", DECISION)

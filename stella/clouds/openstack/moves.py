@@ -1,7 +1,7 @@
 """Moving servers by Nova: live migration and evacuation to a named host, which Nova's scheduler still has to accept.
 
-With ``host`` and without ``force`` (which 2.68 removed) Nova asks its filters and Placement, and holds the flavor's part there itself. So
-what is reserved before is only what Nova will not hold: all that the SLO takes, less Nova's part on the host that the server leaves.
+With ``host`` and without ``force`` (which 2.68 removed) Nova asks its filters and Placement, and holds the flavor's part there itself.
+So what is reserved before is only what Nova will not hold: all that the SLO takes, less Nova's part on the host that it leaves.
 """
 
 from collections.abc import Mapping, Sequence
@@ -66,7 +66,7 @@ class Moves:
         if status != 200:
             raise Refused(f"compute: GET {path}: HTTP {status}")
         found: Sequence[Mapping[str, Any]] = body["services"]
-        return bool(found) and all(one["state"] == "down" for one in found)
+        return bool(found) and all(one.get("state") == "down" for one in found)
 
     def reserve(self, claim: Claim, *, source: str) -> Mapping[str, int]:
         """See `stella.clouds.port.Mover.reserve`."""

@@ -10,11 +10,10 @@ from oslo_config import cfg
 from stella.clouds.port import Mover, Unanswered
 from stella.conf import InvalidConfig
 from stella.conf import relief as options
-from stella.control import relief_news
+from stella.control import move_limits, relief_news
 from stella.control.evacuation import DEAD_SECONDS, DeadHost, Fence, Stranded, evacuate, fence
-from stella.control.move_limits import too_many_silent
 from stella.control.relief_news import Told
-from stella.control.relief_view import OPEN, Kind, Limits, Mode, MoveDecision, State
+from stella.control.relief_view import OPEN, Kind, Limits, Mode, MoveDecision
 from stella.db import decisions, hosts, missed, moves, slos
 from stella.db.database import Session
 from stella.db.models import Host, Instance, SloRow
@@ -22,7 +21,8 @@ from stella.db.slos import system_origin
 from stella.engine import moving, relief_views
 from stella.engine.duty import Duty, Outcome, Work
 from stella.engine.fencing import Ended, Fencing, InvalidCommand
-from stella.engine.moving import Parts
+from stella.engine.moving import NoPlace, Parts
+from stella.engine.refused_places import RefusedPlaces
 from stella.engine.relief_views import Places
 
 _LOG = logging.getLogger(__name__)
@@ -30,6 +30,7 @@ INTERVAL_SECONDS = 5.0
 LARGEST_AT_ONCE = 10
 _LARGEST_HOSTS = 20
 _LARGEST_OF_HOST = 50
+_HOUR_SECONDS = 3600.0
 _LONGEST_SECONDS = 2.0
 """A slow cloud is asked for the rest in the next run: other duties wait for this one."""
 
@@ -38,12 +39,13 @@ Row = tuple[Instance, SloRow]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Dead:
-    """A silent host as it was read, with its guaranteed instances, and those of them that move already."""
+    """A silent host as it was read, with its guaranteed instances, those that move already, and those that failed to lately."""
 
     host: Host
     seconds: float
     rows: Sequence[Row]
     moving: frozenset[str]
+    resting: frozenset[str]
 
 
 class Evacuation:
@@ -62,6 +64,7 @@ class Evacuation:
         """``cloud`` is the mode of hosts that have none of their own; ``margin`` is for hosts that report none."""
         self._mover, self._cloud, self._limits = mover, cloud, limits
         self._margin, self._fencing, self._monotonic = margin, fencing, monotonic
+        self._full = RefusedPlaces()
 
     def run(self, work: Work) -> Outcome:
         """Follow what is evacuated, fence, decide anew. Raises `stella.clouds.port.Unanswered`."""
@@ -74,7 +77,7 @@ class Evacuation:
             silent_hosts, all_hosts = missed.counts(session)
             found = self._read(session, now)
             told = moves.told(session, since=now - relief_news.AGAIN_SECONDS)
-        too_many = too_many_silent(silent_hosts, all_hosts, self._limits)
+        too_many = move_limits.too_many_silent(silent_hosts, all_hosts, self._limits)
         for dead in found[:1] if too_many else found:  # the first speaks for all
             changed += self._handle(work, dead, told, silent_hosts, all_hosts)
         alarms = {"dead": len(found), "too_many_silent": silent_hosts if too_many else 0}
@@ -82,12 +85,13 @@ class Evacuation:
 
     def _read(self, session: Session, now: float) -> Sequence[_Dead]:
         under_way = frozenset(move.instance.uuid for move in moves.under_way(session))
+        resting = move_limits.resting(moves.past(session, since=now - _HOUR_SECONDS), self._limits, now)
         found = []
         for host in missed.silent_hosts(session, largest=_LARGEST_HOSTS):
             seconds = now - (host.reported_at or host.enrolled_at)
             rows = missed.stranded(session, host.id, largest=_LARGEST_OF_HOST)
             if seconds >= DEAD_SECONDS and rows and host.mode != "maintenance":
-                found.append(_Dead(host=host, seconds=seconds, rows=rows, moving=under_way))
+                found.append(_Dead(host=host, seconds=seconds, rows=rows, moving=under_way, resting=resting))
         return found
 
     def _handle(self, work: Work, dead: _Dead, told: Sequence[Told], silent_hosts: int, all_hosts: int) -> int:
@@ -95,7 +99,6 @@ class Evacuation:
         shown = self._shown(dead)
         if fence(shown, silent_hosts=silent_hosts, all_hosts=all_hosts, limits=self._limits) is Fence.RUN:
             work.store.write(lambda session: None)  # the command does not know our lease: it is asked before
-            _LOG.warning("host %s is silent for %.0f s and is being fenced", dead.host.name, dead.seconds)
             ended = self._fencing.start(dead.host.name)
             if ended is not None:
                 self._keep_fence(work, ended)
@@ -103,6 +106,7 @@ class Evacuation:
             silent_before = work.clock() - work.limits.host_silent_seconds
             places = relief_views.destinations(session, margin=self._margin, silent_before=silent_before)
         places.instances = {instance.uuid: (instance, row) for instance, row in dead.rows}
+        places.full = self._full.at(work.clock())
         views = [relief_views.view(host, self._cloud, silent_before=silent_before) for host in places.hosts.values()]
         made = evacuate(
             shown,
@@ -120,16 +124,14 @@ class Evacuation:
         """What the decision rests on. The cloud is asked only about a host that is fenced, or could be."""
         host, mode = dead.host, relief_views.mode_of(dead.host, self._cloud)
         is_fenced = host.fenced_at is not None and host.fenced_at >= (host.reported_at or 0.0)
-        waiting = [pair for pair in dead.rows if pair[0].uuid not in dead.moving]
+        waiting = [pair for pair in dead.rows if pair[0].uuid not in dead.moving | dead.resting]
         if self._mover is None:
             mode, is_down = (Mode.SUGGEST if mode is Mode.ACT else mode), True
         else:
             is_down = (is_fenced or self._fencing.is_configured) and self._mover.is_down(host.name)
         ask = is_fenced and is_down and mode is not Mode.OFF
         until = self._monotonic() + _LONGEST_SECONDS
-        shown = [
-            self._stranded(host, instance, row, ask=ask) for instance, row in waiting if self._monotonic() < until
-        ]
+        shown = [self._stranded(host, instance, row, ask=ask) for instance, row in waiting if self._monotonic() < until]
         return DeadHost(
             name=host.name,
             silent_seconds=dead.seconds,
@@ -175,7 +177,11 @@ class Evacuation:
             if destination is None:
                 return False
             parts = Parts(source=source, destination=destination, instance=instance, row=row)
-            return moving.begin(work, self._mover, made, parts)
+            try:
+                return moving.begin(work, self._mover, made, parts)
+            except NoPlace:
+                self._full.add(made.instance, made.destination, work.clock())
+                return False
         if not relief_news.is_news(made, told, work.clock()):
             return False
         moving.record(
@@ -208,9 +214,7 @@ class Evacuation:
                 return
             if ended.succeeded:
                 hosts.fence(session, host.id, at=now)
-            decisions.record(
-                session, decisions.HOST_FENCED, origin=system_origin(now), reason=reason, host_id=host.id
-            )
+            decisions.record(session, decisions.HOST_FENCED, origin=system_origin(now), reason=reason, host_id=host.id)
 
         work.store.write(keep)
         _LOG.warning("host %s: %s", ended.host, reason)

@@ -8,7 +8,7 @@ from oslo_config import cfg
 
 from stella.clouds.port import Mover
 from stella.conf import relief as options
-from stella.control import move_effect, move_limits, relief_decision, relief_news
+from stella.control import move_effect, relief_decision, relief_news
 from stella.control.relief_view import HostView, Kind, Limits, Miss, Mode, MoveDecision, State
 from stella.db import hosts, missed, moves
 from stella.db.database import Session
@@ -17,7 +17,8 @@ from stella.db.models import Host, Instance, SloRow
 from stella.db.moves import Move
 from stella.engine import moving, relief_views
 from stella.engine.duty import Duty, Outcome, Work
-from stella.engine.moving import Parts
+from stella.engine.moving import NoPlace, Parts
+from stella.engine.refused_places import RefusedPlaces
 from stella.engine.relief_views import Places
 
 INTERVAL_SECONDS = 5.0
@@ -43,6 +44,7 @@ class Relief:
         self._cloud = Mode.SUGGEST if cloud is Mode.ACT and mover is None else cloud
         self._limits = limits
         self._margin = margin
+        self._full = RefusedPlaces()
 
     def run(self, work: Work) -> Outcome:
         """Follow what moves, measure what moved, decide anew. Raises `stella.clouds.port.Unanswered`."""
@@ -54,11 +56,18 @@ class Relief:
         for made in found.decisions:
             parts = found.parts[made]
             if made.state is State.RESERVED and self._mover is not None:
-                changed += moving.begin(work, self._mover, made, parts)
+                changed += self._begin(work, self._mover, made, parts)
             else:
                 moving.record(work, made, parts)
                 changed += 1
         return Outcome(changed=changed, hosts={"relief_stopped": found.stopped})
+
+    def _begin(self, work: Work, mover: Mover, made: MoveDecision, parts: Parts) -> bool:
+        try:
+            return moving.begin(work, mover, made, parts)
+        except NoPlace:
+            self._full.add(made.instance, made.destination, work.clock())
+            return False
 
     def _measure(self, work: Work) -> int:
         """Keep the effect of moves whose time after them is over."""
@@ -100,6 +109,7 @@ class Relief:
             known |= {host.name: host for host in hosts.by_ids(session, misses)}
             here = missed.guests(session, list(misses))
         places.instances = {one.uuid: (one, row) for some in here.values() for one, row in some}
+        places.full = self._full.at(now)
         views = [
             self._view(host, misses.get(host.id, ()), here.get(host.id, ()), lacking, silent_before)
             for host in known.values()
@@ -130,9 +140,7 @@ class Relief:
 
 def _parts(made: MoveDecision, known: Mapping[str, Host], places: Places) -> Parts:
     instance, row = places.instances[made.instance] if made.instance else (None, None)
-    return Parts(
-        source=known[made.source], destination=known.get(made.destination), instance=instance, row=row
-    )
+    return Parts(source=known[made.source], destination=known.get(made.destination), instance=instance, row=row)
 
 
 def duty(config: cfg.ConfigOpts, mover: Mover | None) -> Duty:

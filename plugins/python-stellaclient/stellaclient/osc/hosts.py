@@ -88,9 +88,9 @@ class Show(command.ShowOne):
 class Set(command.ShowOne):
     """Set the modes of a host, or say that it is fenced.
 
-    --mode: observe changes nothing on it, enforce keeps SLOs, maintenance leaves it out. --relief-mode: what is done about floors that it
-    cannot keep, and once it is dead and fenced. --fenced: nothing runs on it any more, for certain; its instances may then be started
-    elsewhere, and two that run at once destroy their disks.
+    --mode: observe changes nothing on it, enforce keeps SLOs, maintenance leaves it out. --relief-mode: what is done about floors that
+    it cannot keep, and once it is dead and fenced. --fenced: nothing runs on it any more, for certain; its instances may then be
+    started elsewhere, and two that run at once destroy their disks.
 
     Example: openstack slo host set compute-1 --mode enforce
     Example: openstack slo host set compute-1 --relief-mode act

@@ -153,7 +153,9 @@ class ListDecisions(command.Lister):
         """The options."""
         parser: argparse.ArgumentParser = super().get_parser(prog_name)
         _add_filters(parser, ("id", "decided_at", "kind"))
-        parser.add_argument("--kind", metavar="<kind>", help="Only decisions of this kind, such as relief or evacuation")
+        parser.add_argument(
+            "--kind", metavar="<kind>", help="Only decisions of this kind, such as relief or evacuation"
+        )
         parser.add_argument(
             "--state", choices=_MOVE_STATES, help="Only moves in this state (of the kinds relief and evacuation)"
         )

@@ -142,7 +142,7 @@ class Proxy(SlaProxy):
         return self._list(Violation, **query)
 
     def decisions(self, **query: Any) -> Iterator[Decision]:
-        """Decisions, newest first; ``kind``, ``state`` of a move, ``host``, ``project``, ``uuid``, ``from`` and ``to`` filter; ``sort`` orders."""
+        """Decisions, newest first; ``kind``, ``state``, ``host``, ``project``, ``uuid``, ``from``, ``to`` filter; ``sort`` orders."""
         return self._list(Decision, **query)
 
     def get_decision(self, number: int) -> Decision:
