@@ -100,7 +100,7 @@ class MovingCloud:
             "opened_at": self.cloud.clock.now - seconds,
             "closed_at": None,
             "cause": "cpu",
-            "evidence": {"worst": 0.1},
+            "evidence": {"worst": 0.4},
             **more,
         }
         self.report(**{host: {"violations": [told]}})

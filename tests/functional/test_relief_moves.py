@@ -9,6 +9,7 @@ import pytest
 from stella.control.relief_view import Limits, Mode
 from stella.engine.duties.relief import Relief
 from stella.engine.duty import Outcome
+from stella.model.resources import CPU_MILLICORES
 from tests.functional.conftest import Cloud, error
 from tests.functional.moving import MovingCloud
 from tests.functional.nova import EmulatedNova
@@ -59,12 +60,13 @@ def test_an_instance_with_an_slo_is_reserved_moved_and_measured(world: World) ->
     assert move["to"] == "b" and move["victims"] == [world.victim] and move["measured_effect_seconds_per_hour"] is None
     assert 0.5 < move["freed_cpu_cores"] < 0.6 and move["predicted_effect_seconds_per_hour"] == 600.0
     held = world.own(world.lesser, "b")
-    assert held == round(1000 * move["freed_cpu_cores"]), "the whole SLO: no flavor sells a part of it"
+    assert held == CPU_MILLICORES.amount(move["freed_cpu_cores"]), "the whole SLO: no flavor sells a part of it"
+    assert world.host("b")["reserved_cpu_cores"] == pytest.approx(move["freed_cpu_cores"])
+    beside = world.instance(4, "b", floor=0.7)
+    third = world.instance(5, "b")
+    refused = error(world.cloud.member.put_slo(third, {"cpu": {"floor": 0.5}}), 422)
+    assert "cores left to guarantee" in refused["detail"], "what is on its way is counted"
     reserved = world.host("b")["reserved_cpu_cores"]
-    assert reserved == pytest.approx(move["freed_cpu_cores"])
-    world.instance(4, "b")
-    refused = error(world.cloud.member.put_slo(world.hog[:-1] + "4", {"cpu": {"floor": 1.2}}), 422)
-    assert "cores left" in refused["detail"], "what is on its way is counted"
     for _ in range(2):
         world.allocations.run(world.work)
         world.cloud.clock.now += 60.0
@@ -76,7 +78,7 @@ def test_an_instance_with_an_slo_is_reserved_moved_and_measured(world: World) ->
     world.run(1.0)
     (made,) = world.decisions("relief", state="done")
     assert world.where(world.lesser) == "b" and world.host("b")["reserved_cpu_cores"] == pytest.approx(reserved)
-    assert world.own(world.lesser, "b") == held
+    assert world.own(world.lesser, "b") == held and world.own(beside, "b") > 700
     world.cloud.clock.now += 480.0
     world.minutes(world.victim, "a", start=world.cloud.clock.now - 480, count=8, violated=5)
     world.run()
