@@ -80,10 +80,11 @@ def guests(session: Session, host_ids: Collection[int]) -> Mapping[int, Sequence
     return found
 
 
-def missed_seconds(session: Session, host_ids: Collection[int], span: tuple[int, int]) -> int:
+def missed_seconds(session: Session, host_ids: Collection[int], span: tuple[int, int]) -> int | None:
     """Violated and degraded seconds on these hosts in minutes from the first to before the second time (Unix seconds).
 
-    Those of instances that are on one of these hosts now: they are found by their index, however many hosts there are.
+    Those of instances that are on one of these hosts now: they are found by their index, however many hosts there are. None: no
+    minute of that time was reported.
     """
     query = (
         select(func.sum(Minute.violated_seconds + Minute.degraded_seconds))
@@ -97,7 +98,8 @@ def missed_seconds(session: Session, host_ids: Collection[int], span: tuple[int,
             Minute.start < span[1],
         )
     )
-    return int(session.scalar(query) or 0)
+    found = session.scalar(query)
+    return None if found is None else int(found)
 
 
 def stranded(session: Session, host_id: int, *, largest: int) -> Sequence[tuple[Instance, SloRow]]:

@@ -4,11 +4,10 @@ A move that is under way holds the SLO of its instance on the host it goes to (`
 moves that host's generation on: an admission that was answered before is asked again.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import ColumnElement, Select, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
 from stella.control.relief_news import Told
@@ -88,7 +87,7 @@ def open_(
     return row.id
 
 
-def _under_way():  # type: ignore[no-untyped-def]  # SQLAlchemy's own type of a select
+def _under_way() -> Select[tuple[MoveRow]]:
     return select(MoveRow).where(MoveRow.state.in_(_OPEN))
 
 
@@ -134,7 +133,7 @@ def unmeasured(session: Session, *, since: float) -> Sequence[Move]:
     )
 
 
-def _moves(session: Session, *conditions) -> Sequence[Move]:  # type: ignore[no-untyped-def]  # SQL expressions
+def _moves(session: Session, *conditions: ColumnElement[bool]) -> Sequence[Move]:
     source, destination = aliased(Host), aliased(Host)
     query = (
         select(MoveRow, Instance, source, destination)
@@ -193,9 +192,3 @@ def told(session: Session, *, since: float) -> Sequence[Told]:
         Told(source=row[0], kind=Kind(row[1]), state=State(row[2]), instance=row[3] or "", reason=row[4], at=row[5])
         for row in session.execute(query)
     ]
-
-
-def victims(row: MoveRow) -> list[str]:
-    """The uuids of the instances whose floors were missed."""
-    found: list[str] = json.loads(row.victims)
-    return found

@@ -172,6 +172,7 @@ def test_nothing_goes_into_maintenance_and_what_does_not_help_stops(world: World
     assert "no other host can take" in world.decisions("relief")[0]["reason"]
     world.cloud.admin.ask("PATCH", "/v1/hosts/b", json={"mode": "enforce"})
     world.relief = world.duty(Mode.ACT, stop_after=1)
+    world.minutes(world.victim, "a", start=world.cloud.clock.now - 360, count=6, violated=60)
     world.run(5.0)
     world.servers.finish(world.hog)
     world.run(5.0)

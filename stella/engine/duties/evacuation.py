@@ -71,7 +71,7 @@ class Evacuation:
         changed = moving.follow(work, self._mover, Kind.EVACUATION) if self._mover is not None else 0
         changed += sum(self._keep_fence(work, ended) for ended in self._fencing.poll())
         if self._cloud is Mode.OFF:
-            return Outcome(changed=changed)
+            return Outcome(changed=changed, hosts={"dead": 0, "too_many_silent": 0})
         now = work.clock()
         with work.store.reader() as session:
             silent_hosts, all_hosts = missed.counts(session)

@@ -51,7 +51,7 @@ class Relief:
         changed = moving.follow(work, self._mover, Kind.RELIEF) if self._mover is not None else 0
         changed += self._measure(work)
         if self._cloud is Mode.OFF:
-            return Outcome(changed=changed)
+            return Outcome(changed=changed, hosts={"relief_stopped": 0})
         found = self._decide(work)
         for made in found.decisions:
             parts = found.parts[made]
@@ -82,13 +82,15 @@ class Relief:
         return sum(measured is not None for measured in effects.values())
 
     def _effect(self, session: Session, move: Move, now: float) -> tuple[float, bool] | None:
-        """The violated seconds an hour that a move ended, and whether it helped; None: its time is not over."""
+        """The violated seconds an hour that a move ended, and whether it helped; None: that cannot be told, or not yet."""
         row = move.row
         spans = move_effect.spans(row.decided_at, row.ended_at or now, self._limits.settle_seconds)
         if not move_effect.is_due(spans, now):
             return None
         both = [move.source.id, move.destination.id]
         before, after = (missed.missed_seconds(session, both, span) for span in (spans.before, spans.after))
+        if before is None or after is None:
+            return None
         effect = move_effect.measured_effect(before, after)
         return effect, move_effect.helped(row.predicted_effect, effect)
 
