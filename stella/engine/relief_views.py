@@ -15,7 +15,7 @@ from stella.db.slos import Holding
 from stella.model.attainment import Cause
 from stella.model.slo import Metric, Slo, parse_slo
 
-LARGEST_DESTINATIONS = 50
+LARGEST_DESTINATIONS, LARGEST_SOURCES = 50, 50
 _RUNS = "running"
 _CLOUD_RUNS = (None, "ACTIVE")
 
@@ -85,14 +85,22 @@ def destinations(session: Session, *, margin: float, silent_before: float) -> Pl
     return Places(hosts=named, margin=margin, holdings=dict(held))
 
 
-def troubled(found: Sequence[Missed], limits: Limits) -> Mapping[int, tuple[Miss, ...]]:
-    """What is missed, by host; empty where no host has anything that it cannot cure."""
-    by_host: dict[int, list[Miss]] = {}
+def by_host(found: Sequence[Missed]) -> Mapping[int, tuple[Miss, ...]]:
+    """What is missed, by the host's id."""
+    misses: dict[int, list[Miss]] = {}
     for one in found:
-        by_host.setdefault(one.host_id, []).append(_miss(one))
-    if not any(incurable.incurable(misses, limits) for misses in by_host.values()):
-        return {}
-    return {host_id: tuple(misses) for host_id, misses in by_host.items()}
+        misses.setdefault(one.host_id, []).append(_miss(one))
+    return {host_id: tuple(some) for host_id, some in misses.items()}
+
+
+def troubled(misses: Mapping[int, tuple[Miss, ...]], limits: Limits) -> Sequence[int]:
+    """The ids of the hosts that have something that they cannot cure, those with most of it first."""
+    lost = {
+        host_id: incurable.missed_per_hour(incurable.incurable(some, limits), limits)
+        for host_id, some in misses.items()
+    }
+    worst = sorted((host_id for host_id in lost if lost[host_id] > 0.0), key=lambda host_id: (-lost[host_id], host_id))
+    return worst[:LARGEST_SOURCES]
 
 
 def view(host: Host, cloud: Mode, *, silent_before: float, misses: tuple[Miss, ...] = ()) -> HostView:

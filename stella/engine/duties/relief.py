@@ -99,8 +99,9 @@ class Relief:
         now, limits = work.clock(), self._limits
         with work.store.reader() as session:
             lacking = missed.since(session, now - limits.window_seconds, now)
-            misses = relief_views.troubled(lacking, limits)
-            if not misses:
+            misses = relief_views.by_host(lacking)
+            troubled = relief_views.troubled(misses, limits)
+            if not troubled:
                 return _Found()
             past = moves.past(session, since=now - max(_HOUR_SECONDS, limits.stop_seconds + limits.hold_seconds))
             told = moves.told(session, since=now - relief_news.AGAIN_SECONDS)
@@ -108,8 +109,8 @@ class Relief:
             silent_before = now - work.limits.host_silent_seconds
             places = relief_views.destinations(session, margin=self._margin, silent_before=silent_before)
             known = dict(places.hosts)
-            known |= {host.name: host for host in hosts.by_ids(session, misses)}
-            here = missed.guests(session, list(misses))
+            known |= {host.name: host for host in hosts.by_ids(session, troubled)}
+            here = missed.guests(session, troubled)
         places.instances = {one.uuid: (one, row) for some in here.values() for one, row in some}
         places.full = self._full.at(now)
         views = [
