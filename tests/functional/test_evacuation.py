@@ -37,7 +37,7 @@ class World(MovingCloud):
     def die(self, *names: str) -> None:
         self.alive -= set(names)
         self.servers.down |= set(names)
-        self.cloud.clock.now += 60.0
+        self.cloud.clock.now += 100.0
         self.report()
 
     def run(self, seconds: float = 5.0) -> Outcome:
