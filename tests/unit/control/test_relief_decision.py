@@ -135,8 +135,8 @@ def test_why_nothing_moves(change: dict[str, object], reason: str) -> None:
         {"is_silent": True},
         {"mode": Mode.OFF},
         {"misses": (miss("another", seconds=3.0),)},
-        {"used_cores": 1.3},
-        {"reserved_cores": 1.3},
+        {"used_cores": 1.7},
+        {"reserved_cores": 1.7},
     ],
 )
 def test_a_host_in_maintenance_silent_off_troubled_or_busy_is_no_destination(change: dict[str, object]) -> None:
