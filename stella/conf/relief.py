@@ -6,6 +6,10 @@ from stella.control.relief_view import Limits, Mode
 
 GROUP = "relief"
 _DEFAULT = Limits()
+_LIMITS = (
+    *("incurable_seconds", "least_effect", "hold_seconds", "largest_at_once", "largest_of_host", "largest_of_project"),
+    *("largest_of_cloud", "largest_silent_ratio", "stop_after", "stop_seconds"),
+)
 OPTIONS = [
     cfg.StrOpt(
         "mode",
@@ -82,7 +86,4 @@ OPTIONS = [
 
 def limits_of(config: cfg.ConfigOpts) -> Limits:
     """The limits that the configuration sets; the others are as they are."""
-    section = config[GROUP]
-    names = ("incurable_seconds", "least_effect", "hold_seconds", "largest_at_once", "largest_of_host")
-    names += ("largest_of_project", "largest_of_cloud", "largest_silent_ratio", "stop_after", "stop_seconds")
-    return Limits(**{name: section[name] for name in names})
+    return Limits(**{name: config[GROUP][name] for name in _LIMITS})

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import CompoundSelect, Select, bindparam, delete, insert, select, union_all, update
+from sqlalchemy import BindParameter, CompoundSelect, Select, bindparam, delete, insert, select, union_all, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from stella.control.relief_view import OPEN
@@ -84,7 +84,7 @@ def _holding_columns(host_id: InstrumentedAttribute[Any]) -> Select[Any]:
 
 def _holdings_of() -> CompoundSelect[Any]:
     """What is held on hosts by instances that they run, and by those that are on their way to them."""
-    host_ids = bindparam("host_ids", expanding=True)
+    host_ids: BindParameter[Any] = bindparam("host_ids", expanding=True)
     here = _holding_columns(Instance.host_id).where(Instance.host_id.in_(host_ids))
     coming = _holding_columns(MoveRow.to_host_id).join(MoveRow, MoveRow.instance_id == Instance.id)
     return union_all(here, coming.where(MoveRow.to_host_id.in_(host_ids), *_COMES)).order_by("uuid")

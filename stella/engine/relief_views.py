@@ -173,7 +173,7 @@ def _short_cores(one: Missed) -> float | None:
         return None
     slo, metric = slo_of(one.slo), Metric(one.metric)
     reported = json.loads(one.instance.reported).get("objectives", [])
-    now = next((o for o in reported if o.get("metric") == one.metric), {})
+    now: Mapping[str, object] = next((o for o in reported if o.get("metric") == one.metric), {})
     told = [amount for amount in (_amount(now.get("usage")), _amount(one.evidence.get("worst"))) if amount is not None]
     floor = slo.floor(metric)
     if not told or not floor:
