@@ -58,7 +58,6 @@ def kinds(cutoffs: Cutoffs) -> Sequence[Kind]:
         "points": (Point.id, Point.at < cutoffs.points),
         "hours": (RollUp.id, _rolled_up(HOUR_SECONDS, floor_to(DAY_SECONDS, cutoffs.hours)) & RollUp.is_rolled_up),
         "days": (RollUp.id, _rolled_up(DAY_SECONDS, floor_to(DAY_SECONDS, cutoffs.days))),
-        "moves": (MoveRow.decision_id, MoveRow.decided_at < cutoffs.history),
         "decisions": (DecisionRow.id, DecisionRow.decided_at < cutoffs.history),
         "slo_history": (SloChange.id, _old_changes(cutoffs.history)),
     }
@@ -99,6 +98,8 @@ def _count(session: Session, column: InstrumentedAttribute[int], old: ColumnElem
 
 def _delete(session: Session, *, largest: int, column: InstrumentedAttribute[int], old: ColumnElement[bool]) -> int:
     ids = session.scalars(select(column).where(old).order_by(column).limit(largest)).all()
+    if ids and column is DecisionRow.id:  # a move is a part of its decision
+        session.execute(delete(MoveRow).where(MoveRow.decision_id.in_(ids)))
     return changed_rows(session.execute(delete(column.class_).where(column.in_(ids)))) if ids else 0
 
 

@@ -7,10 +7,13 @@ from typing import Any
 import pytest
 
 from stella.control.relief_view import Limits, Mode
+from stella.db import moves
+from stella.engine.duties import retention
 from stella.engine.duties.relief import Relief
 from stella.engine.duty import Outcome
 from stella.model.resources import CPU_MILLICORES
 from tests.functional.conftest import Cloud, error
+from tests.functional.engines import run_duties
 from tests.functional.moving import MovingCloud
 from tests.functional.nova import EmulatedNova
 
@@ -205,3 +208,12 @@ def test_who_may_see_and_change(world: World) -> None:
     error(world.cloud.member.ask("PATCH", "/v1/hosts/a", json={"relief_mode": "act"}), 403)
     wrong = error(world.cloud.admin.ask("PATCH", "/v1/hosts/a", json={"relief_mode": "maybe"}), 400)
     assert "relief_mode" in wrong["detail"]
+
+
+def test_old_moves_go_with_their_decisions(world: World) -> None:
+    world.run()
+    world.cloud.clock.now += 401 * 86_400.0
+    run_duties(world.cloud, [retention.DUTY])
+    assert world.decisions("relief") == []
+    with world.cloud.database.reader() as session:
+        assert moves.past(session, since=0.0) == []
