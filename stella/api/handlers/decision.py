@@ -83,7 +83,7 @@ def index(call: Call) -> Answer:
     return Answer(body=pages.page(call, "decisions", shown, found[-1].row.id if found else None))
 
 
-@operation(responses={200: schema.DECISION}, rules=(policies.SHOW,), errors=("stella.request.not_found",))
+@operation(responses={200: schema.DECISION}, rules=(policies.SHOW, policies.LIST_ALL), errors=("stella.request.not_found",))
 def show(call: Call) -> Answer:
     """Show a decision.
 
@@ -93,6 +93,7 @@ def show(call: Call) -> Answer:
     with call.services.database.reader() as session:
         found = decisions.find(session, number)
     project = found.instance.project_id if found is not None and found.instance is not None else None
-    if found is None or not call.allows(policies.SHOW, project):
+    rule = policies.SHOW if project is not None else policies.LIST_ALL
+    if found is None or not call.allows(rule, project):
         raise not_found(f"Decision {number}")
     return Answer(body=_show(found, for_operator=call.allows(instance_policies.SHOW_HOST)))
