@@ -83,7 +83,9 @@ def index(call: Call) -> Answer:
     return Answer(body=pages.page(call, "decisions", shown, found[-1].row.id if found else None))
 
 
-@operation(responses={200: schema.DECISION}, rules=(policies.SHOW, policies.LIST_ALL), errors=("stella.request.not_found",))
+@operation(
+    responses={200: schema.DECISION}, rules=(policies.SHOW, policies.LIST_ALL), errors=("stella.request.not_found",)
+)
 def show(call: Call) -> Answer:
     """Show a decision.
 
