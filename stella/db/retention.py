@@ -15,7 +15,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 from stella.control.rollup import DAY_SECONDS, HOUR_SECONDS, floor_to
 from stella.db import rollups
 from stella.db.database import changed_rows
-from stella.db.models import DecisionRow, Instance, Minute, Point, RollUp, SloChange, SloRow, ViolationRow
+from stella.db.models import DecisionRow, Instance, Minute, MoveRow, Point, RollUp, SloChange, SloRow, ViolationRow
 from stella.db.rollups import Group
 
 POINT_SECONDS = 15 * 60
@@ -98,6 +98,8 @@ def _count(session: Session, column: InstrumentedAttribute[int], old: ColumnElem
 
 def _delete(session: Session, *, largest: int, column: InstrumentedAttribute[int], old: ColumnElement[bool]) -> int:
     ids = session.scalars(select(column).where(old).order_by(column).limit(largest)).all()
+    if ids and column is DecisionRow.id:  # a move is a part of its decision
+        session.execute(delete(MoveRow).where(MoveRow.decision_id.in_(ids)))
     return changed_rows(session.execute(delete(column.class_).where(column.in_(ids)))) if ids else 0
 
 

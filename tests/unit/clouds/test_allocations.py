@@ -186,3 +186,21 @@ def test_a_host_whose_provider_is_not_known_yet_holds_nothing_and_says_so(cloud:
     with pytest.raises(Refused, match="not known yet"):
         ledger(cloud).hold(Claim(instance=INSTANCE, project="p1", provider="", resources={CPU: 1}))
     assert cloud.asked == []
+
+
+def test_before_a_move_only_what_nova_will_not_hold_is_reserved_at_the_destination(cloud: EmulatedPlacement) -> None:
+    other_child, there = str(uuid5(UUID(OTHER_ROOT), "stella")), str(uuid5(UUID(INSTANCE), OTHER_ROOT))
+    cloud.provider(other_child, {CPU: 250, KPPS: 50})
+    cloud.allocate(INSTANCE, {ROOT: {"VCPU": 1}, CHILD: {CPU: 200}})
+    ledger(cloud).hold(claim({CPU: 300, KPPS: 20}))
+    wanted = replace(claim({CPU: 300, KPPS: 20}), provider=OTHER_ROOT)
+    held = ledger(cloud).reserve(wanted, source=ROOT)
+    assert held == cloud.held(there, other_child) == {CPU: 100, KPPS: 20}
+    assert cloud.held(OWN, CHILD) == {CPU: 100, KPPS: 20}, "the source holds on"
+    with pytest.raises(NoRoom):
+        ledger(cloud).reserve(replace(wanted, resources={CPU: 500}), source=ROOT)
+    for _ in range(2):
+        ledger(cloud).release(wanted)
+    assert there not in cloud.consumers and OWN in cloud.consumers
+    assert ledger(cloud).reserve(replace(wanted, resources={CPU: 200}), source=ROOT) == {}, "the flavor sells all of it"
+    assert ledger(cloud).reserve(replace(wanted, resources={}), source=ROOT) == {}, "best-effort"
