@@ -27,6 +27,7 @@ class Stranded:
     """An instance with an SLO on a dead host, as Stella knows it and as the cloud shows it now.
 
     ``host``, ``status``, ``task_state`` and ``migrations`` (the statuses of those that leave this host) are the cloud's words.
+    ``kept_at``: the host that keeps a place for it, empty where none does.
     """
 
     uuid: str
@@ -36,6 +37,7 @@ class Stranded:
     status: str
     task_state: str | None = None
     migrations: tuple[str, ...] = ()
+    kept_at: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +96,8 @@ def evacuate(
             break
         if acts_elsewhere(one, dead.name):
             continue
-        host = next((name for name in sorted(room, key=lambda name: (-room[name], name)) if take(one.uuid, name)), "")
+        order = sorted(room, key=lambda name, one=one: (name != one.kept_at, -room[name], name))
+        host = next((name for name in order if take(one.uuid, name)), "")
         if host:
             room[host] -= one.reserved_cores
         found.append(_decision(dead, one, host))

@@ -43,6 +43,9 @@ RELIEF, EVACUATION = "relief", "evacuation"
 HOST_FENCED = "host_fenced"
 """It is certain that nothing runs on a host any more, or the fencing command failed to make it so."""
 
+FAILOVER = "failover"
+"""An instance that is to survive the loss of its host has no place elsewhere, or has one again."""
+
 _RECENT = 100
 
 KINDS = (
@@ -64,6 +67,7 @@ KINDS = (
     RELIEF,
     EVACUATION,
     HOST_FENCED,
+    FAILOVER,
 )
 
 REFUSALS = (

@@ -9,7 +9,8 @@ from stella.api.policies import host as host_policies
 from stella.api.policies import instance as policies
 from stella.api.projects import visible_project
 from stella.api.schemas import summary as schema
-from stella.db import attainments, hosts, instances, violations
+from stella.control.failover import head_room_with_one_host_lost
+from stella.db import attainments, failover_places, hosts, instances, violations
 from stella.db.attainments import Counted
 from stella.db.database import Session
 from stella.model.wire import Json
@@ -46,6 +47,9 @@ def _hosts(call: Call, session: Session) -> Json:
         "capacity_cpu_cores": totals.capacity_cpu_cores,
         "reserved_cpu_cores": totals.reserved_cpu_cores,
         "free_cpu_cores": totals.free_cpu_cores,
+        "free_cpu_cores_with_one_host_lost": head_room_with_one_host_lost(
+            failover_places.rooms(session, silent_before=silent_before)
+        ),
     }
 
 

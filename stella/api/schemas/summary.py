@@ -18,6 +18,11 @@ HOSTS = mapping(
             **AMOUNT,
             "description": "What can still be guaranteed, on hosts in enforce that are not silent.",
         },
+        "free_cpu_cores_with_one_host_lost": {
+            "type": "number",
+            "description": "The same once the host whose loss would cost most is lost and its instances run elsewhere. Below 0: not all of "
+            "them would fit.",
+        },
     }
 )
 SUMMARY = mapping(
