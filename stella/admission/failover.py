@@ -73,9 +73,7 @@ def _free(session: Session, host: Host) -> float:
 def keep(session: Session, found: Found, *, at: float) -> None:
     """Keep the place, in the transaction of ``session``. Raises `stella.admission.changes.Moved` where the keeper changed meanwhile."""
     keeper = found.keeper
-    failover_places.put(
-        session, found.instance_id, keeper.id, cores=found.cores, io_ratio=found.io_ratio, at=at
-    )
+    failover_places.put(session, found.instance_id, keeper.id, cores=found.cores, io_ratio=found.io_ratio, at=at)
     if not reserved.recount(session, keeper):
         raise Moved
     if found.before_id is not None:

@@ -37,14 +37,15 @@ def change_slo(call: Call, asked: Asked, terms: Terms | None, *, place: Found | 
     """
     quota = asked.quota
 
-    def also(session: Session) -> bool:
-        if place is not None:
-            failover.keep(session, place, at=call.origin.at)
+    def count(session: Session) -> bool:
         return quota is None or projects.hold(session, quota.account, is_counted=quota.is_limited)
 
-    return changes.change(
-        call.services.database, call.services.ledger, asked, terms, call.origin, _why(terms), also=also
-    )
+    def keep(session: Session) -> None:
+        if place is not None:
+            failover.keep(session, place, at=call.origin.at)
+
+    store, ledger = call.services.database, call.services.ledger
+    return changes.change(store, ledger, asked, terms, call.origin, _why(terms), also=count, then=keep)
 
 
 def _why(terms: Terms | None) -> Why:

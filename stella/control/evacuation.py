@@ -5,7 +5,7 @@ So nothing is evacuated unless the host is *fenced*: an operator said so, or a f
 must call it down too, else it refuses. What Nova or another service moves already is left to them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -96,12 +96,16 @@ def evacuate(
             break
         if acts_elsewhere(one, dead.name):
             continue
-        order = sorted(room, key=lambda name, one=one: (name != one.kept_at, -room[name], name))
-        host = next((name for name in order if take(one.uuid, name)), "")
+        host = next((name for name in _in_order(one, room) if take(one.uuid, name)), "")
         if host:
             room[host] -= one.reserved_cores
         found.append(_decision(dead, one, host))
     return tuple(found)
+
+
+def _in_order(one: Stranded, room: Mapping[str, float]) -> list[str]:
+    """The hosts as they are to be tried: the one that keeps a place, then those with the most room (in cores)."""
+    return sorted(room, key=lambda name: (name != one.kept_at, -room[name], name))
 
 
 def acts_elsewhere(one: Stranded, host: str) -> str:

@@ -126,6 +126,4 @@ def head_room_with_one_host_lost(hosts: Sequence[HostRoom]) -> float:
     What is kept for them is not free already; all else that they hold takes room that is free now. Below 0: not all would fit.
     """
     free = sum(one.free_cores for one in hosts)
-    return min(
-        (free - one.free_cores - max(0.0, one.held_cores - one.elsewhere_cores) for one in hosts), default=0.0
-    )
+    return min((free - one.free_cores - max(0.0, one.held_cores - one.elsewhere_cores) for one in hosts), default=0.0)

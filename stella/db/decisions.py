@@ -91,7 +91,6 @@ class Listed:
     to_host: str | None
 
 
-
 def record(
     session: Session,
     kind: str,
@@ -179,3 +178,9 @@ def _listed() -> Select[Any]:
 
 def _of(row: Row[Any]) -> Listed:
     return Listed(row=row[0], instance=row[1], host=row[2], move=row[3], to_host=row[4])
+
+
+def last_reason(session: Session, kind: str, instance_id: int) -> str | None:
+    """The reason of the last decision of this kind about an instance; None: there is none."""
+    query = select(DecisionRow.reason).where(DecisionRow.instance_id == instance_id, DecisionRow.kind == kind)
+    return session.scalar(query.order_by(DecisionRow.id.desc()).limit(1))

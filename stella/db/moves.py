@@ -137,9 +137,7 @@ def _moves(session: Session, *conditions) -> Sequence[Move]:  # type: ignore[no-
         .where(*conditions)
         .order_by(MoveRow.decision_id)
     )
-    return [
-        Move(row=row[0], instance=row[1], source=row[2], destination=row[3]) for row in session.execute(query)
-    ]
+    return [Move(row=row[0], instance=row[1], source=row[2], destination=row[3]) for row in session.execute(query)]
 
 
 def measure(session: Session, number: int, *, effect: float, helped: bool) -> None:

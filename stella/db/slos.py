@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import CompoundSelect, Row, Select, bindparam, delete, insert, null, select, union_all, update
+from sqlalchemy import BindParameter, CompoundSelect, Row, Select, bindparam, delete, insert, null, select, union_all, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from stella.control.failover import Place, worst_loss
@@ -94,7 +94,7 @@ def _holding_columns(
 
 def _holdings_of() -> CompoundSelect[Any]:
     """What is held on hosts by instances that they run, by those on their way to them, and for those of hosts that may be lost."""
-    host_ids = bindparam("host_ids", expanding=True)
+    host_ids: BindParameter[int] = bindparam("host_ids", expanding=True)
     own, place = (SloRow.reserved_cpu_cores, SloRow.reserved_io_ratio), FailoverPlace
     here = _holding_columns(Instance.host_id, null(), *own).where(Instance.host_id.in_(host_ids))
     coming = _holding_columns(MoveRow.to_host_id, null(), *own).join(MoveRow, MoveRow.instance_id == Instance.id)

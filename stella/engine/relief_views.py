@@ -82,7 +82,9 @@ def destinations(
     """
     found = list(hosts.candidates(session, except_id=0, limit=LARGEST_DESTINATIONS))
     known = {host.id for host in found}
-    found += [host for host in hosts.by_ids(session, [one for one in also if one not in known]) if host.mode == "enforce"]
+    found += [
+        host for host in hosts.by_ids(session, [one for one in also if one not in known]) if host.mode == "enforce"
+    ]
     named = {host.name: host for host in found if host.credential_sha256 and (host.reported_at or 0.0) >= silent_before}
     held = slos.holdings(session, [host.id for host in named.values()], lost=lost)
     return Places(hosts=named, margin=margin, holdings=dict(held))

@@ -115,7 +115,10 @@ def test_two_attachments_of_one_target_never_last_at_once(cloud: Cloud, hosts: l
     first = protected(cloud, VM)
     second = protected(cloud, name="silver")
     given = {"scope": "instance", "target": VM}
-    assert error(cloud.admin.ask("POST", f"/v1/slas/{second}/attachments", json=given), 409)["code"] == "stella.sla.attached"
+    assert (
+        error(cloud.admin.ask("POST", f"/v1/slas/{second}/attachments", json=given), 409)["code"]
+        == "stella.sla.attached"
+    )
     answer = cloud.admin.ask("POST", f"/v1/slas/{second}/attachments", json={**given, "replace": True})
     assert answer.status_code == 201
     assert cloud.admin.get(f"/v1/slas/{first}/attachments").json["attachments"] == []

@@ -165,8 +165,14 @@ def _set(call: Call, session: Session, *, host: Host, wanted: Mapping[str, objec
         return False
     told = {
         "mode": (decisions.HOST_MODE, f"mode {host.mode} -> {wanted.get('mode')}"),
-        "relief_mode": (decisions.HOST_MODE, f"relief {_relief(host.relief_mode)} -> {_relief(wanted.get('relief_mode'))}"),
-        "fenced_at": (decisions.HOST_FENCED, "fenced" if wanted.get("fenced_at") is not None else "not fenced any more"),
+        "relief_mode": (
+            decisions.HOST_MODE,
+            f"relief {_relief(host.relief_mode)} -> {_relief(wanted.get('relief_mode'))}",
+        ),
+        "fenced_at": (
+            decisions.HOST_FENCED,
+            "fenced" if wanted.get("fenced_at") is not None else "not fenced any more",
+        ),
     }
     for name in wanted:
         kind, reason = told[name]

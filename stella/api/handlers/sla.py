@@ -141,7 +141,12 @@ def post(call: Call) -> Answer:
             user_id=call.identity.user_id,
         )
         db.add(session, row, terms, valid_from=periods.month_at(now, zone).start)
-        detail = {"sla": uuid, "terms": sla_terms.show(terms), "objectives": json.loads(allowed), "failover": row.failover}
+        detail = {
+            "sla": uuid,
+            "terms": sla_terms.show(terms),
+            "objectives": json.loads(allowed),
+            "failover": row.failover,
+        }
         slas.record(call, session, f"SLA class {row.name} created", detail=detail)
 
     call.services.database.write(write)

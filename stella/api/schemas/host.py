@@ -81,7 +81,10 @@ PATCH = mapping(
     {
         "mode": MODE,
         "relief_mode": RELIEF_MODE,
-        "fenced": {**FLAG, "description": "true: nothing runs on it any more, for certain. Only of a host that is silent."},
+        "fenced": {
+            **FLAG,
+            "description": "true: nothing runs on it any more, for certain. Only of a host that is silent.",
+        },
         "generation": GENERATION,
     },
     optional=("mode", "relief_mode", "fenced", "generation"),

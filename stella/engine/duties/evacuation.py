@@ -15,7 +15,7 @@ from stella.control.evacuation import DEAD_SECONDS, DeadHost, Fence, Stranded, e
 from stella.control.move_limits import too_many_silent
 from stella.control.relief_news import Told
 from stella.control.relief_view import OPEN, Kind, Limits, Mode, MoveDecision, State
-from stella.db import decisions, hosts, missed, moves, slos
+from stella.db import decisions, failover_places, hosts, missed, moves, slos
 from stella.db.database import Session
 from stella.db.failover_places import Kept
 from stella.db.models import Host, Instance, SloRow
@@ -136,9 +136,7 @@ class Evacuation:
             is_down = (is_fenced or self._fencing.is_configured) and self._mover.is_down(host.name)
         ask = is_fenced and is_down and mode is not Mode.OFF
         until = self._monotonic() + _LONGEST_SECONDS
-        shown = [
-            self._stranded(host, instance, row, ask=ask) for instance, row in waiting if self._monotonic() < until
-        ]
+        shown = [self._stranded(dead, instance, row, ask=ask) for instance, row in waiting if self._monotonic() < until]
         return DeadHost(
             name=host.name,
             silent_seconds=dead.seconds,
@@ -196,9 +194,7 @@ class Evacuation:
         )
         return True
 
-    def _still_fits(
-        self, work: Work, source: Host, made: MoveDecision, rows: Mapping[str, Row]
-    ) -> Host | None:
+    def _still_fits(self, work: Work, source: Host, made: MoveDecision, rows: Mapping[str, Row]) -> Host | None:
         """The destination as it is now, after those that were placed there before; None: it takes this one no more."""
         with work.store.reader() as session:
             host = hosts.find(session, made.destination)
@@ -221,9 +217,7 @@ class Evacuation:
                 return
             if ended.succeeded:
                 hosts.fence(session, host.id, at=now)
-            decisions.record(
-                session, decisions.HOST_FENCED, origin=system_origin(now), reason=reason, host_id=host.id
-            )
+            decisions.record(session, decisions.HOST_FENCED, origin=system_origin(now), reason=reason, host_id=host.id)
 
         work.store.write(keep)
         _LOG.warning("host %s: %s", ended.host, reason)

@@ -5,7 +5,8 @@ no place any more, classes that are attached or detached.
 """
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from functools import partial
 
 from oslo_config import cfg
 
@@ -28,12 +29,12 @@ HAS_PLACE = "another host keeps a place for its SLO should its host be lost"
 
 
 class Failover:
-    """The duty. It remembers which instances have no place, so that each is told of once."""
+    """The duty."""
 
     def __init__(self, *, margin: float) -> None:
         """``margin`` is for hosts that report none."""
         self._margin = margin
-        self._missing: set[int] = set()
+        self._turn = 0  # whose turn it is, where more need a place than one run looks for
 
     def run(self, work: Work) -> Outcome:
         """Let go of places that nobody needs, and find those that are missing."""
@@ -41,16 +42,21 @@ class Failover:
         with work.store.reader() as session:
             wanted = {one.instance: one for one in failover_places.wanted(session, int(now))}
             kept = failover_places.all_of_them(session)
-            usable = self._usable(session, {one.host_id for one in kept.values()}, now - work.limits.host_silent_seconds)
+            usable = self._usable(
+                session, {one.host_id for one in kept.values()}, now - work.limits.host_silent_seconds
+            )
         places = {instance: (one.host_id, one.place) for instance, one in kept.items()}
         todo = plan(wanted.values(), places, usable)
-        changed = self._drop(work, todo)
-        self._missing &= set(wanted)
-        for instance_id in todo.find[:LARGEST_AT_ONCE]:
-            changed += self._find(work, wanted[instance_id])
-        changed += self._recount(work)
-        more = len(todo.find) > LARGEST_AT_ONCE
-        return Outcome(changed=changed, more=more and changed > 0, backlog=len(self._missing))
+        looked_at = self._in_turn(todo.find)
+        found = sum(self._find(work, wanted[instance_id]) for instance_id in looked_at)
+        changed = self._drop(work, todo) + found + self._recount(work)
+        more = len(todo.find) > len(looked_at) and found > 0
+        return Outcome(changed=changed, more=more, backlog=len(todo.find) - found)
+
+    def _in_turn(self, ids: Sequence[int]) -> Sequence[int]:
+        first = self._turn % max(1, len(ids))
+        self._turn += LARGEST_AT_ONCE
+        return (*ids[first:], *ids[:first])[:LARGEST_AT_ONCE] if len(ids) > LARGEST_AT_ONCE else ids
 
     @staticmethod
     def _usable(session: Session, ids: Collection[int], silent_before: float) -> frozenset[int]:
@@ -62,13 +68,13 @@ class Failover:
             work.store.write(lambda session: failover_places.drop(session, todo.drop))
         return len(todo.drop)
 
-    def _find(self, work: Work, one: Wanted) -> int:
-        """Keep a place for an instance; 1 where something changed."""
+    def _find(self, work: Work, one: Wanted) -> bool:
+        """Keep a place for an instance; whether one is kept now. That there is none is told once."""
         now = work.clock()
         with work.store.reader() as session:
             instance, row = session.get_one(Instance, one.instance), slos.find(session, one.instance)
             if row is None or row.objectives is None or instance.host_id != one.lost:
-                return 0  # it changed since: the next run looks again
+                return False  # it changed since: the next run looks again
             found = failover.find(
                 session,
                 instance,
@@ -78,16 +84,15 @@ class Failover:
                 margin=self._margin,
                 silent_before=now - work.limits.host_silent_seconds,
             )
-        told = (found is None) != (one.instance in self._missing)
-        if found is None:
-            self._missing.add(one.instance)
+            is_missing = decisions.last_reason(session, decisions.FAILOVER, one.instance) == NO_PLACE
+        is_news = is_missing is not (found is None)
 
         def write(session: Session) -> None:
             if found is None:
                 failover_places.drop(session, [one.instance])  # one that cannot be kept any more is no promise
             else:
                 failover.keep(session, found, at=now)
-            if told:
+            if is_news:
                 decisions.record(
                     session,
                     decisions.FAILOVER,
@@ -100,13 +105,12 @@ class Failover:
         try:
             work.store.write(write)
         except Moved:
-            return 0
+            return False
         if found is not None:
-            self._missing.discard(one.instance)
             _LOG.info("instance %s has a place on %s should its host be lost", instance.uuid, found.keeper.name)
-        elif told:
+        elif is_news:
             _LOG.warning("instance %s: %s", instance.uuid, NO_PLACE)
-        return int(told or found is not None)
+        return found is not None
 
     @staticmethod
     def _recount(work: Work) -> int:
@@ -120,7 +124,7 @@ class Failover:
             if abs(reserved.sums(host, held[host.id])["failover_cpu_cores"] - host.failover_cpu_cores) > _WRONG_CORES
         ]
         for host in wrong:
-            work.store.write(lambda session, host=host: reserved.recount(session, host))
+            work.store.write(partial(reserved.recount, host=host))
         return len(wrong)
 
 

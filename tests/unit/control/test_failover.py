@@ -51,6 +51,9 @@ def test_what_is_planned() -> None:
 
 
 def test_head_room_with_one_host_lost() -> None:
-    hosts = [HostRoom(free_cores=1.0, held_cores=0.8, elsewhere_cores=0.8), HostRoom(free_cores=0.5, held_cores=1.0, elsewhere_cores=0.2)]
+    hosts = [
+        HostRoom(free_cores=1.0, held_cores=0.8, elsewhere_cores=0.8),
+        HostRoom(free_cores=0.5, held_cores=1.0, elsewhere_cores=0.2),
+    ]
     assert head_room_with_one_host_lost(hosts) == min(1.5 - 1.0, 1.5 - 0.5 - 0.8)
     assert head_room_with_one_host_lost([]) == 0.0

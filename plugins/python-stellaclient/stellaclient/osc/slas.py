@@ -19,7 +19,18 @@ from stellaclient.sdk.resources import Sla
 
 _PRICE = re.compile(r"([0-9.]+)\s*([A-Z]{3})")
 _PER = {"vcpu": "per_vcpu", "GiB": "per_disk_gib", "": "base"}
-_COLUMNS = ("uuid", "name", "time_zone", "target", "unknown", "credits", "price", "objectives", "failover", "next_terms")
+_COLUMNS = (
+    "uuid",
+    "name",
+    "time_zone",
+    "target",
+    "unknown",
+    "credits",
+    "price",
+    "objectives",
+    "failover",
+    "next_terms",
+)
 
 
 def sla_of(stella: Proxy, given: str) -> Sla:

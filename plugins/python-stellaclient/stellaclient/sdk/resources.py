@@ -196,7 +196,9 @@ class Decision(resource.Resource):
     base_path = "/v1/decisions"
     allow_fetch = True
     allow_list = True
-    _query_mapping = resource.QueryParameters("kind", "state", "refusals", "host", "project", "uuid", "from", "to", "sort")
+    _query_mapping = resource.QueryParameters(
+        "kind", "state", "refusals", "host", "project", "uuid", "from", "to", "sort"
+    )
 
     decided_at = resource.Body("decided_at")
     kind = resource.Body("kind")

@@ -1,5 +1,7 @@
 """Places kept for the loss of a host, classes that ask for them; no two attachments of one target last at once."""
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -7,7 +9,7 @@ revision = "0006"
 down_revision = "0005"
 
 _ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-_TABLE = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin"}
+_TABLE: Any = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin"}
 
 
 def upgrade() -> None:
@@ -42,7 +44,7 @@ def upgrade() -> None:
     op.create_index(op.f("ix_failover_places_host_id"), "failover_places", ["host_id"])
 
 
-def _add(table: str, column: sa.Column, kind: sa.types.TypeEngine, value: str) -> None:
+def _add(table: str, column: Any, kind: Any, value: str) -> None:
     """A column that must have a value, on a table that may have rows."""
     with op.batch_alter_table(table) as changed:
         changed.add_column(column)
