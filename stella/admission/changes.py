@@ -138,10 +138,11 @@ def change(
     why: Why,
     *,
     also: Callable[[Session], bool] = lambda session: True,
+    then: Callable[[Session], None] = lambda session: None,
 ) -> SloRow | None:
     """Set the SLO to ``wanted`` (None: withdraw it). None when what it rests on changed since: read and decide again.
 
-    ``also`` runs in the same transaction; False is one more reason to decide again. Raises `NoRoom` and `Unanswered`, with the SLO as
+    ``also`` runs in the same transaction before, ``then`` after it is set; False, or `Moved`, is one more reason to decide again. Raises `NoRoom` and `Unanswered`, with the SLO as
     it was, and `stella.model.slo.InvalidSlo` for more than the ledger can count.
     """
     before, after = _held(present), _wanted(wanted)
@@ -153,6 +154,7 @@ def change(
         if not also(session):
             raise Moved
         stored = _store(session, present, wanted, origin)
+        then(session)
         decisions.record(
             session,
             why.kind,

@@ -167,6 +167,11 @@ def short_cores(slo: Slo, *, host: Host, instance: Instance, holdings: Sequence[
     return need.cores - _capacity(host, holdings).free_cores
 
 
+def free_cores(host: Host, holdings: Sequence[Holding]) -> float:
+    """What ``host`` may still guarantee in all beside ``holdings``, in cores."""
+    return _capacity(host, holdings).free_cores
+
+
 def _capacity(host: Host, holdings: Sequence[Holding]) -> HostCapacity:
     return HostCapacity(
         capacity_cores=host.capacity_cpu_cores or 0.0,

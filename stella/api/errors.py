@@ -29,6 +29,7 @@ CODES: Mapping[str, tuple[int, str]] = {
     "stella.slo.instance_not_running": (409, "The instance does not run on its host"),
     "stella.slo.invalid": (400, "The SLO is not valid"),
     "stella.slo.does_not_fit": (422, "The SLO does not fit on this host"),
+    "stella.slo.no_failover": (422, "No other host could take it should its host be lost"),
     "stella.slo.of_flavor": (409, "The SLO comes with the flavor"),
     "stella.slo.above_limit": (422, "A limit from outside Stella is below the floor"),
     "stella.slo.not_supported": (422, "The host cannot enforce this objective"),

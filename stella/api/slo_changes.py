@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
-from stella.admission import changes
+from stella.admission import changes, failover
 from stella.admission.changes import Present, Why
+from stella.admission.failover import Found
 from stella.api import quotas
 from stella.api.operation import Call
 from stella.api.projects import visible_placed
@@ -29,19 +30,22 @@ def read(call: Call, session: Session, rule: str, *, with_quota: bool = False) -
     return Asked(host=host, instance=instance, row=row, holdings=found.holdings, quota=quota)
 
 
-def change_slo(call: Call, asked: Asked, terms: Terms | None) -> SloRow | None:
+def change_slo(call: Call, asked: Asked, terms: Terms | None, *, place: Found | None = None) -> SloRow | None:
     """Set the SLO to ``terms`` (None: withdraw it). None when what it rests on changed since: read and decide again.
 
-    Raises `stella.clouds.port.NoRoom` and `Unanswered`.
+    ``place`` is kept with it, on another host. Raises `stella.clouds.port.NoRoom` and `Unanswered`.
     """
     quota = asked.quota
 
     def count(session: Session) -> bool:
         return quota is None or projects.hold(session, quota.account, is_counted=quota.is_limited)
 
-    return changes.change(
-        call.services.database, call.services.ledger, asked, terms, call.origin, _why(terms), also=count
-    )
+    def keep(session: Session) -> None:
+        if place is not None:
+            failover.keep(session, place, at=call.origin.at)
+
+    store, ledger = call.services.database, call.services.ledger
+    return changes.change(store, ledger, asked, terms, call.origin, _why(terms), also=count, then=keep)
 
 
 def _why(terms: Terms | None) -> Why:

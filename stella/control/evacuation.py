@@ -5,7 +5,7 @@ So nothing is evacuated unless the host is *fenced*: an operator said so, or a f
 must call it down too, else it refuses. What Nova or another service moves already is left to them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -27,6 +27,7 @@ class Stranded:
     """An instance with an SLO on a dead host, as Stella knows it and as the cloud shows it now.
 
     ``host``, ``status``, ``task_state`` and ``migrations`` (the statuses of those that leave this host) are the cloud's words.
+    ``kept_at``: the host that keeps a place for it, empty where none does.
     """
 
     uuid: str
@@ -36,6 +37,7 @@ class Stranded:
     status: str
     task_state: str | None = None
     migrations: tuple[str, ...] = ()
+    kept_at: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,11 +96,16 @@ def evacuate(
             break
         if acts_elsewhere(one, dead.name):
             continue
-        host = next((name for name in sorted(room, key=lambda name: (-room[name], name)) if take(one.uuid, name)), "")
+        host = next((name for name in _in_order(one, room) if take(one.uuid, name)), "")
         if host:
             room[host] -= one.reserved_cores
         found.append(_decision(dead, one, host))
     return tuple(found)
+
+
+def _in_order(one: Stranded, room: Mapping[str, float]) -> list[str]:
+    """The hosts as they are to be tried: the one that keeps a place, then those with the most room (in cores)."""
+    return sorted(room, key=lambda name: (name != one.kept_at, -room[name], name))
 
 
 def acts_elsewhere(one: Stranded, host: str) -> str:

@@ -43,6 +43,9 @@ RELIEF, EVACUATION = "relief", "evacuation"
 HOST_FENCED = "host_fenced"
 """It is certain that nothing runs on a host any more, or the fencing command failed to make it so."""
 
+FAILOVER = "failover"
+"""An instance that is to survive the loss of its host has no place elsewhere, or has one again."""
+
 _RECENT = 100
 
 KINDS = (
@@ -64,6 +67,7 @@ KINDS = (
     RELIEF,
     EVACUATION,
     HOST_FENCED,
+    FAILOVER,
 )
 
 REFUSALS = (
@@ -174,3 +178,9 @@ def _listed() -> Select[Any]:
 
 def _of(row: Row[Any]) -> Listed:
     return Listed(row=row[0], instance=row[1], host=row[2], move=row[3], to_host=row[4])
+
+
+def last_reason(session: Session, kind: str, instance_id: int) -> str | None:
+    """The reason of the last decision of this kind about an instance; None: there is none."""
+    query = select(DecisionRow.reason).where(DecisionRow.instance_id == instance_id, DecisionRow.kind == kind)
+    return session.scalar(query.order_by(DecisionRow.id.desc()).limit(1))

@@ -6,11 +6,11 @@ import secrets
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import ColumnElement, and_, bindparam, case, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Subquery, and_, bindparam, case, exists, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from stella.db.database import changed_rows
-from stella.db.models import Host, Instance, SloRow, ViolationRow
+from stella.db.models import FailoverPlace, Host, Instance, SloRow, ViolationRow
 from stella.db.paging import Page, SortKeys, paged
 from stella.db.slos import PENDING
 
@@ -103,8 +103,8 @@ def _is_silent(before: float) -> ColumnElement[bool]:
 class Totals:
     """All hosts together: how many there are, are silent, are in each mode; what those that reported can hold and hold, in cores.
 
-    ``free_without_one_cpu_cores`` is what is free, in sum, once any one host is lost and what it held is placed on the others; below 0
-    where so much finds no place.
+    ``free_without_one_cpu_cores`` is what is free, in sum, once any one host is lost and what it held is placed on the others, where no other
+    host keeps a place for it already; below 0 where so much finds none.
     """
 
     hosts: int
@@ -124,9 +124,12 @@ def totals(session: Session, *, silent_before: float) -> Totals:
         by_mode[mode] = by_mode.get(mode, 0) + count
     is_usable = and_(Host.mode == "enforce", Host.reported_at >= silent_before)
     usable = case((is_usable, Host.free_cpu_cores), else_=0.0)
-    held = case((is_usable, Host.free_cpu_cores + Host.reserved_cpu_cores), else_=Host.reserved_cpu_cores)
+    elsewhere = _kept_elsewhere()
+    homeless = Host.reserved_cpu_cores - Host.failover_cpu_cores - func.coalesce(elsewhere.c.cores, 0.0)
+    held = usable + case((homeless > 0.0, homeless), else_=0.0)
     sums = (func.sum(Host.capacity_cpu_cores), func.sum(Host.reserved_cpu_cores), func.sum(usable), func.max(held))
-    found = session.execute(select(*(func.coalesce(one, 0.0) for one in sums))).one()
+    query = select(*(func.coalesce(one, 0.0) for one in sums)).select_from(Host)
+    found = session.execute(query.join(elsewhere, elsewhere.c.host_id == Host.id, isouter=True)).one()
     capacity, reserved, free, largest = (float(one) for one in found)
     return Totals(
         hosts=sum(numbers.values()),
@@ -137,6 +140,13 @@ def totals(session: Session, *, silent_before: float) -> Totals:
         free_cpu_cores=max(0.0, free),
         free_without_one_cpu_cores=free - largest,
     )
+
+
+def _kept_elsewhere() -> Subquery:
+    """By host: what other hosts keep for its instances, in cores."""
+    query = select(Instance.host_id, func.sum(FailoverPlace.reserved_cpu_cores).label("cores"))
+    query = query.join(FailoverPlace, FailoverPlace.instance_id == Instance.id)
+    return query.where(FailoverPlace.host_id != Instance.host_id).group_by(Instance.host_id).subquery()
 
 
 def counts(session: Session, *, silent_before: float) -> dict[tuple[str, bool], int]:

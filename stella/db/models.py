@@ -35,8 +35,8 @@ class Table(DeclarativeBase):
 class Host(Table):
     """A compute node. ``generation`` moves with every change of what is reserved or can be, ``intent_revision`` with every intent.
 
-    ``credential_sha256`` is None once it is revoked. ``capacity_cpu_cores`` is net of the host's own work, ``reserved_cpu_cores`` the
-    sum over its SLOs, ``free_cpu_cores`` the rest; ``cpus`` are the numbers of the CPUs that instances may use. ``reported`` is the
+    ``credential_sha256`` is None once it is revoked. ``capacity_cpu_cores`` is net of the host's own work, ``reserved_cpu_cores`` all
+    that is set aside there, of it ``failover_cpu_cores`` for instances of other hosts should one be lost, ``free_cpu_cores`` the rest; ``cpus`` are the numbers of the CPUs that instances may use. ``reported`` is the
     host's part of its last report; ``epoch`` and ``sequence`` tell which report that was. ``silent_since`` is the time of its last
     report, noted by stella-engine once the host is overdue; None while it reports. ``resource_provider`` is the uuid of its compute
     node in Placement; None without OpenStack. ``relief_mode`` is that of the host, None: the cloud's. ``fenced_at``: when it was said
@@ -69,6 +69,7 @@ class Host(Table):
     enrolled_at: Mapped[float] = mapped_column(Double)
     silent_since: Mapped[float | None] = mapped_column(Double)
     resource_provider: Mapped[str | None] = mapped_column(String(36))
+    failover_cpu_cores: Mapped[float] = mapped_column(Double, default=0.0)
     relief_mode: Mapped[str | None] = mapped_column(String(16))
     fenced_at: Mapped[float | None] = mapped_column(Double)
 
@@ -350,3 +351,14 @@ class MoveRow(Table):
     decided_at: Mapped[float] = mapped_column(Double)
     changed_at: Mapped[float] = mapped_column(Double)
     ended_at: Mapped[float | None] = mapped_column(Double)
+
+
+class FailoverPlace(Table):
+    """What a host keeps for an instance of another host, should that one be lost (`stella.control.failover`)."""
+
+    __tablename__ = "failover_places"
+    instance_id: Mapped[int] = mapped_column(ForeignKey("instances.id"), primary_key=True)
+    host_id: Mapped[int] = mapped_column(ForeignKey("hosts.id"), index=True)
+    reserved_cpu_cores: Mapped[float] = mapped_column(Double)
+    reserved_io_ratio: Mapped[float] = mapped_column(Double)
+    changed_at: Mapped[float] = mapped_column(Double)

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session, aliased
 
 from stella.control.relief_news import Told
 from stella.control.relief_view import OPEN, Kind, MoveDecision, PastMove, State
-from stella.db import decisions, hosts, slos
+from stella.db import decisions, hosts, reserved
 from stella.db.database import changed_rows
 from stella.db.models import DecisionRow, Host, Instance, MoveRow
 from stella.db.slos import Origin
@@ -82,20 +82,13 @@ def open_(
         )
     )
     session.flush()
-    if made.state in OPEN and destination is not None and not _recount(session, destination):
+    if made.state in OPEN and destination is not None and not reserved.recount(session, destination):
         raise Taken
     return row.id
 
 
 def _under_way() -> Select[tuple[MoveRow]]:
     return select(MoveRow).where(MoveRow.state.in_(_OPEN))
-
-
-def _recount(session: Session, host: Host) -> bool:
-    """Set what is reserved on a host to what is held there; False where it changed since it was read."""
-    reserved = sum(one.reserved_cpu_cores for one in slos.holdings(session, [host.id])[host.id])
-    free = (host.capacity_cpu_cores or 0.0) - reserved
-    return hosts.swap(session, host, reserved_cpu_cores=reserved, free_cpu_cores=free)
 
 
 def begin(session: Session, number: int, *, now: float) -> bool:
@@ -113,7 +106,7 @@ def end(session: Session, number: int, state: State, *, reason: str, now: float)
     row.state, row.reason, row.changed_at, row.ended_at = state.value, reason, now, now
     session.flush()
     if row.to_host_id is not None:
-        _recount(session, hosts.lock(session, row.to_host_id))
+        reserved.recount(session, hosts.lock(session, row.to_host_id))
     return True
 
 

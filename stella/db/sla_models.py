@@ -15,7 +15,8 @@ _SHARED: Any = Table.__table_args__
 class Sla(Table):
     """A class of SLAs. ``name_in_use`` is its name while it is not withdrawn, None then. ``generation`` moves with every change.
 
-    ``objectives`` (JSON) says what an SLO under it may ask for and what is offered; it holds at once, as terms do not.
+    ``objectives`` (JSON) says what an SLO under it may ask for and what is offered, ``failover`` whether it is to survive the loss of any
+    one host; both hold at once, as terms do not.
     """
 
     __tablename__ = "slas"
@@ -26,6 +27,7 @@ class Sla(Table):
     time_zone: Mapped[str] = mapped_column(String(64))
     generation: Mapped[int] = mapped_column(Integer, default=1)
     objectives: Mapped[str] = mapped_column(Text, default="{}")
+    failover: Mapped[bool] = mapped_column(default=False)
     created_at: Mapped[float] = mapped_column(Double)
     user_id: Mapped[str] = mapped_column(String(LARGEST_NAME))
     withdrawn_at: Mapped[float | None] = mapped_column(Double)
@@ -47,7 +49,10 @@ class SlaTerms(Table):
 
 
 class SlaAttachment(Table):
-    """A class that counts for an instance (``target`` its uuid), all of a flavor (its name) or all of a project (its id)."""
+    """A class that counts for an instance (``target`` its uuid), all of a flavor (its name) or all of a project (its id).
+
+    ``lasting`` names scope and target while it lasts, and is None then: so that no two last at once.
+    """
 
     __tablename__ = "sla_attachments"
     __table_args__ = (Index("ix_sla_attachments_scope_target", "scope", "target"), _SHARED)
@@ -57,6 +62,7 @@ class SlaAttachment(Table):
     target: Mapped[str] = mapped_column(String(LARGEST_NAME))
     start: Mapped[int] = mapped_column(BigInteger)
     until: Mapped[int | None] = mapped_column(BigInteger)
+    lasting: Mapped[str | None] = mapped_column(String(16 + 1 + LARGEST_NAME), unique=True)
     user_id: Mapped[str] = mapped_column(String(LARGEST_NAME))
     ended_by: Mapped[str | None] = mapped_column(String(LARGEST_NAME))
 

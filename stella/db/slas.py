@@ -123,7 +123,8 @@ def attached_now(session: Session, scope: Scope, target: str) -> tuple[SlaAttach
 
 
 def attach(session: Session, row: SlaAttachment) -> SlaAttachment:
-    """Attach a class; nothing else may be attached to that target at present."""
+    """Attach a class. Raises `oslo_db.exception.DBDuplicateEntry` where one is attached to that target at present."""
+    row.lasting = f"{row.scope} {row.target}"
     session.add(row)
     session.flush()
     return row
@@ -140,7 +141,7 @@ def detach_all(session: Session, sla_id: int, *, at: int, user_id: str) -> int:
 
 def end(row: SlaAttachment, *, at: int, user_id: str) -> None:
     """End an attachment; one that has not begun yet never counts."""
-    row.until, row.ended_by = max(at, row.start), user_id
+    row.until, row.ended_by, row.lasting = max(at, row.start), user_id, None
 
 
 def attachment(session: Session, sla_id: int, attachment_id: int) -> SlaAttachment | None:

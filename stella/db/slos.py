@@ -2,15 +2,16 @@
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import BindParameter, CompoundSelect, Select, bindparam, delete, insert, select, union_all, update
+from sqlalchemy import BindParameter, CompoundSelect, Row, Select, bindparam, delete, insert, null, select, union_all, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
+from stella.control.failover import Place, worst_loss
 from stella.control.relief_view import OPEN
 from stella.db.database import changed_rows
-from stella.db.models import Instance, MoveRow, SloChange, SloFloor, SloRow
+from stella.db.models import FailoverPlace, Instance, MoveRow, SloChange, SloFloor, SloRow
 from stella.model import wire
 
 PENDING, ENFORCED, REFUSED, DEGRADED, WITHDRAWN = "pending", "enforced", "refused", "degraded", "withdrawn"
@@ -57,6 +58,9 @@ class Terms:
 
 
 _IN_FORCE = (SloRow.objectives.is_not(None), SloRow.state != SUSPENDED)
+NO_INSTANCE = 0
+"""The number of no instance."""
+
 _COMES = (MoveRow.state.in_([state.value for state in OPEN]), Instance.host_id != MoveRow.to_host_id)
 """An instance is on its way to a host, and is not reported by it yet: its SLO is held there too."""
 
@@ -68,38 +72,92 @@ def find(session: Session, instance_id: int) -> SloRow | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holding:
-    """What an SLO in force holds of its host. ``shape`` is that of its instance, as text."""
+    """What an SLO in force holds of its host. ``shape`` is that of its instance, as text.
+
+    ``is_failover``: nothing runs there for it; it is kept for instances of other hosts, should one of these be lost.
+    """
 
     instance_id: int
     shape: str
     reserved_cpu_cores: float
     reserved_io_ratio: float
+    is_failover: bool = False
 
 
-def _holding_columns(host_id: InstrumentedAttribute[Any]) -> Select[Any]:
-    columns = (host_id.label("host_id"), Instance.id, Instance.uuid, Instance.shape)
-    query = select(*columns, SloRow.reserved_cpu_cores, SloRow.reserved_io_ratio)
+def _holding_columns(
+    host_id: InstrumentedAttribute[Any], lost: Any, cores: InstrumentedAttribute[Any], io: InstrumentedAttribute[Any]
+) -> Select[Any]:
+    columns = (host_id.label("host_id"), Instance.id, Instance.uuid, Instance.shape, cores, io, lost.label("lost"))
+    query = select(*columns).select_from(Instance)
     return query.join(SloRow, SloRow.instance_id == Instance.id).where(*_IN_FORCE)
 
 
 def _holdings_of() -> CompoundSelect[Any]:
-    """What is held on hosts by instances that they run, and by those that are on their way to them."""
+    """What is held on hosts by instances that they run, by those on their way to them, and for those of hosts that may be lost."""
     host_ids: BindParameter[Any] = bindparam("host_ids", expanding=True)
-    here = _holding_columns(Instance.host_id).where(Instance.host_id.in_(host_ids))
-    coming = _holding_columns(MoveRow.to_host_id).join(MoveRow, MoveRow.instance_id == Instance.id)
-    return union_all(here, coming.where(MoveRow.to_host_id.in_(host_ids), *_COMES)).order_by("uuid")
+    own, place = (SloRow.reserved_cpu_cores, SloRow.reserved_io_ratio), FailoverPlace
+    here = _holding_columns(Instance.host_id, null(), *own).where(Instance.host_id.in_(host_ids))
+    coming = _holding_columns(MoveRow.to_host_id, null(), *own).join(MoveRow, MoveRow.instance_id == Instance.id)
+    kept = _holding_columns(place.host_id, Instance.host_id, place.reserved_cpu_cores, place.reserved_io_ratio)
+    kept = kept.join(place, place.instance_id == Instance.id).where(place.host_id.in_(host_ids), _IS_KEPT)
+    return union_all(here, coming.where(MoveRow.to_host_id.in_(host_ids), *_COMES), kept).order_by("uuid")
 
+
+_IS_KEPT = FailoverPlace.host_id != Instance.host_id
+"""A place on the host that the instance has come to holds nothing more there."""
 
 _HOLDINGS = _holdings_of()
 
 
-def holdings(session: Session, host_ids: Collection[int]) -> Mapping[int, tuple[Holding, ...]]:
-    """What the SLOs in force on each of these hosts hold, and those that are on their way there, by uuid of the instance."""
+def holdings(
+    session: Session, host_ids: Collection[int], *, without: int | None = None, lost: int | None = None
+) -> Mapping[int, tuple[Holding, ...]]:
+    """What is held on each of these hosts, by uuid of the instance, and what they keep for the loss of another one.
+
+    ``without``: the place of this instance is left out. ``lost``: as after the loss of this host: the places for its instances are
+    held each by its own, and none for the loss of a second host.
+    """
     found: dict[int, list[Holding]] = {host_id: [] for host_id in host_ids}
+    kept: dict[int, list[Row[Any]]] = {}
     for row in session.execute(_HOLDINGS, {"host_ids": list(host_ids)}) if found else ():
-        held = Holding(instance_id=row[1], shape=row[3], reserved_cpu_cores=row[4], reserved_io_ratio=row[5])
-        found[row[0]].append(held)
+        if row[6] is None:
+            held = Holding(instance_id=row[1], shape=row[3], reserved_cpu_cores=row[4], reserved_io_ratio=row[5])
+            found[row[0]].append(held)
+        else:
+            kept.setdefault(row[0], []).append(row)
+    for host_id, rows in kept.items():
+        coming = {one.instance_id for one in found[host_id]}
+        places = [_place(row) for row in rows if row[1] not in coming and row[1] != without]
+        if lost is None:
+            found[host_id] += [_kept(one) for one in worst_loss(places)]
+        else:
+            found[host_id] += [_kept(one, one.instance) for one in places if one.lost == lost]
     return {host_id: tuple(held) for host_id, held in found.items()}
+
+
+def failover_places(session: Session, host_ids: Collection[int]) -> Mapping[int, Sequence[Place]]:
+    """All places that each of these hosts keeps, for the loss of any other one."""
+    found: dict[int, list[Place]] = {host_id: [] for host_id in host_ids}
+    for row in session.execute(_HOLDINGS, {"host_ids": list(host_ids)}) if found else ():
+        if row[6] is not None:
+            found[row[0]].append(_place(row))
+    return found
+
+
+def _place(row: Row[Any]) -> Place:
+    vcpus = int(json.loads(row[3]).get("vcpus", 1))
+    return Place(instance=row[1], lost=row[6], cores=row[4], io_ratio=row[5], vcpus=vcpus)
+
+
+def _kept(one: Place, instance_id: int = NO_INSTANCE) -> Holding:
+    """What is kept of a place, which belongs to no single instance while no host is lost."""
+    return Holding(
+        instance_id=instance_id,
+        shape=wire.dumps({"vcpus": one.vcpus}),
+        reserved_cpu_cores=one.cores,
+        reserved_io_ratio=one.io_ratio,
+        is_failover=True,
+    )
 
 
 def on_host(session: Session, host_id: int) -> Sequence[tuple[Instance, SloRow]]:

@@ -40,10 +40,11 @@ class Places:
             return False
         if row is None:
             return True
-        slo = slo_of(row)
-        return verdicts.may_fit(slo, host=found, instance=instance, margin=self.margin) and verdicts.would_fit(
-            slo, host=found, instance=instance, holdings=self.holdings[found.id], margin=self.margin
-        )
+        slo, beside = slo_of(row), [one for one in self.holdings[found.id] if one.instance_id != instance.id]
+        is_kept = len(beside) < len(self.holdings[found.id])  # its own place is in what the host has set aside
+        if not is_kept and not verdicts.may_fit(slo, host=found, instance=instance, margin=self.margin):
+            return False
+        return verdicts.would_fit(slo, host=found, instance=instance, holdings=beside, margin=self.margin)
 
     def take(self, uuid: str, host: str) -> bool:
         """Whether it fits there; if so, it is counted there from then on."""
@@ -58,7 +59,8 @@ class Places:
                 reserved_io_ratio=row.reserved_io_ratio,
             )
             host_id = self.hosts[host].id
-            self.holdings[host_id] = [*self.holdings[host_id], held]
+            beside = [one for one in self.holdings[host_id] if one.instance_id != instance.id]
+            self.holdings[host_id] = [*beside, held]
         return True
 
 
@@ -77,11 +79,20 @@ def mode_of(host: Host, cloud: Mode) -> Mode:
     return Mode(host.relief_mode) if host.relief_mode is not None and cloud is not Mode.OFF else cloud
 
 
-def destinations(session: Session, *, margin: float, silent_before: float) -> Places:
-    """The hosts with most free CPU that enforce and report."""
-    found = hosts.candidates(session, except_id=0, limit=LARGEST_DESTINATIONS)
+def destinations(
+    session: Session, *, margin: float, silent_before: float, lost: int | None = None, also: Collection[int] = ()
+) -> Places:
+    """The hosts with most free CPU that enforce and report.
+
+    ``lost``: as after the loss of this host, the places that are kept for its instances being theirs; ``also`` these hosts too.
+    """
+    found = list(hosts.candidates(session, except_id=0, limit=LARGEST_DESTINATIONS))
+    known = {host.id for host in found}
+    found += [
+        host for host in hosts.by_ids(session, [one for one in also if one not in known]) if host.mode == "enforce"
+    ]
     named = {host.name: host for host in found if host.credential_sha256 and (host.reported_at or 0.0) >= silent_before}
-    held = slos.holdings(session, [host.id for host in named.values()])
+    held = slos.holdings(session, [host.id for host in named.values()], lost=lost)
     return Places(hosts=named, margin=margin, holdings=dict(held))
 
 

@@ -8,7 +8,7 @@ from oslo_config import cfg
 from stella.clouds.port import Cloud, Ledger
 from stella.clouds.standalone import NoLedger, Standalone
 from stella.conf.cloud import OPENSTACK
-from stella.engine.duties import DUTIES, evacuation, relief
+from stella.engine.duties import DUTIES, evacuation, failover, relief
 from stella.engine.duty import Companion, Duty
 from stella.model.slo import Metric
 
@@ -39,8 +39,8 @@ def limits_of_devices(config: cfg.ConfigOpts) -> Mapping[Metric, float]:
 def find(config: cfg.ConfigOpts) -> Surroundings:
     """What ``[cloud] kind`` says; nothing is asked yet. Raises `stella.conf.InvalidConfig`."""
     if config.cloud.kind != OPENSTACK:
-        moving = (relief.duty(config, None), evacuation.duty(config, None))
-        return Surroundings(cloud=Standalone(), ledger=NoLedger(), duties=(*DUTIES, *moving))
+        own = (relief.duty(config, None), evacuation.duty(config, None), failover.duty(config))
+        return Surroundings(cloud=Standalone(), ledger=NoLedger(), duties=(*DUTIES, *own))
     # imported here: without OpenStack its client is not loaded
     from stella.clouds.openstack.allocations import ledger_of  # noqa: PLC0415
     from stella.clouds.openstack.moves import Moves  # noqa: PLC0415
@@ -55,6 +55,7 @@ def find(config: cfg.ConfigOpts) -> Surroundings:
     own = (
         relief.duty(config, mover),
         evacuation.duty(config, mover),
+        failover.duty(config),
         following.duty(openstack.nova, hints, margin=config.link.reservation_margin_ratio),
         *placement.duties(openstack, limits=limits_of_devices(config)),
         *ledger.duties(openstack),

@@ -37,6 +37,7 @@ def _show_one(call: Call, host: Host, count: int, lasting: int) -> dict[str, Jso
         "silent": host.reported_at is None or host.reported_at < _silent_before(call),
         "capacity_cpu_cores": host.capacity_cpu_cores,
         "reserved_cpu_cores": max(0.0, host.reserved_cpu_cores),
+        "failover_cpu_cores": host.failover_cpu_cores,
         "free_cpu_cores": None if host.capacity_cpu_cores is None else host.free_cpu_cores,
         "overhead_cpu_cores": _amount(reported.get("overhead", {}).get("cpu_cores")),
         "cpus": len(json.loads(host.cpus)),

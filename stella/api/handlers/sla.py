@@ -59,6 +59,7 @@ def _show(call: Call, session: Session, row: Sla) -> dict[str, Json]:
         "next_terms_from": times.show(newest.valid_from) if changes else None,
         "tolerance_ratio": str(TOLERANCE_RATIO),
         "objectives": json.loads(row.objectives),
+        "failover": row.failover,
         "created_at": times.show(row.created_at),
         "withdrawn_at": times.show_known(row.withdrawn_at),
     }
@@ -135,11 +136,17 @@ def post(call: Call) -> Answer:
             time_zone=zone_name,
             generation=1,
             objectives=allowed,
+            failover=given.get("failover", False),
             created_at=now,
             user_id=call.identity.user_id,
         )
         db.add(session, row, terms, valid_from=periods.month_at(now, zone).start)
-        detail = {"sla": uuid, "terms": sla_terms.show(terms), "objectives": json.loads(allowed)}
+        detail = {
+            "sla": uuid,
+            "terms": sla_terms.show(terms),
+            "objectives": json.loads(allowed),
+            "failover": row.failover,
+        }
         slas.record(call, session, f"SLA class {row.name} created", detail=detail)
 
     call.services.database.write(write)
@@ -161,8 +168,8 @@ def post(call: Call) -> Answer:
 def patch(call: Call) -> Answer:
     """Change an SLA class; what is named is replaced as a whole.
 
-    Answers 200. New terms count from the next period on (`next_terms`), at once only where the class was never attached; a name and
-    objectives count at once. The caller names its generation, as `generation` or in `If-Match`; 409 says that it has another.
+    Answers 200. New terms count from the next period on (`next_terms`), at once only where the class was never attached; a name,
+    objectives and failover count at once. The caller names its generation, as `generation` or in `If-Match`; 409 says that it has another.
     """
     call.require(policies.SET)
     given, now = call.mapping, call.services.clock()
@@ -178,13 +185,14 @@ def patch(call: Call) -> Answer:
             _require_free_name(session, given["name"])
         row.name = row.name_in_use = given.get("name", row.name)
         row.objectives = allowed if allowed is not None else row.objectives
+        row.failover = given.get("failover", row.failover)
         row.generation += 1
         session.flush()
         if terms is not None:
             present = periods.month_at(now, slas.zone_of(row))
             valid_from = present.end if db.was_attached(session, row.id) else present.start
             db.set_terms(session, row, terms, valid_from=valid_from, at=now, user_id=call.identity.user_id)
-        changed = ", ".join(name for name in ("name", "terms", "objectives") if name in given)
+        changed = ", ".join(name for name in ("name", "terms", "objectives", "failover") if name in given)
         slas.record(
             call, session, f"SLA class {row.name}: {changed or 'nothing'} changed", detail={"sla": row.uuid, **given}
         )

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from stella.admission import changes, verdicts
+from stella.admission.failover import Found
 from stella.admission.verdicts import Verdict
-from stella.api import conditions, limits, relief, sla_budgets, slo_changes, times, whys
+from stella.api import conditions, failover, limits, relief, sla_budgets, slo_changes, times, whys
 from stella.api.attempts import attempts
 from stella.api.errors import ApiError, not_found
 from stella.api.operation import Answer, Call, operation
@@ -18,6 +19,7 @@ from stella.api.schemas import slo as schema
 from stella.api.slo_changes import Asked
 from stella.clouds.port import NoRoom
 from stella.db import decisions, hosts, slos
+from stella.db.database import Session
 from stella.db.models import Instance, SloRow
 from stella.model.resources import BY_METRIC, CLASSES
 from stella.model.slo import InvalidSlo, Slo, parse_slo, show_slo
@@ -28,7 +30,7 @@ _OFFERED_HOSTS = 4
 """A refusal asks so many other hosts, those with the most free CPU: what fits on none of these hardly fits anywhere."""
 
 
-def _show(call: Call, host: str, instance: Instance, row: SloRow) -> dict[str, Json]:
+def _show(call: Call, session: Session, host: str, instance: Instance, row: SloRow) -> dict[str, Json]:
     for_operator = call.allows(instance_policies.SHOW_HOST)
     return {
         "uuid": instance.uuid,
@@ -43,12 +45,15 @@ def _show(call: Call, host: str, instance: Instance, row: SloRow) -> dict[str, J
         **whys.told(row.reason, host=host, for_operator=for_operator),
         "largest": json.loads(row.largest),
         **limits.show(instance, row),
+        "failover": failover.show(call, session, instance),
         "changed_at": times.show(row.changed_at),
     }
 
 
 def _shown(call: Call, host: str, instance: Instance, row: SloRow, status: int = 200) -> Answer:
-    return Answer(status=status, body=_show(call, host, instance, row), etag=conditions.etag(row.generation))
+    with call.services.database.reader() as session:
+        body = _show(call, session, host, instance, row)
+    return Answer(status=status, body=body, etag=conditions.etag(row.generation))
 
 
 @operation(responses={200: schema.SLO}, rules=(policies.SHOW,), errors=("stella.request.not_found",))
@@ -180,6 +185,7 @@ def _does_not_fit(call: Call, present: Asked, slo: Slo, verdict: Verdict) -> Api
         "stella.slo.not_supported",
         "stella.slo.above_limit",
         "stella.slo.does_not_fit",
+        "stella.slo.no_failover",
         "stella.sla.not_allowed",
         "stella.quota.exceeded",
         "stella.server.placement_unreachable",
@@ -193,6 +199,7 @@ def put(call: Call) -> Answer:
     `If-Match`; 409 says that it has another. 422 says that it does not fit, with the largest values that would as `counter_offer`.
     422 `stella.slo.above_limit` says that a limit of the flavor, of Neutron or of Cinder is below the floor, and names it in `limit`.
     422 `stella.sla.not_allowed` says that the instance's SLA class has no such objective, or the largest value that it allows.
+    422 `stella.slo.no_failover` says that the class promises to survive the loss of a host, and no other host could take so much.
     403 `stella.quota.exceeded` says that the project's quota does not leave so much, and how much it leaves.
     """
     try:
@@ -223,9 +230,10 @@ def _put(call: Call) -> Answer:
         _require_quota(call, present, slo)
         verdict = _admitted(call, present, slo)
         _require_quota(call, present, slo, verdict.reserved_cpu_cores)
+        place = _place(call, present, slo, verdict)
         if call.query.get("dry_run"):
             return Answer(body=_dry_run(present, slo, verdict))
-        stored = _changed(call, present, slo, added, verdict)
+        stored = _changed(call, present, slo, added, verdict, place)
         if stored is not None:
             return _shown(call, present.host.name, present.instance, stored, status=200 if present.kept else 201)
     raise ApiError("stella.request.conflict", "The host was changed by others each time this was tried; try again.")
@@ -256,13 +264,22 @@ def _admitted(call: Call, present: Asked, slo: Slo) -> Verdict:
     return verdict
 
 
-def _changed(call: Call, present: Asked, slo: Slo, added: Slo | None, verdict: Verdict) -> SloRow | None:
+def _place(call: Call, present: Asked, slo: Slo, verdict: Verdict) -> Found | None:
+    """Raises `ApiError` where the class asks for a place on another host and there is none."""
+    try:
+        return failover.place(call, present, slo, verdict)
+    except ApiError as refusal:
+        raise _refused(call, present, decisions.SLO_DOES_NOT_FIT, refusal, slo) from None
+
+
+def _changed(
+    call: Call, present: Asked, slo: Slo, added: Slo | None, verdict: Verdict, place: Found | None
+) -> SloRow | None:
     """The SLO as it is then; None: read and decide again. Raises `ApiError` where the ledger has no room."""
     priority = call.mapping.get("priority", 0) if added is not None else 0
+    wanted = changes.terms(slo, added=added, verdict=verdict, priority=priority)
     try:
-        return slo_changes.change_slo(
-            call, present, changes.terms(slo, added=added, verdict=verdict, priority=priority)
-        )
+        return slo_changes.change_slo(call, present, wanted, place=place)
     except NoRoom as full:
         raise _refused(
             call, present, decisions.SLO_DOES_NOT_FIT, _does_not_fit(call, present, slo, _without_room(slo, full)), slo
@@ -308,6 +325,7 @@ def _dry_run(present: Asked, slo: Slo, verdict: Verdict) -> dict[str, Json]:
         "stella.slo.generation_conflict",
         "stella.slo.of_flavor",
         "stella.slo.does_not_fit",
+        "stella.slo.no_failover",
         "stella.server.placement_unreachable",
     ),
 )
@@ -348,4 +366,5 @@ def _withdrawn(call: Call, present: Asked) -> SloRow | None:
     row = present.kept
     if row is not None and row.state == slos.SUSPENDED:  # stella-engine resumes it where there is room
         return slo_changes.change_slo(call, present, changes.suspended(flavor, added=None, because=row.reason))
-    return _changed(call, present, flavor, None, _admitted(call, present, flavor))
+    verdict = _admitted(call, present, flavor)
+    return _changed(call, present, flavor, None, verdict, _place(call, present, flavor, verdict))

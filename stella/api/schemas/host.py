@@ -36,7 +36,12 @@ HOST = mapping(
         "enrolled": {"type": "boolean", "description": "False once its credential is revoked."},
         "silent": {"type": "boolean", "description": "It has not reported for longer than it may."},
         "capacity_cpu_cores": {**_CORES, "description": "What instances can have, net of the host's own work."},
-        "reserved_cpu_cores": {"type": "number", "description": "Set aside for the floors of its instances."},
+        "reserved_cpu_cores": {"type": "number", "description": "Set aside there, in all."},
+        "failover_cpu_cores": {
+            "type": "number",
+            "minimum": 0,
+            "description": "Of reserved_cpu_cores what is kept for instances of other hosts, should one of these be lost.",
+        },
         "free_cpu_cores": {**_CORES, "description": "The head-room: capacity less what is set aside."},
         "overhead_cpu_cores": {
             "type": ["number", "null"],

@@ -115,6 +115,10 @@ def _offers(amount: Schema, *, optional: tuple[str, ...] = ()) -> Schema:
 
 OFFERS = _offers(_AMOUNT)
 OFFERS_IN = _offers(_AMOUNT_IN, optional=("limit", "default"))
+FAILOVER: Schema = {
+    **FLAG,
+    "description": "An SLO under it is to survive the loss of any one host: another one keeps a place for it.",
+}
 SLA = mapping(
     {
         "uuid": UUID | {"description": "Of the class."},
@@ -129,6 +133,7 @@ SLA = mapping(
         "next_terms_from": nullable(TIME),
         "tolerance_ratio": {**RATIO, "description": "A second is met from this share of an objective's value on."},
         "objectives": OFFERS,
+        "failover": FAILOVER,
         "created_at": TIME,
         "withdrawn_at": nullable(TIME),
     }
@@ -144,11 +149,12 @@ LIST_QUERY = query(
     }
 )
 POST = mapping(
-    {"name": NAME, "time_zone": ZONE, "terms": TERMS_IN, "objectives": OFFERS_IN}, optional=("time_zone", "objectives")
+    {"name": NAME, "time_zone": ZONE, "terms": TERMS_IN, "objectives": OFFERS_IN, "failover": FAILOVER},
+    optional=("time_zone", "objectives", "failover"),
 )
 PATCH = mapping(
-    {"name": NAME, "terms": TERMS_IN, "objectives": OFFERS_IN, "generation": GENERATION},
-    optional=("name", "terms", "objectives", "generation"),
+    {"name": NAME, "terms": TERMS_IN, "objectives": OFFERS_IN, "failover": FAILOVER, "generation": GENERATION},
+    optional=("name", "terms", "objectives", "failover", "generation"),
     minProperties=1,
 )
 DELETE_QUERY = query({"detach": {**FLAG, "description": "Also where it is attached: it is detached then."}})

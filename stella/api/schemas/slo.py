@@ -14,6 +14,7 @@ from stella.api.schemas.vocabulary import (
     WHY,
     Schema,
     mapping,
+    nullable,
     query,
 )
 from stella.db.slos import STATES
@@ -57,6 +58,17 @@ SLO = mapping(
         },
         "limits": EXISTING_LIMITS,
         "contradictions": CONTRADICTIONS,
+        "failover": {
+            **nullable(
+                mapping(
+                    {
+                        "kept": FLAG,
+                        "host": {**nullable(TEXT), "description": "The host that keeps it; null for tenants."},
+                    }
+                )
+            ),
+            "description": "Whether another host keeps a place for it should its own be lost; null: its SLA class does not ask for one.",
+        },
         "changed_at": TIME,
     }
 )

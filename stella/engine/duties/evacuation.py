@@ -14,8 +14,9 @@ from stella.control import move_limits, relief_news
 from stella.control.evacuation import DEAD_SECONDS, DeadHost, Fence, Stranded, evacuate, fence
 from stella.control.relief_news import Told
 from stella.control.relief_view import OPEN, Kind, Limits, Mode, MoveDecision
-from stella.db import decisions, hosts, missed, moves, slos
+from stella.db import decisions, failover_places, hosts, missed, moves, slos
 from stella.db.database import Session
+from stella.db.failover_places import Kept
 from stella.db.models import Host, Instance, SloRow
 from stella.db.slos import system_origin
 from stella.engine import moving, relief_views
@@ -39,13 +40,14 @@ Row = tuple[Instance, SloRow]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Dead:
-    """A silent host as it was read, with its guaranteed instances, those that move already, and those that failed to lately."""
+    """A silent host as it was read, with its guaranteed instances, those that move already, those that failed to lately, and places."""
 
     host: Host
     seconds: float
     rows: Sequence[Row]
     moving: frozenset[str]
     resting: frozenset[str]
+    kept: Mapping[int, Kept]
 
 
 class Evacuation:
@@ -91,7 +93,10 @@ class Evacuation:
             seconds = now - (host.reported_at or host.enrolled_at)
             rows = missed.stranded(session, host.id, largest=_LARGEST_OF_HOST)
             if seconds >= DEAD_SECONDS and rows and host.mode != "maintenance":
-                found.append(_Dead(host=host, seconds=seconds, rows=rows, moving=under_way, resting=resting))
+                kept = failover_places.for_loss_of(session, host.id)
+                found.append(
+                    _Dead(host=host, seconds=seconds, rows=rows, moving=under_way, resting=resting, kept=kept)
+                )
         return found
 
     def _handle(self, work: Work, dead: _Dead, told: Sequence[Told], silent_hosts: int, all_hosts: int) -> int:
@@ -104,7 +109,13 @@ class Evacuation:
                 self._keep_fence(work, ended)
         with work.store.reader() as session:
             silent_before = work.clock() - work.limits.host_silent_seconds
-            places = relief_views.destinations(session, margin=self._margin, silent_before=silent_before)
+            places = relief_views.destinations(
+                session,
+                margin=self._margin,
+                silent_before=silent_before,
+                lost=dead.host.id,
+                also={one.host_id for one in dead.kept.values()},
+            )
         places.instances = {instance.uuid: (instance, row) for instance, row in dead.rows}
         places.full = self._full.at(work.clock())
         views = [relief_views.view(host, self._cloud, silent_before=silent_before) for host in places.hosts.values()]
@@ -131,7 +142,7 @@ class Evacuation:
             is_down = (is_fenced or self._fencing.is_configured) and self._mover.is_down(host.name)
         ask = is_fenced and is_down and mode is not Mode.OFF
         until = self._monotonic() + _LONGEST_SECONDS
-        shown = [self._stranded(host, instance, row, ask=ask) for instance, row in waiting if self._monotonic() < until]
+        shown = [self._stranded(dead, instance, row, ask=ask) for instance, row in waiting if self._monotonic() < until]
         return DeadHost(
             name=host.name,
             silent_seconds=dead.seconds,
@@ -142,8 +153,9 @@ class Evacuation:
             has_fencing_command=self._fencing.is_configured,
         )
 
-    def _stranded(self, host: Host, instance: Instance, row: SloRow, *, ask: bool) -> Stranded | None:
+    def _stranded(self, dead: _Dead, instance: Instance, row: SloRow, *, ask: bool) -> Stranded | None:
         """The instance as the cloud shows it; None where the cloud does not tell."""
+        host, kept = dead.host, dead.kept.get(instance.id)
         priority = relief_views.priority_of(row)
         known = Stranded(
             uuid=instance.uuid,
@@ -151,6 +163,7 @@ class Evacuation:
             reserved_cores=row.reserved_cpu_cores,
             host=host.name,
             status="ACTIVE",
+            kept_at=kept.host if kept is not None else "",
         )
         if self._mover is None or not ask:
             return known
@@ -173,7 +186,7 @@ class Evacuation:
     ) -> bool:
         instance, row = rows[made.instance] if made.instance else (None, None)
         if made.state in OPEN and self._mover is not None:
-            destination = self._still_fits(work, made, rows)
+            destination = self._still_fits(work, source, made, rows)
             if destination is None:
                 return False
             parts = Parts(source=source, destination=destination, instance=instance, row=row)
@@ -191,13 +204,13 @@ class Evacuation:
         )
         return True
 
-    def _still_fits(self, work: Work, made: MoveDecision, rows: Mapping[str, Row]) -> Host | None:
+    def _still_fits(self, work: Work, source: Host, made: MoveDecision, rows: Mapping[str, Row]) -> Host | None:
         """The destination as it is now, after those that were placed there before; None: it takes this one no more."""
         with work.store.reader() as session:
             host = hosts.find(session, made.destination)
             if host is None:
                 return None
-            held = slos.holdings(session, [host.id])
+            held = slos.holdings(session, [host.id], lost=source.id)
         now = Places(hosts={host.name: host}, margin=self._margin, holdings=dict(held), instances=dict(rows))
         return host if now.fits(made.instance, host.name) else None
 

@@ -31,6 +31,7 @@ def _columns(host: Host) -> dict[str, Any]:
 
 def _all(host: Host) -> tuple[Any, Any]:
     columns = _columns(host) | {
+        "failover_cpu_cores": Cores(host.failover_cpu_cores),
         "relief_mode": host.relief_mode or INHERIT,
         "fenced_at": host.fenced_at,
         "enrolled": host.enrolled,

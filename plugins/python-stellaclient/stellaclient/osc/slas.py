@@ -19,7 +19,18 @@ from stellaclient.sdk.resources import Sla
 
 _PRICE = re.compile(r"([0-9.]+)\s*([A-Z]{3})")
 _PER = {"vcpu": "per_vcpu", "GiB": "per_disk_gib", "": "base"}
-_COLUMNS = ("uuid", "name", "time_zone", "target", "unknown", "credits", "price", "objectives", "next_terms")
+_COLUMNS = (
+    "uuid",
+    "name",
+    "time_zone",
+    "target",
+    "unknown",
+    "credits",
+    "price",
+    "objectives",
+    "failover",
+    "next_terms",
+)
 
 
 def sla_of(stella: Proxy, given: str) -> Sla:
@@ -132,6 +143,11 @@ def _add_terms(parser: argparse.ArgumentParser, *, target: bool) -> None:
     parser.add_argument(
         "--default", metavar="<metric>=<quantity>", action="append", default=[], help="The floor that is offered"
     )
+    parser.add_argument(
+        "--failover",
+        action=argparse.BooleanOptionalAction,
+        help="SLOs survive the loss of any one host: another one keeps a place for each",
+    )
 
 
 def _amount_text(metric: str, amount: Mapping[str, float]) -> str:
@@ -157,6 +173,7 @@ def _row(sla: Sla) -> tuple[Any, ...]:
         Credits(terms["credits"]),
         Money((price["amount"], price["currency"])),
         Keys(objectives),
+        sla.failover,
         following,
     )
 
@@ -182,6 +199,7 @@ class Create(command.ShowOne):
             "time_zone": parsed_args.time_zone,
             "terms": _terms(parsed_args, {}),
             "objectives": _objectives(parsed_args, {}),
+            "failover": bool(parsed_args.failover),
         }
         stella = service(self)
         with one_line():
@@ -278,6 +296,8 @@ class Set(command.Command):
             body["terms"] = _terms(given, sla.next_terms or sla.terms)
         if given.objective or given.limit or given.default or given.any_objective:
             body["objectives"] = _objectives(given, {} if given.any_objective else sla.objectives)
+        if given.failover is not None:
+            body["failover"] = given.failover
         return body
 
     @staticmethod

@@ -152,9 +152,18 @@ def shown(slo: Slo, **more: Any) -> dict[str, Any]:
         "estimated": slo.estimated,
         "limits": Limits(slo.limits or []),
         "contradictions": Contradictions(slo.contradictions or []),
+        "failover": _failover(slo.failover),
         "generation": slo.generation,
         "changed_at": slo.changed_at,
     }
+
+
+def _failover(told: Mapping[str, Any] | None) -> str:
+    """Whether another host keeps a place, and to operators which; a dash where the SLA class does not ask for one."""
+    if told is None:
+        return "-"
+    kept = "kept" if told["kept"] else "no place"
+    return f"{kept} on {told['host']}" if told.get("host") else kept
 
 
 class Set(command.ShowOne):

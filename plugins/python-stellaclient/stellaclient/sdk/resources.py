@@ -56,6 +56,7 @@ class Slo(resource.Resource):
     largest = resource.Body("largest", type=dict)
     limits = resource.Body("limits", type=list)
     contradictions = resource.Body("contradictions", type=list)
+    failover = resource.Body("failover", type=dict)
     changed_at = resource.Body("changed_at")
     accepted = resource.Body("accepted", type=bool)
 
@@ -152,6 +153,7 @@ class Host(resource.Resource):
     silent = resource.Body("silent", type=bool)
     capacity_cpu_cores = resource.Body("capacity_cpu_cores", type=float)
     reserved_cpu_cores = resource.Body("reserved_cpu_cores", type=float)
+    failover_cpu_cores = resource.Body("failover_cpu_cores", type=float)
     free_cpu_cores = resource.Body("free_cpu_cores", type=float)
     overhead_cpu_cores = resource.Body("overhead_cpu_cores", type=float)
     cpus = resource.Body("cpus", type=int)
@@ -243,6 +245,7 @@ class Sla(resource.Resource):
     next_terms_from = resource.Body("next_terms_from")
     tolerance_ratio = resource.Body("tolerance_ratio")
     objectives = resource.Body("objectives", type=dict)
+    failover = resource.Body("failover", type=bool)
     created_at = resource.Body("created_at")
     withdrawn_at = resource.Body("withdrawn_at")
 
