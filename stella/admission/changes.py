@@ -142,8 +142,8 @@ def change(
 ) -> SloRow | None:
     """Set the SLO to ``wanted`` (None: withdraw it). None when what it rests on changed since: read and decide again.
 
-    ``also`` runs in the same transaction before, ``then`` after it is set; False, or `Moved`, is one more reason to decide again. Raises `NoRoom` and `Unanswered`, with the SLO as
-    it was, and `stella.model.slo.InvalidSlo` for more than the ledger can count.
+    ``also`` runs in the same transaction before, ``then`` after it is set; False, or `Moved`, is one more reason to decide again.
+    Raises `NoRoom` and `Unanswered`, with the SLO as it was, and `stella.model.slo.InvalidSlo` for more than the ledger can count.
     """
     before, after = _held(present), _wanted(wanted)
     both = at_least(before, after)

@@ -1,7 +1,7 @@
 """A place on another host for an instance that is to survive the loss of its own: where, and kept by compare-and-swap on that host.
 
-It counts in the database, which every admission asks, and so the scheduler of Nova does; in Placement it is not held, since it would be in
-the way of the very evacuation it is for.
+It counts in the database, which every admission asks, and so does Nova's scheduler. In Placement it is not held: there it would be in
+the way of the very evacuation that it is for.
 """
 
 from dataclasses import dataclass
@@ -71,7 +71,7 @@ def _free(session: Session, host: Host) -> float:
 
 
 def keep(session: Session, found: Found, *, at: float) -> None:
-    """Keep the place, in the transaction of ``session``. Raises `stella.admission.changes.Moved` where the keeper changed meanwhile."""
+    """Keep the place, in the transaction of ``session``. Raises `stella.admission.changes.Moved` where it changed."""
     keeper = found.keeper
     failover_places.put(session, found.instance_id, keeper.id, cores=found.cores, io_ratio=found.io_ratio, at=at)
     if not reserved.recount(session, keeper):

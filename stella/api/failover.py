@@ -21,7 +21,7 @@ def _is_asked(call: Call, session: Session, instance: Instance) -> bool:
 
 
 def place(call: Call, present: Asked, slo: Slo, verdict: Verdict) -> Found | None:
-    """The place for ``slo`` as admission accepted it; None where its class asks for none. Raises `ApiError` (422) where there is none."""
+    """The place for ``slo`` as it was accepted; None where its class asks for none. Raises `ApiError` (422) where there is none."""
     link = call.services.config.link
     with call.services.database.reader() as session:
         if not _is_asked(call, session, present.instance):

@@ -115,8 +115,7 @@ def _taken_by_others(recording: Recording, count: int) -> int:
     parts = (recording.instances_cpu, recording.receiver_cpu, recording.agent_cpu, recording.libvirtd_cpu)
     known = zip(*(_rates(part, recording.start, count) for part in parts), strict=True)
     others = (
-        busy - sum(found)
-        for busy, found in zip(_rates(recording.host_cpu, recording.start, count), known, strict=True)
+        busy - sum(found) for busy, found in zip(_rates(recording.host_cpu, recording.start, count), known, strict=True)
     )
     return sum(cores > LARGEST_OTHERS_CORES for cores in others)
 

@@ -4,10 +4,10 @@ A weight divides one CPU's queue exactly. Over several CPUs it holds only if the
 carries its part, and with threads that sleep and wake thousands of times a second it does not (`docs/decisions/0007`).
 
 This is bin packing: worst-fit decreasing (each piece to the emptiest CPU that the stage may use, the largest first). Guaranteed
-instances come first, and their reservations must be carried; then best-effort ones, by their allocations. The same rule
-says for both who stays whole on one CPU (`_stays_whole`), so that an SLO never takes CPUs away (`docs/decisions/0013`). Homes are
-kept while they are about as good as new ones; with many CPUs a few single moves are tried before all are placed anew. Nothing is placed while the host has idle time, or when no instance is guaranteed
-anything. `cpu_sets` adds the CPUs that others leave idle.
+instances come first, and their reservations must be carried; then best-effort ones, by their allocations. The same rule says for
+both who stays whole on one CPU (`_stays_whole`), so that an SLO never takes CPUs away (`docs/decisions/0013`). Homes are kept while
+they are about as good as new ones; with many CPUs a few single moves are tried before all are placed anew. Nothing is placed while
+the host has idle time, or when no instance is guaranteed anything. `cpu_sets` adds the CPUs that others leave idle.
 """
 
 import heapq

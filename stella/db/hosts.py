@@ -103,8 +103,8 @@ def _is_silent(before: float) -> ColumnElement[bool]:
 class Totals:
     """All hosts together: how many there are, are silent, are in each mode; what those that reported can hold and hold, in cores.
 
-    ``free_without_one_cpu_cores`` is what is free, in sum, once any one host is lost and what it held is placed on the others, where no other
-    host keeps a place for it already; below 0 where so much finds none.
+    ``free_without_one_cpu_cores`` is what is free, in sum, once any one host is lost and what it held is placed on the others, where
+    no other host keeps a place for it already; below 0 where so much finds none.
     """
 
     hosts: int

@@ -35,12 +35,13 @@ class Table(DeclarativeBase):
 class Host(Table):
     """A compute node. ``generation`` moves with every change of what is reserved or can be, ``intent_revision`` with every intent.
 
-    ``credential_sha256`` is None once it is revoked. ``capacity_cpu_cores`` is net of the host's own work, ``reserved_cpu_cores`` all
-    that is set aside there, of it ``failover_cpu_cores`` for instances of other hosts should one be lost, ``free_cpu_cores`` the rest; ``cpus`` are the numbers of the CPUs that instances may use. ``reported`` is the
-    host's part of its last report; ``epoch`` and ``sequence`` tell which report that was. ``silent_since`` is the time of its last
-    report, noted by stella-engine once the host is overdue; None while it reports. ``resource_provider`` is the uuid of its compute
-    node in Placement; None without OpenStack. ``relief_mode`` is that of the host, None: the cloud's. ``fenced_at``: when it was said
-    that nothing runs on it any more; a later report makes that void.
+    ``credential_sha256`` is None once it is revoked. ``capacity_cpu_cores`` is net of the host's own work, ``reserved_cpu_cores``
+    all that is set aside there, of it ``failover_cpu_cores`` for instances of other hosts should one be lost, ``free_cpu_cores`` the
+    rest; ``cpus`` are the numbers of the CPUs that instances may use. ``reported`` is the host's part of its last report; ``epoch``
+    and ``sequence`` tell which report that was. ``silent_since`` is the time of its last report, noted by stella-engine once the
+    host is overdue; None while it reports. ``resource_provider`` is the uuid of its compute node in Placement; None without
+    OpenStack. ``relief_mode`` is that of the host, None: the cloud's. ``fenced_at``: when it was said that nothing runs on it any
+    more; a later report makes that void.
     """
 
     __tablename__ = "hosts"

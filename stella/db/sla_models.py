@@ -15,8 +15,8 @@ _SHARED: Any = Table.__table_args__
 class Sla(Table):
     """A class of SLAs. ``name_in_use`` is its name while it is not withdrawn, None then. ``generation`` moves with every change.
 
-    ``objectives`` (JSON) says what an SLO under it may ask for and what is offered, ``failover`` whether it is to survive the loss of any
-    one host; both hold at once, as terms do not.
+    ``objectives`` (JSON) says what an SLO under it may ask for and what is offered, ``failover`` whether it is to survive the loss
+    of any one host; both hold at once, as terms do not.
     """
 
     __tablename__ = "slas"

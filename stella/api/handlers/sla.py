@@ -169,7 +169,8 @@ def patch(call: Call) -> Answer:
     """Change an SLA class; what is named is replaced as a whole.
 
     Answers 200. New terms count from the next period on (`next_terms`), at once only where the class was never attached; a name,
-    objectives and failover count at once. The caller names its generation, as `generation` or in `If-Match`; 409 says that it has another.
+    objectives and failover count at once. The caller names its generation, as `generation` or in `If-Match`; 409 says that it has
+    another.
     """
     call.require(policies.SET)
     given, now = call.mapping, call.services.clock()

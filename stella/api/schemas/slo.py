@@ -67,7 +67,7 @@ SLO = mapping(
                     }
                 )
             ),
-            "description": "Whether another host keeps a place for it should its own be lost; null: its SLA class does not ask for one.",
+            "description": "Whether another host keeps a place should its own be lost; null: its SLA class asks for none.",
         },
         "changed_at": TIME,
     }

@@ -20,8 +20,8 @@ HOSTS = mapping(
         },
         "free_without_one_cpu_cores": {
             "type": "number",
-            "description": "The same with any one host lost and what it holds placed on the others, where it is not kept already; below 0: "
-            "so much finds no place. In sum: for one that needs much on one host there may be less.",
+            "description": "The same with any one host lost and what it holds placed on the others, unless it is kept there already; "
+            "below 0: so much finds no place. In sum: for one that needs much on one host there may be less.",
         },
     }
 )

@@ -12,9 +12,9 @@ Written by `make figures` alone; do not edit. All of it was measured on one comm
 Each figure is the median over the rounds, with the smallest and the largest of them in brackets; a row passes only when **every**
 round keeps what is required. *Aim* is what is wanted, and decides nothing. In a round the policies run one after the other on the
 same guests, for the same time, in an order that moves on from round to round; between them every knob is put back and compared. A
-run in which the machine lost more than 5 % of its CPU to others (steal), stalled in more than 5 % of the windows, or in which processes
-that have no part in it used more than half a core in more than 20 % of them, does not count and is repeated once. A guest that dies or an
-agent that does not start is not repeated: its rows have no valid run.
+run in which the machine lost more than 5 % of its CPU to others (steal), stalled in more than 5 % of the windows, or in which
+processes that have no part in it used more than half a core in more than 20 % of them, does not count and is repeated once. A
+guest that dies or an agent that does not start is not repeated: its rows have no valid run.
 
 Everything is measured from outside the agent, except the rows marked `agent`: they rest on what the agent or stella-api says of
 itself (late ticks, the reservation, seconds unknown to the API). Thresholds stand beside the figures in `stella/bench/figures/`.

@@ -40,7 +40,7 @@ Row = tuple[Instance, SloRow]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Dead:
-    """A silent host as it was read, with its guaranteed instances, those that move already, those that failed to lately, and places."""
+    """A silent host as it was read, with its guaranteed instances, those that move or failed to lately, and the places kept."""
 
     host: Host
     seconds: float
@@ -94,9 +94,7 @@ class Evacuation:
             rows = missed.stranded(session, host.id, largest=_LARGEST_OF_HOST)
             if seconds >= DEAD_SECONDS and rows and host.mode != "maintenance":
                 kept = failover_places.for_loss_of(session, host.id)
-                found.append(
-                    _Dead(host=host, seconds=seconds, rows=rows, moving=under_way, resting=resting, kept=kept)
-                )
+                found.append(_Dead(host=host, seconds=seconds, rows=rows, moving=under_way, resting=resting, kept=kept))
         return found
 
     def _handle(self, work: Work, dead: _Dead, told: Sequence[Told], silent_hosts: int, all_hosts: int) -> int:

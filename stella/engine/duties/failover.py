@@ -1,7 +1,7 @@
 """Failover: each instance whose SLA class asks for it has a place on another host, should its own be lost (`stella.control.failover`).
 
-Setting an SLO finds its place at once (`stella.api.failover`); here is what changes afterwards: instances that moved, hosts that can keep
-no place any more, classes that are attached or detached.
+Setting an SLO finds its place at once (`stella.api.failover`). Here is what changes afterwards: instances that moved, hosts that can
+keep no place any more, classes that are attached or detached.
 """
 
 import logging

@@ -14,8 +14,8 @@ _TABLE: Any = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4", "mysql_coll
 
 def upgrade() -> None:
     """From 0005 to 0006."""
-    _add("hosts", sa.Column("failover_cpu_cores", sa.Double(), nullable=True), sa.Double(), "0")
-    _add("slas", sa.Column("failover", sa.Boolean(), nullable=True), sa.Boolean(), "0")
+    _add("hosts", sa.Column("failover_cpu_cores", sa.Double(), nullable=True), sa.Double(), 0.0)
+    _add("slas", sa.Column("failover", sa.Boolean(), nullable=True), sa.Boolean(), False)
     with op.batch_alter_table("sla_attachments") as attachments:
         attachments.add_column(sa.Column("lasting", sa.String(length=272), nullable=True))
     attached = sa.table("sla_attachments", *map(sa.column, ("id", "scope", "target", "until", "lasting")))
@@ -44,10 +44,10 @@ def upgrade() -> None:
     op.create_index(op.f("ix_failover_places_host_id"), "failover_places", ["host_id"])
 
 
-def _add(table: str, column: Any, kind: Any, value: str) -> None:
+def _add(table: str, column: Any, kind: Any, value: Any) -> None:
     """A column that must have a value, on a table that may have rows."""
     with op.batch_alter_table(table) as changed:
         changed.add_column(column)
-    op.execute(f"UPDATE {table} SET {column.name} = {value}")
+    op.execute(sa.table(table, sa.column(column.name)).update().values({column.name: value}))
     with op.batch_alter_table(table) as changed:
         changed.alter_column(column.name, existing_type=kind, nullable=False)
