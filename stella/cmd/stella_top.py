@@ -21,6 +21,7 @@ from stella.xgos.local_api.format import plain, show, show_cores, show_ratio
 
 _WIDE_COLUMNS = 110
 _MONTH_SECONDS = 60.0
+_SHOWN_AS_MINUTES = 120
 _STYLES = {
     "MET": "green",
     "NO_DEMAND": "dim",
@@ -67,12 +68,14 @@ def _status(word: str) -> Text:
 
 
 def _budget(objective: Mapping[str, Any]) -> Text:
-    """Minutes that may still be missed this month; without an SLA class the attainment of the month."""
+    """How long it may still be missed this month; without an SLA class the attainment of the month."""
     budget, month = objective.get("budget"), objective["attainment"].get("month")
     if budget is None:
         return Text(show_ratio(month["ratio"]) if month else "-", style="dim")
-    left = budget["left_seconds"] / 60
-    return Text(f"{left:.1f} min", style="bold red" if left < 0 else "")
+    left = budget["left_seconds"]
+    return Text(
+        f"{left / 60:.1f} min" if abs(left) >= _SHOWN_AS_MINUTES else f"{left} s", style="bold red" if left < 0 else ""
+    )
 
 
 def _offender(objective: Mapping[str, Any]) -> str:

@@ -105,9 +105,7 @@ def lately_on(session: Session, host_id: int, since: float, *, largest: int) -> 
     query = (
         select(ViolationRow, Instance)
         .join(Instance, Instance.id == ViolationRow.instance_id)
-        .where(
-            ViolationRow.host_id == host_id, or_(ViolationRow.closed_at.is_(None), ViolationRow.closed_at >= since)
-        )
+        .where(ViolationRow.host_id == host_id, or_(ViolationRow.closed_at.is_(None), ViolationRow.closed_at >= since))
         .order_by(ViolationRow.id.desc())
     )
     return [(row[0], row[1]) for row in session.execute(query.limit(largest))]

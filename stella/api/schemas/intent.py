@@ -9,7 +9,11 @@ _SLA = mapping(
     {
         "name": TEXT,
         "attainment_target_ratio": {"type": "string", "description": "Decimal text."},
-        "unknown": {"type": "string", "enum": [one.value for one in Unknown], "description": "What unknown seconds are."},
+        "unknown": {
+            "type": "string",
+            "enum": [one.value for one in Unknown],
+            "description": "What unknown seconds are.",
+        },
         "start": {**UNIX, "description": "Since when (Unix seconds) it counts for the instance in this period."},
         "until": {**UNIX, "description": "The end of the period."},
     }

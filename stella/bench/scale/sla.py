@@ -84,7 +84,7 @@ def run(options: Options, directory: Path, progress: Progress) -> Outcome:
                 closed, exact = _close(served, database, found, past, clock, progress)
             reports = _reports(served, found[-1], past, present, progress)
             with _measured(served, cores) as clock:
-                rolled = _roll_up(served, database, found[0], int(now), clock, progress)
+                rolled = _roll_up(served, database, found[0], past, clock, progress)
         finally:
             database.close()
         told = facts(served.database, cores)
@@ -116,9 +116,7 @@ def _took(instances: int, before: tuple[float, float], after: tuple[float, float
 
 def _work(served: Served, database: Database, now: float) -> Work:
     config = conf.load([str(served.service.config_file)])
-    return Work(
-        store=database, cloud=Standalone(), ledger=NoLedger(), limits=limits_of(config), clock=lambda: now
-    )
+    return Work(store=database, cloud=Standalone(), ledger=NoLedger(), limits=limits_of(config), clock=lambda: now)
 
 
 def _until_done(duty: Duty, work: Work, stop: Callable[[], bool] = lambda: False) -> None:
@@ -148,7 +146,9 @@ def _close(
             row = slas.find(session, one.uuid)
             stored = sla_rows.stored(session, row.id, past.name) if row is not None else []
         missed = sum(each.counts.violated for each in stored)
-        exact = exact and len(stored) == one.instances * len(METRICS) and missed == sla_filling.missed_seconds(one, past)
+        exact = (
+            exact and len(stored) == one.instances * len(METRICS) and missed == sla_filling.missed_seconds(one, past)
+        )
     return took, exact
 
 
@@ -188,19 +188,20 @@ def _ask(served: Served, path: str) -> tuple[float, int]:
 
 
 def _roll_up(
-    served: Served, database: Database, one: Class, now: int, clock: Clock, progress: Progress
+    served: Served, database: Database, one: Class, past: Period, clock: Clock, progress: Progress
 ) -> Mapping[str, Took]:
-    """What comes in all the time: an hour of minutes to hours, and a day of hours to days."""
-    day = floor_to(DAY_SECONDS, now) - DAY_SECONDS
-    spans = {"minutes of one hour": (day, HOUR_SECONDS, MINUTE_SECONDS), "hours of one day": (day - DAY_SECONDS, DAY_SECONDS, HOUR_SECONDS)}
-    work, found = _work(served, database, float(now)), dict[str, Took]()
-    for name, (start, span, step) in spans.items():
+    """What comes in all the time: an hour of minutes to hours, and a day of hours to days; on days of before the month."""
+    day, found = floor_to(DAY_SECONDS, past.start) - 10 * DAY_SECONDS, dict[str, Took]()
+    for name, start, span, step in (
+        ("hours of one day", day, DAY_SECONDS, HOUR_SECONDS),
+        ("minutes of one hour", day + 5 * DAY_SECONDS, HOUR_SECONDS, MINUTE_SECONDS),
+    ):
         progress.step(f"rolling up the {name} of {one.instances} instances")
         with database.engine.connect() as connection:
             starts = range(start, start + span, step)
             sla_filling.fill_starts(connection, one, step, starts, rolled_up=False)
         before = clock()
-        _until_done(rollup_duty.DUTY, work)
+        _until_done(rollup_duty.DUTY, _work(served, database, float(start + 2 * span)))
         found[name] = _took(one.instances, before, clock())
     return found
 

@@ -142,8 +142,7 @@ def _instance(uuid: str, published: Published, accounts: Accounts) -> dict[str, 
         "cpu_cost": published.costs.get(uuid),
         "offends": accounts.offends(uuid),
         "objectives": [
-            {"metric": report.metric.value, **_report(report), **accounts.of(uuid, report.metric)}
-            for report in reports
+            {"metric": report.metric.value, **_report(report), **accounts.of(uuid, report.metric)} for report in reports
         ],
     }
     if decision:

@@ -135,9 +135,7 @@ def _sentence(found: Mapping[str, Any]) -> str:
     """The host in a line."""
     if found["capacity_cpu_cores"] is None:
         return f"{found['name']} ({found['mode']}) has not reported yet"
-    capacity, reserved, free = (
-        f"{found[f'{name}_cpu_cores']:.4g}" for name in ("capacity", "reserved", "free")
-    )
+    capacity, reserved, free = (f"{found[f'{name}_cpu_cores']:.4g}" for name in ("capacity", "reserved", "free"))
     told = f"{found['name']} ({found['mode']}): {reserved} of {capacity} cores reserved, {free} free"
     return f"{told}; it is silent since {found['reported_at']}, so this is as it was then" if found["silent"] else told
 
