@@ -89,7 +89,7 @@ def test_a_host_is_told_of_the_class_of_each_instance_when_it_changes(cloud: Clo
     told = after.json["slos"][VM]["sla"]
     assert (told["name"], told["attainment_target_ratio"], told["unknown"]) == ("gold", "0.999", "ignored")
     assert told["start"] == int(cloud.clock.now) // 60 * 60 and told["start"] < cloud.clock.now < told["until"]
-    assert times.show(told["until"]).endswith("T15:00:00.000Z"), "the month in Seoul"
+    assert times.show(told["until"]).endswith("T15:00:00Z"), "the month in Seoul"
     assert cloud.admin.ask("DELETE", f"{path}/{attached['id']}").status_code == 204
     gone = agent.intent(after.headers["etag"])
     assert gone.json["slos"][VM]["sla"] is None and gone.json["revision"] > after.json["revision"]

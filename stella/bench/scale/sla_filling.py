@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, insert, literal, select, union_all
+from sqlalchemy import Connection, insert, literal, select, true, union_all
 
 from stella.bench.scale.filling import store
 from stella.control.rollup import DAY_SECONDS, HOUR_SECONDS, floor_to
@@ -152,7 +152,8 @@ def fill_starts(connection: Connection, one: Class, seconds: int, starts: Sequen
     rows = 0
     for first in range(one.first, one.first + one.instances, _AT_ONCE):
         end = min(first + _AT_ONCE, one.first + one.instances)
-        made = select(*columns.values()).where(Instance.id >= first, Instance.id < end)
+        made = select(*columns.values()).select_from(Instance).join(metrics, true()).join(begins, true())
+        made = made.where(Instance.id >= first, Instance.id < end)
         connection.execute(insert(table).from_select(list(columns), made))
         connection.commit()
         rows += (end - first) * len(METRICS) * len(starts)
