@@ -73,9 +73,8 @@ def _budget(objective: Mapping[str, Any]) -> Text:
     if budget is None:
         return Text(show_ratio(month["ratio"]) if month else "-", style="dim")
     left = budget["left_seconds"]
-    return Text(
-        f"{left / 60:.1f} min" if abs(left) >= _SHOWN_AS_MINUTES else f"{left} s", style="bold red" if left < 0 else ""
-    )
+    shown = f"{left / 60:.0f}min" if abs(left) >= _SHOWN_AS_MINUTES else f"{left}s"
+    return Text(shown, style="bold red" if left < 0 else "")
 
 
 def _offender(objective: Mapping[str, Any]) -> str:
@@ -97,7 +96,7 @@ def instance_table(instances: Sequence[Mapping[str, Any]], *, wide: bool = False
         table.add_column(heading, justify="right", ratio=2, no_wrap=True)
     table.add_column("STATUS", no_wrap=True, min_width=12)
     table.add_column("1 MIN", justify="right", no_wrap=True, min_width=6)
-    table.add_column("BUDGET", justify="right", no_wrap=True, min_width=8)
+    table.add_column("BUDGET", justify="right", no_wrap=True, min_width=6)
     if wide:
         table.add_column("1 H", justify="right", no_wrap=True, min_width=6)
         table.add_column("OFFENDER", ratio=3, overflow="ellipsis", no_wrap=True)

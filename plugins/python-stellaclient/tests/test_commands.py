@@ -175,7 +175,7 @@ def test_hosts_are_for_operators(shell: Shell, operator: Shell) -> None:
 
 
 def test_a_host_is_explained(shell: Shell, operator: Shell, cloud: Cloud, agent: Agent) -> None:
-    shell.run(slo.Set, "--server", "web-1", "--network-packets", "20kpps")
+    shell.run(slo.Set, "--server", "web-1", "--net-pps", "20k")
     packets = {"metric": "network_packets", "usage": 9000.0, "demand": 2e4, "status": "VIOLATED", "cause": "cpu"}
     agent.instances[A] |= {"objectives": [packets], "cpu": {"used_cores": 0.2, "entitled_cores": 0.5}}
     agent.instances[B] |= {"cpu": {"used_cores": 1.4, "entitled_cores": 0.6}}

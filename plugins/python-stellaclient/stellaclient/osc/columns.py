@@ -54,7 +54,7 @@ def _show_kept(one: Mapping[str, Any]) -> str:
     return f"{metric} {' of '.join(amounts)} {one['status']}" + (f" ({one['cause']})" if one["cause"] else "")
 
 
-class Offences(FormattableColumn[Mapping[str, Any]]):
+class Offences(FormattableColumn[Mapping[str, Any] | None]):
     """What an offender did within the last hour, in a line."""
 
     def human_readable(self) -> str:
@@ -103,7 +103,7 @@ class ByMetric(FormattableColumn[Mapping[str, float]]):
         )
 
 
-class Cores(FormattableColumn[float]):
+class Cores(FormattableColumn[float | None]):
     """CPU in cores."""
 
     def human_readable(self) -> str:

@@ -235,7 +235,7 @@ def test_stella_top_shows_budget_and_offender(socket: str, port: FakePort, capsy
             console.print(stella_top.frame(status, instances, width=width))
         text = captured.get()
         assert max(len(line) for line in text.splitlines()) <= width
-        for word in ("BUDGET", " 2 s", "-2 s", "twin", "offends 1"):
+        for word in ("BUDGET", " 2s", "-2s", "twin", "offends 1"):
             assert word in text, text
         assert ("OFFENDER" in text) == (width == 120) and ("offender:" in text) == (width == 80), text
     for instance in instances:
