@@ -4,11 +4,13 @@ Rows of roll-ups are made inside the database, from those of the instances: a mo
 """
 
 import uuid
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, insert, literal, select, true, union_all
+from sqlalchemy.exc import SAWarning
 
 from stella.bench.scale.filling import store
 from stella.control.rollup import DAY_SECONDS, HOUR_SECONDS, floor_to
@@ -154,7 +156,9 @@ def fill_starts(connection: Connection, one: Class, seconds: int, starts: Sequen
         end = min(first + _AT_ONCE, one.first + one.instances)
         made = select(*columns.values()).select_from(Instance).join(metrics, true()).join(begins, true())
         made = made.where(Instance.id >= first, Instance.id < end)
-        connection.execute(insert(table).from_select(list(columns), made))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SAWarning)  # each instance with each metric and start: it is meant
+            connection.execute(insert(table).from_select(list(columns), made))
         connection.commit()
         rows += (end - first) * len(METRICS) * len(starts)
     return rows
