@@ -36,9 +36,7 @@ def take(work: Work, found: Iterable[Section]) -> None:
             if "shape" in changed and known.shape != _NO_SHAPE:
                 work.host.generation += 1  # what it holds lies otherwise on the host's CPUs
         work.known[uuid] = known
-        reported[known.id] = strict_json.text(
-            {"objectives": section.get("objectives", []), "cpu_cores": section.get("cpu_cores")}
-        )
+        reported[known.id] = strict_json.text({"objectives": section.get("objectives", []), "cpu": section.get("cpu")})
     reports.refresh(work.session, reported, work.origin.at)
     gone = [
         one.id

@@ -24,6 +24,7 @@ from stella.sla.report import ObjectiveRow
 from stella.sla.tally import Tally, tally
 from stella.sla.terms import Terms
 
+_LONGEST_PERIOD_SECONDS = 32 * 86_400
 _NOTHING = Tally(met=0, missed=0)
 _Key = tuple[str, str]
 
@@ -50,6 +51,33 @@ def present(session: Session, row: Sla, now: float) -> Present:
     period = periods.month_at(now, zone)
     terms = slas.terms_at(session, row.id, period.start).terms
     return Present(sla=row, zone=zone, period=period, terms=terms, now=int(now))
+
+
+def carried(session: Session, found: Sequence[Instance], now: float) -> dict[int, dict[str, Json]]:
+    """What a host is told of the class of each of these instances that is under one, by id of the instance.
+
+    ``start`` and ``until`` (Unix seconds): since when the class counts for it, and when its period ends.
+    """
+    at = int(now)
+    known: dict[int, Present] = {}
+    shown: dict[int, dict[str, Json]] = {}
+    reaching = sla_members.reaching_each(session, found, at - _LONGEST_PERIOD_SECONDS)
+    for instance, attachments in zip(found, reaching, strict=True):
+        sla_id = spans.chosen(attachments, (at, at + 1))
+        if sla_id is None:
+            continue
+        if sla_id not in known:
+            known[sla_id] = present(session, session.get_one(Sla, sla_id), now)
+        one = known[sla_id]
+        parts = spans.under(attachments, sla_id, (one.period.start, at + 1))
+        shown[instance.id] = {
+            "name": one.sla.name,
+            "attainment_target_ratio": show_ratio(one.terms.target_ppm),
+            "unknown": one.terms.unknown.value,
+            "start": parts[-1][0],
+            "until": one.period.end,
+        }
+    return shown
 
 
 def show(session: Session, at: Present, members: Sequence[Member]) -> list[dict[str, Json]]:

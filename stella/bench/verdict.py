@@ -12,7 +12,10 @@ from stella.model.slo import Objective
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentWindow:
-    """One objective in one window as the agent itself judged it. ``start`` is a whole Unix second."""
+    """One objective in one window as the agent itself judged it. ``start`` is a whole Unix second.
+
+    ``offender``: who took the CPU that it lacked, by the scenario's name, or ``host``; None where none did.
+    """
 
     start: int
     instance: str
@@ -22,6 +25,7 @@ class AgentWindow:
     value: float | None
     status: Status
     cause: Cause | None
+    offender: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
 """`stella-top`: the instances of this host and what the agent does for them, live in a terminal.
 
 One line for the host, then for each instance its CPU (demand, allocation, usage), and for each objective its value, demand and
-usage, its status in a colour *and* a word, and the cause. Works in 80 columns.
+usage, its status in a colour *and* a word, what is left of its error budget, the cause and the offender. Works in 80 columns.
 """
 
 import argparse
@@ -19,6 +19,9 @@ from rich.text import Text
 from stella.xgos.local_api.client import DEFAULT_SOCKET, Client, RequestRefused, Unreachable
 from stella.xgos.local_api.format import plain, show, show_cores, show_ratio
 
+_WIDE_COLUMNS = 110
+_MONTH_SECONDS = 60.0
+_SHOWN_AS_MINUTES = 120
 _STYLES = {
     "MET": "green",
     "NO_DEMAND": "dim",
@@ -64,8 +67,28 @@ def _status(word: str) -> Text:
     return Text(word, style=_STYLES.get(word, ""))
 
 
-def instance_table(instances: Sequence[Mapping[str, Any]]) -> Table:
-    """One row for each instance's CPU and one for each of its objectives."""
+def _budget(objective: Mapping[str, Any]) -> Text:
+    """How long it may still be missed this month; without an SLA class the attainment of the month."""
+    budget, month = objective.get("budget"), objective["attainment"].get("month")
+    if budget is None:
+        return Text(show_ratio(month["ratio"]) if month else "-", style="dim")
+    left = budget["left_seconds"]
+    shown = f"{left / 60:.0f}min" if abs(left) >= _SHOWN_AS_MINUTES else f"{left}s"
+    return Text(shown, style="bold red" if left < 0 else "")
+
+
+def _offender(objective: Mapping[str, Any]) -> str:
+    """Who took what it lacks, by name where the host knows it."""
+    return plain(objective.get("offender_name") or objective.get("offender") or "")
+
+
+def _offends(instance: Mapping[str, Any]) -> Text:
+    count = instance.get("offends", 0)
+    return Text(f"offends {count}", style="bold red") if count else Text()
+
+
+def instance_table(instances: Sequence[Mapping[str, Any]], *, wide: bool = False) -> Table:
+    """One row for each instance's CPU and one for each of its objectives. The offender has a column of its own where there is room."""
     table = Table(box=None, expand=True, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("INSTANCE", ratio=3, overflow="ellipsis", no_wrap=True)
     table.add_column("OBJECTIVE", justify="right", ratio=3, no_wrap=True)
@@ -73,7 +96,10 @@ def instance_table(instances: Sequence[Mapping[str, Any]]) -> Table:
         table.add_column(heading, justify="right", ratio=2, no_wrap=True)
     table.add_column("STATUS", no_wrap=True, min_width=12)
     table.add_column("1 MIN", justify="right", no_wrap=True, min_width=6)
-    table.add_column("1 H", justify="right", no_wrap=True, min_width=6)
+    table.add_column("BUDGET", justify="right", no_wrap=True, min_width=6)
+    if wide:
+        table.add_column("1 H", justify="right", no_wrap=True, min_width=6)
+        table.add_column("OFFENDER", ratio=3, overflow="ellipsis", no_wrap=True)
     order = sorted(instances, key=lambda i: (not i["objectives"], i["name"], i["uuid"]))
     for instance in order:
         cpu = instance.get("cpu") or {}
@@ -82,9 +108,7 @@ def instance_table(instances: Sequence[Mapping[str, Any]]) -> Table:
             Text(plain(instance["name"] or instance["uuid"]), style="bold"),
             Text(f"rsv {show_cores(instance['reserved_cpu_cores'])}" if instance["slo"] else ""),
             *(show_cores(cpu.get(key)) for key in ("demand_cores", "allocation_cores", "usage_cores")),
-            Text(state or f"starved {cpu.get('starved_ratio', 0.0):.0%}", style="dim"),
-            "",
-            "",
+            _offends(instance) or Text(state or f"starved {cpu.get('starved_ratio', 0.0):.0%}", style="dim"),
         )
         for objective in instance["objectives"]:
             metric = objective["metric"]
@@ -98,12 +122,14 @@ def instance_table(instances: Sequence[Mapping[str, Any]]) -> Table:
                 show(objective["usage"], metric),
                 _status(objective["status"]),
                 show_ratio(objective["attainment"]["1m"]["ratio"]),
-                show_ratio(objective["attainment"]["1h"]["ratio"]),
+                _budget(objective),
+                *((show_ratio(objective["attainment"]["1h"]["ratio"]), _offender(objective)) if wide else ()),
             )
+            style = _STYLES.get(objective["status"], "")
             if objective["cause"]:
-                table.add_row(
-                    Text(f"   cause: {plain(objective['cause'])}", style=_STYLES.get(objective["status"], ""))
-                )
+                table.add_row(Text(f"   cause: {plain(objective['cause'])}", style=style))
+            if _offender(objective) and not wide:
+                table.add_row(Text("   offender:", style=style), Text(_offender(objective), style=style))
     return table
 
 
@@ -116,9 +142,37 @@ def reasons(instances: Sequence[Mapping[str, Any]]) -> list[Text]:
     ]
 
 
-def frame(status: Mapping[str, Any], instances: Sequence[Mapping[str, Any]]) -> Group:
+def frame(status: Mapping[str, Any], instances: Sequence[Mapping[str, Any]], *, width: int = 80) -> Group:
     """One whole frame."""
-    return Group(host_line(status), Text(), instance_table(instances), Text(), *reasons(instances))
+    table = instance_table(instances, wide=width >= _WIDE_COLUMNS)
+    return Group(host_line(status), Text(), table, Text(), *reasons(instances))
+
+
+class Reader:
+    """Asks the agent for a frame. The month changes slowly and is the sum of many hours: it is asked for once a minute."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._month: dict[tuple[str, str], Mapping[str, Any]] = {}
+        self._due = 0.0
+
+    def read(self, now: float) -> tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]:
+        """Status and instances at ``now`` (seconds of a monotonic clock). Raises `Unreachable` and `RequestRefused`."""
+        due = now >= self._due
+        status, instances = self._client.status(), self._client.instances(month=due)
+        if due:
+            self._month = {
+                (i["uuid"], o["metric"]): {"budget": o["budget"], "month": o["attainment"]["month"]}
+                for i in instances
+                for o in i["objectives"]
+            }
+            self._due = now + _MONTH_SECONDS
+        for instance in instances:
+            for objective in instance["objectives"]:
+                kept = self._month.get((instance["uuid"], objective["metric"]), {})
+                objective["budget"] = kept.get("budget")
+                objective["attainment"]["month"] = kept.get("month")
+        return status, instances
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -135,17 +189,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not 0.1 <= options.interval <= 3600:
         print("stella-top: --interval: must be a number from 0.1 to 3600", file=sys.stderr)
         return 2
-    client = Client(options.socket)
+    reader = Reader(Client(options.socket))
     console = Console()
     try:
-        first = frame(client.status(), client.instances())
+        first = frame(*reader.read(time.monotonic()), width=console.width)
         if options.once:
             console.print(first)
             return 0
         with Live(first, console=console, screen=True, auto_refresh=False) as live:
             while True:
                 time.sleep(options.interval)
-                live.update(_next_frame(client), refresh=True)
+                live.update(_next_frame(reader, console.width), refresh=True)
     except Unreachable as error:
         print(f"stella-top: {error}", file=sys.stderr)
         return 3
@@ -156,10 +210,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
 
 
-def _next_frame(client: Client) -> Group | Text:
+def _next_frame(reader: Reader, width: int) -> Group | Text:
     """The next frame, or why there is none: the view stays up while the agent restarts."""
     try:
-        return frame(client.status(), client.instances())
+        return frame(*reader.read(time.monotonic()), width=width)
     except (Unreachable, RequestRefused) as error:
         return Text(f"waiting for the agent: {error}", style="bold yellow")
 

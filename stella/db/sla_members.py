@@ -66,13 +66,18 @@ def page(
     return members, rows[-1][0] if len(rows) == largest else None
 
 
+def reaching_each(session: Session, found: Sequence[Instance], start: int) -> Sequence[Sequence[Attachment]]:
+    """The attachments that reach each of these instances and last or ended after ``start``, in their order."""
+    return _reaching(session, [(one.id, one.uuid, one.name, one.project_id, one.flavor) for one in found], start)
+
+
 def reaching(session: Session, instance_id: int, start: int) -> Sequence[Attachment]:
     """The attachments that reach an instance and last or ended after ``start``."""
     row = session.execute(select(*_COLUMNS).where(Instance.id == instance_id)).one()
     return _reaching(session, [row], start)[0]
 
 
-def _reaching(session: Session, rows: Sequence[Row[Any]], start: int) -> list[list[Attachment]]:
+def _reaching(session: Session, rows: Sequence[Sequence[Any]], start: int) -> list[list[Attachment]]:
     known = slas.in_force(
         session,
         uuids=[row[1] for row in rows],

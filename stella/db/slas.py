@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import or_, select
+from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
 
+from stella.db.models import Host, Instance
 from stella.db.paging import Page, SortKeys, paged
 from stella.db.sla_models import Sla, SlaAttachment, SlaTerms
 from stella.model import wire
@@ -130,12 +131,22 @@ def attach(session: Session, row: SlaAttachment) -> SlaAttachment:
     return row
 
 
+def renew_intents(session: Session, scope: Scope, target: str) -> None:
+    """Let the hosts of the instances that an attachment reaches fetch their intent anew: it tells of the class."""
+    reached = {Scope.INSTANCE: Instance.uuid, Scope.FLAVOR: Instance.flavor, Scope.PROJECT: Instance.project_id}
+    host_ids = select(Instance.host_id).where(reached[scope] == target, Instance.gone_at.is_(None)).distinct()
+    moved = {"generation": Host.generation + 1, "intent_revision": Host.intent_revision + 1}
+    swap = update(Host).where(Host.id.in_(session.scalars(host_ids).all())).values(moved)
+    session.execute(swap.execution_options(synchronize_session=False))
+
+
 def detach_all(session: Session, sla_id: int, *, at: int, user_id: str) -> int:
     """End all attachments of a class; how many."""
     query = select(SlaAttachment).where(SlaAttachment.sla_id == sla_id, SlaAttachment.until.is_(None)).with_for_update()
     rows = session.scalars(query).all()
     for row in rows:
         end(row, at=at, user_id=user_id)
+        renew_intents(session, Scope(row.scope), row.target)
     return len(rows)
 
 

@@ -100,6 +100,17 @@ def find(session: Session, violation_id: int) -> tuple[Listed, Sequence[tuple[Vi
     return listed, [(row[0], row[2]) for row in rows]
 
 
+def lately_on(session: Session, host_id: int, since: float, *, largest: int) -> Sequence[tuple[ViolationRow, Instance]]:
+    """What a host reported as violations that last or ended at ``since`` (Unix seconds) or later, the newest first."""
+    query = (
+        select(ViolationRow, Instance)
+        .join(Instance, Instance.id == ViolationRow.instance_id)
+        .where(ViolationRow.host_id == host_id, or_(ViolationRow.closed_at.is_(None), ViolationRow.closed_at >= since))
+        .order_by(ViolationRow.id.desc())
+    )
+    return [(row[0], row[1]) for row in session.execute(query.limit(largest))]
+
+
 def _lasts(seconds: float) -> ColumnElement[bool]:
     """Whether the episode, with its parts, is open or that long."""
     return _lasts_until(ViolationRow.opened_at + seconds)

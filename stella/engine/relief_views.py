@@ -144,7 +144,7 @@ def with_guests(
 
 def _guest(instance: Instance, row: SloRow | None, taken: Mapping[str, float]) -> Guest:
     vcpus = verdicts.shape_of_text(instance.shape).vcpus if instance.shape != "{}" else 1
-    used = _amount(json.loads(instance.reported).get("cpu_cores"))
+    used = _amount((json.loads(instance.reported).get("cpu") or {}).get("used_cores"))
     return Guest(
         uuid=instance.uuid,
         project=instance.project_id,

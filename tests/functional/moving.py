@@ -68,7 +68,7 @@ class MovingCloud:
         """One more, with an SLO where it has a floor."""
         one = uuid(number)
         self.servers.create(one, host=host, flavor="small", extra_specs={})
-        self.shapes[one] = {"cpu_cores": used}
+        self.shapes[one] = {"cpu": {"used_cores": used}}
         self.report()
         if floor is not None:
             answer = self.cloud.admin.put_slo(one, {"cpu": {"floor": floor, **more}})
@@ -85,7 +85,7 @@ class MovingCloud:
             for server in self.servers.known.values():
                 if server.host == name and server.task_state != "rebuilding":
                     agent.add(server.uuid, **self.shapes.get(server.uuid, {}))
-                    used += self.shapes.get(server.uuid, {}).get("cpu_cores", 0.0)
+                    used += self.shapes.get(server.uuid, {}).get("cpu", {}).get("used_cores", 0.0)
             body = agent.body(**more.get(name, {}))
             body["host"]["used"] = {"cpu_cores": used}
             answer = agent.report(body)

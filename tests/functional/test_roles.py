@@ -45,6 +45,7 @@ AUDIENCE = {
     ("GET", "/v1/instances/{uuid}/usage"): Audience.READ,
     ("GET", "/v1/hosts"): Audience.OPERATORS,
     ("GET", "/v1/hosts/{name}"): Audience.OPERATORS,
+    ("GET", "/v1/hosts/{name}/explanation"): Audience.OPERATORS,
     ("PATCH", "/v1/hosts/{name}"): Audience.ADMIN,
     ("POST", "/v1/estimates"): Audience.ANYBODY,
     ("POST", "/v1/candidates"): Audience.OPERATORS,

@@ -16,13 +16,13 @@ from stellaclient.sdk.resources import Attainment
 from stella.api import times
 from stella.db import limits as known_limits
 from stella.model.limits import of_flavor, of_port, to_text
-from tests.functional.conftest import Cloud, uuid
+from tests.functional.conftest import Agent, Cloud, uuid
 
 A, B, C = uuid(1), uuid(2), uuid(3)
 
 
 @pytest.fixture(autouse=True)
-def agent(cloud: Cloud) -> object:
+def agent(cloud: Cloud) -> Agent:
     made = cloud.host("compute-1")
     made.add(A, name="web-1")
     made.add(B, name="twin")
@@ -172,6 +172,38 @@ def test_hosts_are_for_operators(shell: Shell, operator: Shell) -> None:
         shell.run(slo.Set, "--server", "web-1", "--cpu", "20%")
     with pytest.raises(CommandError, match="is not the name of a host"):
         operator.run(hosts.Show, "../instances")
+
+
+def test_a_host_is_explained(shell: Shell, operator: Shell, cloud: Cloud, agent: Agent) -> None:
+    shell.run(slo.Set, "--server", "web-1", "--net-pps", "20k")
+    packets = {"metric": "network_packets", "usage": 9000.0, "demand": 2e4, "status": "VIOLATED", "cause": "cpu"}
+    agent.instances[A] |= {"objectives": [packets], "cpu": {"used_cores": 0.2, "entitled_cores": 0.5}}
+    agent.instances[B] |= {"cpu": {"used_cores": 1.4, "entitled_cores": 0.6}}
+    episode = {"id": "v1", "uuid": A, "metric": "network_packets", "opened_at": cloud.clock.now - 9, "cause": "cpu"}
+    found = {**episode, "offender": B, "evidence": {"missed_seconds": 7}}
+    assert agent.report(violations=[found]).status_code == 200
+    rows = operator.json(hosts.Explain, "compute-1")
+    assert "compute-1 (enforce): " in operator.stderr.getvalue() and " cores reserved, " in operator.stderr.getvalue()
+    assert [row["kind"] for row in rows] == ["instance"] * 3 + ["host", "head-room"]
+    offender, rest = rows[0], {row["uuid"]: row for row in rows[1:3]}
+    assert (offender["uuid"], offender["slo"], offender["excess_cpu_cores"]) == (B, None, pytest.approx(0.8))
+    assert (offender["offends"]["violations"], offender["offends"]["victims"][0]["uuid"]) == (1, A)
+    assert rest[A]["objectives"][0]["guaranteed"] == 20_000 and rest[A]["missed_seconds"] == 7
+    assert sum(row["reserved_cpu_cores"] or 0.0 for row in rows) == pytest.approx(1.8), (
+        "with the head-room the capacity"
+    )
+    table = operator.run(hosts.Explain, "compute-1")
+    for words in ("9kpps of 20kpps VIOLATED (cpu)", "1 violations, 1 still lasting, 7 s missed by web-1", "0.8 cores"):
+        assert words in table, table
+    with pytest.raises(CommandError, match="does not allow this for your roles"):
+        shell.run(hosts.Explain, "compute-1")
+    with pytest.raises(CommandError, match="Host compute-9 was not found"):
+        operator.run(hosts.Explain, "compute-9")
+    with pytest.raises(CommandError, match="is not the name of a host"):
+        operator.run(hosts.Explain, "compute-1/intent")
+    cloud.clock.now += 7200
+    operator.run(hosts.Explain, "compute-1")
+    assert "it is silent since" in operator.stderr.getvalue()
 
 
 def test_records(shell: Shell, operator: Shell, cloud: Cloud, agent: object) -> None:

@@ -76,6 +76,9 @@ def test_create_show_set_list_delete(shell: Shell, operator: Shell) -> None:
         operator.run(slas.Delete, "gold")
     operator.run(slas.Delete, "gold", "--detach")
     assert shell.json(slas.List) == []
+    (past,) = shell.json(slas.List, "--withdrawn")
+    assert past["uuid"] == made["uuid"] and past["withdrawn_at"] != "-"
+    assert shell.json(sla_reports.Report, past["uuid"]) == []
 
 
 def test_attainment_budget_and_report(
@@ -132,6 +135,10 @@ def test_a_violation_with_its_timeline(cloud: Cloud, agent: Agent, shell: Shell,
     operator.run(records.ShowViolation, str(listed["id"]))
     told = operator.stderr.getvalue()
     assert f"offender: web-2 ({uuid(2)})" in told and "offender_used_cores 0.9" in told and "on compute-1" in told
+    (part,) = operator.json(records.ShowViolation, str(listed["id"]), "--parts")
+    assert (part["host"], part["offender"], part["evidence"]["offender_used_cores"]) == ("compute-1", uuid(2), 0.9)
+    (part,) = shell.json(records.ShowViolation, str(listed["id"]), "--parts")
+    assert (part["host"], part["offender"], part["evidence"]) == (None, None, {"value": 0.2, "worst": 0.1})
     with pytest.raises(CommandError, match="Violation 99 was not found"):
         shell.run(records.ShowViolation, "99")
 

@@ -83,6 +83,7 @@ def post(call: Call) -> Answer:
         kept = {"sla": row.uuid, "scope": scope.value, "target": target}
         before = f", in place of {present[1].name}" if present is not None else ""
         slas.record(call, session, f"SLA class {row.name} attached to {scope.value} {target}{before}", detail=kept)
+        db.renew_intents(session, scope, target)
         return db.attach(session, made)
 
     return Answer(status=201, body=_show(call.services.database.write(write)))
@@ -105,6 +106,7 @@ def delete(call: Call) -> Answer:
         if found is None:
             raise not_found(f"Attachment {call.path['attachment_id']}")
         db.end(found, at=at, user_id=call.identity.user_id)
+        db.renew_intents(session, Scope(found.scope), found.target)
         detail = {"sla": row.uuid, "scope": found.scope, "target": found.target}
         slas.record(call, session, f"SLA class {row.name} detached from {found.scope} {found.target}", detail=detail)
 

@@ -21,7 +21,8 @@ def _silent_before(call: Call) -> float:
     return float(call.services.clock() - call.services.config.link.silent_seconds)
 
 
-def _show(call: Call, session: Session, found: Sequence[Host]) -> list[Json]:
+def shown(call: Call, session: Session, found: Sequence[Host]) -> list[dict[str, Json]]:
+    """Hosts as the API tells of them."""
     ids = [host.id for host in found]
     counts, lasting = instances.counts(session, ids), violations.open_by_host(session, ids)
     return [_show_one(call, host, counts.get(host.id, 0), lasting.get(host.id, 0)) for host in found]
@@ -39,7 +40,7 @@ def _show_one(call: Call, host: Host, count: int, lasting: int) -> dict[str, Jso
         "reserved_cpu_cores": max(0.0, host.reserved_cpu_cores),
         "failover_cpu_cores": host.failover_cpu_cores,
         "free_cpu_cores": None if host.capacity_cpu_cores is None else host.free_cpu_cores,
-        "overhead_cpu_cores": _amount(reported.get("overhead", {}).get("cpu_cores")),
+        "overhead_cpu_cores": amount(reported.get("overhead", {}).get("cpu_cores")),
         "cpus": len(json.loads(host.cpus)),
         "instances": count,
         "open_violations": lasting,
@@ -61,7 +62,7 @@ def _lacking(capabilities: Mapping[str, Json]) -> dict[str, Json]:
     return {name: whys.of(str(told or "")) for name, told in capabilities.items() if told is not True}
 
 
-def _amount(told: Json) -> float | None:
+def amount(told: Json) -> float | None:
     """What a host tells of itself in an open part of its report."""
     is_amount = isinstance(told, int | float) and not isinstance(told, bool) and told >= 0
     return float(cast(float, told)) if is_amount else None
@@ -84,8 +85,8 @@ def index(call: Call) -> Answer:
             silent=None if call.query.get("silent") is None else bool(call.query["silent"]),
             silent_before=_silent_before(call),
         )
-        shown = _show(call, session, found)
-    return Answer(body=pages.page(call, "hosts", shown, found[-1].name if found else None))
+        listed: list[Json] = [*shown(call, session, found)]
+    return Answer(body=pages.page(call, "hosts", listed, found[-1].name if found else None))
 
 
 def _find(call: Call, session: Session) -> Host:
@@ -98,8 +99,8 @@ def _find(call: Call, session: Session) -> Host:
 def _shown(call: Call) -> Answer:
     with call.services.database.reader() as session:
         host = _find(call, session)
-        (shown,) = _show(call, session, [host])
-    return Answer(body=shown, etag=conditions.etag(host.generation))
+        (body,) = shown(call, session, [host])
+    return Answer(body=body, etag=conditions.etag(host.generation))
 
 
 @operation(responses={200: schema.HOST}, rules=(policies.SHOW,), errors=("stella.request.not_found",))

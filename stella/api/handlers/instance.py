@@ -53,7 +53,8 @@ def _attained(call: Call, session: Session, found: Sequence[Listed]) -> Mapping[
     return {instance_id: _show_attained(*of_spans) for instance_id, of_spans in counted.items()}
 
 
-def _show(listed: Listed, *, with_host: bool) -> dict[str, Json]:
+def shown(listed: Listed, *, with_host: bool) -> dict[str, Json]:
+    """An instance as the API tells of it."""
     instance, host, slo = listed
     reported = json.loads(instance.reported)
     in_force = slo is not None and slo.objectives is not None
@@ -116,8 +117,8 @@ def index(call: Call) -> Answer:
             with_gone=call.query.get("gone") is not False,
         )
         attained = _attained(call, session, found)
-    shown: list[Json] = [_show(one, with_host=with_host) | _with(attained.get(one[0].id)) for one in found]
-    return Answer(body=pages.page(call, "instances", shown, found[-1][0].uuid if found else None))
+    told: list[Json] = [shown(one, with_host=with_host) | _with(attained.get(one[0].id)) for one in found]
+    return Answer(body=pages.page(call, "instances", told, found[-1][0].uuid if found else None))
 
 
 @operation(responses={200: schema.INSTANCE}, rules=(policies.SHOW,), errors=("stella.request.not_found",))
@@ -128,7 +129,7 @@ def show(call: Call) -> Answer:
     """
     with call.services.database.reader() as session:
         found = visible_instance(call, session, policies.SHOW)
-    return Answer(body=_show(found, with_host=call.allows(policies.SHOW_HOST)) | _costs(found))
+    return Answer(body=shown(found, with_host=call.allows(policies.SHOW_HOST)) | _costs(found))
 
 
 @operation(

@@ -3,7 +3,7 @@
 import hashlib
 import json
 
-from stella.api import conditions, intervals
+from stella.api import conditions, intervals, sla_budgets
 from stella.api.intervals import Intervals
 from stella.api.operation import Access, Answer, Call, operation
 from stella.api.schemas import intent as schema
@@ -37,13 +37,14 @@ def show(call: Call) -> Answer:
     with services.database.reader() as session:
         host = hosts.get(session, linked.id)
         holdings = slos.on_host(session, host.id)
+        classes = sla_budgets.carried(session, [instance for instance, _ in holdings], services.clock())
     wanted: dict[str, Json] = {
         instance.uuid: {
             "revision": row.revision,
             "objectives": json.loads(row.objectives or "{}"),
             "priority": row.priority,
             "reserved_cpu_cores": row.reserved_cpu_cores,
-            "sla": None,
+            "sla": classes.get(instance.id),
         }
         for instance, row in holdings
     }

@@ -4,10 +4,12 @@ from stella.api.policies.roles import ADMIN, OPERATOR, rule
 
 LIST = "stella:host:list"
 SHOW = "stella:host:show"
+EXPLAIN = "stella:host:explain"
 UPDATE = "stella:host:update"
 
 RULES = [
     rule(LIST, OPERATOR, "List hosts.", "GET", "/v1/hosts"),
     rule(SHOW, OPERATOR, "Show a host.", "GET", "/v1/hosts/{name}"),
+    rule(EXPLAIN, OPERATOR, "Explain who holds what on a host.", "GET", "/v1/hosts/{name}/explanation"),
     rule(UPDATE, ADMIN, "Change the modes of a host, and say that it is fenced.", "PATCH", "/v1/hosts/{name}"),
 ]

@@ -2,8 +2,22 @@
 
 from stella.api.schemas.host import MODE
 from stella.api.schemas.slo import PRIORITY
-from stella.api.schemas.vocabulary import GENERATION, HOST_NAME, OBJECTIVES, UNIX, UUID, mapping
+from stella.api.schemas.vocabulary import GENERATION, HOST_NAME, OBJECTIVES, TEXT, UNIX, UUID, mapping, nullable
+from stella.sla.terms import Unknown
 
+_SLA = mapping(
+    {
+        "name": TEXT,
+        "attainment_target_ratio": {"type": "string", "description": "Decimal text."},
+        "unknown": {
+            "type": "string",
+            "enum": [one.value for one in Unknown],
+            "description": "What unknown seconds are.",
+        },
+        "start": {**UNIX, "description": "Since when (Unix seconds) it counts for the instance in this period."},
+        "until": {**UNIX, "description": "The end of the period."},
+    }
+)
 INTENT = mapping(
     {
         "host": HOST_NAME,
@@ -34,7 +48,7 @@ INTENT = mapping(
                     "objectives": OBJECTIVES,
                     "priority": PRIORITY,
                     "reserved_cpu_cores": {"type": "number", "minimum": 0},
-                    "sla": {"type": ["string", "null"]},
+                    "sla": {**nullable(_SLA), "description": "The class that it is under; null: none."},
                 }
             ),
             "description": "By uuid of the instance.",

@@ -80,10 +80,16 @@ INSTANCE = mapping(
             open_=True,
         ),
         "costs": {"type": "object", "additionalProperties": COST, "maxProperties": 20},
-        "cpu_cores": {**nullable(_CORES), "description": "What it uses."},
+        "cpu": nullable(
+            mapping(
+                {"used_cores": nullable(_CORES), "entitled_cores": nullable(_CORES)},
+                open_=True,
+                description="What it uses, and what it is entitled to while all want more than there is.",
+            )
+        ),
         "objectives": listing(OBJECTIVE, maxItems=20),
     },
-    optional=("project", "name", "shape", "costs", "cpu_cores", "objectives"),
+    optional=("project", "name", "shape", "costs", "cpu", "objectives"),
     open_=True,
 )
 MINUTE = mapping(

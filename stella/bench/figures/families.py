@@ -1,6 +1,6 @@
 """All families, in the order in which they are run and shown."""
 
-from stella.bench.figures import attainment, ceiling, changes, demonstration, honesty, killing, mixed, seeds
+from stella.bench.figures import attainment, ceiling, changes, demonstration, honesty, killing, mixed, offender, seeds
 from stella.bench.figures.session import Family
 
 FAMILIES: tuple[Family, ...] = (
@@ -10,6 +10,7 @@ FAMILIES: tuple[Family, ...] = (
     mixed.FAMILY,
     ceiling.FAMILY,
     honesty.FAMILY,
+    offender.FAMILY,
     killing.FAMILY,
     seeds.FAMILY,
 )

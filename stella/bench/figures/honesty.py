@@ -27,6 +27,7 @@ def windows_said(run: Run) -> list[dict[str, Any]]:
                 told = {
                     "status": word.status.value if word else None,
                     "cause": word.cause.value if word and word.cause else None,
+                    "offender": word.offender if word else None,
                 }
                 seen = {"demand": window.demand, "met_95": window.met_95}
                 found.append({"instance": objective.instance, "metric": objective.metric, "window": k, **seen, **told})
@@ -44,25 +45,26 @@ def _run(part: str, session: Session) -> Facts:
     )
 
 
-def _starved(facts: Facts) -> list[Mapping[str, Any]]:
+def starved_windows(facts: Facts) -> list[Mapping[str, Any]]:
+    """Those in which a starved instance asked for its floor and did not get it, as seen outside. Pure."""
     return [w for w in facts["windows_said"] if w["instance"] in STARVED and w["demand"] and not w["met_95"]]
 
 
 def starved(facts: Facts) -> int:
     """Windows in which a starved instance asked for its floor and did not get it, as seen outside. Pure."""
-    return len(_starved(facts))
+    return len(starved_windows(facts))
 
 
 def cause_ratio(facts: Facts) -> float | None:
     """The part of the starved windows (as seen outside) of which the agent says: missed, for want of CPU. Pure."""
-    windows = _starved(facts)
+    windows = starved_windows(facts)
     named = sum(w["status"] in (Status.VIOLATED, Status.DEGRADED) and w["cause"] == "cpu" for w in windows)
     return named / len(windows) if windows else None
 
 
 def self_limited(facts: Facts) -> float | None:
     """Starved windows that the agent calls SELF_LIMITED; None when nothing was starved. Pure."""
-    windows = _starved(facts)
+    windows = starved_windows(facts)
     return float(sum(w["status"] == Status.SELF_LIMITED for w in windows)) if windows else None
 
 

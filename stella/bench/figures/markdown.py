@@ -34,6 +34,8 @@ _HOW = """\
 - **CPU ceiling**: vCPU time by the kernel's account. One busy vCPU cannot use more than a core, so there it must have that core.
 - **The agent's word**: a window of which it says nothing does not agree. The undersized instance (a CPU floor above what its vCPUs
   can do) computes alone: beside others it would be starved.
+- **The offender**: starved windows as seen outside; the name alone is the agent's word. A window for which it names none does not
+  count as right. The three neighbours have paced loads; that they are busy is measured outside.
 - **kill -9**: at moments from a seed, the journal left intact, cut, garbled or removed in turn; the agent stays dead for 2.5 s, and
   the quotas of the guests' groups are read every 30 ms. At the end it is killed once more and `xgos release` is run. All knobs are
   read before the agent starts and compared as text.
@@ -101,7 +103,7 @@ def page(document: Mapping[str, Any]) -> str:
     lines += [f"- Command: `{document.get('command', 'make figures')}`", ""]
     lines += [f"**{counts[PASS]} pass, {counts[FALLS_SHORT]} fall short, {counts[INVALID]} without a valid run.**", ""]
     if not rows:
-        lines += ["Nothing has been measured yet: `make figures` (as root, 40 minutes)."]
+        lines += ["Nothing has been measured yet: `make figures` (as root, 42 minutes)."]
     shown = [(row["title"], row["required"], row["aim"], row["figure"], _status(row)) for row in rows]
     lines += _table(("figure", "required", "aim", "measured", ""), shown) if shown else []
     lines += _notes(rows, families)

@@ -23,6 +23,7 @@ def read_windows(windows: Sequence[Mapping[str, Any]], names: Mapping[str, str])
             value=said.get("value"),
             status=Status(said["status"]),
             cause=Cause(said["cause"]) if said.get("cause") else None,
+            offender=names.get(said["offender"], said["offender"]) if said.get("offender") else None,
         )
         for window in windows
         for uuid, metrics in window.get("instances", {}).items()

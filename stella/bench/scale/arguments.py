@@ -11,6 +11,7 @@ examples:
   stella-bench scale link
   stella-bench scale load
   stella-bench scale packing
+  stella-bench scale sla
   stella-bench scale admission --hosts 100,1000,10000 --database mariadb
   stella-bench scale load --hosts 200 --seconds 20 --no-placement"""
 _Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -100,6 +101,14 @@ def add_to(commands: _Commands) -> None:
         default=Path(".run/openstack.env"),
         metavar="FILE",
         help="the administrator's, that make openstack wrote (default: %(default)s)",
+    )
+    sla = _add(figures, "sla", "closing a month of SLA classes of several sizes, and reports of it", seconds=0)
+    sla.add_argument(
+        "--instances",
+        type=_counts,
+        default=(4000, 8000, 16000),
+        metavar="N,N",
+        help="sizes of classes; 200000 alone measures a whole month without extrapolating (default: 4000,8000,16000)",
     )
     document = _add(figures, "document", "write the last results into docs/scale.md", seconds=0)
     document.add_argument(

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import FrameType
 
 from stella.bench.progress import Progress
-from stella.bench.scale import admission, document, link, load, packing, results
+from stella.bench.scale import admission, document, link, load, packing, results, sla
 from stella.bench.scale.fleet import Fleet
 from stella.bench.scale.processes import NotStarted
 from stella.bench.scale.results import Outcome
@@ -48,11 +48,16 @@ def _packing(given: argparse.Namespace, directory: Path, progress: Progress) -> 
     return packing.run(options, directory, progress)
 
 
+def _sla(given: argparse.Namespace, directory: Path, progress: Progress) -> Outcome:
+    return sla.run(sla.Options(sizes=given.instances), directory, progress)
+
+
 _FIGURES: Mapping[str, Callable[[argparse.Namespace, Path, Progress], Outcome]] = {
     "link": _link,
     "load": _load,
     "admission": _admission,
     "packing": _packing,
+    "sla": _sla,
 }
 
 

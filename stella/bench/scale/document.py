@@ -8,7 +8,7 @@ from typing import Any
 from stella.bench.scale.results import cells
 
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
-COMMANDS = ("link", "load", "admission", "packing")
+COMMANDS = ("link", "load", "admission", "packing", "sla")
 
 
 class InvalidDocument(Exception):

@@ -42,7 +42,7 @@ def fill(database: Database, fleet: Fleet, *, with_history_of: int = 0) -> None:
     waiting: dict[str, list[dict[str, Any]]] = {}
     instance_id = slo_id = 0
     with database.engine.connect() as connection:
-        _store(connection, models.Project.__table__, [{"project_id": name, "generation": 1} for name in fleet.projects])
+        store(connection, models.Project.__table__, [{"project_id": name, "generation": 1} for name in fleet.projects])
         for host in fleet:
             _put(waiting, models.Host.__table__, _host_row(host, now))
             sections = _sections(host)
@@ -75,11 +75,12 @@ def _put(waiting: dict[str, list[dict[str, Any]]], table: Any, row: dict[str, An
 def _flush(connection: Connection, waiting: dict[str, list[dict[str, Any]]]) -> None:
     """Store what waits, referred tables first."""
     for table in models.Table.metadata.sorted_tables:
-        _store(connection, table, waiting.pop(table.name, []))
+        store(connection, table, waiting.pop(table.name, []))
     waiting["instances"] = []
 
 
-def _store(connection: Connection, table: Any, rows: Sequence[Mapping[str, Any]]) -> None:
+def store(connection: Connection, table: Any, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert rows and commit."""
     assert isinstance(table, Table)
     for start in range(0, len(rows), _ROWS):
         connection.execute(insert(table), list(rows[start : start + _ROWS]))

@@ -1,11 +1,11 @@
 """What is known of the link, for those who ask: written by its two threads, read by any."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from stella.xgos.link.intent import DEFAULT_REPORT_SECONDS
-from stella.xgos.local_api.agent_api import LinkStatus
+from stella.xgos.local_api.agent_api import LinkStatus, SlaClass
 
 
 class Board:
@@ -24,6 +24,11 @@ class Board:
     def status(self) -> LinkStatus:
         """What is known now; a value that never changes."""
         return self._status
+
+    def told_classes(self, classes: Mapping[str, SlaClass]) -> None:
+        """The API told which instances are under which class."""
+        with self._lock:
+            self._status = replace(self._status, classes=dict(classes))
 
     def fetched(self, now: float, *, revision: int, mode: str) -> None:
         """The intent was asked for and is known."""

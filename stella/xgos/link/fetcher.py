@@ -58,6 +58,8 @@ class Fetcher:
 
     def step(self) -> float:
         """Ask once; returns the seconds to wait before the next time."""
+        if any(one.end <= self._wall() for one in self._board.status.classes.values()):
+            self._etag = ""  # a new period, perhaps with new terms
         try:
             answer = self._transport.get_intent(self._etag)
         except (Unreachable, NoCredential) as error:
@@ -89,6 +91,7 @@ class Fetcher:
         self._etag, self._poll_seconds = answer.etag, intent.poll_seconds
         self._board.report_seconds = intent.report_seconds
         self._board.watch(intent.watched)
+        self._board.told_classes(intent.classes)
         self._board.fetched(self._wall(), revision=intent.revision, mode=intent.mode)
         return self._back_off.succeeded(self._poll_seconds)
 

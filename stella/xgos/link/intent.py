@@ -1,11 +1,14 @@
 """The API's answer to a host that asks for its intent, checked before anything of it is used."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from stella.model import wire
+from stella.sla.exact import parse_ratio
+from stella.sla.terms import Terms, Unknown
 from stella.xgos.intents.instance_names import canonical
 from stella.xgos.intents.source import IntentSet, Wanted, wanted
+from stella.xgos.local_api.agent_api import SlaClass
 
 MODES = ("observe", "enforce", "maintenance")
 LEAST_POLL_SECONDS = 0.1
@@ -35,12 +38,23 @@ class HostIntent:
     watched: frozenset[str]
     mode: str
     slos: Mapping[str, Wanted]
+    classes: Mapping[str, SlaClass] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Slo:
     revision: int
     objectives: object = None
+    sla: object = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sla:
+    name: str
+    attainment_target_ratio: str
+    start: float
+    until: float
+    unknown: str = Unknown.MISSED.value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,8 +87,19 @@ def parse_intent(body: bytes, host_name: str) -> HostIntent:
         report_seconds=min(MOST_REPORT_SECONDS, max(LEAST_REPORT_SECONDS, found.report_seconds)),
         watched=_watched(found.watched),
         mode=found.mode if found.mode in MODES else "",
+        classes={canonical(uuid): known for uuid, slo in found.slos.items() if (known := _class(slo.sla)) is not None},
         slos={canonical(uuid): wanted(slo.objectives, slo.revision) for uuid, slo in found.slos.items()},
     )
+
+
+def _class(found: object) -> SlaClass | None:
+    """The class of an instance. What cannot be read is nothing that SLOs depend on: then it is as if there were none."""
+    try:
+        told = wire.decode(_Sla, found)
+        terms = Terms(target_ppm=parse_ratio(told.attainment_target_ratio), unknown=Unknown(told.unknown))
+    except ValueError:
+        return None
+    return SlaClass(name=told.name, terms=terms, start=int(told.start), end=int(told.until))
 
 
 def _watched(found: object) -> frozenset[str]:

@@ -72,9 +72,16 @@ def _instance(reading: InstanceReading, decision: InstanceDecision | None, publi
         "state": reading.state.value,
         "shape": wire.encode(shape_of(reading)),
         "costs": _costs(published.costs.get(reading.uuid)),
-        "cpu_cores": _amount(decision.usage_cores) if decision else None,
+        "cpu": _cpu(decision),
         "objectives": [_objective(one) for one in objectives],
     }
+
+
+def _cpu(decision: InstanceDecision | None) -> Json:
+    """What it uses, and what it is entitled to while all want more than there is; `stella.control.offender` compares the same."""
+    if decision is None:
+        return None
+    return {"used_cores": _amount(decision.usage_cores), "entitled_cores": _amount(decision.cpu.allocation_cores)}
 
 
 def _objective(report: ObjectiveReport) -> Json:

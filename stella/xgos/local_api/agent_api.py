@@ -15,6 +15,7 @@ from stella.model.allocation import Decision, Intent, Outcome
 from stella.model.intent import Mode, Standing
 from stella.model.snapshot import Snapshot
 from stella.model.wire import Json
+from stella.sla.terms import Terms
 from stella.xgos.accounting.history import History
 from stella.xgos.accounting.outbox import Outbox
 from stella.xgos.accounting.violations import ViolationLog
@@ -71,11 +72,21 @@ class AgentCounters:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SlaClass:
+    """The SLA class that an instance is under, from ``start`` to ``end`` (Unix seconds): within its present period."""
+
+    name: str
+    terms: Terms
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LinkStatus:
     """The link to stella-api. Times are Unix seconds, None: never yet. An error is empty where the last exchange went well.
 
     ``mode`` is what the API has this host in; the configuration's mode is the most that it can ask for. ``rejected_rows`` were
-    reported and will never be taken. ``failures`` and ``reports`` count since the process started.
+    reported and will never be taken. ``failures`` and ``reports`` count since the process started. ``classes``: by uuid.
     """
 
     url: str
@@ -90,6 +101,7 @@ class LinkStatus:
     reports: int = 0
     failures: int = 0
     rejected_rows: int = 0
+    classes: Mapping[str, SlaClass] = field(default_factory=dict, repr=False)
 
     @property
     def connected(self) -> bool:

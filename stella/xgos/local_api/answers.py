@@ -4,7 +4,7 @@ Nothing was changed when the answer is not ``ok``.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import cast
 
 import stella
@@ -16,10 +16,11 @@ from stella.model.intent import IntentState, Standing
 from stella.model.slo import InvalidSlo, Metric, Slo, show_slo
 from stella.model.wire import Json
 from stella.xgos import supervision
-from stella.xgos.accounting.history import History, midnight_utc, primary_reports
+from stella.xgos.accounting.history import primary_reports
 from stella.xgos.accounting.violations import Violation
 from stella.xgos.intents.changes import Refused
 from stella.xgos.local_api.agent_api import AgentApi, Busy, Published
+from stella.xgos.local_api.objective_accounts import Accounts, read_accounts
 from stella.xgos.local_api.requests import (
     BadRequest,
     Request,
@@ -80,15 +81,6 @@ def _unset(request: Request, port: AgentApi, _now: float) -> dict[str, Json]:
     }
 
 
-def _attainment(history: History, uuid: str, metric: Metric, now: float) -> dict[str, Json]:
-    shown: dict[str, Json] = {}
-    now = history.account_seconds(now)
-    for name, since in (("1m", now - 60), ("1h", now - 3600), ("today", midnight_utc(now))):
-        tally = history.tally(uuid, metric, since)
-        shown[name] = {"ratio": tally.attainment_ratio, **asdict(tally)}
-    return shown
-
-
 def _report(report: ObjectiveReport) -> dict[str, Json]:
     return {
         "kind": report.kind,
@@ -97,6 +89,7 @@ def _report(report: ObjectiveReport) -> dict[str, Json]:
         "demand": report.demand,
         "status": report.status.value,
         "cause": report.cause.value if report.cause else None,
+        "offender": report.offender,
     }
 
 
@@ -126,7 +119,7 @@ def _standing(standing: Standing | None, intent: Intent | None) -> Json:
     }
 
 
-def _instance(uuid: str, published: Published, history: History, now: float) -> dict[str, Json]:
+def _instance(uuid: str, published: Published, accounts: Accounts) -> dict[str, Json]:
     """One instance as `slo.show` and `instances` tell it."""
     reading = published.snapshot.instance(uuid)
     decision: InstanceDecision | None = next((d for d in published.decision.instances if d.uuid == uuid), None)
@@ -147,13 +140,9 @@ def _instance(uuid: str, published: Published, history: History, now: float) -> 
         "estimated": intent.estimated if intent else None,
         "intent": _standing(published.standings.get(uuid), intent),
         "cpu_cost": published.costs.get(uuid),
+        "offends": accounts.offends(uuid),
         "objectives": [
-            {
-                "metric": report.metric.value,
-                **_report(report),
-                "attainment": _attainment(history, uuid, report.metric, now),
-            }
-            for report in reports
+            {"metric": report.metric.value, **_report(report), **accounts.of(uuid, report.metric)} for report in reports
         ],
     }
     if decision:
@@ -173,19 +162,21 @@ def _instance(uuid: str, published: Published, history: History, now: float) -> 
 def _show(request: Request, port: AgentApi, now: float) -> dict[str, Json]:
     published = _published(port)
     uuid = find_instance(request.text("instance"), _known(published))
-    return {"instance": _instance(uuid, published, port.history, now)}
+    return {"instance": _instance(uuid, published, read_accounts(port, published, now))}
 
 
 def _list(_request: Request, port: AgentApi, now: float) -> dict[str, Json]:
     published = _published(port)
+    accounts = read_accounts(port, published, now)
     uuids = sorted({*published.intents, *published.standings})
-    return {"instances": [_instance(uuid, published, port.history, now) for uuid in uuids]}
+    return {"instances": [_instance(uuid, published, accounts) for uuid in uuids]}
 
 
-def _instances(_request: Request, port: AgentApi, now: float) -> dict[str, Json]:
+def _instances(request: Request, port: AgentApi, now: float) -> dict[str, Json]:
     published = _published(port)
+    accounts = read_accounts(port, published, now, month=request.flag("month"))
     uuids = sorted({uuid for uuid, _ in _known(published)})
-    return {"instances": [_instance(uuid, published, port.history, now) for uuid in uuids]}
+    return {"instances": [_instance(uuid, published, accounts) for uuid in uuids]}
 
 
 def _windows(request: Request, port: AgentApi, _now: float) -> dict[str, Json]:
@@ -258,7 +249,10 @@ def _status(_request: Request, port: AgentApi, _now: float) -> dict[str, Json]:
 def _link(port: AgentApi) -> Json:
     """The link to stella-api; null where none is configured."""
     status = port.link_status()
-    return {**cast(dict[str, Json], wire.encode(status)), "connected": status.connected} if status is not None else None
+    if status is None:
+        return None
+    shown = cast(dict[str, Json], wire.encode(replace(status, classes={})))
+    return {name: value for name, value in shown.items() if name != "classes"} | {"connected": status.connected}
 
 
 def _counted(standings: Sequence[Standing]) -> Json:

@@ -98,9 +98,9 @@ class Client:
         """The agent's own state."""
         return self.ask("status")
 
-    def instances(self) -> list[dict[str, Any]]:
-        """All instances of the host."""
-        found: list[dict[str, Any]] = self.ask("instances")["instances"]
+    def instances(self, *, month: bool = False) -> list[dict[str, Any]]:
+        """All instances of the host; ``month``: with attainment and error budget of the month."""
+        found: list[dict[str, Any]] = self.ask("instances", **({"month": True} if month else {}))["instances"]
         return found
 
     def show(self, instance: str) -> dict[str, Any]:

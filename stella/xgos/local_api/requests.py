@@ -25,7 +25,7 @@ OPERATIONS: Mapping[str, tuple[str, ...]] = {
     "windows": ("after",),
     "violations": ("instance", "open", "since"),
     "status": (),
-    "instances": (),
+    "instances": ("month",),
     "snapshot": (),
     "calibrate": (),
 }

@@ -8,6 +8,7 @@ from cliff.columns import FormattableColumn
 from stellaclient import units
 
 _QUANTITIES = ("floor", "ceiling", "target")
+_VICTIMS_SHOWN = 3
 
 
 def show_objective(metric: str, objective: Mapping[str, Any]) -> str:
@@ -37,6 +38,35 @@ class Statuses(FormattableColumn[Sequence[Mapping[str, Any]]]):
         return "\n".join(
             f"{o['metric']} {o['status']}" + (f" ({o['cause']})" if o.get("cause") else "") for o in self._value or ()
         )
+
+
+class Kept(FormattableColumn[Sequence[Mapping[str, Any]]]):
+    """Objectives with what is guaranteed of each, one a line: ``network_packets 9kpps of 20kpps VIOLATED (cpu)``."""
+
+    def human_readable(self) -> str:
+        """For a table."""
+        return "\n".join(_show_kept(one) for one in self._value or ()) or "-"
+
+
+def _show_kept(one: Mapping[str, Any]) -> str:
+    metric = one["metric"]
+    amounts = [units.show_metric(metric, one[key]) for key in ("usage", "guaranteed")]
+    return f"{metric} {' of '.join(amounts)} {one['status']}" + (f" ({one['cause']})" if one["cause"] else "")
+
+
+class Offences(FormattableColumn[Mapping[str, Any] | None]):
+    """What an offender did within the last hour, in a line."""
+
+    def human_readable(self) -> str:
+        """For a table."""
+        v = self._value
+        if not v or not v["violations"]:
+            return "-"
+        whose = ", ".join(victim["name"] or victim["uuid"] for victim in v["victims"][:_VICTIMS_SHOWN])
+        more = len(v["victims"]) - _VICTIMS_SHOWN
+        whose += f" and {more} more" if more > 0 else ""
+        last = f", {v['lasting']} still lasting" if v["lasting"] else ""
+        return f"{v['violations']} violations{last}, {v['missed_seconds']:g} s missed by {whose}"
 
 
 class Limits(FormattableColumn[Sequence[Mapping[str, Any]]]):
@@ -73,7 +103,7 @@ class ByMetric(FormattableColumn[Mapping[str, float]]):
         )
 
 
-class Cores(FormattableColumn[float]):
+class Cores(FormattableColumn[float | None]):
     """CPU in cores."""
 
     def human_readable(self) -> str:

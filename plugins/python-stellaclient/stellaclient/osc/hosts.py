@@ -1,12 +1,13 @@
 """`openstack slo host`: for operators."""
 
 import argparse
+from collections.abc import Mapping
 from typing import Any
 
 from osc_lib.command import command
 from osc_lib.exceptions import CommandError
 
-from stellaclient.osc.columns import Cores, Keys
+from stellaclient.osc.columns import Cores, Kept, Keys, Offences
 from stellaclient.osc.errors import one_line
 from stellaclient.osc.service import add_sort, host_name, service
 from stellaclient.sdk.resources import Host
@@ -84,6 +85,65 @@ class Show(command.ShowOne):
         stella = service(self)
         with one_line():
             return _all(stella.get_host(host_name(parsed_args.host)))
+
+
+class Explain(command.Lister):
+    """Explain who holds what on a host, who uses more CPU than it is entitled to, who offended in the last hour, and what is free.
+
+    Instances that offend come first. An instance may use what others leave idle: it offends only where one that is guaranteed
+    lacked that CPU. The last two rows are the host's own services and its head-room.
+
+    Example: openstack slo host explain compute-1
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """The options."""
+        parser: argparse.ArgumentParser = super().get_parser(prog_name)
+        parser.add_argument("host", metavar="<host>", help="Name of a host")
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> tuple[Any, Any]:
+        """Explain it."""
+        stella = service(self)
+        with one_line():
+            found = stella.explain_host(host_name(parsed_args.host))
+        print(_sentence(found), file=self.app.stderr)
+        rows = [_held("instance", one) for one in found["instances"]]
+        rows += [_held("host", {**found["host_services"], "name": "host services"})]
+        rows += [_held("head-room", {"name": "head-room", "reserved_cpu_cores": found["free_cpu_cores"]})]
+        return tuple(_held("", {})), [tuple(row.values()) for row in rows]
+
+
+def _held(kind: str, one: Mapping[str, Any]) -> dict[str, Any]:
+    """One row; of a host's services and head-room most is not known."""
+    return {
+        "kind": kind,
+        "name": one.get("name"),
+        "uuid": one.get("uuid"),
+        "slo": one.get("slo_state"),
+        "reserved_cpu_cores": Cores(one.get("reserved_cpu_cores")),
+        "used_cpu_cores": Cores(one.get("used_cpu_cores")),
+        "entitled_cpu_cores": Cores(one.get("entitled_cpu_cores")),
+        "excess_cpu_cores": Cores(one.get("excess_cpu_cores")),
+        "objectives": Kept([{**now, **_guaranteed(one, now["metric"])} for now in one.get("objectives", ())]),
+        "missed_seconds": one.get("missed_seconds"),
+        "offends": Offences(one.get("offences")),
+    }
+
+
+def _guaranteed(one: Mapping[str, Any], metric: str) -> dict[str, Any]:
+    """What is guaranteed of a metric, in its base unit; None where its SLO sets a ceiling or a weight alone."""
+    objective = one["guaranteed"].get(metric, {})
+    return {"guaranteed": objective.get("floor", objective.get("target"))}
+
+
+def _sentence(found: Mapping[str, Any]) -> str:
+    """The host in a line."""
+    if found["capacity_cpu_cores"] is None:
+        return f"{found['name']} ({found['mode']}) has not reported yet"
+    capacity, reserved, free = (f"{found[f'{name}_cpu_cores']:.4g}" for name in ("capacity", "reserved", "free"))
+    told = f"{found['name']} ({found['mode']}): {reserved} of {capacity} cores reserved, {free} free"
+    return f"{told}; it is silent since {found['reported_at']}, so this is as it was then" if found["silent"] else told
 
 
 class Set(command.ShowOne):

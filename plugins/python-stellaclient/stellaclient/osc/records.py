@@ -16,6 +16,7 @@ from stellaclient.sdk.proxy import Proxy
 from stellaclient.sdk.resources import Decision
 
 _VIOLATION = ("id", "uuid", "metric", "opened_at", "closed_at", "cause", "host", "offender")
+_PART = ("opened_at", "closed_at", "cause", "missed_seconds", "host", "offender", "evidence")
 _DECISION = ("id", "decided_at", "kind", "uuid", "host", "user_id", "reason")
 _MOVE = ("state", "to", "predicted_effect_seconds_per_hour", "measured_effect_seconds_per_hour")
 _MOVE_STATES = ("suggested", "reserved", "moving", "done", "failed", "refused", "stopped")
@@ -80,15 +81,17 @@ class ListViolations(command.Lister):
 class ShowViolation(command.Lister):
     """Show a violation minute by minute: what was used and asked for, how much was missed and why.
 
-    What hosts reported, for operators with the offender and the evidence, is printed beside the table (on stderr).
+    What hosts reported, for operators with the offender and the evidence, is printed beside the table (on stderr); --parts lists it
+    instead of the minutes.
 
-    Example: openstack slo violation show 17
+    Example: openstack slo violation show 17 --parts -f json
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """The options."""
         parser: argparse.ArgumentParser = super().get_parser(prog_name)
         parser.add_argument("id", metavar="<id>", type=int, help="Id of a violation")
+        parser.add_argument("--parts", action="store_true", help="List what hosts reported, with the evidence")
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[Any, Any]:
@@ -98,6 +101,10 @@ class ShowViolation(command.Lister):
             found = stella.get_violation(parsed_args.id)
         for line in _told(found):
             print(line, file=self.app.stderr)
+        if parsed_args.parts:
+            return _PART, [
+                (*(part[column] for column in _PART[:-1]), Keys(part["evidence"])) for part in found["parts"]
+            ]
         metric = found["metric"]
         rows = [
             (

@@ -209,14 +209,25 @@ class Create(command.ShowOne):
 class List(command.Lister):
     """List SLA classes.
 
-    Example: openstack slo sla list
+    Example: openstack slo sla list --withdrawn
     """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """The options."""
+        parser: argparse.ArgumentParser = super().get_parser(prog_name)
+        parser.add_argument(
+            "--withdrawn", action="store_true", help="Also those of the past, whose reports are found by their uuid"
+        )
+        return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[Any, Any]:
         """List them."""
         stella = service(self)
         with one_line():
-            return _COLUMNS, [_row(sla) for sla in stella.slas()]
+            if not parsed_args.withdrawn:
+                return _COLUMNS, [_row(sla) for sla in stella.slas()]
+            found = stella.slas(withdrawn="true")
+            return (*_COLUMNS, "withdrawn_at"), [(*_row(sla), sla.withdrawn_at or "-") for sla in found]
 
 
 class Show(command.ShowOne):

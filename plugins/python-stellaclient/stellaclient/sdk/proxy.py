@@ -127,6 +127,10 @@ class Proxy(SlaProxy):
         """The host of this name."""
         return self._get(Host, name)
 
+    def explain_host(self, name: str) -> dict[str, Any]:
+        """Who holds what on this host, who uses more than it is entitled to, and who offends."""
+        return self._send("GET", f"/v1/hosts/{name}/explanation")
+
     def set_host_mode(self, name: str, mode: str) -> Host:
         """Set the mode of a host: observe, enforce or maintenance."""
         return self.set_host(name, mode=mode)

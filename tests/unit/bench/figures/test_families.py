@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from stella.bench.fair import Solo
-from stella.bench.figures import ceiling, changes, demonstration, honesty, killing, mixed, seeds
+from stella.bench.figures import ceiling, changes, demonstration, honesty, killing, mixed, offender, seeds
 from stella.bench.figures.knobs import Knobs
 from stella.bench.figures.row import AGENT, FALLS_SHORT, INVALID, PASS, REPORTED, Facts, Row
 from stella.bench.figures.session import Family, scenario_file
@@ -171,6 +171,30 @@ def test_honesty() -> None:
     assert honesty.cause_ratio(tame) is honesty.self_limited(tame) is None
     rows = rows_of(honesty.FAMILY, {"round-1": {"policies": {honesty.OBSERVE: facts}}})
     assert rows["honesty.agreement"].status == FALLS_SHORT
+
+
+def test_offender() -> None:
+    hog, other, none = ({"offender": name} for name in ("hog", "reads", None))
+    said = [word("starved-net", "VIOLATED", cause="cpu") | hog] * 18 + [word("starved-disk", None) | none]
+    said += [
+        word("starved-disk", "VIOLATED") | other,
+        word("starved-net", "MET", met=True) | none,
+        word("hog", None) | other,
+    ]
+    used = {"hog": 1.2, "sends": 0.1, "reads": 0.2, "both": 0.02}
+    shares = {"sends": 0.7, "reads": 0.9}
+    facts: Facts = {"windows_said": said, "used_cores": used, "shares_of_entitlement": shares}
+    assert offender.named_ratio(facts, ("hog",)) == 0.9
+    assert offender.named_ratio({"windows_said": [word("hog", None) | hog]}, ("hog",)) is None
+    rows = rows_of(offender.FAMILY, {"round-1": {"policies": {honesty.OBSERVE: facts}}})
+    assert (rows["offender.hog"].status, rows["offender.neighbours"].values) == (FALLS_SHORT, (0.05,))
+    assert rows["offender.busy"].status == FALLS_SHORT, "one of them hardly did anything"
+    assert rows["offender.entitled"].values == (0.7, 0.9, None) and rows["offender.entitled"].source == AGENT
+    parts = {"round-1": {"policies": {honesty.OBSERVE: {**facts, "windows_said": said[:18]}}}}
+    assert rows_of(offender.FAMILY, parts)["offender.hog"].status == PASS
+    scenario = scenario_file("figures/offender")
+    assert {*honesty.STARVED} == {i.name for i in scenario.instances if i.slo is not None}
+    assert {offender.HOG, *offender.NEIGHBOURS} == {i.name for i in scenario.instances if i.slo is None}
 
 
 def test_killing() -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from stella.model.slo import Metric
+from stella.sla.terms import Unknown
 from stella.xgos.intents.cloud import CloudSource
 from stella.xgos.link.transport import Answer, NoCredential, Unreachable
 from tests.unit.xgos.conftest import VM1, VM2
@@ -124,3 +125,32 @@ def test_the_mode_is_kept_with_the_intent_and_stays_while_the_api_is_away(rig: R
     rig.api.intents = [ok(intent_body(4, mode="maintenance"))]
     rig.fetcher.step()
     assert CloudSource(rig.cloud._path).mode == "maintenance"
+
+
+def classed(revision: int, found: object) -> dict[str, Any]:
+    body = intent_body(revision)
+    body["slos"][VM1]["sla"] = found
+    return body
+
+
+def test_classes_are_told_and_asked_for_anew_when_their_period_ends(rig: Rig) -> None:
+    now = int(rig.fetcher._wall())
+    gold = {"name": "gold", "attainment_target_ratio": "0.999", "unknown": "ignored", "start": now - 60, "until": now}
+    later = {**gold, "until": now + 60}
+    rig.api.intents = [ok(classed(3, gold), '"3"'), ok(classed(3, later), '"4"'), Answer(status=304)]
+    for _ in range(3):
+        rig.fetcher.step()
+    assert rig.api.etags == ["", "", '"4"']
+    (known,) = rig.board.status.classes.values()
+    assert (known.name, known.terms.target_ppm, known.terms.unknown) == ("gold", 999_000, Unknown.IGNORED)
+    assert (known.start, known.end) == (now - 60, now + 60)
+
+
+@pytest.mark.parametrize(
+    "found",
+    [None, "gold", {}, {"name": "gold", "attainment_target_ratio": "2", "start": 1, "until": 2}, {"name": "gold"}, 7],
+)
+def test_a_class_that_cannot_be_read_is_none_and_the_slo_is_followed(rig: Rig, found: object) -> None:
+    rig.api.intents = [ok(classed(3, found))]
+    rig.fetcher.step()
+    assert rig.board.status.classes == {} and rig.cloud.poll() is not None and not rig.board.status.intent_error

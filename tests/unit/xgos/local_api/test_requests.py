@@ -205,6 +205,7 @@ def test_windows(port: FakePort) -> None:
                 VM1: {
                     "cpu": {
                         "kind": "floor", "value": 0.5, "usage": 0.5, "demand": 0.75, "status": "VIOLATED", "cause": "cpu",
+                        "offender": None,
                     }
                 }
             },

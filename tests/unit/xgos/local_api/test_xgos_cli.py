@@ -5,6 +5,7 @@ import os
 import sys
 import types
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,11 +17,13 @@ from stella.model import units
 from stella.model.attainment import Cause, Status
 from stella.model.intent import Mode
 from stella.model.slo import Metric
+from stella.sla.terms import Terms
 from stella.xgos.local_api import format as fmt
+from stella.xgos.local_api.agent_api import SlaClass
 from stella.xgos.local_api.client import Client, RequestRefused
 from stella.xgos.local_api.control_socket import ControlSocket
 from stella.xgos.process.config import Config, Options
-from tests.unit.xgos.conftest import NOW, ODD_NAME, VM1, FakePort, report
+from tests.unit.xgos.conftest import NOW, ODD_NAME, VM1, VM2, FakePort, report
 
 
 @pytest.fixture
@@ -211,6 +214,37 @@ def test_stella_top_fits_80_columns(socket: str, port: FakePort, capsys: pytest.
         assert word in text, text
     assert stella_top.main(["--once", "--socket", socket]) == 0
     assert stella_top.main(["--interval", "0", "--socket", socket]) == 2
+
+
+def test_stella_top_shows_budget_and_offender(socket: str, port: FakePort, capsys: pytest.CaptureFixture[str]) -> None:
+    xgos.main(["slo", "set", "vm1", "--cpu", "20%", "--socket", socket])
+    port.link = replace(
+        port.link, classes={VM1: SlaClass(name="gold", terms=Terms(target_ppm=990_000), start=0, end=2**40)}
+    )
+    missed = replace(report(Status.VIOLATED, metric=Metric.NETWORK_PACKETS, cause=Cause.CPU), offender=VM2)
+    for second in range(200):
+        told = missed if second > 195 else replace(missed, status=Status.MET, cause=None, offender=None)
+        port.history.record(NOW + second, [(VM1, [report(), told])])
+        port.violations.record(NOW + second, [(VM1, "vm1", [told])])
+    reader = stella_top.Reader(Client(Path(socket)))
+    status, instances = reader.read(10.0)
+    assert reader.read(69.0)[1] == instances, "the month is kept"
+    for width in (80, 120):
+        console = Console(width=width, force_terminal=False)
+        with console.capture() as captured:
+            console.print(stella_top.frame(status, instances, width=width))
+        text = captured.get()
+        assert max(len(line) for line in text.splitlines()) <= width
+        for word in ("BUDGET", " 2s", "-2s", "twin", "offends 1"):
+            assert word in text, text
+        assert ("OFFENDER" in text) == (width == 120) and ("offender:" in text) == (width == 80), text
+    for instance in instances:
+        for objective in instance["objectives"]:
+            objective["budget"] = None
+    console = Console(width=120, force_terminal=False)
+    with console.capture() as captured:
+        console.print(stella_top.instance_table(instances, wide=True))
+    assert captured.get().count("98.00%") >= 1, "without a class the attainment of the month"
 
 
 def test_a_name_cannot_write_to_the_terminal() -> None:
