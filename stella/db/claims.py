@@ -41,3 +41,8 @@ def in_force(session: Session, host_id: int) -> Sequence[InForce]:
         )
         for row in session.execute(query)
     ]
+
+
+def ever(session: Session) -> Sequence[str]:
+    """The uuids of all instances that have or had an SLO, as far back as history is kept."""
+    return session.scalars(select(Instance.uuid).join(SloRow, SloRow.instance_id == Instance.id)).all()

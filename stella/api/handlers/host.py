@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import cast
 
-from stella.api import conditions, pages, times, whys
+from stella.api import conditions, maintenance, pages, times, whys
 from stella.api.attempts import attempts
 from stella.api.errors import ApiError, not_found
 from stella.api.operation import Answer, Call, operation
@@ -114,7 +114,7 @@ def show(call: Call) -> Answer:
 def patch(call: Call) -> Answer:
     """Change the mode of a host: `observe` changes nothing on it, `enforce` keeps SLOs, `maintenance` leaves it out.
 
-    Answers 200 with the host. Where `generation` or `If-Match` is given it must be the host's, else 409.
+    What it counts in mode `maintenance` is excluded from all SLAs, for at most 31 days. Answers 200 with the host. Where `generation` or `If-Match` is given it must be the host's, else 409.
     """
     call.require(policies.UPDATE)
     mode, given = str(call.mapping["mode"]), call.mapping.get("generation")
@@ -136,4 +136,5 @@ def _set_mode(call: Call, session: Session, *, host: Host, mode: str) -> bool:
     decisions.record(
         session, decisions.HOST_MODE, origin=call.origin, reason=f"mode {host.mode} -> {mode}", host_id=host.id
     )
+    maintenance.follow(call, session, host, mode)
     return True

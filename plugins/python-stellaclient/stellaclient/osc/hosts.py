@@ -83,14 +83,22 @@ class Show(command.ShowOne):
 class Set(command.ShowOne):
     """Set the mode of a host: observe changes nothing on it, enforce keeps SLOs, maintenance leaves it out.
 
-    Example: openstack slo host set compute-1 --mode enforce
+    Example: openstack slo host set compute-1 --maintenance
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """The options."""
         parser: argparse.ArgumentParser = super().get_parser(prog_name)
         parser.add_argument("host", metavar="<host>", help="Name of a host")
-        parser.add_argument("--mode", choices=MODES, required=True, help="What the host is to do")
+        mode = parser.add_mutually_exclusive_group(required=True)
+        mode.add_argument("--mode", choices=MODES, help="What the host is to do")
+        mode.add_argument(
+            "--maintenance",
+            dest="mode",
+            action="store_const",
+            const="maintenance",
+            help="The same as --mode maintenance: it keeps what it has, takes nothing new, and is excluded from SLAs",
+        )
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[Any, Any]:
