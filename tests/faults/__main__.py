@@ -1,4 +1,4 @@
-"""``python -m tests.faults [--output DIRECTORY]``: run every test of the fault matrix that needs no cloud, and write what came of each.
+"""``python -m tests.faults [--output DIRECTORY]``: run the tests of the fault matrix that need no cloud, and write their table.
 
 ``--document`` prints the table of docs/faults.md instead. Exit codes: 0 every fault was survived; 1 not so.
 """
@@ -42,7 +42,7 @@ def results(files: Sequence[Path]) -> Mapping[str, Ran]:
     """By ``path::name``."""
     found: dict[str, Ran] = defaultdict(Ran)
     for file in files:
-        for case in ElementTree.parse(file).iter("testcase"):  # noqa: S314 - pytest wrote it just now
+        for case in ElementTree.parse(file).iter("testcase"):
             path = str(case.get("classname")).replace(".", "/") + ".py"
             ran = found[f"{path}::{str(case.get('name')).partition('[')[0]}"]
             ran.seconds += float(case.get("time") or 0)
@@ -63,7 +63,10 @@ def row(fault: Fault, found: Mapping[str, Ran]) -> tuple[bool, str]:
     lost = fault.lost if is_survived else "see the tests"
     cases, seconds = sum(one.passed + one.wrong for one in ran), sum(one.seconds for one in ran)
     verdict += f"; not yet: {fault.not_yet}" if fault.not_yet else ""
-    return is_survived, f"| {fault.name} | {fault.fails} | {lost} | {measured} | {cases} in {seconds:.0f} s | {verdict} |"
+    return (
+        is_survived,
+        f"| {fault.name} | {fault.fails} | {lost} | {measured} | {cases} in {seconds:.0f} s | {verdict} |",
+    )
 
 
 def main() -> int:

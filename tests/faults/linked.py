@@ -127,7 +127,9 @@ class Linked:
 
 
 @contextmanager
-def linked_host(cloud: Cloud, server: Server, *, url: str = "", name: str = "host1", **keys: object) -> Iterator[Linked]:
+def linked_host(
+    cloud: Cloud, server: Server, *, url: str = "", name: str = "host1", **keys: object
+) -> Iterator[Linked]:
     """With a running agent under a running ``server``; ``url``: another way to it; ``keys`` are of the agent's configuration."""
     directory = cloud.config_path.parent / "agent"
     agent = RealAgent(directory, url=url or server.url, host=name, credential=cloud.host(name).credential, **keys)

@@ -88,7 +88,7 @@ FAULTS = (
     Fault(
         name="F5",
         fails="another program resets a knob",
-        happens="a weight is read back and set again in the next period, counted and logged; a quota or CPU set is respected as a bound",
+        happens="a weight is set again in the next period, counted and logged; a quota or CPU set is respected as a bound",
         lost="nothing",
         tests=(
             f"{AGENT}::test_knobs_changed_by_another_program",
@@ -130,7 +130,7 @@ FAULTS = (
     Fault(
         name="F8",
         fails="a guest's QEMU or libvirtd is stuck, or libvirtd is killed and started again",
-        happens="each call has a deadline and no tick waits; others are kept; what is not seen is UNKNOWN or without demand, never MET",
+        happens="each call has a deadline, no tick waits; others are kept; what is not seen is UNKNOWN or idle, never MET",
         lost="nothing of the others",
         tests=(
             f"{GUESTS}::test_a_stuck_qemu",
@@ -241,7 +241,7 @@ FAULTS = (
     Fault(
         name="F16",
         fails="the API, the database, the engine, the broker or Keystone is away, or a host is cut off",
-        happens="hosts go on with their last intent; 503 with Retry-After; everything goes on by itself; reports come once, in any order",
+        happens="hosts go on with their last intent; 503 with Retry-After; all goes on by itself; reports count once, in any order",
         lost="nothing",
         tests=(
             "tests/faults/test_agent.py::test_the_host_is_cut_off",
@@ -269,7 +269,7 @@ FAULTS = (
     Fault(
         name="F18",
         fails="the disk of a host is full or read-only, a knob cannot be written",
-        happens="control goes on in memory with an alarm, and is on disk again by itself; without a durable journal nothing is restrained",
+        happens="control goes on in memory with an alarm, then on disk by itself; without a durable journal nothing is restrained",
         lost="history lines meanwhile, counted",
         tests=(
             f"{AGENT}::test_its_disk_is_full_then_read_only",
@@ -283,7 +283,7 @@ FAULTS = (
     Fault(
         name="F19",
         fails="agents and API are upgraded one after the other, under load",
-        happens="releases N-1, N and N+1 speak: unknown keys are ignored, an unknown metric is refused by itself, older microversions served",
+        happens="releases N-1, N and N+1 speak: unknown keys are ignored, an unknown metric is refused, older microversions served",
         lost="nothing; floors are out of force while their agent restarts",
         tests=(
             "tests/faults/test_rolling_upgrade.py::test_neighbouring_releases_under_load",
@@ -347,7 +347,7 @@ FAULTS = (
     Fault(
         name="certificate",
         fails="the API's TLS certificate expires",
-        happens="agents and clients say so, send nothing, and go on with the last intent; a new one is used without a restart of theirs",
+        happens="agents and clients say so and send nothing; hosts go on with the last intent; a new one is used at once",
         lost="nothing",
         tests=(
             "tests/faults/test_certificate.py::test_it_expires_and_is_renewed",

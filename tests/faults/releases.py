@@ -1,4 +1,4 @@
-"""What stands between an agent and an API of two releases: a proxy that makes what passes look like the release before, or the next."""
+"""A proxy between agent and API that makes what passes look like that of the release before, or of the next."""
 
 import enum
 import http.client
@@ -74,7 +74,11 @@ class Proxy:
                 self.end_headers()
                 self.wfile.write(answer)
 
-            do_GET = do_POST = _pass
+            def do_GET(self) -> None:
+                self._pass()
+
+            def do_POST(self) -> None:
+                self._pass()
 
             def log_message(self, format: str, *words: Any) -> None:
                 """Say nothing."""
@@ -84,9 +88,7 @@ class Proxy:
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         self._thread.start()
 
-    def _ask(
-        self, port: int, method: str, path: str, headers: dict[str, str], body: bytes
-    ) -> tuple[int, Any, bytes]:
+    def _ask(self, port: int, method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[int, Any, bytes]:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
         try:
             connection.request(method, path, body or None, headers)

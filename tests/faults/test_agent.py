@@ -47,4 +47,3 @@ def test_the_host_is_cut_off(linked: Linked) -> None:
     assert wait(lambda: len(minutes_of(cloud)) >= max(2, stored + int(_CUT_OFF_SECONDS) // _MINUTE), 200)
     agent.stop()
     linked.check_minutes(started)
-

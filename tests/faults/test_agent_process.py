@@ -171,9 +171,7 @@ def test_an_instance_dies_and_its_process_number_is_given_away(linked: Linked) -
     assert status["failed_ticks"] == 0
 
 
-def test_its_clock_steps(
-    cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, measured: Measured
-) -> None:
+def test_its_clock_steps(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, measured: Measured) -> None:
     """The host's Unix time jumps ahead by 20 min, back by as much and by 2 min more: floors stay, and the API says that it is off."""
     offset, site = tmp_path / "offset", tmp_path / "site"
     site.mkdir()
@@ -213,7 +211,7 @@ def _stepped():
         return _time()
 time.time = _stepped
 """
-"""Python runs it in the agent before anything else, so that the agent has a Unix clock that the test steps. Its monotonic clock stays."""
+"""Python runs it in the agent before anything else: a Unix clock that the test steps, and a monotonic one that is right."""
 
 
 def test_its_host_reboots_without_the_api(linked: Linked, measured: Measured) -> None:
@@ -257,11 +255,10 @@ def test_its_disk_is_full_then_read_only(cloud: Cloud, tmp_path: Path, measured:
             serving(cloud.config_path) as server,
             linked_host(cloud, server, state_directory=str(state / "state")) as linked,
         ):
-            with (state / "filler").open("wb") as file:
-                with pytest.raises(OSError, match="No space left"):
-                    while True:
-                        file.write(b"0" * 4096)
-                        file.flush()
+            with (state / "filler").open("wb") as file, pytest.raises(OSError, match="No space left"):
+                while True:
+                    file.write(b"0" * 4096)
+                    file.flush()
             measured("in force with a full disk", _lower_the_floor(linked, 0.1))
             told = linked.agent.xgos("status").stdout
             assert "ALARM: state cannot be written to disk" in told

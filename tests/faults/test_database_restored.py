@@ -59,8 +59,9 @@ def test_hosts_keep_what_was_asked_for_since(linked: Linked, measured: Callable[
     measured("doubted after the restore", time.monotonic() - began)
     linked.keeps(1.0)
 
-    floor, ask = linked.path("vm1"), lambda method, path, body=None: linked.server.ask(
-        method, path, linked.cloud.admin.token, body
+    floor, ask = (
+        linked.path("vm1"),
+        lambda method, path, body=None: linked.server.ask(method, path, linked.cloud.admin.token, body),
     )
     while (revision := _revision(linked)) <= known:  # the restored database goes on
         generation = ask("GET", floor)[1]["generation"]
@@ -112,7 +113,9 @@ def test_many_holdings_in_placement_are_not_deleted(
     assert world.run() == Outcome(changed=0, backlog=0), "the newer database explains them all"
     for name, server in list(world.servers.items())[:_MANY]:
         slo = cloud.member.get(f"/v1/instances/{server}/slo").json
-        assert cloud.member.ask("DELETE", f"/v1/instances/{server}/slo?generation={slo['generation']}").status_code == 204
+        assert (
+            cloud.member.ask("DELETE", f"/v1/instances/{server}/slo?generation={slo['generation']}").status_code == 204
+        )
         assert world.held(name) > 0
     world.run()
     assert world.run().changed == _MANY, "what was withdrawn goes, however many"

@@ -1,4 +1,4 @@
-"""Real guests: QEMU's monitor and libvirtd are stopped, libvirtd is killed and started again; the other guest goes on (root, minutes)."""
+"""Real guests: QEMU and libvirtd are stopped, libvirtd is killed and started again; the other guest goes on (root, minutes)."""
 
 import os
 import signal
@@ -19,9 +19,7 @@ from tests.functional.process import wait
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(540)]
 DIRECTORY = Path(__file__).parents[2] / ".run" / "bench"
 GUESTS = tuple(
-    Guest(
-        name=name, memory_bytes=320 * 10**6, disk=("local", 100 * 10**6), workloads=(Workload(kind="cpu"),)
-    )
+    Guest(name=name, memory_bytes=320 * 10**6, disk=("local", 100 * 10**6), workloads=(Workload(kind="cpu"),))
     for name in ("kept", "stuck")
 )
 _STUCK_SECONDS = 8.0

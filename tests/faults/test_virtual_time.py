@@ -1,4 +1,4 @@
-"""The agent's own code on the model of a host, at virtual time: pauses, counters that fall, CPUs that go, demand that comes and goes."""
+"""The agent's own code on the model of a host, at virtual time: pauses, counters that fall, CPUs and demand that go."""
 
 from pathlib import Path
 

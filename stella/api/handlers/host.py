@@ -114,7 +114,8 @@ def show(call: Call) -> Answer:
 def patch(call: Call) -> Answer:
     """Change the mode of a host: `observe` changes nothing on it, `enforce` keeps SLOs, `maintenance` leaves it out.
 
-    What it counts in mode `maintenance` is excluded from all SLAs, for at most 31 days. Answers 200 with the host. Where `generation` or `If-Match` is given it must be the host's, else 409.
+    What it counts in mode `maintenance` is excluded from all SLAs, for at most 31 days. Answers 200 with the host. Where `generation`
+    or `If-Match` is given it must be the host's, else 409.
     """
     call.require(policies.UPDATE)
     mode, given = str(call.mapping["mode"]), call.mapping.get("generation")
