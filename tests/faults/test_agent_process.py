@@ -52,11 +52,11 @@ def test_killed_and_started_again(linked: Linked, measured: Measured) -> None:
 def test_stopped_and_continued(linked: Linked, measured: Measured) -> None:
     """No giant step afterwards: every knob is what it was, and no second of the pause is a violation."""
     before = linked.knobs()
-    linked.agent.signal(signal.SIGSTOP)
+    linked.agent.send(signal.SIGSTOP)
     measured("restraints lifted", _lifted(linked))
     time.sleep(_STOPPED_SECONDS)
     weights = {path: value for path, value in before.items() if path.endswith("shares")}
-    linked.agent.signal(signal.SIGCONT)
+    linked.agent.send(signal.SIGCONT)
     began = time.monotonic()
     while not linked.holds():
         assert time.monotonic() - began < _CONVERGES_SECONDS, linked.log()

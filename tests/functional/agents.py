@@ -47,7 +47,7 @@ class RealAgent:
                 [*command, "--config", str(self._config)], stdout=log, stderr=log, cwd=REPOSITORY
             )
 
-    def signal(self, number: signal.Signals) -> None:
+    def send(self, number: signal.Signals) -> None:
         """Send it a signal; it is not waited for."""
         assert self._process is not None
         self._process.send_signal(number)
