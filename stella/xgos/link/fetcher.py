@@ -76,7 +76,7 @@ class Fetcher:
         doubtful = doubt(intent, known, self._older)
         if doubtful:
             if known is not None and intent.revision < known.revision:
-                self._older = min(intent.revision, self._older or intent.revision)
+                self._older = intent.revision if self._older is None else min(intent.revision, self._older)
             return self._failed(f"the intent is not followed: {doubtful}")
         return self._follow(intent, answer)
 
