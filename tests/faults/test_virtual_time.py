@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from stella.control.rates import BlockRates, InstanceRates, usage
-from stella.model.attainment import TOLERANCE_RATIO
+from stella.model.attainment import TOLERANCE_RATIO, Status
 from stella.model.intent import IntentState
 from stella.model.slo import Direction, Metric
 from stella.sim.host import SimulatedHost
@@ -90,7 +90,7 @@ def test_without_demand_the_share_is_lent_and_comes_back_within_two_periods(tmp_
         assert tick is not None
         web = next(one for one in tick.decision.instances if one.uuid == uuid_of(host, "web"))
         (objective,) = web.objectives
-        assert objective.status.value == "no_demand"
+        assert objective.status is Status.NO_DEMAND
         host.machine.set_load(uuid_of(host, "web"), 0, network(45_000))
         rates = _rates(host, 20)
         assert min(rates[2:]) >= _FLOOR * TOLERANCE_RATIO, rates
