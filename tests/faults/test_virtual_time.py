@@ -4,7 +4,6 @@ from pathlib import Path
 
 from stella.control.rates import BlockRates, InstanceRates, usage
 from stella.model.attainment import TOLERANCE_RATIO, Status
-from stella.model.intent import IntentState
 from stella.model.slo import Direction, Metric
 from stella.sim.host import SimulatedHost
 from stella.sim.instance import InstanceSpec
@@ -129,7 +128,7 @@ def test_huge_requests_count_by_their_size() -> None:
 
 
 def test_floors_exceed_a_capacity_that_dropped(tmp_path: Path) -> None:
-    """Of three that fitted four CPUs two stay in force on two CPUs, by priority; the third is DEGRADED, and nothing oscillates."""
+    """Of three that fitted four CPUs two are MET on two CPUs, by priority; the third is DEGRADED, and nothing oscillates."""
     guests = tuple(spec(name, compute(1), vcpus=1) for name in ("high", "middle", "low"))
     slos = {
         name: {"cpu": {"floor": 0.8, "priority": priority}}
@@ -138,24 +137,20 @@ def test_floors_exceed_a_capacity_that_dropped(tmp_path: Path) -> None:
     with simulated(tmp_path, instances=guests, cores=4) as host:
         ask(host, slos)
         host.step(20.0)
-        assert set(_states(host).values()) == {IntentState.ENFORCED}
+        assert set(_statuses(host).values()) == {Status.MET}
         later = host.unix_seconds
     with simulated(tmp_path, instances=guests, cores=2, unix_seconds=later + 60.0) as host:
         host.step(10.0)
         seen = []
         for _ in range(60):
             host.step(1.0)
-            seen.append(_states(host))
+            seen.append(_statuses(host))
         assert all(one == seen[0] for one in seen), "nothing oscillates"
-        assert seen[0] == {
-            "high": IntentState.ENFORCED,
-            "middle": IntentState.ENFORCED,
-            "low": IntentState.DEGRADED,
-        }
+        assert seen[0] == {"high": Status.MET, "middle": Status.MET, "low": Status.DEGRADED}
 
 
-def _states(host: SimulatedHost) -> dict[str, IntentState]:
+def _statuses(host: SimulatedHost) -> dict[str, Status]:
     tick = host.published()
     assert tick is not None
     names = {uuid_of(host, name): name for name in ("high", "middle", "low")}
-    return {names[uuid]: standing.state for uuid, standing in tick.standings.items()}
+    return {names[one.uuid]: one.objectives[0].status for one in tick.decision.instances}
