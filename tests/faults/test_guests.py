@@ -19,7 +19,7 @@ from tests.functional.process import wait
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(540)]
 DIRECTORY = Path(__file__).parents[2] / ".run" / "bench"
 GUESTS = tuple(
-    Guest(name=name, memory_bytes=320 * 10**6, disk=("local", 100 * 10**6), workloads=(Workload(kind="cpu"),))
+    Guest(name=name, disk=("local", 100 * 10**6), workloads=(Workload(kind="cpu"),))
     for name in ("kept", "stuck")
 )
 _STUCK_SECONDS = 8.0
