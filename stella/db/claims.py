@@ -70,3 +70,8 @@ def coming(session: Session, host_id: int) -> Sequence[Coming]:
         Coming(instance_id=row[0], instance=row[1], project=row[2], resources=json.loads(row[3]))
         for row in session.execute(query)
     ]
+
+
+def ever(session: Session) -> Sequence[str]:
+    """The uuids of all instances that have or had an SLO, as far back as history is kept."""
+    return session.scalars(select(Instance.uuid).join(SloRow, SloRow.instance_id == Instance.id)).all()

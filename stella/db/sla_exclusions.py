@@ -14,6 +14,9 @@ EXCLUSION_KEYS: SortKeys = {"id": Exclusion.id, "start": Exclusion.start}
 CORRECTION_KEYS: SortKeys = {"id": Correction.id}
 ListedCorrection = tuple[Correction, Instance]
 
+LONGEST_SECONDS = 31 * 86_400
+"""How long one exclusion lasts at most."""
+
 
 class Where(enum.StrEnum):
     """For what a window is excluded."""
@@ -59,6 +62,14 @@ def within(session: Session, start: int, until: int) -> Sequence[Exclusion]:
     """All that lasts at some time in the span, also what was withdrawn, by id."""
     query = select(Exclusion).where(Exclusion.until > start, Exclusion.start < until)
     return session.scalars(query.order_by(Exclusion.id)).all()
+
+
+def lasting(session: Session, host: str, *, reason: str, at: float) -> Sequence[Exclusion]:
+    """Those of a host with this reason that end after ``at`` (Unix seconds) and are not withdrawn; locked until the session ends."""
+    query = select(Exclusion).where(
+        Exclusion.scope == Where.HOST, Exclusion.target == host, Exclusion.reason == reason, Exclusion.until > at
+    )
+    return session.scalars(query.where(Exclusion.withdrawn_at.is_(None)).with_for_update()).all()
 
 
 def exclusion(session: Session, exclusion_id: int) -> Exclusion | None:

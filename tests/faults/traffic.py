@@ -148,15 +148,17 @@ class Traffic:
 
 
 def check(cloud: Cloud, ledger: Ledger) -> dict[str, int]:
-    """Nothing that was answered is lost, nothing is half done; some figures are returned."""
+    """Nothing that was answered is lost, nothing is half done on the host of the traffic; some figures are returned."""
     assert not ledger.unforeseen, ledger.unforeseen[:3]
     with cloud.database.reader() as session:
         host = hosts.find(session, "host1")
         assert host is not None
-        rows = {instance.uuid: row for instance, row in _slos(session)}
-        changes = session.scalars(select(SloChange).order_by(SloChange.generation)).all()
-        decided = session.scalars(select(DecisionRow)).all()
-        minutes = session.scalars(select(Minute)).all()
+        rows = {instance.uuid: row for instance, row in _slos(session, host.id)}
+        own = select(Instance.id).where(Instance.host_id == host.id)
+        history_of = select(SloChange).where(SloChange.instance_id.in_(own))
+        changes = session.scalars(history_of.order_by(SloChange.generation)).all()
+        decided = session.scalars(select(DecisionRow).where(DecisionRow.instance_id.in_(own))).all()
+        minutes = session.scalars(select(Minute).where(Minute.instance_id.in_(own))).all()
     reserved = sum(row.reserved_cpu_cores for row in rows.values())
     assert host.reserved_cpu_cores == pytest.approx(reserved), "the sum that the host carries"
     assert host.free_cpu_cores == pytest.approx((host.capacity_cpu_cores or 0) - reserved)
@@ -183,6 +185,6 @@ def check(cloud: Cloud, ledger: Ledger) -> dict[str, int]:
     return {"changes": len(changes), "minutes": len(minutes), "lost": ledger.lost, "503": ledger.unavailable}
 
 
-def _slos(session: Any) -> list[tuple[Instance, SloRow]]:
-    query = select(Instance, SloRow).join(SloRow, SloRow.instance_id == Instance.id)
+def _slos(session: Any, host_id: int) -> list[tuple[Instance, SloRow]]:
+    query = select(Instance, SloRow).join(SloRow, SloRow.instance_id == Instance.id).where(Instance.host_id == host_id)
     return [(row[0], row[1]) for row in session.execute(query)]

@@ -47,6 +47,11 @@ class RealAgent:
                 [*command, "--config", str(self._config)], stdout=log, stderr=log, cwd=REPOSITORY
             )
 
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal; it is not waited for."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
     def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
         """Send it a signal and wait for its end."""
         if self._process is not None and self._process.poll() is None:

@@ -10,13 +10,11 @@ from stella.api.schemas import exclusion as schema
 from stella.db import hosts
 from stella.db import sla_exclusions as db
 from stella.db.database import Session
-from stella.db.sla_exclusions import Where
+from stella.db.sla_exclusions import LONGEST_SECONDS, Where
 from stella.db.sla_models import Exclusion
 from stella.model.report import MINUTE_SECONDS
 from stella.model.wire import Json
 from stella.sla.periods import ANNOUNCE_SECONDS
-
-_LONGEST_SECONDS = 31 * 86_400
 
 
 @operation(query=schema.LIST_QUERY, responses={200: schema.LIST}, rules=(policies.LIST, policies.LIST_ALL))
@@ -56,8 +54,8 @@ def _span(call: Call) -> tuple[int, int]:
         days = ANNOUNCE_SECONDS // 86_400
         detail = f"start is more than {days} days ago; correct the report of that period instead."
         raise ApiError("stella.request.invalid", detail, field="start")
-    if not start < until <= start + _LONGEST_SECONDS:
-        days = _LONGEST_SECONDS // 86_400
+    if not start < until <= start + LONGEST_SECONDS:
+        days = LONGEST_SECONDS // 86_400
         raise ApiError("stella.request.invalid", f"until must be after start, by at most {days} days.", field="until")
     return start, until
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import cast
 
-from stella.api import conditions, pages, times, whys
+from stella.api import conditions, maintenance, pages, times, whys
 from stella.api.attempts import attempts
 from stella.api.errors import ApiError, not_found
 from stella.api.operation import Answer, Call, operation
@@ -127,9 +127,10 @@ def show(call: Call) -> Answer:
 def patch(call: Call) -> Answer:
     """Change the mode of a host, its mode of relief, or say that it is fenced.
 
-    `mode`: `observe` changes nothing on it, `enforce` keeps SLOs, `maintenance` leaves it out. `fenced` says that nothing runs on a
-    dead host any more: its instances may then be started elsewhere. Answers 200 with the host. Where `generation` or `If-Match` is
-    given it must be the host's, else 409; 409 also for a fence of a host that reports.
+    `mode`: `observe` changes nothing on it, `enforce` keeps SLOs, `maintenance` leaves it out, and what it counts then is excluded from
+    all SLAs, for at most 31 days. `fenced` says that nothing runs on a dead host any more: its instances may then be started elsewhere.
+    Answers 200 with the host. Where `generation` or `If-Match` is given it must be the host's, else 409; 409 also for a fence of a
+    host that reports.
     """
     call.require(policies.UPDATE)
     given = call.mapping.get("generation")
@@ -178,6 +179,8 @@ def _set(call: Call, session: Session, *, host: Host, wanted: Mapping[str, objec
     for name in wanted:
         kind, reason = told[name]
         decisions.record(session, kind, origin=call.origin, reason=reason, host_id=host.id)
+    if "mode" in wanted:
+        maintenance.follow(call, session, host, str(wanted["mode"]))
     return True
 
 

@@ -3,11 +3,14 @@
 Who changes an SLO writes Placement too (`stella.clouds.port.Ledger`); it may end between its two writes, and Nova may change its own
 part. This duty compares, host by host, and mends what differs (`stella.control.ledger`). Placement is read before the database, and
 every write carries the consumer's generation: a change that is made meanwhile is either seen, or it refuses the write.
+
+A consumer of whose SLO the database never heard is a leak, or the database is an older copy: where one round meets many of those, none
+is deleted and it is said.
 """
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from keystoneauth1.adapter import Adapter
@@ -29,6 +32,9 @@ _LOG = logging.getLogger(__name__)
 INTERVAL_SECONDS = 60.0
 _BATCH = 20
 _ATTEMPTS = 3
+MOST_UNEXPLAINED = 10
+"""Leaks are few: a process must end between its two writes, and the history of that SLO must be gone too."""
+
 _ROUNDS_KNOWN = 10
 """After so many rounds a host is read again though the generation of its provider is still the same: ``DELETE /allocations``, with
 which Nova deletes a server's allocation, does not move it."""
@@ -67,6 +73,7 @@ class Round:
     placed: set[str] = field(default_factory=set)
     unplaced: int = 0
     failed: int = 0
+    unexplained: set[str] = field(default_factory=set)
 
 
 class Allocations:
@@ -82,12 +89,14 @@ class Allocations:
         self._known: dict[str, Known] = {}
         self._surplus: dict[str, Mapping[str, Surplus]] = {}
         self._said: dict[str, str] = {}
+        self._refuses = False
         self._short: dict[str, frozenset[str]] = {}
 
     def run(self, work: Work) -> Outcome:
         """The next hosts by name. Raises `stella.clouds.port.Unanswered` where Placement does not answer at all."""
         if not self._after:
             self._number += 1
+            self._end_round()
             self._round = Round(providers=placement.list_providers(self._adapter))
         with work.store.reader() as session:
             batch = [
@@ -107,6 +116,17 @@ class Allocations:
         if not more:
             changed += sum(self._try(work, place) for place in self._left_behind())
         return Outcome(changed=changed, more=more, backlog=self._round.failed)
+
+    def _end_round(self) -> None:
+        """Whether the round that ended met too many consumers of which the database knows nothing."""
+        count, before = len(self._round.unexplained), self._refuses
+        self._refuses = count > MOST_UNEXPLAINED
+        if self._refuses and not before:
+            _LOG.error(
+                "Placement holds something for %d consumers of which the database knows no SLO; none of them is deleted: is the "
+                "database an older copy? See docs/faults.md",
+                count,
+            )
 
     def _left_behind(self) -> Sequence[Place]:
         """Children of ours of which no host is known: what we hold there keeps them from being deleted.
@@ -190,7 +210,7 @@ class Allocations:
             if any(wanted.values()):
                 raise NoProvider(f"Placement has no resource provider {place.root.child_name}")
             return 0
-        plan = reconcile(wanted, consumers, before)
+        plan = self._checked(work, place, reconcile(wanted, consumers, before), before)
         try:
             changed = sum(
                 self._raise(work, place, change, consumers, claimed[change.consumer]) for change in plan.raises
@@ -201,6 +221,25 @@ class Allocations:
         if plan == Plan():
             self._known[child] = Known(holdings=holdings, read_in=self._number)
         return changed
+
+    def _checked(self, work: Work, place: Place, plan: Plan, before: Mapping[str, Surplus]) -> Plan:
+        """The plan without deletions that the database does not explain, where there are too many of those."""
+        emptied = {one.consumer for one in plan.lowers if not one.resources}
+        emptied |= {consumer for consumer, one in plan.surplus.items() if not one.wanted}
+        if not emptied:
+            return plan
+        with work.store.reader() as session:
+            emptied -= {consumer_of(instance, place.root.uuid) for instance in claims.ever(session)}
+        self._round.unexplained |= emptied
+        if not self._refuses:
+            return plan
+        kept = [one for one in plan.lowers if one.consumer in emptied]
+        self._round.failed += len(kept)
+        return replace(
+            plan,
+            lowers=tuple(one for one in plan.lowers if one.consumer not in emptied),
+            surplus={**plan.surplus, **{one.consumer: before[one.consumer] for one in kept}},
+        )
 
     def _raise(
         self, work: Work, place: Place, change: Change, consumers: Mapping[str, Consumer], claimed: Claimed

@@ -78,6 +78,20 @@ class CloudSource:
             self._set, self.mode = found, mode
             return self.persisted
 
+    def save(self) -> bool:
+        """Try again what the disk did not take; returns `persisted`. Blocks on the disk: not for the tick's thread."""
+        found = self._set
+        if self.persisted or found is None:
+            return self.persisted
+        with self._publishing:
+            if found is self._set:
+                try:
+                    write_atomically(self._path, _print(found, self.mode))
+                    self.persisted = True
+                except OSError:
+                    self.persisted = False
+            return self.persisted
+
     def _load(self) -> None:
         try:
             self._set, self.mode = _parse(self._path.read_bytes())

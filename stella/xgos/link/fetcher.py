@@ -48,6 +48,7 @@ class Fetcher:
         self._wall = wall
         self._back_off = back_off or BackOff()
         self._etag = ""
+        self._older: int | None = None
         self._poll_seconds = _FIRST_POLL_SECONDS
 
     def run(self, stop: threading.Event) -> None:
@@ -73,8 +74,11 @@ class Fetcher:
             intent = parse_intent(answer.body, self._host_name)
         except InvalidIntent as error:
             return self._failed(f"the intent cannot be used: {error}")
-        doubtful = doubt(intent, self._cloud.poll())
+        known = self._cloud.poll()
+        doubtful = doubt(intent, known, self._older)
         if doubtful:
+            if known is not None and intent.revision < known.revision:
+                self._older = intent.revision if self._older is None else min(intent.revision, self._older)
             return self._failed(f"the intent is not followed: {doubtful}")
         return self._follow(intent, answer)
 
@@ -88,7 +92,7 @@ class Fetcher:
             self._cloud.publish(intent.revision, intent.slos, mode=mode)
         if intent.mode and intent.mode != self._board.status.mode:
             _LOG.info("the API has this host in mode %s", intent.mode)
-        self._etag, self._poll_seconds = answer.etag, intent.poll_seconds
+        self._etag, self._poll_seconds, self._older = answer.etag, intent.poll_seconds, None
         self._board.report_seconds = intent.report_seconds
         self._board.watch(intent.watched)
         self._board.told_classes(intent.classes)

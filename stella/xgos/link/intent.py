@@ -108,14 +108,22 @@ def _watched(found: object) -> frozenset[str]:
     return frozenset(canonical(uuid) for uuid in uuids if isinstance(uuid, str))
 
 
-def doubt(intent: HostIntent, known: IntentSet | None) -> str:
-    """Why the intent may come from a database that was wiped or is older than what this host was told; empty: it does not."""
+def doubt(intent: HostIntent, known: IntentSet | None, older: int | None = None) -> str:
+    """Why the intent may come from a database that was wiped or is older than what this host was told; empty: it does not.
+
+    ``older``: the lowest revision below ``known`` that was answered since an intent was last followed. A database that was restored
+    goes on from there: once its revision has caught up, SLOs that it never knew would look withdrawn.
+    """
     if known is None:
         return ""
     if intent.revision < known.revision:
         return f"revision {intent.revision} is before {known.revision}, which this host keeps; is the API's database older?"
-    if intent.revision == known.revision:
-        before = {uuid: slo.revision for uuid, slo in known.wanted.items()}
-        if before != {uuid: slo.revision for uuid, slo in intent.slos.items()}:
-            return f"revision {intent.revision} has other SLOs than before; is the API's database another one?"
+    before = {uuid: slo.revision for uuid, slo in known.wanted.items()}
+    now = {uuid: slo.revision for uuid, slo in intent.slos.items()}
+    if intent.revision == known.revision and before != now:
+        return f"revision {intent.revision} has other SLOs than before; is the API's database another one?"
+    if older is not None:
+        lost = sum(now.get(uuid, 0) < revision for uuid, revision in before.items() if revision > older)
+        if lost:
+            return f"revision {intent.revision} comes after {older} and lacks {lost} SLOs made since; was an older database restored?"
     return ""

@@ -22,6 +22,7 @@ from stella.xgos.accounting.violations import ViolationLog
 from stella.xgos.intents.acknowledgements import Acknowledge
 from stella.xgos.intents.admission import HostView
 from stella.xgos.intents.changes import Accepted, Refused, SloChange
+from stella.xgos.intents.cloud import CloudSource
 from stella.xgos.intents.reconcile import Reconciler
 from stella.xgos.intents.source import IntentSource
 from stella.xgos.intents.store import IntentStore
@@ -89,6 +90,10 @@ class Loop:
     def sources(self) -> tuple[IntentSource, ...]:
         """Who may ask for SLOs beside the control socket."""
         return self._stores.sources
+
+    @property
+    def _clouds(self) -> tuple[CloudSource, ...]:
+        return tuple(source for source in self._stores.sources if isinstance(source, CloudSource))
 
     @property
     def outbox(self) -> Outbox | None:
@@ -166,7 +171,7 @@ class Loop:
             one_cpu_capacity_cores=view.one_cpu_capacity_cores,
             reservation_margin_ratio=self.settings.margin,
             costs=learned_costs.CostsView(memory),
-            persisted=self._stores.intents.persisted,
+            persisted=self._stores.intents.persisted and all(source.persisted for source in self._clouds),
             started_wall_seconds=self._started,
             pending=self._pending(intents),
             standings=self._reconciler.standings,
@@ -257,6 +262,8 @@ class Loop:
     def save(self, costs_path: Path) -> None:
         """Write to disk what was learned and what changed. Blocks on the disk: not for the loop's thread."""
         self._stores.intents.save()
+        for source in self._clouds:
+            source.save()
         learned_costs.save(costs_path, self.memory, self.settings.prior if self.calibrated else None)
 
     def calibrate(self) -> Mapping[str, Json]:

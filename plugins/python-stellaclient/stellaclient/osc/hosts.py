@@ -154,14 +154,22 @@ class Set(command.ShowOne):
     started elsewhere, and two that run at once destroy their disks.
 
     Example: openstack slo host set compute-1 --mode enforce
-    Example: openstack slo host set compute-1 --relief-mode act
+    Example: openstack slo host set compute-1 --maintenance --relief-mode act
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """The options."""
         parser: argparse.ArgumentParser = super().get_parser(prog_name)
         parser.add_argument("host", metavar="<host>", help="Name of a host")
-        parser.add_argument("--mode", choices=MODES, help="What the host is to do")
+        mode = parser.add_mutually_exclusive_group()
+        mode.add_argument("--mode", choices=MODES, help="What the host is to do")
+        mode.add_argument(
+            "--maintenance",
+            dest="mode",
+            action="store_const",
+            const="maintenance",
+            help="The same as --mode maintenance: it keeps what it has, takes nothing new, and is excluded from SLAs",
+        )
         parser.add_argument(
             "--relief-mode", choices=RELIEF_MODES, help=f"What relief does for it ({INHERIT}: as the cloud has it)"
         )

@@ -17,7 +17,9 @@ MODE_MEANINGS = {
         "Measures and reports, and changes nothing on the host. What is guaranteed there is not kept."
     ),
     "enforce": gettext_lazy("Keeps what is guaranteed, and takes new service levels."),
-    "maintenance": gettext_lazy("Goes on keeping what is guaranteed there, and takes nothing new."),
+    "maintenance": gettext_lazy(
+        "Goes on keeping what is guaranteed there, takes nothing new, and does not count for SLAs."
+    ),
 }
 DECISIONS = {
     "slo_accepted": gettext_lazy("Service level set"),

@@ -72,11 +72,16 @@ def test_an_older_database_is_doubted_also_after_a_restart_of_the_agent(rig: Rig
     rig.fetcher.step()
     rig.cloud.__init__(rig.cloud._path)  # type: ignore[misc]  # as a new process would
     assert isinstance(rig.cloud, CloudSource)
-    rig.api.intents = [ok(intent_body(416, slos={})), ok(intent_body(418, slos={}))]
+    rig.api.intents = [ok(intent_body(416, slos={})), ok(intent_body(418, slos={})), ok(intent_body(419))]
     rig.fetcher.step()
     assert rig.cloud.revision == 417 and "417" in rig.board.status.intent_error
     rig.fetcher.step()
-    assert rig.cloud.revision == 418
+    assert rig.cloud.revision == 417, "it has caught up, and what it never knew looks withdrawn"
+    rig.fetcher.step()
+    assert rig.cloud.revision == 419 and rig.board.status.intent_error == ""
+    rig.api.intents = [ok(intent_body(420, slos={}))]
+    rig.fetcher.step()
+    assert rig.cloud.revision == 420, "nobody doubts a withdrawal afterwards"
 
 
 def test_it_backs_off_while_the_api_is_away_for_five_minutes(rig: Rig) -> None:
