@@ -8,6 +8,7 @@ from stella.control.cpu import CpuClaim, CpuShare, spread_ceiling
 from stella.control.cpu_sets import Placement
 from stella.control.demand import cpu_demand_cores
 from stella.control.instance_state import ACTIVE_CORES, InstanceState, starved_ratio
+from stella.control.link_ceilings import ceilings
 from stella.control.placement import Item, Stage
 from stella.control.reservation import io_floors, io_has_priority, io_weight_factor
 from stella.model.allocation import CpuAllocation, InstanceDecision
@@ -176,4 +177,5 @@ def decided(
         starved_ratio=starved_ratio(state.rates),
         objectives=state.reports,
         reason=reason,
+        network=ceilings(state.intent.slo, state.reading.links, state.rates) if state.intent else (),
     )

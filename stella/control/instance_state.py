@@ -9,7 +9,7 @@ from stella.control.cost import learn_all
 from stella.control.demand import FULL_BUSY_RATIO, STARVED_RATIO, cpu_demand_cores
 from stella.control.memory import InstanceMemory, Memory, Settings, fresh_costs, priced
 from stella.control.placement import Stage
-from stella.control.rates import InstanceRates, StageRate, instance_rates
+from stella.control.rates import InstanceRates, StageRate, instance_rates, with_dropped
 from stella.control.reservation import Reservation, reserve
 from stella.model.allocation import Intent, ObjectiveReport
 from stella.model.attainment import Status
@@ -66,7 +66,7 @@ def _observe(
         known,
         ticks=ticks,
         block=block,
-        costs=known.costs if _restless(reading, known, now) else learn_all(known.costs, rates),
+        costs=known.costs if _restless(reading, known, now) else learn_all(known.costs, with_dropped(rates)),
         active_until_seconds=_active_until(known, rates),
         baseline_latency_seconds=_baseline(known.baseline_latency_seconds, rates),
         stage_demand_cores=_stage_demand_cores(reading, known, rates),

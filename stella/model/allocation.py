@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from stella.model.attainment import Cause, Status
 from stella.model.intent import IntentState
 from stella.model.slo import Metric, Slo
-from stella.model.snapshot import Role
+from stella.model.snapshot import LinkLimit, Role
 from stella.model.target import Target
 
 
@@ -73,8 +73,19 @@ class CpuAllocation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LinkAllocation:
+    """What one direction (``tx`` or ``rx``) of one link of an instance may have."""
+
+    device: str
+    direction: str
+    limit: LinkLimit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceDecision:
     """What was decided for one instance, and why. Usage and demand are of CPU, in cores, of all its QEMU threads.
+
+    ``network`` has each direction of each link that has a limit; the others have none.
 
     ``managed`` is False for an instance without SLO: it shares what is left. ``frozen`` instances (migrating, paused,
     not seen well enough) are written nothing. ``starved_ratio`` is wait / (run + wait) of its worst stage.
@@ -90,6 +101,7 @@ class InstanceDecision:
     starved_ratio: float
     objectives: tuple[ObjectiveReport, ...]
     reason: str
+    network: tuple[LinkAllocation, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,7 @@ from stella.xgos.actuation.actuators import Actuators
 from stella.xgos.actuation.journal_storage import JournalCopy
 from stella.xgos.actuation.journal_text import Entry, current_boot, parse_journal, show_entry, show_journal
 from stella.xgos.actuation.private_files import read_private, remove_private, replace_private
-from stella.xgos.host_files import Gone, Unavailable
+from stella.xgos.host_files import Gone, Unavailable, WriteFailed
 
 if TYPE_CHECKING:
     from stella.model.allocation import Write
@@ -184,6 +184,10 @@ class Journal:
         if gone:
             self._drop(gone)
             self.store()
+        for target in gone:
+            if target.kind is TargetKind.LINK:  # what limited a tap outlives it, and would limit the next one of its name
+                with contextlib.suppress(WriteFailed):
+                    actuators[target.kind].remove(target)
         self._revisions = {uuid: number for uuid, number in self._revisions.items() if uuid in instances}
 
     def _keep(self, entries: Iterable[Entry]) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from stella.control.admission import InstanceShape, admit, shape_of
-from stella.control.capabilities import capabilities, missing
+from stella.control.capabilities import capabilities, missing, unlimited_link
 from stella.control.capacity import Held, HostCapacity, sellable_cores
 from stella.control.memory import Memory, Settings, capacity_for_floors, capacity_of_one_cpu, priced, remembered
 from stella.control.readmission import Lower, need_of, readmit
@@ -72,6 +72,9 @@ class HostView:
     def unsupported(self, uuid: str, slo: Slo) -> Verdict | None:
         """The refusal of an SLO that this host cannot enforce, whatever is free; None when it can."""
         lacking = missing(slo, self.capabilities)
+        reading = self.snapshot.instance(uuid)
+        if lacking is None and reading is not None:
+            lacking = unlimited_link(slo, reading.links)
         if lacking is None:
             return None
         field, name, reason = lacking

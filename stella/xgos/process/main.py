@@ -166,6 +166,7 @@ def _serve(config: Config, options: Options) -> int:
 def _prepare(config: Config, options: Options, sensors: Sensors, apply: Apply) -> None:
     """The agent's own CPU share. What a killed agent left restrained is lifted first."""
     _clear(apply, observe=config.mode is Mode.OBSERVE)
+    apply.clear_strays()
     try:
         _LOG.info("%s", own_group.reserve(HostFiles(os.fspath(options.root)), sensors.hierarchy, apply.journal))
     except Unsupported as error:

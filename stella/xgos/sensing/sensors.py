@@ -5,7 +5,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from stella.linux.cgroup import Hierarchy
 from stella.model.snapshot import (
@@ -21,6 +21,7 @@ from stella.model.snapshot import (
     ThreadReading,
 )
 from stella.xgos.host_files import Gone, HostFiles, Unavailable, raise_descriptor_limit
+from stella.xgos.link_limits import LinkLimits
 from stella.xgos.sensing.discovery import BLOCK_SECONDS, DISKS_KEPT_SECONDS, Discovery, HypervisorView
 from stella.xgos.sensing.domains import Domain, RecordedHypervisor
 from stella.xgos.sensing.groups import Groups, find_hierarchy
@@ -156,7 +157,7 @@ class Sensors:
     def _read_host(self, sensor: _Sensor) -> HostReading:
         paths = tuple(held.groups.path for held in self._instances.values() if held.groups)
         try:
-            self._last_host = self._host.read(paths)
+            self._last_host = replace(self._host.read(paths), link_limits_lack=self._links.limits_lack)
         except Unavailable as error:
             if self._last_host is None:
                 raise
@@ -289,5 +290,5 @@ def open_sensors(
             monotonic=monotonic,
             block_seconds=block_seconds,
         )
-        links = NetlinkLinks()
+        links = NetlinkLinks(limits=LinkLimits())
     return Sensors(files, hierarchy, discovery, links, monotonic=monotonic, wall=wall)
