@@ -1,13 +1,13 @@
 """Network ceilings: the limit of each direction of each link of an instance.
 
-The kernel limits one direction of one tap. A ceiling of one direction of an instance with one link is that limit. Any other is spread:
-over both directions, or over several links, by what each asks for, so that their limits never add up to more than the ceiling,
+The kernel limits one direction of one tap. A ceiling on one direction of an instance with one link is that limit. Any other is spread
+over both directions, or over several links, by what each asks for. The limits never add up to more than the ceiling:
 
-    limit_i = share(ceiling, want)_i  +  an even part of what nobody wants,
+    limit_i = share(ceiling, want)_i  +  an even part of what none of them wants,
 
-by max-min (`stella.control.share`). What one direction wants is known only while it is below its limit: use and some room to grow.
-One that reached its limit, or lost something to it, wants all there is. So a load that moves to the other direction has its limit there
-after a tick or two. Limits that still serve are left as they are: each change fills a bucket anew.
+by max-min (`stella.control.share`). A direction that reached its limit, or lost something to it, wants all there is; another wants its
+use and some room to grow. So a load that moves to the other direction finds its limit there after a tick or two. Limits that still
+serve are left as they are: each change fills a bucket anew.
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ _KINDS = {Metric.NETWORK_PACKETS: "packets", Metric.NETWORK_BYTES: "bytes"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """One direction of one link, in packets/s or bytes/s: what got through, what its limit dropped, and that limit (None: none yet)."""
+    """One direction of one link, in packets/s or bytes/s: what got through, what limits dropped, and its limit (None: none yet)."""
 
     used: float
     dropped: float
@@ -61,15 +61,13 @@ def spread(ceiling: float, parts: Sequence[Part]) -> tuple[float, ...]:
     even = max(0.0, ceiling - sum(granted)) / len(parts)
     wanted = [one + even for one in granted]
     now = [part.limit for part in parts if part.limit is not None]
-    if len(now) == len(parts) and (1.0 - _DEADBAND_RATIO) * ceiling <= sum(now) <= ceiling:
-        if all(abs(new - old) <= _DEADBAND_RATIO * old for new, old in zip(wanted, now, strict=True)):
-            return tuple(now)
+    serves = len(now) == len(parts) and (1.0 - _DEADBAND_RATIO) * ceiling <= sum(now) <= ceiling
+    if serves and all(abs(new - old) <= _DEADBAND_RATIO * old for new, old in zip(wanted, now, strict=True)):
+        return tuple(now)
     return tuple(wanted)
 
 
-def ceilings(
-    slo: Slo, links: Sequence[LinkReading] | None, rates: InstanceRates | None
-) -> tuple[LinkAllocation, ...]:
+def ceilings(slo: Slo, links: Sequence[LinkReading] | None, rates: InstanceRates | None) -> tuple[LinkAllocation, ...]:
     """Each direction of each link that is to be limited, in whole packets/s and bytes/s; a limit is never below 1."""
     found: dict[tuple[str, str], dict[str, float]] = {}
     for metric, kind in _KINDS.items():

@@ -1,4 +1,4 @@
-"""The limit of one direction of a link as text, for plans, the journal and the audit: ``packets 20000 bytes 12500000``, or ``none``."""
+"""The limit of one direction of a link as text, for plans, journal and audit: ``packets 20000 bytes 12500000``, or ``none``."""
 
 from stella.linux.cgroup import InvalidText
 from stella.model.snapshot import NO_LIMIT, LinkLimit

@@ -1,8 +1,8 @@
 """Byte limits on a device, as token buckets of the kernel's traffic control (linux/pkt_sched.h): packed and read back. Opens nothing.
 
-A bucket (TBF) is the root queue of a device, so it holds back what that device *transmits*. What a guest receives is transmitted by its
-tap. What it sends is received by its tap, where no queue is: it is handed (`nftables`) to an intermediate device (IFB, one for each
-limited tap), which transmits through a bucket and then gives it back. Shaping, not dropping: TCP comes close to its limit.
+A bucket (TBF) is the root queue of a device, so it holds back what that device *transmits*. What a guest receives is transmitted by
+its tap. What it sends is received by its tap, where no queue is: it is handed (`nftables`) to an intermediate device (IFB, one for
+each limited tap), which transmits through a bucket and then gives it back. Shaping, not dropping: TCP comes close to its limit.
 
 A root queue that another program has set is never replaced. Those of the kernel's own choice have handle 0, ours have `HANDLE`.
 """
@@ -113,9 +113,7 @@ class Root:
 
 def roots_request(sequence: int) -> bytes:
     """The request for all queues of the namespace."""
-    return netlink.message(
-        _GET_QDISC, netlink.REQUEST | netlink.DUMP, sequence, _TRAFFIC.pack(0, 0, 0, 0, 0)
-    )
+    return netlink.message(_GET_QDISC, netlink.REQUEST | netlink.DUMP, sequence, _TRAFFIC.pack(0, 0, 0, 0, 0))
 
 
 def parse_root(message: netlink.Message, into: dict[int, Root]) -> None:

@@ -16,7 +16,6 @@ from stella.linux import nftables, traffic_control
 from stella.model.snapshot import NO_LIMIT, LinkLimit
 from stella.xgos.netlink_socket import NETFILTER, ROUTE, NetlinkSocket
 
-DIRECTIONS = ("tx", "rx")
 _GONE = (errno.ENOENT, errno.ENODEV, errno.ENXIO)
 _PROBED = "lo"
 
@@ -58,7 +57,9 @@ class LinkLimits:
     def lack(self) -> tuple[tuple[str, str], ...]:
         """Why this host cannot limit ``packets`` or ``bytes``; nothing for what it can. Asks the kernel and changes nothing."""
         packets = self._packets_lack()
-        return tuple((kind, why) for kind, why in (("packets", packets), ("bytes", packets or self._bytes_lack())) if why)
+        return tuple(
+            (kind, why) for kind, why in (("packets", packets), ("bytes", packets or self._bytes_lack())) if why
+        )
 
     def _packets_lack(self) -> str:
         try:
@@ -108,9 +109,7 @@ class LinkLimits:
         forward = self._set_bytes(index, direction, limit.bytes) if limit.bytes is not None else None
         old = self.chains().get(nftables.chain_name(device, direction))
         if limit == NO_LIMIT:
-            self._netfilter.change(
-                lambda first: nftables.remove_limit(device, direction, first), tolerated=(errno.ENOENT,)
-            )
+            self._remove_chain(device, direction)
         elif old is None or (old.packets, old.forward) != (limit.packets, forward):
             self._netfilter.change(
                 lambda first: nftables.set_limit(
@@ -125,9 +124,7 @@ class LinkLimits:
         at = index
         if direction == "tx":
             name = traffic_control.intermediate_name(index)
-            self._route.change(
-                lambda first: traffic_control.add_intermediate(name, first), tolerated=(errno.EEXIST,)
-            )
+            self._route.change(lambda first: traffic_control.add_intermediate(name, first), tolerated=(errno.EEXIST,))
             at = socket.if_nametoindex(name)
         elif foreign := self.roots().get(index, traffic_control.Root()).kind:
             raise FileExistsError(errno.EEXIST, f"another program has set its queue ({foreign})")
@@ -142,9 +139,15 @@ class LinkLimits:
         elif self.roots().get(index, traffic_control.Root()).bytes_per_second is not None:
             self._route.change(lambda first: traffic_control.remove_bucket(index, first), tolerated=_GONE)
 
+    def _remove_chain(self, device: str, direction: str) -> None:
+        """And the table with the last one."""
+        self._netfilter.change(lambda first: nftables.remove_limit(device, direction, first), tolerated=_GONE)
+        if not self.chains():
+            self._netfilter.change(nftables.remove_table, tolerated=_GONE)
+
     def forget(self, device: str, direction: str) -> None:
         """Remove what is left of a tap that is no more; its name may be given to another one."""
-        self._netfilter.change(lambda first: nftables.remove_limit(device, direction, first), tolerated=_GONE)
+        self._remove_chain(device, direction)
         here = {index for index, _ in socket.if_nameindex()}
         self._remove_intermediates(lambda tap: tap not in here)
 

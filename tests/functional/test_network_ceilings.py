@@ -1,7 +1,7 @@
 """Network ceilings on a real kernel: taps on a Linux bridge in network namespaces of the test's own, and traffic through them.
 
-The decisions, the plan, journal, apply and sensing are the agent's. A veth pair stands for a tap and its guest. What gets through is read
-from the counters of the other ends, which know nothing of limits.
+The decisions, the plan, journal, apply and sensing are the agent's. A veth pair stands for a tap and its guest. What gets through is
+read from the counters of the other ends, which know nothing of limits.
 """
 
 import contextlib
@@ -120,7 +120,17 @@ class Host:
         ip("-n", namespace, "link", "set", "eth0", "address", f"02:00:00:00:00:0{number}", "up")
         ip("-n", namespace, "addr", "add", f"10.9.0.{number + 1}/24", "dev", "eth0")
         for other in range(3):  # nobody answers at .10x: what is sent there is counted and dropped
-            ip("-n", namespace, "neigh", "replace", f"10.9.0.10{other}", "lladdr", f"02:00:00:00:00:0{other}", "dev", "eth0")
+            ip(
+                "-n",
+                namespace,
+                "neigh",
+                "replace",
+                f"10.9.0.10{other}",
+                "lladdr",
+                f"02:00:00:00:00:0{other}",
+                "dev",
+                "eth0",
+            )
 
     def open(self) -> None:
         """The agent begins."""
@@ -219,7 +229,9 @@ class Host:
         """All that limits anything here, as the tools of an administrator show it."""
         shown = [["nft", "list", "ruleset"], ["tc", "qdisc", "show"], ["ip", "-br", "link"]]
         text = "".join(subprocess.run(each, check=True, capture_output=True, text=True).stdout for each in shown)
-        return re.sub(r" packets \d+ bytes \d+|(?:[0-9a-f]{2}:){5}[0-9a-f]{2}", "", text)  # counters and made-up addresses
+        return re.sub(
+            r" packets \d+ bytes \d+|(?:[0-9a-f]{2}:){5}[0-9a-f]{2}", "", text
+        )  # counters and made-up addresses
 
     def close(self) -> None:
         for each in self.senders:
@@ -261,7 +273,9 @@ def test_what_a_guest_sends_is_limited_in_packets_and_in_bytes_and_its_neighbour
     assert octets == pytest.approx(3e6, rel=0.05)
     host.send(host.guests[0], 2, size=64, packets=1000)
     ((packets, octets),) = host.measure(host.peer)
-    assert packets == pytest.approx(4000, rel=0.05), "beside the one that is held by its ceiling the other has all it sends"
+    assert packets == pytest.approx(4000, rel=0.05), (
+        "beside the one that is held by its ceiling the other has all it sends"
+    )
     seen = statuses(host, "vm1")
     assert seen and set(seen) == {Status.MET}
     usage = host.windows[-1].instances[1].objectives[0].usage
@@ -299,8 +313,9 @@ def test_a_ceiling_of_both_directions_is_shared_by_them(host: Host, metric: str,
 def test_a_limit_that_was_removed_or_changed_is_set_again_and_release_leaves_the_host_as_it_was(host: Host) -> None:
     before = host.knobs()
     host.promise(
-        "vm0", network_packets={"ceiling": 2000, "direction": "tx"}, network_bytes={"ceiling": 3e6, "direction": "both"}
+        "vm0", network_packets={"ceiling": 2000, "direction": "tx"}, network_bytes={"ceiling": 3e6, "direction": "tx"}
     )
+    host.promise("vm1", network_bytes={"ceiling": 3e6, "direction": "rx"})
     first = host.begin()
     assert {each.result for each in first} == {WriteResult.WRITTEN} and len(first) == 2
     assert not any(each.write.temporary for each in first), "a ceiling that was asked for stays when the agent dies"
@@ -309,8 +324,9 @@ def test_a_limit_that_was_removed_or_changed_is_set_again_and_release_leaves_the
     for command in (
         "nft delete table netdev stella",
         "nft flush chain netdev stella tap0.tx",
-        "tc qdisc del dev tap0 root",
-        "tc qdisc replace dev tap0 root handle 5e11: tbf rate 1gbit burst 20000 limit 90000",
+        f"ip link del stella{socket.if_nametoindex('tap0')}",
+        "tc qdisc del dev tap1 root",
+        "tc qdisc replace dev tap1 root handle 5e11: tbf rate 1gbit burst 20000 limit 90000",
     ):
         subprocess.run(command.split(), check=True)
         host.reasserted = 0
@@ -352,7 +368,7 @@ def test_a_limit_ends_with_its_ceiling_and_with_its_tap(host: Host) -> None:
 
 
 def test_a_queue_of_another_program_is_left_alone_and_the_ceiling_refused(host: Host) -> None:
-    subprocess.run("tc qdisc add dev tap0 root handle 7: pfifo limit 100".split(), check=True)
+    subprocess.run(["tc", "qdisc", "add", "dev", "tap0", "root", "handle", "7:", "pfifo", "limit", "100"], check=True)
     links = host.sense().instances[0].links
     received, sent = (parse_slo({"network_bytes": {"ceiling": 3e6, "direction": way}}) for way in ("rx", "tx"))
     lacking = unlimited_link(received, links)

@@ -12,7 +12,7 @@ from typing import Protocol
 from stella.linux import rtnetlink
 from stella.model.snapshot import LinkReading
 from stella.xgos.host_files import HostFiles, Unavailable
-from stella.xgos.link_limits import DIRECTIONS, LimitState, LinkLimits
+from stella.xgos.link_limits import LimitState, LinkLimits
 
 _BUFFER_BYTES = 1 << 17
 _DEADLINE_SECONDS = 0.1
@@ -47,9 +47,9 @@ class _Dropped:
     _bucket: int = 0
 
     def add(self, chain: tuple[int, int], bucket: int, through: tuple[int, int], *, at_most: bool) -> None:
-        """``chain``: packets and bytes that it dropped; ``bucket``: packets alone, taken to be as large as those that came ``through``.
+        """``chain``: packets and bytes that it dropped. ``bucket``: packets alone, taken to be as large as those in ``through``.
 
-        ``through``: packets and bytes that the device counted since the last call, perhaps ``at_most`` these were dropped.
+        ``through``: packets and bytes that the device counted since the last call; ``at_most``: no more than these were dropped.
         """
         old = self._chain if chain[0] >= self._chain[0] else (0, 0)
         queued = bucket - (self._bucket if bucket >= self._bucket else 0)
