@@ -8,6 +8,7 @@ A root queue that another program has set is never replaced. Those of the kernel
 """
 
 import struct
+import sys
 from dataclasses import dataclass
 
 from stella.linux import netlink
@@ -20,7 +21,7 @@ QUEUE_SECONDS = 0.05
 SMALLEST_QUEUE_BYTES = 65_536
 DEVICE_PREFIX = "stella"
 
-_NEW_LINK, _DELETE_LINK, _NEW_QDISC, _DELETE_QDISC, _GET_QDISC = 16, 17, 36, 37, 38
+_NEW_LINK, _DELETE_LINK, _GET_LINK, _NEW_QDISC, _DELETE_QDISC, _GET_QDISC = 16, 17, 18, 36, 37, 38
 _EXCLUSIVE = 0x200
 _LINK = struct.Struct("=BxHiII")  # family, type, index, flags, changed flags
 _UP = 1
@@ -68,6 +69,18 @@ def probe_intermediate(sequence: int) -> bytes:
 def remove_link(index: int, sequence: int) -> bytes:
     """Removes a device."""
     return netlink.message(_DELETE_LINK, netlink.REQUEST | netlink.ACK, sequence, _LINK.pack(0, 0, index, 0, 0))
+
+
+def link_request(index: int, sequence: int) -> bytes:
+    """The request for what is known of a device."""
+    return netlink.message(_GET_LINK, netlink.REQUEST, sequence, _LINK.pack(0, 0, index, 0, 0))
+
+
+def parse_master(message: netlink.Message) -> int | None:
+    """The index of what a device is a port of, 0 for nothing; None for another message. Raises `netlink.InvalidMessage`."""
+    if message.kind != _NEW_LINK or len(message.body) < _LINK.size:
+        return None
+    return int.from_bytes(netlink.attributes(message.body, _LINK.size).get(10, b""), sys.byteorder)
 
 
 def _new_root(index: int, sequence: int, *attributes: bytes) -> bytes:

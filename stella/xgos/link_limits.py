@@ -99,6 +99,11 @@ class LinkLimits:
             traffic_control.parse_root(message, found)
         return found
 
+    def is_port(self, index: int) -> bool:
+        """Whether a device is a port of a bridge or of another device; False for one that is no more."""
+        answers = self._route.ask(lambda first: traffic_control.link_request(index, first))
+        return any(traffic_control.parse_master(message) for message in answers)
+
     def state(self) -> LimitState:
         """Everything."""
         return LimitState(chains=self.chains(), roots=self.roots())

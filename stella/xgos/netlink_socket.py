@@ -53,11 +53,14 @@ class NetlinkSocket:
 
     def errors(self, build: Callable[[int], bytes]) -> list[int]:
         """Send what ``build`` makes for a first sequence; the error number of each answer (0: done), in the order they came."""
+        return [m.error for m in self.ask(build) if m.kind == netlink.ERROR]
+
+    def ask(self, build: Callable[[int], bytes]) -> list[netlink.Message]:
+        """Send what ``build`` makes for a first sequence; all that answers it, in the order it came."""
         first = self._next()
         try:
             self._opened().send(build(first))
-            answers = [m for m in self._waiting() if m.kind == netlink.ERROR]
-            return [m.error for m in answers if 0 <= m.sequence - first < _SEQUENCES_A_REQUEST]
+            return [m for m in self._waiting() if 0 <= m.sequence - first < _SEQUENCES_A_REQUEST]
         except (OSError, netlink.InvalidMessage) as error:
             self.close()
             raise _as_os_error(error) from None

@@ -380,6 +380,16 @@ def test_a_queue_of_another_program_is_left_alone_and_the_ceiling_refused(host: 
         actuator.write(target, "bytes 3000000", actuator.identity(target))
 
 
+def test_a_tap_in_no_bridge_is_told_from_a_port(host: Host) -> None:
+    assert LinkLimits().is_port(socket.if_nametoindex("tap0"))
+    ip("-n", host.name, "link", "set", "tap0", "nomaster")
+    assert not LinkLimits().is_port(socket.if_nametoindex("tap0"))
+    found = host.links.read(frozenset(("tap0", "tap1")), {"tap0": "openvswitch", "tap1": "openvswitch"})
+    lacking = unlimited_link(parse_slo({"network_packets": {"ceiling": 5}}), (found["tap0"],))
+    assert lacking is not None and "userspace datapath" in lacking[2]
+    assert found["tap1"].unlimited_because == ()
+
+
 def test_the_probe_changes_nothing_and_tells_what_is_missing(host: Host) -> None:
     before = host.knobs()
     assert LinkLimits().lack() == ()

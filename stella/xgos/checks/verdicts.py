@@ -69,12 +69,12 @@ _ACTS = {
 }
 _ACTS_NOT = {
     "openvswitch-userspace": (
-        "in Open vSwitch's userspace datapath, which reads a tap before the host's limits on what it receives: they cannot act. "
-        "Network floors are kept all the same, by CPU. Where ceilings matter, set firewall_driver = iptables_hybrid in Neutron's "
+        "in Open vSwitch's userspace datapath, which takes what an instance sends before limits, which cannot act: such ceilings "
+        "are refused. Those of what it receives act. Where all matter, set firewall_driver = iptables_hybrid in Neutron's "
         "Open vSwitch agent"
     ),
     "macvtap": (
-        "macvtap: what an instance sends does not pass the host's limits on what a device receives: they cannot act. "
+        "macvtap: what an instance sends passes no limit of the host: they cannot act, and ceilings are refused. "
         "Network floors are kept all the same, by CPU. Where ceilings matter, use bridges"
     ),
     "no-device": (

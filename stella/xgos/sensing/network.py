@@ -5,7 +5,7 @@ A tap counts what a guest sent before a limit at ingress drops some of it; that 
 
 import json
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -23,14 +23,19 @@ _ETHERNET_BYTES = 14
 _QUEUES_EACH = 20
 """While nothing is limited, the queues of taps are read once in so many passes."""
 
+_NO_PLUGS: Mapping[str, str] = {}
+_USERSPACE = "Open vSwitch's userspace datapath takes what it sends before a limit could act"
+_MACVTAP = "what passes a macvtap passes no limit of the host"
+_ALL = ("tx_packets", "tx_bytes", "rx_packets", "rx_bytes")
+
 Lacks = tuple[tuple[str, str], ...]
 
 
 class Links(Protocol):
     """Where link counters come from."""
 
-    def read(self, names: frozenset[str]) -> dict[str, LinkReading]:
-        """Counters of those devices of ``names`` that exist. Raises `Unavailable`."""
+    def read(self, names: frozenset[str], plugs: Mapping[str, str] = _NO_PLUGS) -> dict[str, LinkReading]:
+        """Counters of those devices of ``names`` that exist; ``plugs``: see `DomainXml`. Raises `Unavailable`."""
 
     @property
     def limits_lack(self) -> Lacks | None:
@@ -78,6 +83,7 @@ class _Link:
     counters: rtnetlink.LinkCounters
     tx: _Dropped = field(default_factory=_Dropped)
     rx: _Dropped = field(default_factory=_Dropped)
+    because: Lacks = ()
 
     def read(self, name: str, index: int, now: rtnetlink.LinkCounters, limits: LimitState) -> LinkReading:
         """The host's view of a tap, turned around: the guest sent what the host received."""
@@ -101,7 +107,8 @@ class _Link:
             rx_limited_bytes=self.rx.bytes,
             tx_limit=limits.limit(name, index, "tx"),
             rx_limit=limits.limit(name, index, "rx"),
-            unlimited_because=(("rx_bytes", f"another program has set its queue ({foreign})"),) if foreign else (),
+            unlimited_because=self.because
+            + ((("rx_bytes", f"another program has set its queue ({foreign})"),) if foreign else ()),
         )
 
 
@@ -129,18 +136,18 @@ class NetlinkLinks:
 
     def _read_limits(self) -> LimitState:
         """Before the counters, so that nothing counts as dropped that was not yet counted as sent."""
+        self._passes += 1
         if self._limits is None or "packets" in dict(self._lack or ()):
             return self._state
         try:
             chains = self._limits.chains()
-            if chains or self._state.chains or self._passes % _QUEUES_EACH == 0:
+            if chains or self._state.chains or self._passes % _QUEUES_EACH == 1:
                 self._state = LimitState(chains=chains, roots=self._limits.roots())
         except OSError as error:
             raise Unavailable(f"limits of links: {error.strerror or error}") from None
-        self._passes += 1
         return self._state
 
-    def read(self, names: frozenset[str]) -> dict[str, LinkReading]:
+    def read(self, names: frozenset[str], plugs: Mapping[str, str] = _NO_PLUGS) -> dict[str, LinkReading]:
         """See `Links`."""
         if not names:
             return {}
@@ -156,12 +163,28 @@ class NetlinkLinks:
             if index is None or index not in counters:
                 index = self._look_up(name)
             if index is not None and index in counters:
-                known = self._known.setdefault(index, _Link(counters[index]))
+                known = self._known.get(index)
+                if known is None:
+                    known = self._known[index] = _Link(counters[index], because=self._because(index, plugs.get(name)))
+                elif self._passes % _QUEUES_EACH == 1:
+                    known.because = self._because(index, plugs.get(name))
                 found[name] = known.read(name, index, counters[index], limits)
         if len(self._known) > len(names):
             here = set(self._indexes.values())
             self._known = {index: link for index, link in self._known.items() if index in here}
         return found
+
+    def _because(self, index: int, plug: str | None) -> Lacks:
+        """Why limits cannot act on a device, by how it is plugged. The kernel's datapath of Open vSwitch shows as a master."""
+        if plug == "direct":
+            return tuple((part, _MACVTAP) for part in _ALL)
+        if plug != "openvswitch" or self._limits is None:
+            return ()
+        try:
+            inside = self._limits.is_port(index)
+        except OSError as error:
+            raise Unavailable(f"netlink: {error.strerror or error}") from None
+        return () if inside else tuple((part, _USERSPACE) for part in _ALL[:2])
 
     def _look_up(self, name: str) -> int | None:
         self._indexes.pop(name, None)
@@ -217,7 +240,7 @@ class RecordedLinks:
     def __init__(self, files: HostFiles) -> None:
         self._files = files
 
-    def read(self, names: frozenset[str]) -> dict[str, LinkReading]:
+    def read(self, names: frozenset[str], plugs: Mapping[str, str] = _NO_PLUGS) -> dict[str, LinkReading]:
         """See `Links`."""
         try:
             recorded = json.loads(self._files.read("/links.json", largest_bytes=1 << 24))

@@ -129,7 +129,10 @@ class Sensors:
             self._forget(domains)
         with network.measured():
             try:
-                found_links = self._links.read(frozenset(name for domain in domains for name in domain.links))
+                found_links = self._links.read(
+                    frozenset(name for domain in domains for name in domain.links),
+                    {device: plug for domain in domains for device, plug in domain.plugs},
+                )
             except Unavailable as error:
                 network.fail(error)
                 found_links = {}

@@ -112,6 +112,9 @@ class Limits(LinkLimits):
     def roots(self) -> dict[int, traffic_control.Root]:
         return dict(self.queues)
 
+    def is_port(self, index: int) -> bool:
+        return index == 6
+
 
 def counters(packets: int, octets: int) -> rtnetlink.LinkCounters:
     return rtnetlink.LinkCounters(packets, packets, octets, octets, 0, 0, 0, 0)
@@ -155,3 +158,13 @@ def test_a_queue_of_another_program_is_told(kernel: Kernel, indexes: dict[str, i
     assert links["tap0"].unlimited_because == ()
     ((part, why),) = links["tap1"].unlimited_because
     assert part == "rx_bytes" and "htb" in why
+
+
+def test_how_a_link_is_plugged_tells_where_no_limit_can_act(kernel: Kernel, indexes: dict[str, int]) -> None:
+    links = NetlinkLinks(open_socket=lambda: cast(socket.socket, kernel), limits=Limits())
+    found = links.read(frozenset(indexes), {"tap0": "openvswitch", "tap1": "openvswitch"})
+    assert {part for part, _ in found["tap0"].unlimited_because} == {"tx_packets", "tx_bytes"}
+    assert found["tap1"].unlimited_because == (), "a port of the kernel's datapath"
+    links = NetlinkLinks(open_socket=lambda: cast(socket.socket, kernel), limits=Limits())
+    found = links.read(frozenset(indexes), {"tap0": "direct"})
+    assert len(found["tap0"].unlimited_because) == 4 and found["tap1"].unlimited_because == ()
