@@ -69,13 +69,13 @@ _ACTS = {
 }
 _ACTS_NOT = {
     "openvswitch-userspace": (
-        "in Open vSwitch's userspace datapath, which takes what an instance sends before limits, which cannot act: such ceilings "
-        "are refused. Those of what it receives act. Where all matter, set firewall_driver = iptables_hybrid in Neutron's "
-        "Open vSwitch agent"
+        "in Open vSwitch's userspace datapath, which takes what an instance sends first: limits on that cannot act, and such ceilings "
+        "are refused. Those on what it receives act, and network floors are kept, by CPU. Where ceilings matter, set "
+        "firewall_driver = iptables_hybrid in Neutron's Open vSwitch agent"
     ),
     "macvtap": (
-        "macvtap: what an instance sends passes no limit of the host: they cannot act, and ceilings are refused. "
-        "Network floors are kept all the same, by CPU. Where ceilings matter, use bridges"
+        "macvtap: limits of the host cannot act there, and network ceilings are refused. Network floors are kept all the same, by "
+        "CPU. Where ceilings matter, use bridges"
     ),
     "no-device": (
         "without a device on the host (vhost-user or SR-IOV): their packets can be neither counted nor limited here, so that network "
