@@ -19,7 +19,7 @@ from stella.model.allocation import LinkAllocation
 from stella.model.slo import Direction, Metric, Slo
 from stella.model.snapshot import LinkLimit, LinkReading
 
-_REACHED_RATIO, _REACHED_IF_DROPPED_RATIO = 0.9, 0.5
+_REACHED_RATIO = 0.9
 _GROWTH_RATIO = 1.25
 _SMALLEST_PART_RATIO = 0.01
 _SLACK_RATIO, _MOST_SLACK_RATIO = 1.1, 2.5
@@ -37,9 +37,8 @@ class Part:
 
     @property
     def is_held(self) -> bool:
-        """Whether its limit keeps it from more. Far below it, what was dropped is the other kind's doing."""
-        reached = _REACHED_RATIO if self.dropped <= 0 else _REACHED_IF_DROPPED_RATIO
-        return self.limit is not None and self.used >= self.limit * reached
+        """Whether its limit keeps it from more. What was dropped may have been by a limit before this one, just raised."""
+        return self.limit is not None and (self.dropped > 0 or self.used >= self.limit * _REACHED_RATIO)
 
     def wants(self, ceiling: float) -> float:
         """What it wants: all, while it is held; else use and room to grow, which stays while it serves."""

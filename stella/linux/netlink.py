@@ -7,7 +7,7 @@ import struct
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-REQUEST, ACK, DUMP, DUMP_INTERRUPTED = 0x1, 0x4, 0x300, 0x10
+REQUEST, ACK, ECHO, DUMP, DUMP_INTERRUPTED = 0x1, 0x4, 0x8, 0x300, 0x10
 REPLACE, CREATE, APPEND = 0x100, 0x400, 0x800
 ERROR, DONE = 2, 3
 HEADER = struct.Struct("=IHHII")  # length, type, flags, sequence, port
@@ -67,14 +67,20 @@ def messages(data: bytes) -> Iterator[Message]:
         start += (length + 3) & ~3
 
 
+def spans(data: bytes, start: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """The attributes in this part of ``data``, in order: type, and where each begins and ends. Raises `InvalidMessage`."""
+    while start + _ATTRIBUTE.size <= end:
+        length, kind = _ATTRIBUTE.unpack_from(data, start)
+        if length < _ATTRIBUTE.size or start + length > end:
+            raise InvalidMessage("cut netlink attribute")
+        yield kind & _TYPE_MASK, start + _ATTRIBUTE.size, start + length
+        start += (length + 3) & ~3
+
+
 def each_attribute(data: bytes, start: int = 0) -> Iterator[tuple[int, bytes]]:
     """The attributes of ``data`` from ``start`` on, in order. Raises `InvalidMessage`."""
-    while start + _ATTRIBUTE.size <= len(data):
-        length, kind = _ATTRIBUTE.unpack_from(data, start)
-        if length < _ATTRIBUTE.size or start + length > len(data):
-            raise InvalidMessage("cut netlink attribute")
-        yield kind & _TYPE_MASK, data[start + _ATTRIBUTE.size : start + length]
-        start += (length + 3) & ~3
+    for kind, begin, end in spans(data, start, len(data)):
+        yield kind, data[begin:end]
 
 
 def attributes(data: bytes, start: int = 0) -> Mapping[int, bytes]:

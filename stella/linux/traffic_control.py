@@ -129,6 +129,11 @@ def roots_request(sequence: int) -> bytes:
     return netlink.message(_GET_QDISC, netlink.REQUEST | netlink.DUMP, sequence, _TRAFFIC.pack(0, 0, 0, 0, 0))
 
 
+def root_request(index: int, sequence: int) -> bytes:
+    """The request for the root queue of one device. The kernel answers it to those who listen, and to the sender if it is told so."""
+    return netlink.message(_GET_QDISC, netlink.REQUEST | netlink.ECHO, sequence, _TRAFFIC.pack(0, index, 0, _ROOT, 0))
+
+
 def parse_root(message: netlink.Message, into: dict[int, Root]) -> None:
     """Read one queue of the answer into ``into`` (by index of the device); only root queues count. Raises `netlink.InvalidMessage`."""
     if message.kind != _NEW_QDISC or len(message.body) < _TRAFFIC.size:

@@ -11,6 +11,7 @@ import os
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from stella.linux import nftables, traffic_control
 from stella.model.snapshot import NO_LIMIT, LinkLimit
@@ -53,6 +54,7 @@ class LinkLimits:
     def __init__(self) -> None:
         self._netfilter = NetlinkSocket(NETFILTER)
         self._route = NetlinkSocket(ROUTE)
+        self._rules = nftables.RuleReader()
 
     def lack(self) -> tuple[tuple[str, str], ...]:
         """Why this host cannot limit ``packets`` or ``bytes``; nothing for what it can. Asks the kernel and changes nothing."""
@@ -64,7 +66,7 @@ class LinkLimits:
     def _packets_lack(self) -> str:
         try:
             index = socket.if_nametoindex(_PROBED)
-            answers = self._netfilter.errors(lambda first: nftables.probe(_PROBED, index, first))
+            answers = self._netfilter.errors(partial(nftables.probe, _PROBED, index))
         except OSError as error:
             return f"nftables cannot be asked: {error.strerror or error}"
         finally:
@@ -77,7 +79,7 @@ class LinkLimits:
     def _bytes_lack(self) -> str:
         try:
             index = socket.if_nametoindex(_PROBED)
-            bucket = self._route.errors(lambda first: traffic_control.probe_bucket(index, first))
+            bucket = self._route.errors(partial(traffic_control.probe_bucket, index))
             device = self._route.errors(traffic_control.probe_intermediate)
         except OSError as error:
             return f"traffic control cannot be asked: {error.strerror or error}"
@@ -87,10 +89,7 @@ class LinkLimits:
 
     def chains(self) -> dict[str, nftables.Chain]:
         """All chains of the table by name."""
-        found: dict[str, nftables.Chain] = {}
-        for message in self._netfilter.dump(nftables.rules_request):
-            nftables.parse_rule(message, found)
-        return found
+        return self._rules.read(self._netfilter.dump(nftables.rules_request))
 
     def roots(self) -> dict[int, traffic_control.Root]:
         """The root queue of every device, by index."""
@@ -101,18 +100,33 @@ class LinkLimits:
 
     def is_port(self, index: int) -> bool:
         """Whether a device is a port of a bridge or of another device; False for one that is no more."""
-        answers = self._route.ask(lambda first: traffic_control.link_request(index, first))
+        answers = self._route.ask(partial(traffic_control.link_request, index))
         return any(traffic_control.parse_master(message) for message in answers)
 
-    def state(self) -> LimitState:
-        """Everything."""
-        return LimitState(chains=self.chains(), roots=self.roots())
+    def limit(self, device: str, index: int, direction: str) -> LinkLimit:
+        """What one direction of a tap is limited to. Asks for this alone: with hundreds of links all of them take milliseconds."""
+        chain = self._chain(device, direction)
+        at = index if direction == "rx" else chain.forward if chain else None
+        roots = {at: self._root(at)} if chain and at is not None else {}
+        chains = {nftables.chain_name(device, direction): chain} if chain else {}
+        return LimitState(chains=chains, roots=roots).limit(device, index, direction)
+
+    def _chain(self, device: str, direction: str) -> nftables.Chain | None:
+        name = nftables.chain_name(device, direction)
+        dump = self._netfilter.dump(partial(nftables.rules_request, chain=name))
+        return nftables.RuleReader().read(dump).get(name)
+
+    def _root(self, index: int) -> traffic_control.Root:
+        found: dict[int, traffic_control.Root] = {}
+        for message in self._route.ask(partial(traffic_control.root_request, index)):
+            traffic_control.parse_root(message, found)
+        return found.get(index, traffic_control.Root())
 
     def set(self, device: str, direction: str, limit: LinkLimit) -> None:
         """Limit one direction of a tap to exactly this. A root queue of another program is left alone: `FileExistsError`."""
         index = socket.if_nametoindex(device)
         forward = self._set_bytes(index, direction, limit.bytes) if limit.bytes is not None else None
-        old = self.chains().get(nftables.chain_name(device, direction))
+        old = self._chain(device, direction)
         if limit == NO_LIMIT:
             self._remove_chain(device, direction)
         elif old is None or (old.packets, old.forward) != (limit.packets, forward):
@@ -129,25 +143,25 @@ class LinkLimits:
         at = index
         if direction == "tx":
             name = traffic_control.intermediate_name(index)
-            self._route.change(lambda first: traffic_control.add_intermediate(name, first), tolerated=(errno.EEXIST,))
+            self._route.change(partial(traffic_control.add_intermediate, name), tolerated=(errno.EEXIST,))
             at = socket.if_nametoindex(name)
-        elif foreign := self.roots().get(index, traffic_control.Root()).kind:
+        elif foreign := self._root(index).kind:
             raise FileExistsError(errno.EEXIST, f"another program has set its queue ({foreign})")
-        self._route.change(lambda first: traffic_control.set_bucket(at, bytes_per_second, first))
+        self._route.change(partial(traffic_control.set_bucket, at, bytes_per_second))
         return at if direction == "tx" else None
 
     def _lift_bytes(self, index: int, direction: str) -> None:
         if direction == "tx":
             with contextlib.suppress(OSError):
                 at = socket.if_nametoindex(traffic_control.intermediate_name(index))
-                self._route.change(lambda first: traffic_control.remove_link(at, first))
-        elif self.roots().get(index, traffic_control.Root()).bytes_per_second is not None:
-            self._route.change(lambda first: traffic_control.remove_bucket(index, first), tolerated=_GONE)
+                self._route.change(partial(traffic_control.remove_link, at))
+        elif self._root(index).bytes_per_second is not None:
+            self._route.change(partial(traffic_control.remove_bucket, index), tolerated=_GONE)
 
     def _remove_chain(self, device: str, direction: str) -> None:
         """And the table with the last one."""
-        self._netfilter.change(lambda first: nftables.remove_limit(device, direction, first), tolerated=_GONE)
-        if not self.chains():
+        self._netfilter.change(partial(nftables.remove_limit, device, direction), tolerated=_GONE)
+        if any(map(nftables.is_empty_table, self._netfilter.ask(nftables.table_request))):
             self._netfilter.change(nftables.remove_table, tolerated=_GONE)
 
     def forget(self, device: str, direction: str) -> None:
@@ -162,9 +176,9 @@ class LinkLimits:
         self._remove_intermediates(lambda _: True)
         for index, root in self.roots().items():
             if root.bytes_per_second is not None:
-                self._route.change(lambda first, at=index: traffic_control.remove_bucket(at, first), tolerated=_GONE)
+                self._route.change(partial(traffic_control.remove_bucket, index), tolerated=_GONE)
 
     def _remove_intermediates(self, wanted: Callable[[int], bool]) -> None:
         for index, name in socket.if_nameindex():
             if traffic_control.is_intermediate(name) and wanted(int(name.removeprefix(traffic_control.DEVICE_PREFIX))):
-                self._route.change(lambda first, at=index: traffic_control.remove_link(at, first), tolerated=_GONE)
+                self._route.change(partial(traffic_control.remove_link, index), tolerated=_GONE)

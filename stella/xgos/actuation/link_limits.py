@@ -32,7 +32,7 @@ class LinkActuator:
         """See `Actuator.read`."""
         index = int(self.identity(target))
         try:
-            return show_limit(self._limits.state().limit(target.place, index, target.knob))
+            return show_limit(self._limits.limit(target.place, index, target.knob))
         except OSError as error:
             raise Unavailable(f"{target}: {error.strerror or error}") from None
 

@@ -13,10 +13,7 @@ rates = st.one_of(st.none(), st.integers(1, 10**12).map(float))
 
 
 def chains(data: bytes) -> dict[str, nftables.Chain]:
-    found: dict[str, nftables.Chain] = {}
-    for message in netlink.messages(data):
-        nftables.parse_rule(message, found)
-    return found
+    return nftables.RuleReader().read(netlink.messages(data))
 
 
 @given(rates, st.one_of(st.none(), st.integers(1, 2**31 - 1)), st.booleans())
@@ -68,7 +65,7 @@ def test_what_is_no_limit_is_refused(text: str) -> None:
 def test_no_answer_is_believed_that_is_cut(data: bytes) -> None:
     try:
         for message in netlink.messages(data):
-            nftables.parse_rule(message, {})
+            nftables.RuleReader().read([message._replace(kind=10 << 8 | 6)])
             traffic_control.parse_root(message, {})
     except netlink.InvalidMessage:
         pass
