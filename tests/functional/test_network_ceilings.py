@@ -6,10 +6,12 @@ read from the counters of the other ends, which know nothing of limits.
 
 import contextlib
 import ctypes
+import fcntl
 import json
 import os
 import re
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -30,6 +32,7 @@ from stella.model.slo import parse_slo
 from stella.model.snapshot import (
     HostReading,
     InstanceReading,
+    LinkLimit,
     LinkReading,
     Role,
     RunState,
@@ -378,6 +381,26 @@ def test_a_queue_of_another_program_is_left_alone_and_the_ceiling_refused(host: 
     actuator = host.apply.actuators[TargetKind.LINK]
     with pytest.raises(WriteFailed, match="pfifo"):
         actuator.write(target, "bytes 3000000", actuator.identity(target))
+
+
+def test_a_real_tap_is_limited_as_well(host: Host) -> None:
+    """What a guest writes to its tap, here as 500 frames at once: the burst passes and no more."""
+    descriptor = os.open("/dev/net/tun", os.O_RDWR)
+    try:
+        fcntl.ioctl(descriptor, 0x400454CA, struct.pack("16sH22x", b"tap9", 0x1002))  # TUNSETIFF: a tap, bare frames
+        ip("-n", host.name, "link", "set", "tap9", "master", "br0", "up")
+        frame = bytes.fromhex("02000000000202000000000988b5") + bytes(86)
+        for limit, passes in ((LinkLimit(), 500), (LinkLimit(packets=100.0), 16), (LinkLimit(bytes=1e5), 160)):
+            LinkLimits().set("tap9", "tx", limit)
+            before = host.received(host.peer)[0]
+            for _ in range(500):
+                os.write(descriptor, frame)
+            time.sleep(0.02)
+            through = host.received(host.peer)[0] - before
+            assert passes <= through <= passes * 1.2 + 5
+        LinkLimits().set("tap9", "tx", LinkLimit())
+    finally:
+        os.close(descriptor)
 
 
 def test_a_tap_in_no_bridge_is_told_from_a_port(host: Host) -> None:
