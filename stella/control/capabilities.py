@@ -30,7 +30,6 @@ class Capability(enum.StrEnum):
 
 
 _NOT_IN_THIS_RELEASE = {
-    "network": "this release does not share network traffic by weight",
     "block": "this release does not limit or share disk traffic",
 }
 _NO_LATENCY = "this release measures disk latency but does not enforce a target"
@@ -41,6 +40,8 @@ _NOT_TRIED = "it was not tried here"
 _NO_CPUSET = "this host has no cpuset control group hierarchy, so weights are less exact while it is full"
 
 
+_NO_UPLINK = "this host shares no uplink: "
+_UPLINK_SHARES = (Capability.NETWORK_PACKETS_WEIGHT, Capability.NETWORK_BYTES_WEIGHT)
 _LINK_LIMITS = {Capability.NETWORK_PACKETS_CEILING: "packets", Capability.NETWORK_BYTES_CEILING: "bytes"}
 
 
@@ -73,6 +74,8 @@ def capabilities(host: HostReading, *, quota: bool = True) -> Mapping[str, str]:
             reason = groups or ("" if host.cpuset_mount else _NO_CPUSET)
         elif capability in _LINK_LIMITS:
             reason = _link_limits(host, _LINK_LIMITS[capability])
+        elif capability in _UPLINK_SHARES:
+            reason = _link_limits(host, "bytes") or ("" if host.uplink else f"{_NO_UPLINK}{host.uplink_lack}")
         elif resource == "cpu" or capability.value.endswith("_floor"):
             reason = groups
         else:

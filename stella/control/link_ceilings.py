@@ -66,22 +66,39 @@ def spread(ceiling: float, parts: Sequence[Part]) -> tuple[float, ...]:
     return tuple(wanted)
 
 
-def ceilings(slo: Slo, links: Sequence[LinkReading] | None, rates: InstanceRates | None) -> tuple[LinkAllocation, ...]:
-    """Each direction of each link that is to be limited, in whole packets/s and bytes/s; a limit is never below 1."""
-    found: dict[tuple[str, str], dict[str, float]] = {}
+def allocations(
+    slo: Slo | None, links: Sequence[LinkReading] | None, rates: InstanceRates | None, share_bytes: float | None = None
+) -> tuple[LinkAllocation, ...]:
+    """Each direction of each link that is to be limited, in whole packets/s and bytes/s; a limit is never below 1.
+
+    ``share_bytes``: what the instance may send in bytes/s while the uplink is full (`stella.control.uplink`).
+    """
+    asked: dict[tuple[str, str], dict[str, float]] = {}
     for metric, kind in _KINDS.items():
-        objective = slo.objective(metric)
+        objective = slo.objective(metric) if slo else None
         if objective is None or objective.ceiling is None:
             continue
         ways = ("tx", "rx") if objective.direction is Direction.BOTH else (objective.direction.value,)
-        at = [(link, way) for link in links or () for way in ways]
-        parts = [_part(link, way, kind, rates) for link, way in at]
-        for (link, way), limit in zip(at, spread(objective.ceiling, parts) if parts else (), strict=True):
-            found.setdefault((link.name, way), {})[kind] = float(max(1, int(limit + 1e-6)))
+        for key, limit in _spread(objective.ceiling, ways, kind, links, rates).items():
+            asked.setdefault(key, {})[kind] = limit
+    limits = {key: dict(one) for key, one in asked.items()}
+    if share_bytes is not None:
+        for key, limit in _spread(share_bytes, ("tx",), "bytes", links, rates).items():
+            known = limits.setdefault(key, {})
+            known["bytes"] = min(limit, known.get("bytes", limit))
     return tuple(
-        LinkAllocation(device=device, direction=way, limit=LinkLimit(**limits))
-        for (device, way), limits in sorted(found.items())
+        LinkAllocation(device=d, direction=way, limit=LinkLimit(**one), ceiling=LinkLimit(**asked.get((d, way), {})))
+        for (d, way), one in sorted(limits.items())
     )
+
+
+def _spread(
+    total: float, ways: Sequence[str], kind: str, links: Sequence[LinkReading] | None, rates: InstanceRates | None
+) -> dict[tuple[str, str], float]:
+    at = [(link, way) for link in links or () for way in ways]
+    parts = [_part(link, way, kind, rates) for link, way in at]
+    found = spread(total, parts) if parts else ()
+    return {(link.name, way): float(max(1, int(limit + 1e-6))) for (link, way), limit in zip(at, found, strict=True)}
 
 
 def _part(link: LinkReading, way: str, kind: str, rates: InstanceRates | None) -> Part:

@@ -114,7 +114,8 @@ class CpuRates:
 class InstanceRates:
     """One instance between two readings. What could not be read is None. Block rates have their own interval.
 
-    ``links`` has the rates of each link by its name, as far as they are known.
+    ``links`` has the rates of each link by its name, as far as they are known. ``uplink_ratio`` is the part of what it sent that the
+    uplink carried (see `carried`).
     """
 
     start_seconds: float
@@ -126,6 +127,7 @@ class InstanceRates:
     block_start_seconds: float = 0.0
     block_end_seconds: float = 0.0
     links: Mapping[str, NetworkRates] = field(default_factory=dict)
+    uplink_ratio: float = 1.0
 
     @property
     def seconds(self) -> float:
@@ -274,17 +276,31 @@ def instance_rates(
     )
 
 
-def with_dropped(rates: InstanceRates) -> InstanceRates:
-    """The same with what its limits dropped of what it sent: its vCPUs and QEMU have worked for that too."""
+def carried(rates: InstanceRates, ratio: float) -> InstanceRates:
+    """The same where the uplink carried only this part of what was sent, and dropped the rest."""
     network = rates.network
-    if network is None or not network.tx_limited_packets:
+    if network is None or ratio >= 1.0:
         return rates
-    sent = replace(
+    left = replace(
         network,
-        tx_packets=network.tx_packets + network.tx_limited_packets,
-        tx_bytes=network.tx_bytes + network.tx_limited_bytes,
+        tx_packets=network.tx_packets * ratio,
+        tx_bytes=network.tx_bytes * ratio,
+        tx_drops=network.tx_drops + network.tx_packets * (1.0 - ratio),
     )
-    return replace(rates, network=sent)
+    return replace(rates, network=left, uplink_ratio=ratio)
+
+
+def sent(rates: InstanceRates) -> InstanceRates:
+    """The same with all that it sent, also what its limits or the uplink dropped: its vCPUs and QEMU have worked for that too."""
+    network = rates.network
+    if network is None or (not network.tx_limited_packets and rates.uplink_ratio >= 1.0):
+        return rates
+    everything = replace(
+        network,
+        tx_packets=network.tx_packets / rates.uplink_ratio + network.tx_limited_packets,
+        tx_bytes=network.tx_bytes / rates.uplink_ratio + network.tx_limited_bytes,
+    )
+    return replace(rates, network=everything)
 
 
 def host_usage(before: Snapshot, after: Snapshot, instances_cores: float) -> HostUsage:

@@ -74,11 +74,15 @@ class CpuAllocation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinkAllocation:
-    """What one direction (``tx`` or ``rx``) of one link of an instance may have."""
+    """What one direction (``tx`` or ``rx``) of one link of an instance may have.
+
+    ``ceiling`` is its part of what was asked for. A ``limit`` below that is a restraint for the sake of others.
+    """
 
     device: str
     direction: str
     limit: LinkLimit
+    ceiling: LinkLimit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +137,7 @@ class Write:
 
     A ``temporary`` write is of a knob that restrains: the guard lifts it when the agent stops ticking, and it is not made while
     the guard could not lift it. One that ``lifts`` gives such a knob back what it held before Stella: it is never held up.
+    ``fallback`` is what a lifted restraint leaves instead of that: a limit that was asked for (None: what it held before Stella).
     """
 
     target: Target
@@ -141,6 +146,7 @@ class Write:
     reason: str
     temporary: bool = False
     lifts: bool = False
+    fallback: str | None = None
 
 
 class WriteResult(enum.StrEnum):

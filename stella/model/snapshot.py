@@ -150,6 +150,15 @@ class InstanceReading:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UplinkReading:
+    """The device through which all instances send. ``capacity`` is in bytes/s, each way."""
+
+    name: str
+    capacity: float
+    tx_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HostReading:
     """The host, which may be a part of a machine. ``*_seconds`` are sums over its CPUs since boot, and never fall.
 
@@ -157,6 +166,7 @@ class HostReading:
     the CPU hierarchy is mounted: the paths of groups are below it. ``cpuset_mount`` is the same for the cpuset hierarchy (empty:
     there is none). ``cpus`` are the numbers of the CPUs that this host may use and that are on line; ``cores`` tells how many.
     ``link_limits_lack`` tells why the host cannot limit a kind of network traffic (``packets``, ``bytes``); None: it was not tried.
+    ``uplink_lack`` tells why ``uplink`` is None.
     """
 
     cores: int
@@ -170,6 +180,8 @@ class HostReading:
     cpus: tuple[int, ...] = ()
     parents: tuple[GroupReading, ...] = ()
     link_limits_lack: tuple[tuple[str, str], ...] | None = None
+    uplink: UplinkReading | None = None
+    uplink_lack: str = "network_uplink is not set"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stella.control.link_ceilings import Part, ceilings, spread
+from stella.control.link_ceilings import Part, allocations, spread
 from stella.control.rates import InstanceRates, NetworkRates
 from stella.model.slo import parse_slo
 from stella.model.snapshot import LinkLimit, LinkReading
@@ -55,10 +55,10 @@ def test_a_ceiling_of_one_direction_of_one_link_is_its_limit() -> None:
     slo = parse_slo(
         {"network_packets": {"ceiling": 20000, "direction": "rx"}, "network_bytes": {"ceiling": 1e6, "direction": "tx"}}
     )
-    found = {(one.device, one.direction): one.limit for one in ceilings(slo, [link("tap0")], None)}
+    found = {(one.device, one.direction): one.limit for one in allocations(slo, [link("tap0")], None)}
     assert found == {("tap0", "rx"): LinkLimit(packets=20000.0), ("tap0", "tx"): LinkLimit(bytes=1e6)}
-    assert ceilings(slo, None, None) == () and ceilings(slo, [], None) == ()
-    assert ceilings(parse_slo({"network_packets": {"floor": 5}}), [link("tap0")], None) == ()
+    assert allocations(slo, None, None) == () and allocations(slo, [], None) == ()
+    assert allocations(parse_slo({"network_packets": {"floor": 5}}), [link("tap0")], None) == ()
 
 
 def test_each_kind_is_spread_by_its_own_use() -> None:
@@ -75,6 +75,20 @@ def test_each_kind_is_spread_by_its_own_use() -> None:
     )
     now = {"tx_limit": LinkLimit(packets=500, bytes=1e6), "rx_limit": LinkLimit(packets=500, bytes=1e6)}
     slo = parse_slo({"network_packets": {"ceiling": 1000}, "network_bytes": {"ceiling": 2e6}})
-    tx, rx = sorted(ceilings(slo, [link("tap0", **now)], rates), key=lambda one: one.direction, reverse=True)
+    tx, rx = sorted(allocations(slo, [link("tap0", **now)], rates), key=lambda one: one.direction, reverse=True)
     assert tx.limit.packets is not None and tx.limit.packets > 950 and rx.limit.packets is not None
     assert tx.limit.bytes == rx.limit.bytes == 1e6, "both are held: half each"
+
+
+def test_a_share_of_the_uplink_binds_what_is_sent_where_it_is_below_the_ceiling() -> None:
+    slo = parse_slo(
+        {"network_bytes": {"ceiling": 1e6, "direction": "tx"}, "network_packets": {"ceiling": 500, "direction": "tx"}}
+    )
+    (one,) = allocations(slo, [link("tap0")], None, 4e5)
+    assert one.limit == LinkLimit(packets=500.0, bytes=4e5) and one.ceiling == LinkLimit(packets=500.0, bytes=1e6)
+    (one,) = allocations(slo, [link("tap0")], None, 4e6)
+    assert one.limit == one.ceiling
+    (one,) = allocations(None, [link("tap0")], None, 4e5)
+    assert one.limit == LinkLimit(bytes=4e5) and one.ceiling == LinkLimit()
+    found = allocations(None, [link("tap0"), link("tap1")], None, 4e5)
+    assert sum(one.limit.bytes or 0 for one in found) == pytest.approx(4e5, abs=2)

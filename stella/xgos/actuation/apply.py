@@ -44,6 +44,7 @@ class Apply:
         replaced = self._replaced(todo, instances or {})
         alive = [w for w in todo if w.target.instance not in replaced and not self.actuators[w.target.kind].blocking]
         others = self.journal.record(self.actuators, alive) if alive else frozenset()
+        self.journal.record_fallbacks(alive)
         hindered = f"not journalled: {self.journal.alarm}" if self.journal.alarm else unguarded()
         outcomes = tuple(self._one(write, replaced, others, hindered) for write in todo)
         self._refused.update(each.write.target for each in outcomes if each.result is WriteResult.UNSUPPORTED)
@@ -135,8 +136,7 @@ class Apply:
     def release(self, wall_seconds: float, *, made: bool = True) -> tuple[Restored, ...]:
         """Put every knob back as it was and remove what Stella ``made``. Idempotent; what failed stays in the journal."""
         results = release(self.actuators, self.journal, made=made)
-        if made:
-            self.clear_strays()
+        self.clear_strays()
         self._tell("released", wall_seconds, results)
         return results
 

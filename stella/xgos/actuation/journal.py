@@ -148,6 +148,17 @@ class Journal:
             self.store()
         return frozenset(others)
 
+    def record_fallbacks(self, writes: "Iterable[Write]") -> None:
+        """From now on a restraint that is lifted leaves what was asked for, not what was there before. Stored and told first."""
+        changed = []
+        for write in writes:
+            old = self._entries.get(write.target)
+            if old is not None and old.temporary and write.fallback not in (None, old.original):
+                changed.append(replace(old, original=write.fallback))
+        self._keep(changed)
+        if changed:
+            self.store()
+
     def adopt(self, target: Target, value: str) -> None:
         """Another program or an administrator set ``value``: from now on it is the original. Call `store` after the last one."""
         old = self._entries[target]

@@ -26,7 +26,7 @@ from dataclasses import dataclass, replace
 from stella.linux import cgroup, cpuset, scheduling
 from stella.linux.link_limit import show_limit
 from stella.model.allocation import Decision, InstanceDecision, Write
-from stella.model.snapshot import NO_LIMIT, GroupReading, HostReading, InstanceReading, Quota, Role, Snapshot
+from stella.model.snapshot import NO_LIMIT, GroupReading, HostReading, InstanceReading, LinkLimit, Quota, Role, Snapshot
 from stella.model.target import Target, cgroup_target, link_target, thread_policy_target
 
 LARGEST_IO_RATIO = 0.9
@@ -240,22 +240,32 @@ def _placed(knobs: _Knobs, seen: InstanceReading, each: InstanceDecision) -> Ite
 
 
 def _links(seen: InstanceReading, each: InstanceDecision) -> Iterator[Write]:
-    """The limits of links. A ceiling that was asked for stays when the agent dies; a frozen instance keeps what it has."""
-    if each.frozen:
-        return
-    wanted = {(one.device, one.direction): one.limit for one in each.network}
+    """The limits of links. A ceiling that was asked for stays when the agent dies; a limit below it is a restraint, which leaves it.
+
+    A frozen instance keeps its ceilings, and is only given back what a restraint took.
+    """
+    wanted = {(one.device, one.direction): one for one in each.network}
     for link in seen.links or ():
         for direction in ("tx", "rx"):
-            now, limit = link.limit(direction), wanted.get((link.name, direction), NO_LIMIT)
-            if limit != now:
-                value, lifts = show_limit(limit), limit == NO_LIMIT
-                yield Write(
-                    target=link_target(link.name, direction, instance=each.uuid),
-                    value=value,
-                    previous=show_limit(now),
-                    reason=f"{each.name}: {'no ceiling' if lifts else 'ceiling'} on what it {_VERBS[direction]}",
-                    lifts=lifts,
-                )
+            one, now = wanted.get((link.name, direction)), link.limit(direction)
+            limit, ceiling = (one.limit, one.ceiling) if one else (NO_LIMIT, NO_LIMIT)
+            if limit == now or (each.frozen and not (limit == ceiling and _is_below(now, ceiling))):
+                continue
+            what = "no limit" if limit == NO_LIMIT else "ceiling" if limit == ceiling else "share of the full uplink"
+            yield Write(
+                target=link_target(link.name, direction, instance=each.uuid),
+                value=show_limit(limit),
+                previous=show_limit(now),
+                reason=f"{each.name}: {what} for what it {_VERBS[direction]}",
+                temporary=limit != ceiling,
+                lifts=limit == NO_LIMIT or (limit == ceiling and _is_below(now, ceiling)),
+                fallback=show_limit(ceiling),
+            )
+
+
+def _is_below(now: LinkLimit, ceiling: LinkLimit) -> bool:
+    """Whether bytes are limited to less than a ceiling: by a restraint, then."""
+    return now.bytes is not None and (ceiling.bytes is None or now.bytes < ceiling.bytes)
 
 
 def _thread_policies(seen: InstanceReading, each: InstanceDecision, originals: Mapping[Target, str]) -> Iterator[Write]:

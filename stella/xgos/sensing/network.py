@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from stella.linux import rtnetlink
-from stella.model.snapshot import LinkReading
+from stella.model.snapshot import LinkReading, UplinkReading
 from stella.xgos.host_files import HostFiles, Unavailable
 from stella.xgos.link_limits import LimitState, LinkLimits
 
@@ -31,11 +31,45 @@ _ALL = ("tx_packets", "tx_bytes", "rx_packets", "rx_bytes")
 Lacks = tuple[tuple[str, str], ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Uplink:
+    """The uplink that an operator named (empty: none), and what tells its speed in bytes/s; None while that is not known."""
+
+    device: str = ""
+    capacity: Callable[[], float | None] = lambda: None
+
+
+NO_UPLINK = Uplink()
+
+
+def uplink_of(files: HostFiles, device: str, capacity_mbit_per_second: float) -> Uplink:
+    """``capacity_mbit_per_second`` 0: the speed that the device has negotiated."""
+
+    def capacity() -> float | None:
+        if capacity_mbit_per_second > 0:
+            return capacity_mbit_per_second * 125_000
+        try:
+            mbit = int(files.read(f"/sys/class/net/{device}/speed"))
+        except (Unavailable, ValueError):
+            return None
+        return mbit * 125_000.0 if mbit > 0 else None
+
+    return Uplink(device=device, capacity=capacity)
+
+
 class Links(Protocol):
     """Where link counters come from."""
 
     def read(self, names: frozenset[str], plugs: Mapping[str, str] = _NO_PLUGS) -> dict[str, LinkReading]:
         """Counters of those devices of ``names`` that exist; ``plugs``: see `DomainXml`. Raises `Unavailable`."""
+
+    @property
+    def uplink(self) -> UplinkReading | None:
+        """The device through which all instances send, as it was last read."""
+
+    @property
+    def uplink_lack(self) -> str:
+        """Why there is none."""
 
     @property
     def limits_lack(self) -> Lacks | None:
@@ -116,7 +150,11 @@ class NetlinkLinks:
     """Counters from the kernel. A device that was deleted and made again has another index and so is looked up again."""
 
     def __init__(
-        self, *, open_socket: Callable[[], socket.socket] | None = None, limits: LinkLimits | None = None
+        self,
+        *,
+        open_socket: Callable[[], socket.socket] | None = None,
+        limits: LinkLimits | None = None,
+        uplink: Uplink = NO_UPLINK,
     ) -> None:
         """``open_socket``: another source of the kernel's answers, for tests; ``limits``: none are read without."""
         self._open_socket = open_socket or _netlink_socket
@@ -128,6 +166,25 @@ class NetlinkLinks:
         self._state = LimitState()
         self._passes = 0
         self._known: dict[int, _Link] = {}
+        self._uplink = uplink
+        self._capacity: float | None = None
+        self.uplink: UplinkReading | None = None
+
+    @property
+    def uplink_lack(self) -> str:
+        """See `Links`."""
+        name = self._uplink.device
+        if not name:
+            return "network_uplink is not set"
+        return "" if self.uplink else f"the device {name} or its speed is not known; see network_uplink in xgos.toml"
+
+    def _read_uplink(self, counters: Mapping[int, rtnetlink.LinkCounters]) -> None:
+        name, self.uplink = self._uplink.device, None
+        index = self._indexes.get(name) or self._look_up(name)
+        if self._capacity is None or self._passes % _QUEUES_EACH == 1:
+            self._capacity = self._uplink.capacity()
+        if index in counters and index is not None and self._capacity:
+            self.uplink = UplinkReading(name=name, capacity=self._capacity, tx_bytes=counters[index].tx_bytes)
 
     @property
     def limits_lack(self) -> Lacks | None:
@@ -153,8 +210,11 @@ class NetlinkLinks:
             return {}
         limits = self._read_limits()
         counters = self._dump()
-        if len(self._indexes) > len(names):
-            self._indexes = {name: index for name, index in self._indexes.items() if name in names}
+        if len(self._indexes) > len(names) + 1:
+            kept = names | {self._uplink.device}
+            self._indexes = {name: index for name, index in self._indexes.items() if name in kept}
+        if self._uplink.device:
+            self._read_uplink(counters)
         for name in tuple(self._indexes)[:_CHECKED_A_READ]:  # a device may have been renamed, and its name given on
             self._look_up(name)
         found: dict[str, LinkReading] = {}
@@ -236,6 +296,8 @@ class RecordedLinks:
     """Counters from ``links.json`` of a recorded tree: ``{"tap0": {"tx_packets": 1, ...}}``, named from the guest's side."""
 
     limits_lack = None
+    uplink = None
+    uplink_lack = "a recorded host has no uplink"
 
     def __init__(self, files: HostFiles) -> None:
         self._files = files

@@ -6,7 +6,7 @@ import pytest
 
 from stella.control.capabilities import Capability, capabilities, missing, unlimited_link
 from stella.model.slo import parse_slo
-from stella.model.snapshot import HostReading, LinkReading
+from stella.model.snapshot import HostReading, LinkReading, UplinkReading
 
 
 def host(**keys: object) -> HostReading:
@@ -41,8 +41,6 @@ def test_every_capability_is_available_or_has_a_reason() -> None:
 @pytest.mark.parametrize(
     ("metric", "keys", "field", "capability"),
     [
-        ("network_bytes", {"weight": 2}, "network_bytes.weight", "network_bytes_weight"),
-        ("network_packets", {"floor": "1kpps", "weight": 2}, "network_packets.weight", "network_packets_weight"),
         ("block_bytes", {"floor": "1MB/s", "ceiling": "2MB/s"}, "block_bytes.ceiling", "block_bytes_ceiling"),
         ("block_operations", {"ceiling": "2kiops"}, "block_operations.ceiling", "block_operations_ceiling"),
         ("block_latency", {"target": "5ms"}, "block_latency.target", "block_latency_target"),
@@ -106,3 +104,13 @@ def test_a_link_on_which_a_limit_cannot_act_refuses_that_ceiling_alone(keys: dic
     assert (found is not None) == refused and unlimited_link(parse_slo(keys), (good,)) is None
     if found is not None:
         assert found[0] == "network_bytes.ceiling" and "tap1" in found[2] and "htb" in found[2]
+
+
+def test_network_weights_need_an_uplink_that_is_known() -> None:
+    slo = parse_slo({"network_bytes": {"weight": 2}})
+    uplink = UplinkReading(name="eth0", capacity=25e6, tx_bytes=0)
+    assert missing(slo, capabilities(host(link_limits_lack=(), uplink=uplink))) is None
+    found = missing(slo, capabilities(host(link_limits_lack=(), uplink_lack="network_uplink is not set")))
+    assert found is not None and found[:2] == ("network_bytes.weight", "network_bytes_weight")
+    assert found[2].endswith("network_uplink is not set")
+    assert missing(slo, capabilities(host(link_limits_lack=(("bytes", "no ifb"),), uplink=uplink))) is not None

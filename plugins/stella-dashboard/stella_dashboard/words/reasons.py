@@ -28,6 +28,8 @@ _BECAUSE = {
     "host_lacks": gettext_lazy("the host lacks a capability (%(capability)s)"),
     "not_reported": gettext_lazy("the host does not report it"),
     "no_network_shares": gettext_lazy("this release does not share network traffic by weight"),
+    "no_uplink": gettext_lazy("the host does not share its network connection by weight"),
+    "uplink_room": gettext_lazy("this needs more of the network connection of the host than is left to guarantee"),
     "no_link_limits": gettext_lazy("the host cannot limit network traffic"),
     "link_not_limited": gettext_lazy("a network interface of the instance cannot be limited (%(link)s)"),
     "no_block_shares": gettext_lazy("this release does not limit or share disk traffic"),

@@ -23,7 +23,7 @@ def writes(link: LinkReading, decision: Decision) -> list[Write]:
 
 
 def test_a_limit_is_written_when_it_differs_and_is_no_restraint_that_ends_with_the_agent() -> None:
-    wanted = LinkAllocation(device="tap0", direction="tx", limit=LIMITED)
+    wanted = LinkAllocation(device="tap0", direction="tx", limit=LIMITED, ceiling=LIMITED)
     (write,) = writes(LINK, decided(wanted))
     assert (write.target.place, write.target.knob, write.target.instance) == ("tap0", "tx", "a")
     assert (write.previous, write.value, write.temporary, write.lifts) == ("none", "packets 20000", False, False)
@@ -33,10 +33,33 @@ def test_a_limit_is_written_when_it_differs_and_is_no_restraint_that_ends_with_t
 
 
 def test_what_nobody_asks_for_any_more_is_lifted_first() -> None:
-    wanted = LinkAllocation(device="tap0", direction="tx", limit=LIMITED)
+    wanted = LinkAllocation(device="tap0", direction="tx", limit=LIMITED, ceiling=LIMITED)
     found = writes(replace(LINK, rx_limit=LIMITED), decided(wanted))
     assert [(w.target.knob, w.value, w.lifts) for w in found] == [("rx", "none", True), ("tx", "packets 20000", False)]
 
 
 def test_a_frozen_instance_keeps_its_ceilings() -> None:
-    assert writes(replace(LINK, tx_limit=LIMITED), decided(frozen=True)) == []
+    wanted = LinkAllocation(device="tap0", direction="tx", limit=LIMITED, ceiling=LIMITED)
+    assert writes(replace(LINK, tx_limit=LIMITED), decided(wanted, frozen=True)) == []
+    assert writes(replace(LINK, tx_limit=LinkLimit(packets=7.0)), decided(wanted, frozen=True)) == []
+
+
+def test_a_share_below_the_ceiling_is_a_restraint_that_leaves_the_ceiling() -> None:
+    ceiling, share = LinkLimit(bytes=1e6), LinkLimit(bytes=4e5)
+    restrained = decided(LinkAllocation(device="tap0", direction="tx", limit=share, ceiling=ceiling))
+    (write,) = writes(LINK, restrained)
+    assert write.temporary and not write.lifts and write.fallback == "bytes 1000000"
+    free = decided(LinkAllocation(device="tap0", direction="tx", limit=ceiling, ceiling=ceiling))
+    (write,) = writes(replace(LINK, tx_limit=share), free)
+    assert write.lifts and not write.temporary and write.value == "bytes 1000000"
+    (write,) = writes(replace(LINK, tx_limit=share), decided())
+    assert write.lifts and write.value == "none"
+
+
+def test_a_frozen_instance_is_given_back_what_a_share_took() -> None:
+    ceiling, share = LinkLimit(bytes=1e6), LinkLimit(bytes=4e5)
+    kept = LinkAllocation(device="tap0", direction="tx", limit=ceiling, ceiling=ceiling)
+    (write,) = writes(replace(LINK, tx_limit=share), decided(kept, frozen=True))
+    assert write.value == "bytes 1000000" and write.lifts
+    assert writes(replace(LINK, tx_limit=ceiling), decided(kept, frozen=True)) == []
+    assert writes(LINK, decided(kept, frozen=True)) == []

@@ -2,14 +2,15 @@
 
 import socket
 import struct
+from pathlib import Path
 from typing import cast
 
 import pytest
 
 from stella.linux import nftables, rtnetlink, traffic_control
-from stella.xgos.host_files import Unavailable
+from stella.xgos.host_files import HostFiles, Unavailable
 from stella.xgos.link_limits import LinkLimits
-from stella.xgos.sensing.network import NetlinkLinks
+from stella.xgos.sensing.network import NetlinkLinks, Uplink, uplink_of
 
 
 class Kernel:
@@ -168,3 +169,20 @@ def test_how_a_link_is_plugged_tells_where_no_limit_can_act(kernel: Kernel, inde
     links = NetlinkLinks(open_socket=lambda: cast(socket.socket, kernel), limits=Limits())
     found = links.read(frozenset(indexes), {"tap0": "direct"})
     assert len(found["tap0"].unlimited_because) == 4 and found["tap1"].unlimited_because == ()
+
+
+def test_the_uplink_is_read_once_its_speed_is_known(kernel: Kernel, indexes: dict[str, int], tmp_path: Path) -> None:
+    files = HostFiles(str(tmp_path))
+    speed = tmp_path / "sys/class/net/tap1/speed"
+    links = NetlinkLinks(open_socket=lambda: cast(socket.socket, kernel), uplink=uplink_of(files, "tap1", 0))
+    links.read(frozenset(("tap0",)))
+    assert links.uplink is None and "tap1" in links.uplink_lack
+    speed.parent.mkdir(parents=True)
+    speed.write_text("-1\n")
+    links.read(frozenset(("tap0",)))
+    assert links.uplink is None, "a virtual device does not tell"
+    speed.write_text("1000\n")
+    links.read(frozenset(("tap0",)))
+    assert links.uplink is not None and (links.uplink.capacity, links.uplink.tx_bytes) == (125e6, 6)
+    assert links.uplink_lack == "" and uplink_of(files, "tap1", 200).capacity() == 25e6
+    assert "not set" in NetlinkLinks(uplink=Uplink()).uplink_lack
