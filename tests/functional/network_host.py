@@ -100,6 +100,7 @@ class Host:
         self.intents: dict[str, Intent] = {}
         self.memory, self.windows = Memory(), list[Window]()
         self.reasserted = 0
+        self.guard: Guard | None = None
 
     def build(self) -> None:
         for namespace in (self.name, *self.guests, self.peer):
@@ -137,9 +138,16 @@ class Host:
         audit = Audit(str(self.directory / "state" / "audit.jsonl"))
         self.apply = Apply(actuators(HostFiles("/")), journal, audit)
         self.apply.clear_strays()
+        if self.guard is not None:
+            self.guard.close()  # the agent before this one ends
         self.guard = Guard("/", journal.path, journal.lines)
         journal.told = self.guard.tell
         self.actuation = HostActuation(self.apply, self.guard, observe=False)
+
+    def die(self) -> None:
+        """As when the agent is killed: its end of the guard's pipe closes."""
+        if self.guard is not None:
+            self.guard.close()
 
     def host_reading(self) -> HostReading:
         return HostReading(
@@ -253,7 +261,7 @@ def running(directory: Path) -> Iterator[Host]:
             made.open()
             yield made
             made.apply.release(time.time())
-            made.guard.close()
+            made.die()
             made.apply.audit.close()
     finally:
         made.close()

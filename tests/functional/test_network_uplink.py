@@ -34,7 +34,6 @@ def host(tmp_path: Path) -> Iterator[Host]:
         rules = "\n".join(f"ip saddr 10.9.0.{n + 1} counter name c{n}" for n in range(3))
         argv = ["ip", "netns", "exec", made.peer, "nft", "-f", "-"]
         subprocess.run(argv, input=COUNTERS % (count, rules), text=True, check=True)
-        made.guard.close()
         made.open(CAPACITY)
         yield made
 
@@ -118,6 +117,6 @@ def test_restraints_go_with_the_agent_and_leave_the_ceiling_that_was_asked_for(h
     host.run(1.5)
     held = [instance.links[0].tx_limit.bytes for instance in host.sense().instances if instance.links]
     assert held[0] is None and held[1] is not None and held[1] < 1e6 and held[2] is not None
-    host.guard.close()  # as when the agent is killed: its end of the pipe closes
+    host.die()
     after = [instance.links[0].tx_limit for instance in host.sense().instances if instance.links]
     assert after == [LinkLimit(), LinkLimit(bytes=2e6), LinkLimit()]
