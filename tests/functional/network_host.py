@@ -13,8 +13,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from stella.control.capabilities import capabilities, missing
 from stella.control.memory import Memory, Settings
@@ -88,6 +90,16 @@ def inside(namespace: str) -> Iterator[None]:
         if ctypes.CDLL(None, use_errno=True).setns(back, 0x40000000):
             raise OSError(ctypes.get_errno(), "setns")
         os.close(back)
+
+
+T = TypeVar("T")
+
+
+def stamped(read: Callable[[], T]) -> tuple[float, T]:
+    """What was read, and the middle of the time that took: on a busy machine a program takes a while."""
+    begin = time.monotonic()
+    found = read()
+    return (begin + time.monotonic()) / 2, found
 
 
 class Host:
@@ -228,11 +240,12 @@ class Host:
     def measure(self, *namespaces: str) -> list[tuple[float, float]]:
         """Mean packets/s and bytes/s at each other end, once the load runs."""
         self.run(SETTLE_SECONDS)
-        begin, before = time.monotonic(), [self.received(each) for each in namespaces]
+        before = [stamped(partial(self.received, each)) for each in namespaces]
         self.run(MEASURE_SECONDS)
-        seconds, after = time.monotonic() - begin, [self.received(each) for each in namespaces]
+        after = [stamped(partial(self.received, each)) for each in namespaces]
         return [
-            ((new[0] - old[0]) / seconds, (new[1] - old[1]) / seconds) for new, old in zip(after, before, strict=True)
+            ((new[0] - old[0]) / (end - begin), (new[1] - old[1]) / (end - begin))
+            for (begin, old), (end, new) in zip(before, after, strict=True)
         ]
 
     def knobs(self) -> str:

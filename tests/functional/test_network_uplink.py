@@ -2,8 +2,8 @@
 
 import json
 import subprocess
-import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,7 @@ from stella.model.attainment import Cause, Status
 from stella.model.slo import parse_slo
 from stella.model.snapshot import LinkLimit
 
-from .network_host import PEER, UPLINK, Host, running, statuses
+from .network_host import PEER, UPLINK, Host, running, stamped, statuses
 
 CAPACITY = 2.5e6  # bytes/s: 20 Mbit/s
 COUNTERS = """
@@ -47,10 +47,10 @@ def seen(host: Host) -> list[int]:
 
 
 def measured(host: Host, seconds: float = 2.0) -> list[float]:
-    begin, before = time.monotonic(), seen(host)
+    begin, before = stamped(partial(seen, host))
     host.run(seconds)
-    after, length = seen(host), time.monotonic() - begin
-    return [(new - old) / length for new, old in zip(after, before, strict=True)]
+    end, after = stamped(partial(seen, host))
+    return [(new - old) / (end - begin) for new, old in zip(after, before, strict=True)]
 
 
 def want(host: Host, uuid: str, **metrics: dict[str, object]) -> None:
