@@ -95,7 +95,7 @@ def allocations(
 def _spread(
     total: float, ways: Sequence[str], kind: str, links: Sequence[LinkReading] | None, rates: InstanceRates | None
 ) -> dict[tuple[str, str], float]:
-    at = [(link, way) for link in links or () for way in ways]
+    at = [(link, way) for link in links or () for way in ways if f"{way}_{kind}" not in dict(link.unlimited_because)]
     parts = [_part(link, way, kind, rates) for link, way in at]
     found = spread(total, parts) if parts else ()
     return {(link.name, way): float(max(1, int(limit + 1e-6))) for (link, way), limit in zip(at, found, strict=True)}

@@ -20,6 +20,7 @@ USABLE_RATIO = 0.95
 _CONTENDED_RATIO, _LEFT_RATIO = 0.9, 0.75
 _LINGER_SECONDS = 2.0
 _REACHED_RATIO = 0.9
+_ALL_CARRIED_RATIO = 0.98
 _GROWTH_RATIO, _GROWTH_PART_RATIO = 1.05, 0.005
 _DEADBAND_RATIO = 0.02
 _SMALLEST_PART_RATIO = 0.002
@@ -87,8 +88,8 @@ def divide(
 
 
 def passed_ratio(capacity: float, used: float, through: float) -> float:
-    """The part of what instances sent that the uplink carried: below 1 only while it is full."""
-    if used < capacity * _CONTENDED_RATIO or through <= used:
+    """The part of what instances sent that the uplink carried: below 1 only while it is full and drops more than a little."""
+    if used < capacity * _CONTENDED_RATIO or used >= through * _ALL_CARRIED_RATIO:
         return 1.0
     return used / through
 

@@ -1,5 +1,7 @@
 """What must hold of every ceiling that is spread over directions and links."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -92,3 +94,9 @@ def test_a_share_of_the_uplink_binds_what_is_sent_where_it_is_below_the_ceiling(
     assert one.limit == LinkLimit(bytes=4e5) and one.ceiling == LinkLimit()
     found = allocations(None, [link("tap0"), link("tap1")], None, 4e5)
     assert sum(one.limit.bytes or 0 for one in found) == pytest.approx(4e5, abs=2)
+
+
+def test_what_no_limit_can_act_on_is_left_out() -> None:
+    bad = replace(link("tap0"), unlimited_because=(("rx_bytes", "another program has set its queue (htb)"),))
+    found = allocations(parse_slo({"network_bytes": {"ceiling": 1e6}}), [bad], None)
+    assert [(one.device, one.direction, one.limit) for one in found] == [("tap0", "tx", LinkLimit(bytes=1e6))]

@@ -196,9 +196,7 @@ class Journal:
             self._drop(gone)
             self.store()
         for target in gone:
-            if (
-                target.kind is TargetKind.LINK
-            ):  # what limited a tap outlives it, and would limit the next one of its name
+            if target.kind is TargetKind.LINK:  # it outlives its tap, and would limit the next one of that name
                 with contextlib.suppress(WriteFailed):
                     actuators[target.kind].remove(target)
         self._revisions = {uuid: number for uuid, number in self._revisions.items() if uuid in instances}
