@@ -47,7 +47,7 @@ from stella.xgos.sensing.network import NetlinkLinks, Uplink
 
 TICK_SECONDS = 0.25
 PEER, UPLINK = 3, "tap3"
-SETTLE_SECONDS, MEASURE_SECONDS = 0.5, 1.5
+SETTLE_SECONDS, MEASURE_SECONDS = 0.5, 0.8
 SENDER = """
 import socket, sys, time
 to, size, each_tick, seconds = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])

@@ -46,7 +46,7 @@ def seen(host: Host) -> list[int]:
     return [found[f"c{n}"]["bytes"] + 14 * found[f"c{n}"]["packets"] for n in range(3)]
 
 
-def measured(host: Host, seconds: float = 2.0) -> list[float]:
+def measured(host: Host, seconds: float = 1.0) -> list[float]:
     begin, before = stamped(partial(seen, host))
     host.run(seconds)
     end, after = stamped(partial(seen, host))
@@ -65,15 +65,14 @@ def test_a_floor_is_kept_beside_two_floods_and_what_it_leaves_is_used(host: Host
     host.send(host.guests[0], PEER, size=1000, packets=1200)
     for flood in host.guests[1:]:
         host.send(flood, PEER, size=1000, packets=4000)
-    host.run(1.0)
+    host.run(0.8)
     got = measured(host)
     assert got[0] >= 0.97 * 1.2e6
     assert sum(got) >= 0.85 * CAPACITY and got[1] == pytest.approx(got[2], rel=0.15)
     host.senders[0].kill()
-    host.run(0.75)
-    assert sum(measured(host, 1.0)) >= 0.85 * CAPACITY, "a floor that is idle is lent"
     host.run(0.5)
-    assert statuses(host, "vm0")[-3:].count(Status.VIOLATED) == 0
+    assert sum(measured(host, 0.7)) >= 0.85 * CAPACITY, "a floor that is idle is lent"
+    assert statuses(host, "vm0")[-1] is not Status.VIOLATED
 
 
 def test_packets_of_a_floor_pass_beside_a_flood_of_small_packets(host: Host) -> None:
@@ -81,7 +80,7 @@ def test_packets_of_a_floor_pass_beside_a_flood_of_small_packets(host: Host) -> 
     host.begin()
     host.send(host.guests[0], PEER, size=500, packets=1000)
     host.send(host.guests[1], PEER, size=100, packets=30_000)
-    host.run(1.0)
+    host.run(0.8)
     got = measured(host)
     assert got[0] >= 0.96 * 1000 * 500
 
@@ -90,7 +89,7 @@ def test_weights_share_what_there_is(host: Host) -> None:
     for number, weight in enumerate((1, 2, 4)):
         want(host, f"vm{number}", network_bytes={"weight": weight})
         host.send(host.guests[number], PEER, size=1000, packets=4000)
-    host.run(2.0)
+    host.run(1.2)
     got = measured(host)
     assert [one / sum(got) for one in got] == pytest.approx([1 / 7, 2 / 7, 4 / 7], rel=0.15)
 
@@ -102,8 +101,8 @@ def test_a_floor_that_is_lost_on_the_uplink_is_violated_by_the_network(host: Hos
     host.begin()
     host.send(host.guests[0], PEER, size=1000, packets=1300)
     host.send(host.guests[1], PEER, size=1000, packets=6000)
-    host.run(4.0)
-    reports = [i.objectives[0] for w in host.windows[-2:] for i in w.instances]
+    host.run(2.7)
+    reports = [i.objectives[0] for w in host.windows[-1:] for i in w.instances]
     assert {(r.status, r.cause) for r in reports} == {(Status.VIOLATED, Cause.NETWORK)}
     assert reports[-1].usage is not None and reports[-1].usage < 0.6e6
 
@@ -114,7 +113,7 @@ def test_restraints_go_with_the_agent_and_leave_the_ceiling_that_was_asked_for(h
     host.begin()
     for number, packets in ((0, 1200), (1, 4000), (2, 4000)):
         host.send(host.guests[number], PEER, size=1000, packets=packets)
-    host.run(1.5)
+    host.run(1.2)
     held = [instance.links[0].tx_limit.bytes for instance in host.sense().instances if instance.links]
     assert held[0] is None and held[1] is not None and held[1] < 1e6 and held[2] is not None
     host.die()
