@@ -108,7 +108,7 @@ def evaluate(objective: Objective, rates: InstanceRates | None, here: Evaluation
         if not wanted.known:
             wanted = replace(wanted, value=max(wanted.value, here.demands.get(objective.metric, 0.0)))
         value, cause = stated, None
-        if kind == "ceiling" and objective.metric is not Metric.CPU:
+        if kind == "ceiling" and objective.metric.resource == "block":
             status, cause = Status.PENDING, None  # nothing on this host enforces it: neither kept nor missed
         elif kind == "ceiling":
             status = Status.MET if got <= value / TOLERANCE_RATIO else Status.VIOLATED

@@ -1,10 +1,10 @@
 """What a host can enforce, and for what it cannot, why: an objective that nothing enforces is never accepted."""
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from stella.model.slo import Metric, Objective, Slo
-from stella.model.snapshot import HostReading
+from stella.model.slo import Direction, Metric, Objective, Slo
+from stella.model.snapshot import HostReading, LinkReading
 
 
 class Capability(enum.StrEnum):
@@ -30,13 +30,25 @@ class Capability(enum.StrEnum):
 
 
 _NOT_IN_THIS_RELEASE = {
-    "network": "this release does not limit or share network traffic",
     "block": "this release does not limit or share disk traffic",
 }
 _NO_LATENCY = "this release measures disk latency but does not enforce a target"
 _NO_CPU_GROUPS = "this host has no CPU control group hierarchy that xgos can use"
 _NO_QUOTA = "the CPU control groups of this host have no quota (cpu.max or cpu.cfs_quota_us)"
+_NO_LINK_LIMITS = "this host cannot limit network traffic: "
+_NOT_TRIED = "it was not tried here"
 _NO_CPUSET = "this host has no cpuset control group hierarchy, so weights are less exact while it is full"
+
+
+_NO_UPLINK = "this host shares no uplink: "
+_UPLINK_SHARES = (Capability.NETWORK_PACKETS_WEIGHT, Capability.NETWORK_BYTES_WEIGHT)
+_LINK_LIMITS = {Capability.NETWORK_PACKETS_CEILING: "packets", Capability.NETWORK_BYTES_CEILING: "bytes"}
+
+
+def _link_limits(host: HostReading, kind: str) -> str:
+    """Why links cannot be limited in ``packets`` or ``bytes``."""
+    lacks = {kind: _NOT_TRIED} if host.link_limits_lack is None else dict(host.link_limits_lack)
+    return f"{_NO_LINK_LIMITS}{lacks[kind]}" if kind in lacks else ""
 
 
 def of(metric: Metric, kind: str) -> Capability:
@@ -60,6 +72,10 @@ def capabilities(host: HostReading, *, quota: bool = True) -> Mapping[str, str]:
             reason = groups or ("" if quota else _NO_QUOTA)
         elif capability is Capability.CPU_PLACEMENT:
             reason = groups or ("" if host.cpuset_mount else _NO_CPUSET)
+        elif capability in _LINK_LIMITS:
+            reason = _link_limits(host, _LINK_LIMITS[capability])
+        elif capability in _UPLINK_SHARES:
+            reason = _link_limits(host, "bytes") or ("" if host.uplink else f"{_NO_UPLINK}{host.uplink_lack}")
         elif resource == "cpu" or capability.value.endswith("_floor"):
             reason = groups
         else:
@@ -71,6 +87,21 @@ def capabilities(host: HostReading, *, quota: bool = True) -> Mapping[str, str]:
 def _kinds(objective: Objective) -> list[str]:
     """What an objective asks to be enforced."""
     return [kind for kind in ("floor", "ceiling", "weight", "target") if getattr(objective, kind) is not None]
+
+
+def unlimited_link(slo: Slo, links: Sequence[LinkReading] | None) -> tuple[str, str, str] | None:
+    """(field, capability, reason) of the first ceiling that cannot act on a link of this instance; None when all can."""
+    for objective in slo.objectives:
+        if objective.metric.resource != "network" or objective.ceiling is None:
+            continue
+        kind = objective.metric.value.removeprefix("network_")
+        ways = ("tx", "rx") if objective.direction is Direction.BOTH else (objective.direction.value,)
+        for link in links or ():
+            why = next((text for part, text in link.unlimited_because if part in [f"{w}_{kind}" for w in ways]), "")
+            if why:
+                field, name = f"{objective.metric.value}.ceiling", of(objective.metric, "ceiling").value
+                return field, name, f"its link {link.name} cannot be limited: {why}"
+    return None
 
 
 def missing(slo: Slo, available: Mapping[str, str]) -> tuple[str, str, str] | None:

@@ -83,6 +83,13 @@ def of_io(metric: Metric, direction: Direction, rates: InstanceRates, usage: flo
     ):
         lost = rates.network.rx_drops / rates.network.rx_packets
         dropped = usage * lost
+    if (
+        metric.resource == "network"
+        and rates.network
+        and direction is not Direction.RX
+        and rates.network.tx_packets > 0
+    ):
+        dropped += usage * rates.network.tx_drops / rates.network.tx_packets
     if metric.resource == "network" and direction is Direction.RX:
         return Demand(
             asked=dropped > 0, value=usage + dropped, limit=full if saturated else None, starved_ratio=starved

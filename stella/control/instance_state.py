@@ -9,7 +9,7 @@ from stella.control.cost import learn_all
 from stella.control.demand import FULL_BUSY_RATIO, STARVED_RATIO, cpu_demand_cores
 from stella.control.memory import InstanceMemory, Memory, Settings, fresh_costs, priced
 from stella.control.placement import Stage
-from stella.control.rates import InstanceRates, StageRate, instance_rates
+from stella.control.rates import InstanceRates, StageRate, carried, instance_rates, sent
 from stella.control.reservation import Reservation, reserve
 from stella.model.allocation import Intent, ObjectiveReport
 from stella.model.attainment import Status
@@ -50,12 +50,18 @@ def _baseline(known: float | None, rates: InstanceRates) -> float | None:
 
 
 def _observe(
-    reading: InstanceReading, old: InstanceReading | None, before: Snapshot, now: Snapshot, known: InstanceMemory
+    reading: InstanceReading,
+    old: InstanceReading | None,
+    before: Snapshot,
+    now: Snapshot,
+    known: InstanceMemory,
+    uplink_ratio: float,
 ) -> tuple[InstanceMemory, InstanceRates | None]:
     """What this tick taught about one instance, and its rates (block rates carried on while they are fresh)."""
     rates = instance_rates(old, reading, before.monotonic_seconds, now.monotonic_seconds) if old else None
     if rates is None:
         return replace(known, ticks=()), None
+    rates = carried(rates, uplink_ratio)
     horizon = now.monotonic_seconds - _KEPT_TICKS_SECONDS
     ticks = (*(t for t in known.ticks if t.end_seconds >= horizon), rates)
     block = rates.block if rates.block is not None else known.block
@@ -66,7 +72,7 @@ def _observe(
         known,
         ticks=ticks,
         block=block,
-        costs=known.costs if _restless(reading, known, now) else learn_all(known.costs, rates),
+        costs=known.costs if _restless(reading, known, now) else learn_all(known.costs, sent(rates)),
         active_until_seconds=_active_until(known, rates),
         baseline_latency_seconds=_baseline(known.baseline_latency_seconds, rates),
         stage_demand_cores=_stage_demand_cores(reading, known, rates),
@@ -151,7 +157,7 @@ def instance_state(
         known = known if costs is known.costs else replace(known, costs=costs)
     if reading.state is RunState.MIGRATING:
         known = replace(known, settled_after_seconds=now.monotonic_seconds + SETTLING_SECONDS)
-    known, rates = _observe(reading, old, before, now, known)
+    known, rates = _observe(reading, old, before, now, known, memory.uplink_ratio)
     reports = tuple(r for o in slo.objectives for r in evaluate(o, rates, evaluation_context(known))) if slo else ()
     asked = {r.metric: r.demand for r in reports if r.kind == "floor" and r.demand is not None}
     if asked:

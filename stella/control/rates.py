@@ -1,7 +1,7 @@
 """From two readings of cumulative counters to rates over the time between them."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 
 from stella.model.allocation import HostUsage
 from stella.model.slo import Direction, Metric
@@ -36,7 +36,7 @@ class StageRate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkRates:
-    """All links of an instance together: packets/s and bytes/s, seen from the guest."""
+    """All links of an instance together: packets/s and bytes/s, seen from the guest. ``*_limited_*``: dropped by its own limits."""
 
     tx_packets: float
     tx_bytes: float
@@ -44,6 +44,10 @@ class NetworkRates:
     rx_packets: float
     rx_bytes: float
     rx_drops: float
+    tx_limited_packets: float = 0.0
+    tx_limited_bytes: float = 0.0
+    rx_limited_packets: float = 0.0
+    rx_limited_bytes: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +112,11 @@ class CpuRates:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceRates:
-    """One instance between two readings. What could not be read is None. Block rates have their own interval."""
+    """One instance between two readings. What could not be read is None. Block rates have their own interval.
+
+    ``links`` has the rates of each link by its name, as far as they are known. ``uplink_ratio`` is the part of what it sent that the
+    uplink carried (see `carried`).
+    """
 
     start_seconds: float
     end_seconds: float
@@ -118,6 +126,8 @@ class InstanceRates:
     block: BlockRates | None
     block_start_seconds: float = 0.0
     block_end_seconds: float = 0.0
+    links: Mapping[str, NetworkRates] = field(default_factory=dict)
+    uplink_ratio: float = 1.0
 
     @property
     def seconds(self) -> float:
@@ -210,22 +220,29 @@ def _throttled_ratios(before: InstanceReading, after: InstanceReading, seconds: 
     return ratios
 
 
-def _summed(
+def _of_each(
     before: Sequence[Device] | None, after: Sequence[Device] | None, names: Sequence[str], seconds: float
-) -> dict[str, float] | None:
-    """Rates of the named counters, summed over devices; a device that is new or whose counters fell is left out."""
+) -> dict[str, dict[str, float]] | None:
+    """Rates of the named counters by device; a device that is new or whose counters fell is left out."""
     if before is None or after is None or seconds <= 0:
         return None
     known = {device.name: device for device in before}
-    totals = dict.fromkeys(names, 0.0)
+    found = {}
     for device in after:
         old = known.get(device.name)
         if old is None:
             continue
         deltas = {name: getattr(device, name) - getattr(old, name) for name in names}
         if min(deltas.values()) >= 0:
-            for name, delta in deltas.items():
-                totals[name] += delta / seconds
+            found[device.name] = {name: delta / seconds for name, delta in deltas.items()}
+    return found
+
+
+def _summed(each: Iterable[Mapping[str, float]], names: Sequence[str]) -> dict[str, float]:
+    totals = dict.fromkeys(names, 0.0)
+    for one in each:
+        for name, rate in one.items():
+            totals[name] += rate
     return totals
 
 
@@ -240,21 +257,50 @@ def instance_rates(
     seconds = end_seconds - start_seconds
     if seconds <= 0 or (before.pid, before.start_ticks) != (after.pid, after.start_ticks):
         return None
-    network = _summed(before.links, after.links, _NETWORK, seconds)
+    links = _of_each(before.links, after.links, _NETWORK, seconds)
     block, block_start, block_end = None, 0.0, 0.0
     if before.disks_monotonic_seconds is not None and after.disks_monotonic_seconds is not None:
         block_start, block_end = before.disks_monotonic_seconds, after.disks_monotonic_seconds
-        block = _summed(before.disks, after.disks, _BLOCK, block_end - block_start)
+        disks = _of_each(before.disks, after.disks, _BLOCK, block_end - block_start)
+        block = None if disks is None else _summed(disks.values(), _BLOCK)
     return InstanceRates(
         start_seconds=start_seconds,
         end_seconds=end_seconds,
         vcpus=after.vcpus,
         cpu=_cpu_rates(before, after, seconds),
-        network=NetworkRates(**network) if network is not None else None,
+        network=NetworkRates(**_summed(links.values(), _NETWORK)) if links is not None else None,
         block=BlockRates(**block) if block is not None else None,
         block_start_seconds=block_start,
         block_end_seconds=block_end,
+        links={name: NetworkRates(**one) for name, one in (links or {}).items()},
     )
+
+
+def carried(rates: InstanceRates, ratio: float) -> InstanceRates:
+    """The same where the uplink carried only this part of what was sent, and dropped the rest."""
+    network = rates.network
+    if network is None or ratio >= 1.0:
+        return rates
+    left = replace(
+        network,
+        tx_packets=network.tx_packets * ratio,
+        tx_bytes=network.tx_bytes * ratio,
+        tx_drops=network.tx_drops + network.tx_packets * (1.0 - ratio),
+    )
+    return replace(rates, network=left, uplink_ratio=ratio)
+
+
+def sent(rates: InstanceRates) -> InstanceRates:
+    """The same with all that it sent, also what its limits or the uplink dropped: its vCPUs and QEMU have worked for that too."""
+    network = rates.network
+    if network is None or (not network.tx_limited_packets and rates.uplink_ratio >= 1.0):
+        return rates
+    everything = replace(
+        network,
+        tx_packets=network.tx_packets / rates.uplink_ratio + network.tx_limited_packets,
+        tx_bytes=network.tx_bytes / rates.uplink_ratio + network.tx_limited_bytes,
+    )
+    return replace(rates, network=everything)
 
 
 def host_usage(before: Snapshot, after: Snapshot, instances_cores: float) -> HostUsage:

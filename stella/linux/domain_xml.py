@@ -16,7 +16,8 @@ class DomainXml:
 
     ``project`` is the id of the tenant, ``flavor`` and ``title`` are names, from Nova's metadata; empty without it. ``title`` is
     what its owner calls the instance, which libvirt calls by another name. ``emulator`` is the path of
-    the program, ``uid`` the user that libvirt runs it as; None where libvirt does not say.
+    the program, ``uid`` the user that libvirt runs it as; None where libvirt does not say. ``plugs`` has the links that are not
+    simply taps: ``direct`` (macvtap), or the type of the virtual port, such as ``openvswitch``.
     """
 
     vcpus: int
@@ -28,6 +29,7 @@ class DomainXml:
     title: str = ""
     emulator: str = ""
     uid: int | None = None
+    plugs: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,8 +47,12 @@ class Interface:
 
 def parse_interfaces(text: str) -> tuple[Interface, ...]:
     """The links of a running domain, from its live XML. Raises `InvalidText`."""
+    return _interfaces(_parse(text))
+
+
+def _interfaces(root: ElementTree.Element) -> tuple[Interface, ...]:
     found = []
-    for each in _parse(text).iterfind("devices/interface"):
+    for each in root.iterfind("devices/interface"):
         target, port = each.find("target"), each.find("virtualport")
         found.append(
             Interface(
@@ -77,6 +83,11 @@ def parse_domain(text: str) -> DomainXml:
             title=title,
             emulator=(root.findtext("devices/emulator") or "").strip(),
             uid=_uid(root),
+            plugs=tuple(
+                (each.device, plug)
+                for each in _interfaces(root)
+                if each.device and (plug := each.kind if each.kind == "direct" else each.switch)
+            ),
         )
     except ValueError as error:
         raise InvalidText(f"domain XML: {error}") from None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from stella.model.attainment import Cause, Status
 from stella.model.intent import IntentState
 from stella.model.slo import Metric, Slo
-from stella.model.snapshot import Role
+from stella.model.snapshot import LinkLimit, Role
 from stella.model.target import Target
 
 
@@ -73,8 +73,23 @@ class CpuAllocation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LinkAllocation:
+    """What one direction (``tx`` or ``rx``) of one link of an instance may have.
+
+    ``ceiling`` is its part of what was asked for. A ``limit`` below that is a restraint for the sake of others.
+    """
+
+    device: str
+    direction: str
+    limit: LinkLimit
+    ceiling: LinkLimit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceDecision:
     """What was decided for one instance, and why. Usage and demand are of CPU, in cores, of all its QEMU threads.
+
+    ``network`` has each direction of each link that has a limit; the others have none.
 
     ``managed`` is False for an instance without SLO: it shares what is left. ``frozen`` instances (migrating, paused,
     not seen well enough) are written nothing. ``starved_ratio`` is wait / (run + wait) of its worst stage.
@@ -90,6 +105,7 @@ class InstanceDecision:
     starved_ratio: float
     objectives: tuple[ObjectiveReport, ...]
     reason: str
+    network: tuple[LinkAllocation, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +137,7 @@ class Write:
 
     A ``temporary`` write is of a knob that restrains: the guard lifts it when the agent stops ticking, and it is not made while
     the guard could not lift it. One that ``lifts`` gives such a knob back what it held before Stella: it is never held up.
+    ``fallback`` is what a lifted restraint leaves instead of that: a limit that was asked for (None: what it held before Stella).
     """
 
     target: Target
@@ -129,6 +146,7 @@ class Write:
     reason: str
     temporary: bool = False
     lifts: bool = False
+    fallback: str | None = None
 
 
 class WriteResult(enum.StrEnum):

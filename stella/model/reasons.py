@@ -40,7 +40,11 @@ CODES: Mapping[str, str] = {
     # what a host can enforce
     "host_lacks": rf"this host lacks the capability (?P<capability>[a-z_]+): {_REST}",
     "not_reported": r"this host does not report it",
-    "no_network_shares": r"this release does not limit or share network traffic",
+    "no_network_shares": r"this release does not (?:limit or share network traffic|share network traffic by weight)",
+    "no_uplink": r"this host shares no uplink: .+",
+    "uplink_room": r"the floors need .+ of the uplink .+ and it has .+ left to guarantee",
+    "no_link_limits": r"this host cannot limit network traffic: .+",
+    "link_not_limited": r"its link (?P<link>\S+) cannot be limited: .+",
     "no_block_shares": r"this release does not limit or share disk traffic",
     "no_latency_target": r"this release measures disk latency but does not enforce a target",
     "no_cpu_groups": r"this host has no CPU control group hierarchy that xgos can use",

@@ -43,8 +43,23 @@ class ThreadReading:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LinkLimit:
+    """What one direction of a link is limited to: packets/s and bytes/s; None: not limited."""
+
+    packets: float | None = None
+    bytes: float | None = None
+
+
+NO_LIMIT = LinkLimit()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LinkReading:
-    """One network device of an instance, named by its tap on the host."""
+    """One network device of an instance, named by its tap on the host.
+
+    ``tx_*`` and ``rx_*`` count what got through; ``*_limited_*`` what Stella's own limits dropped. ``tx_limit`` and ``rx_limit`` are
+    what these limits are now. ``unlimited_because`` tells why no limit can act here, for each direction and kind (``tx_bytes``).
+    """
 
     name: str
     tx_packets: int
@@ -53,6 +68,17 @@ class LinkReading:
     rx_packets: int
     rx_bytes: int
     rx_drops: int
+    tx_limited_packets: int = 0
+    tx_limited_bytes: int = 0
+    rx_limited_packets: int = 0
+    rx_limited_bytes: int = 0
+    tx_limit: LinkLimit = NO_LIMIT
+    rx_limit: LinkLimit = NO_LIMIT
+    unlimited_because: tuple[tuple[str, str], ...] = ()
+
+    def limit(self, direction: str) -> LinkLimit:
+        """The limit of ``tx`` or ``rx``."""
+        return self.tx_limit if direction == "tx" else self.rx_limit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,12 +150,23 @@ class InstanceReading:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UplinkReading:
+    """The device through which all instances send. ``capacity`` is in bytes/s, each way."""
+
+    name: str
+    capacity: float
+    tx_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HostReading:
     """The host, which may be a part of a machine. ``*_seconds`` are sums over its CPUs since boot, and never fall.
 
     ``parents`` are the groups above the instances, from the top down, without the hierarchy's root. ``cgroup_mount`` is where
     the CPU hierarchy is mounted: the paths of groups are below it. ``cpuset_mount`` is the same for the cpuset hierarchy (empty:
     there is none). ``cpus`` are the numbers of the CPUs that this host may use and that are on line; ``cores`` tells how many.
+    ``link_limits_lack`` tells why the host cannot limit a kind of network traffic (``packets``, ``bytes``); None: it was not tried.
+    ``uplink_lack`` tells why ``uplink`` is None.
     """
 
     cores: int
@@ -142,6 +179,9 @@ class HostReading:
     cpuset_mount: str = ""
     cpus: tuple[int, ...] = ()
     parents: tuple[GroupReading, ...] = ()
+    link_limits_lack: tuple[tuple[str, str], ...] | None = None
+    uplink: UplinkReading | None = None
+    uplink_lack: str = "network_uplink is not set"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

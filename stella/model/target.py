@@ -7,9 +7,11 @@ kind      place                          knob
 ========= ============================== ======================
 cgroup    the group's directory          a file name in it
 thread    ``/proc/PID/task/TID``         ``policy``
+link      a tap                          ``tx`` or ``rx``
 ========= ============================== ======================
 
-Kinds to come (a later part): ``tc`` (network device and handle), ``nft`` (table and chain), ``blkdeviotune`` (instance and disk).
+A link's knob is what one direction, as the guest sees it, is limited to: nftables and traffic control together.
+Kinds to come (a later part): ``blkdeviotune`` (instance and disk).
 """
 
 import enum
@@ -21,6 +23,7 @@ class TargetKind(enum.StrEnum):
 
     CGROUP = "cgroup"
     THREAD = "thread"
+    LINK = "link"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,3 +51,8 @@ def cgroup_target(group: str, knob: str, *, instance: str = "", part: str = "") 
 def thread_policy_target(pid: int, tid: int, *, instance: str = "", part: str = "") -> Target:
     """The scheduling policy of one thread of a process."""
     return Target(kind=TargetKind.THREAD, place=f"/proc/{pid}/task/{tid}", knob="policy", instance=instance, part=part)
+
+
+def link_target(device: str, direction: str, *, instance: str = "") -> Target:
+    """The limit of one direction (``tx`` or ``rx``) of the link with this tap."""
+    return Target(kind=TargetKind.LINK, place=device, knob=direction, instance=instance, part=f"{device} {direction}")

@@ -11,7 +11,9 @@ from typing import Protocol
 
 from stella.linux import cgroup, cpuset
 from stella.model.target import Target, TargetKind
+from stella.xgos.actuation.link_limits import LinkActuator, NoLinks
 from stella.xgos.host_files import HostFiles, InstanceGone, Unavailable, Unsupported, WriteFailed
+from stella.xgos.link_limits import LinkLimits
 
 
 class Actuator(Protocol):
@@ -115,4 +117,9 @@ class ThreadPolicyActuator:
 
 def actuators(files: HostFiles) -> Actuators:
     """All actuators of this host, by kind."""
-    return {TargetKind.CGROUP: CgroupActuator(files), TargetKind.THREAD: ThreadPolicyActuator(files)}
+    links = NoLinks() if files.recorded else LinkActuator(LinkLimits())
+    return {
+        TargetKind.CGROUP: CgroupActuator(files),
+        TargetKind.THREAD: ThreadPolicyActuator(files),
+        TargetKind.LINK: links,
+    }

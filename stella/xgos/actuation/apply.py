@@ -1,10 +1,11 @@
 """Makes the writes of a plan: journals first, passes each to its actuator, audits what became of it."""
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 
 from stella.model.allocation import Outcome, Write, WriteResult
 from stella.model.snapshot import InstanceReading
-from stella.model.target import Target, thread_policy_target
+from stella.model.target import Target, TargetKind, thread_policy_target
 from stella.xgos.actuation.actuators import Actuators, same
 from stella.xgos.actuation.audit import Audit
 from stella.xgos.actuation.journal import Journal
@@ -43,6 +44,7 @@ class Apply:
         replaced = self._replaced(todo, instances or {})
         alive = [w for w in todo if w.target.instance not in replaced and not self.actuators[w.target.kind].blocking]
         others = self.journal.record(self.actuators, alive) if alive else frozenset()
+        self.journal.record_fallbacks(alive)
         hindered = f"not journalled: {self.journal.alarm}" if self.journal.alarm else unguarded()
         outcomes = tuple(self._one(write, replaced, others, hindered) for write in todo)
         self._refused.update(each.write.target for each in outcomes if each.result is WriteResult.UNSUPPORTED)
@@ -134,8 +136,17 @@ class Apply:
     def release(self, wall_seconds: float, *, made: bool = True) -> tuple[Restored, ...]:
         """Put every knob back as it was and remove what Stella ``made``. Idempotent; what failed stays in the journal."""
         results = release(self.actuators, self.journal, made=made)
+        self.clear_strays()
         self._tell("released", wall_seconds, results)
         return results
+
+    def clear_strays(self) -> None:
+        """Remove limits of links that no journal knows any more: they are all Stella's, whichever agent set them."""
+        actuator = self.actuators.get(TargetKind.LINK)
+        if self.dry_run or actuator is None or any(e.target.kind is TargetKind.LINK for e in self.journal.entries):
+            return
+        with contextlib.suppress(WriteFailed):  # a kernel that cannot be asked has none
+            actuator.remove(Target(kind=TargetKind.LINK, place="", knob=""))
 
     def _tell(self, event: str, wall_seconds: float, results: Sequence[Restored]) -> None:
         self.audit.lines(

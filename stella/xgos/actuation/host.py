@@ -276,6 +276,7 @@ def _visible_places(snapshot: Snapshot, uuids: set[str]) -> set[str]:
         if instance.uuid not in uuids:
             continue
         places.update(f"/proc/{instance.pid}/task/{thread.tid}" for thread in instance.threads or ())
+        places.update(link.name for link in instance.links or ())
         for group in instance.groups or ():
             places.add(f"{host.cgroup_mount}{group.path}")
             if group.cpus is not None and host.cpuset_mount:

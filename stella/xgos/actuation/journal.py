@@ -17,7 +17,7 @@ from stella.xgos.actuation.actuators import Actuators
 from stella.xgos.actuation.journal_storage import JournalCopy
 from stella.xgos.actuation.journal_text import Entry, current_boot, parse_journal, show_entry, show_journal
 from stella.xgos.actuation.private_files import read_private, remove_private, replace_private
-from stella.xgos.host_files import Gone, Unavailable
+from stella.xgos.host_files import Gone, Unavailable, WriteFailed
 
 if TYPE_CHECKING:
     from stella.model.allocation import Write
@@ -148,6 +148,17 @@ class Journal:
             self.store()
         return frozenset(others)
 
+    def record_fallbacks(self, writes: "Iterable[Write]") -> None:
+        """From now on a restraint that is lifted leaves what was asked for, not what was there before. Stored and told first."""
+        changed = []
+        for write in writes:
+            old = self._entries.get(write.target)
+            if old is not None and old.temporary and write.fallback not in (None, old.original):
+                changed.append(replace(old, original=write.fallback))
+        self._keep(changed)
+        if changed:
+            self.store()
+
     def adopt(self, target: Target, value: str) -> None:
         """Another program or an administrator set ``value``: from now on it is the original. Call `store` after the last one."""
         old = self._entries[target]
@@ -184,6 +195,10 @@ class Journal:
         if gone:
             self._drop(gone)
             self.store()
+        for target in gone:
+            if target.kind is TargetKind.LINK:  # it outlives its tap, and would limit the next one of that name
+                with contextlib.suppress(WriteFailed):
+                    actuators[target.kind].remove(target)
         self._revisions = {uuid: number for uuid, number in self._revisions.items() if uuid in instances}
 
     def _keep(self, entries: Iterable[Entry]) -> None:

@@ -13,6 +13,9 @@ Emulator, iothread and instance groups never get one: a throttled main loop hold
 stands still for less than that, a tick of 250 ms holds five, and a quota stays above the kernel's 1 ms down to 2 % of a core;
 the scheduler's overrun of up to a timer tick is booked as debt, so the mean holds.
 
+Limits of links, for network ceilings: each direction of each tap has one, of packets and of bytes. A ceiling over several is spread
+over them by the control law (`stella.control.link_ceilings`).
+
 What restrains (quota, CPU set, policy of threads, the weight of the group above all instances, which restrains host services) is
 marked temporary. A frozen instance is given back all of that, and is set nothing.
 """
@@ -21,9 +24,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from stella.linux import cgroup, cpuset, scheduling
+from stella.linux.link_limit import show_limit
 from stella.model.allocation import Decision, InstanceDecision, Write
-from stella.model.snapshot import GroupReading, HostReading, InstanceReading, Quota, Role, Snapshot
-from stella.model.target import Target, cgroup_target, thread_policy_target
+from stella.model.snapshot import NO_LIMIT, GroupReading, HostReading, InstanceReading, LinkLimit, Quota, Role, Snapshot
+from stella.model.target import Target, cgroup_target, link_target, thread_policy_target
 
 LARGEST_IO_RATIO = 0.9
 INSTANCE_DEADBAND_RATIO = 0.02
@@ -31,6 +35,7 @@ INNER_DEADBAND_RATIO = 0.2
 QUOTA_DEADBAND_RATIO = 0.005
 QUOTA_PERIOD_US = 50_000
 SHARES_PER_CORE_V1 = 10_240.0
+_VERBS = {"tx": "sends", "rx": "receives"}
 _IO_ROLES = (Role.EMULATOR, Role.IOTHREAD)
 _WHY_LIFTED = "migrating, paused or not seen well enough: nothing restrains it"
 
@@ -139,6 +144,7 @@ def plan(snapshot: Snapshot, decision: Decision, originals: Mapping[Target, str]
             )
     outer: list[Write] = []
     inner: list[Write] = []
+    links: list[Write] = []
     readings = {reading.uuid: reading for reading in snapshot.instances}
     for each in decision.instances:
         seen = readings.get(each.uuid)
@@ -151,9 +157,11 @@ def plan(snapshot: Snapshot, decision: Decision, originals: Mapping[Target, str]
         inner += _ceilings(of_instance, seen, each)
         inner += _placed(of_instance, seen, each)
         inner += _thread_policies(seen, each, knobs.originals)
+        links += _links(seen, each)
     outer.sort(key=lambda write: int(write.value) < int(write.previous))
     inner.sort(key=lambda write: write.temporary and not write.lifts)
-    return (*writes, *outer, *inner)
+    links.sort(key=lambda write: not write.lifts)
+    return (*writes, *outer, *inner, *links)
 
 
 def _outer(knobs: _Knobs, seen: InstanceReading, each: InstanceDecision, per_core: float) -> Iterator[Write]:
@@ -229,6 +237,35 @@ def _placed(knobs: _Knobs, seen: InstanceReading, each: InstanceDecision) -> Ite
         if cpuset.parse_cpus(value) != group.cpus:
             previous = cpuset.show_cpus(group.cpus)
             yield Write(target=target, value=value, previous=previous, reason=reason, temporary=True, lifts=not cpus)
+
+
+def _links(seen: InstanceReading, each: InstanceDecision) -> Iterator[Write]:
+    """The limits of links. A ceiling that was asked for stays when the agent dies; a limit below it is a restraint, which leaves it.
+
+    A frozen instance keeps its ceilings, and is only given back what a restraint took.
+    """
+    wanted = {(one.device, one.direction): one for one in each.network}
+    for link in seen.links or ():
+        for direction in ("tx", "rx"):
+            one, now = wanted.get((link.name, direction)), link.limit(direction)
+            limit, ceiling = (one.limit, one.ceiling) if one else (NO_LIMIT, NO_LIMIT)
+            if limit == now or (each.frozen and not (limit == ceiling and _is_below(now, ceiling))):
+                continue
+            what = "no limit" if limit == NO_LIMIT else "ceiling" if limit == ceiling else "share of the full uplink"
+            yield Write(
+                target=link_target(link.name, direction, instance=each.uuid),
+                value=show_limit(limit),
+                previous=show_limit(now),
+                reason=f"{each.name}: {what} for what it {_VERBS[direction]}",
+                temporary=limit != ceiling,
+                lifts=limit == NO_LIMIT or (limit == ceiling and _is_below(now, ceiling)),
+                fallback=show_limit(ceiling),
+            )
+
+
+def _is_below(now: LinkLimit, ceiling: LinkLimit) -> bool:
+    """Whether bytes are limited to less than a ceiling: by a restraint, then."""
+    return now.bytes is not None and (ceiling.bytes is None or now.bytes < ceiling.bytes)
 
 
 def _thread_policies(seen: InstanceReading, each: InstanceDecision, originals: Mapping[Target, str]) -> Iterator[Write]:

@@ -72,7 +72,7 @@ class NovaHost:
 class Host:
     """All of it. ``hypervisor`` is a text where libvirt cannot be asked; ``api`` None where the host is not linked to one.
 
-    ``has_schedstat`` None: it cannot be read.
+    ``has_schedstat`` None: it cannot be read. ``link_limits_lack``: why ``packets`` or ``bytes`` of links cannot be limited.
     """
 
     version: str
@@ -81,7 +81,7 @@ class Host:
     hypervisor: Inspection | str
     links: Sequence[Link] = ()
     has_schedstat: bool | None = True
-    tools: frozenset[str] = frozenset()
+    link_limits_lack: Sequence[tuple[str, str]] = ()
     api: ApiAnswer | None = None
     agent: Agent = Agent()
     nova: NovaHost = NovaHost()

@@ -2,8 +2,6 @@
 
 import configparser
 import contextlib
-import os
-import shutil
 import socket
 import threading
 import time
@@ -14,9 +12,10 @@ from pathlib import Path
 import stella
 from stella.linux.domain_xml import Interface
 from stella.xgos.checks.facts import Agent, ApiAnswer, Groups, Host, Master, NovaHost
-from stella.xgos.checks.verdicts import TOOLS, links_of
+from stella.xgos.checks.verdicts import links_of
 from stella.xgos.host_files import Broken, HostFiles, Unavailable
 from stella.xgos.link.transport import Endpoint, HttpTransport, NoCredential, Unreachable
+from stella.xgos.link_limits import LinkLimits
 from stella.xgos.local_api.client import Client, RequestRefused
 from stella.xgos.local_api.client import Unreachable as NoAgent
 from stella.xgos.process.config import Config
@@ -42,16 +41,11 @@ def gather(config: Config, files: HostFiles, *, nova_files: Sequence[str] = ()) 
         hypervisor=hypervisor,
         links=links_of(interfaces, read_masters(files, interfaces)),
         has_schedstat=read_schedstat(files),
-        tools=frozenset(tool for tool in TOOLS if shutil.which(tool, path=_search_path())),
+        link_limits_lack=() if files.recorded else LinkLimits().lack(),
         api=ask_api(endpoint) if endpoint else None,
         agent=ask_agent(config.socket),
         nova=read_nova(nova_files),
     )
-
-
-def _search_path() -> str:
-    """Where programs of the administrator are, even if this user's path leaves them out."""
-    return f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 
 
 def read_groups(files: HostFiles) -> Groups:

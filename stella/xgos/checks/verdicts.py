@@ -12,13 +12,11 @@ SMALLEST_LIBVIRT, SMALLEST_QEMU = 8_000_000, 6_002_000
 """What Nova 34 (2026.2) needs; the agent itself was tried with libvirt 9.0 and QEMU 7.2."""
 OFFSET_WARNING_SECONDS, OFFSET_FAILURE_SECONDS = 5.0, 300.0
 """From 300 s on, stella-api refuses a host's reports unless it is configured otherwise ([link] largest_clock_offset_seconds)."""
-TOOLS = ("nft", "tc")
-_PACKAGES = {"nft": "nftables", "tc": "iproute2"}
 
 
 def check(host: Host) -> list[Result]:
     """All checks, in the order in which one mends what is wrong."""
-    found = [_groups(host), _libvirt(host), _qemu(host), _taps(host), _tools(host), _schedstat(host), _agent(host)]
+    found = [_groups(host), _libvirt(host), _qemu(host), _taps(host), _limits(host), _schedstat(host), _agent(host)]
     return [*found, *_api(host), _nova(host)]
 
 
@@ -69,13 +67,13 @@ _ACTS = {
 }
 _ACTS_NOT = {
     "openvswitch-userspace": (
-        "in Open vSwitch's userspace datapath, which reads a tap before the host's limits on what it receives: they cannot act. "
-        "Network floors are kept all the same, by CPU. Where ceilings matter, set firewall_driver = iptables_hybrid in Neutron's "
-        "Open vSwitch agent"
+        "in Open vSwitch's userspace datapath, which takes what an instance sends first: limits on that cannot act, and such ceilings "
+        "are refused. Those on what it receives act, and network floors are kept, by CPU. Where ceilings matter, set "
+        "firewall_driver = iptables_hybrid in Neutron's Open vSwitch agent"
     ),
     "macvtap": (
-        "macvtap: what an instance sends does not pass the host's limits on what a device receives: they cannot act. "
-        "Network floors are kept all the same, by CPU. Where ceilings matter, use bridges"
+        "macvtap: limits of the host cannot act there, and network ceilings are refused. Network floors are kept all the same, by "
+        "CPU. Where ceilings matter, use bridges"
     ),
     "no-device": (
         "without a device on the host (vhost-user or SR-IOV): their packets can be neither counted nor limited here, so that network "
@@ -120,15 +118,12 @@ def _taps(host: Host) -> Result:
     return success(name, f"{', '.join(good)}: limits on what they receive can act.")
 
 
-def _tools(host: Host) -> Result:
-    name, missing = "Network tools", [tool for tool in TOOLS if tool not in host.tools]
-    if missing:
-        packages = " ".join(_PACKAGES[tool] for tool in missing)
-        return warning(
-            name,
-            f"{', '.join(missing)} not found: install {packages}. Floors do not need them; limiting network traffic does.",
-        )
-    return success(name, f"{' and '.join(TOOLS)} are there.")
+def _limits(host: Host) -> Result:
+    name, lack = "Network limits", dict(host.link_limits_lack)
+    if not lack:
+        return success(name, "The kernel limits packets and bytes of links.")
+    told = "; ".join(f"ceilings in {kind} are refused: {why}" for kind, why in lack.items())
+    return warning(name, f"{told}. Floors do not need them.")
 
 
 def _schedstat(host: Host) -> Result:

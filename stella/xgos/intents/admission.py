@@ -4,11 +4,13 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from stella.control.admission import InstanceShape, admit, shape_of
-from stella.control.capabilities import capabilities, missing
+from stella.control.capabilities import capabilities, missing, unlimited_link
 from stella.control.capacity import Held, HostCapacity, sellable_cores
 from stella.control.memory import Memory, Settings, capacity_for_floors, capacity_of_one_cpu, priced, remembered
 from stella.control.readmission import Lower, need_of, readmit
 from stella.control.reservation import reserve
+from stella.control.uplink import USABLE_RATIO, sent_floor
+from stella.model import units
 from stella.model.allocation import Intent
 from stella.model.slo import Metric, Slo
 from stella.model.snapshot import Snapshot
@@ -72,6 +74,9 @@ class HostView:
     def unsupported(self, uuid: str, slo: Slo) -> Verdict | None:
         """The refusal of an SLO that this host cannot enforce, whatever is free; None when it can."""
         lacking = missing(slo, self.capabilities)
+        reading = self.snapshot.instance(uuid)
+        if lacking is None and reading is not None:
+            lacking = unlimited_link(slo, reading.links)
         if lacking is None:
             return None
         field, name, reason = lacking
@@ -95,6 +100,9 @@ class HostView:
         reading = self.snapshot.instance(uuid)
         if reading is None:
             return Verdict(accepted=False, field="instance", message="is not running on this host")
+        full = self._uplink_is_full(uuid, slo, others)
+        if full is not None:
+            return full
         cores = self.snapshot.host.cores
         answer = admit(
             slo,
@@ -118,6 +126,24 @@ class HostView:
             message=answer.message,
             largest=answer.largest,
         )
+
+    def _uplink_is_full(self, uuid: str, slo: Slo, others: Mapping[str, Intent]) -> Verdict | None:
+        """The refusal of floors that the uplink cannot carry beside those of ``others``; None where it can, or none is shared."""
+        uplink, need = self.snapshot.host.uplink, sent_floor(slo)
+        if uplink is None or need <= 0:
+            return None
+        free = uplink.capacity * USABLE_RATIO - sum(sent_floor(i.slo) for u, i in others.items() if u != uuid)
+        if need <= free:
+            return None
+        metric = Metric.NETWORK_BYTES if slo.floor(Metric.NETWORK_BYTES) >= need else Metric.NETWORK_PACKETS
+        objective = slo.objective(metric)
+        room = max(0.0, free) * (slo.floor(metric) / need)
+        message = (
+            f"the floors need {units.show(need, 'bytes/s')} of the uplink {uplink.name} and it has "
+            f"{units.show(max(0.0, free), 'bytes/s')} left to guarantee"
+        )
+        largest = ((metric, room),) if room > 0 and objective is not None else ()
+        return Verdict(accepted=False, field=f"{metric.value}.floor", message=message, largest=largest)
 
     def _held(self, uuid: str, intent: Intent) -> Held:
         """What another instance holds, in the shape it has; of one that is not seen only the sum is known."""

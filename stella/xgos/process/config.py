@@ -69,7 +69,14 @@ class Config:
     host_overhead: HostOverhead = HostOverhead.MEASURED
     capacity_cpu_cores: float = 0.0
     reservation_margin_ratio: float = 1.1
+    network_uplink: str = ""
+    network_uplink_capacity_mbit_per_second: float = 0.0
     log_level: LogLevel = LogLevel.INFO
+
+    @property
+    def uplink(self) -> tuple[str, float]:
+        """The device through which all instances send (empty: none is shared) and its speed in Mbit/s (0: as the device tells)."""
+        return self.network_uplink, self.network_uplink_capacity_mbit_per_second
 
     @property
     def metrics_address(self) -> tuple[str, int] | None:
@@ -119,6 +126,13 @@ def _path(field: str, value: object) -> Path:
 def _optional_path(field: str, value: object) -> str:
     text = _text(field, value)
     return str(_path(field, text)) if text else ""
+
+
+def _device(field: str, value: object) -> str:
+    text = _text(field, value)
+    if len(text) > 15 or any(c.isspace() or c in "/:" for c in text):
+        raise InvalidConfig(field, "must be the name of a network device, such as eth0")
+    return text
 
 
 def _is_loopback(host: str) -> bool:
@@ -202,6 +216,8 @@ _READERS: Mapping[str, Callable[[str, object], object]] = {
     "host_overhead": _one_of(HostOverhead),
     "capacity_cpu_cores": _between(0.0, 4096.0),
     "reservation_margin_ratio": _between(1.0, 2.0),
+    "network_uplink": _device,
+    "network_uplink_capacity_mbit_per_second": _between(0.0, 10_000_000.0),
     "log_level": _one_of(LogLevel),
 }
 assert set(_READERS) == {f.name for f in fields(Config)}

@@ -83,7 +83,7 @@ def once(config: Config, options: Options) -> int:
     """
     act = config.mode is Mode.ENFORCE and not options.dry_run
     with contextlib.ExitStack() as stack:
-        sensors = open_sensors(os.fspath(options.root), uri=config.libvirt_uri)
+        sensors = open_sensors(os.fspath(options.root), uri=config.libvirt_uri, uplink=config.uplink)
         stack.callback(sensors.close)
         if act:
             stack.callback(own_group.HostLock(HostFiles(os.fspath(options.root)), sensors.hierarchy).close)
@@ -132,7 +132,7 @@ def _serve(config: Config, options: Options) -> int:
     """The agent proper: from the lock to the release."""
     stop = threading.Event()
     with contextlib.ExitStack() as stack, _signals(stop):
-        sensors = open_sensors(os.fspath(options.root), uri=config.libvirt_uri)
+        sensors = open_sensors(os.fspath(options.root), uri=config.libvirt_uri, uplink=config.uplink)
         stack.callback(sensors.close)
         stack.callback(own_group.HostLock(HostFiles(os.fspath(options.root)), sensors.hierarchy).close)
         apply = open_apply(config, options, stack)
@@ -166,6 +166,7 @@ def _serve(config: Config, options: Options) -> int:
 def _prepare(config: Config, options: Options, sensors: Sensors, apply: Apply) -> None:
     """The agent's own CPU share. What a killed agent left restrained is lifted first."""
     _clear(apply, observe=config.mode is Mode.OBSERVE)
+    apply.clear_strays()
     try:
         _LOG.info("%s", own_group.reserve(HostFiles(os.fspath(options.root)), sensors.hierarchy, apply.journal))
     except Unsupported as error:

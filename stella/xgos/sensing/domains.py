@@ -14,7 +14,7 @@ class Domain:
 
     ``pid`` is 0 while its process is not known for sure; ``start_ticks`` (field 22 of /proc/PID/stat) is 0 while it is not known.
     ``events`` grows with each event of the hypervisor about this instance. ``project``, ``flavor`` and ``title`` (its owner's name
-    for it) are empty without metadata.
+    for it) are empty without metadata. ``plugs``: see `DomainXml`.
     """
 
     uuid: str
@@ -30,6 +30,7 @@ class Domain:
     project: str = ""
     flavor: str = ""
     title: str = ""
+    plugs: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

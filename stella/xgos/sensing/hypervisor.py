@@ -205,6 +205,7 @@ class LibvirtHypervisor:
             project=xml.project,
             flavor=xml.flavor,
             title=xml.title,
+            plugs=xml.plugs,
         )
 
     def _learn(self, handles: dict[str, Any], counts: dict[str, int]) -> None:

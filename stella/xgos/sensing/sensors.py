@@ -5,7 +5,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from stella.linux.cgroup import Hierarchy
 from stella.model.snapshot import (
@@ -21,12 +21,13 @@ from stella.model.snapshot import (
     ThreadReading,
 )
 from stella.xgos.host_files import Gone, HostFiles, Unavailable, raise_descriptor_limit
+from stella.xgos.link_limits import LinkLimits
 from stella.xgos.sensing.discovery import BLOCK_SECONDS, DISKS_KEPT_SECONDS, Discovery, HypervisorView
 from stella.xgos.sensing.domains import Domain, RecordedHypervisor
 from stella.xgos.sensing.groups import Groups, find_hierarchy
 from stella.xgos.sensing.host import Host
 from stella.xgos.sensing.hypervisor import LibvirtHypervisor
-from stella.xgos.sensing.network import Links, NetlinkLinks, RecordedLinks
+from stella.xgos.sensing.network import Links, NetlinkLinks, RecordedLinks, uplink_of
 from stella.xgos.sensing.threads import REFRESH_SECONDS, Threads
 
 _TURNS = (
@@ -128,7 +129,10 @@ class Sensors:
             self._forget(domains)
         with network.measured():
             try:
-                found_links = self._links.read(frozenset(name for domain in domains for name in domain.links))
+                found_links = self._links.read(
+                    frozenset(name for domain in domains for name in domain.links),
+                    {device: plug for domain in domains for device, plug in domain.plugs},
+                )
             except Unavailable as error:
                 network.fail(error)
                 found_links = {}
@@ -156,7 +160,12 @@ class Sensors:
     def _read_host(self, sensor: _Sensor) -> HostReading:
         paths = tuple(held.groups.path for held in self._instances.values() if held.groups)
         try:
-            self._last_host = self._host.read(paths)
+            self._last_host = replace(
+                self._host.read(paths),
+                link_limits_lack=self._links.limits_lack,
+                uplink=self._links.uplink,
+                uplink_lack=self._links.uplink_lack,
+            )
         except Unavailable as error:
             if self._last_host is None:
                 raise
@@ -272,10 +281,14 @@ def open_sensors(
     *,
     uri: str = "qemu:///system",
     block_seconds: float = BLOCK_SECONDS,
+    uplink: tuple[str, float] = ("", 0.0),
     monotonic: Callable[[], float] = time.monotonic,
     wall: Callable[[], float] = time.time,
 ) -> Sensors:
-    """Sensors of this machine, or of the recorded tree at ``root``. Raises `Broken` when there is no CPU hierarchy."""
+    """Sensors of this machine, or of the recorded tree at ``root``. Raises `Broken` when there is no CPU hierarchy.
+
+    ``uplink``: its device (empty: none) and its speed in Mbit/s (0: as the device tells).
+    """
     raise_descriptor_limit()
     files = HostFiles(os.fspath(root))
     hierarchy = find_hierarchy(files)
@@ -289,5 +302,5 @@ def open_sensors(
             monotonic=monotonic,
             block_seconds=block_seconds,
         )
-        links = NetlinkLinks()
+        links = NetlinkLinks(limits=LinkLimits(), uplink=uplink_of(files, *uplink))
     return Sensors(files, hierarchy, discovery, links, monotonic=monotonic, wall=wall)

@@ -150,10 +150,16 @@ def test_one_that_asked_for_nothing_is_not_missed_while_it_is_starved() -> None:
     assert status(NET, ALTOGETHER, idle)[0] in (Status.NO_DEMAND, Status.SELF_LIMITED)
 
 
-@pytest.mark.parametrize("slo", [{"network_bytes": {"ceiling": "1MB/s"}}, {"block_bytes": {"ceiling": "1MB/s"}}])
-def test_a_ceiling_that_nothing_enforces_blames_nobody(slo: dict[str, object]) -> None:
+def test_a_ceiling_that_nothing_enforces_blames_nobody() -> None:
     seen = rates(stage(Role.VCPU, 0.5, 0.0), packets=50_000, block=disk(80e6, 2.0))
-    assert status(slo, seen) == (Status.PENDING, None)
+    assert status({"block_bytes": {"ceiling": "1MB/s"}}, seen) == (Status.PENDING, None)
+
+
+def test_a_network_ceiling_is_evaluated_by_what_got_through() -> None:
+    slo: dict[str, object] = {"network_packets": {"ceiling": "20kpps"}}
+    busy = stage(Role.VCPU, 0.95, 0.0)
+    assert status(slo, rates(busy, packets=20_400)) == (Status.MET, None)
+    assert status(slo, rates(busy, packets=30_000)) == (Status.VIOLATED, Cause.HOST)
 
 
 def test_a_cpu_ceiling_is_evaluated() -> None:

@@ -1,10 +1,12 @@
 """What a host cannot enforce is named, with the reason."""
 
+from dataclasses import replace
+
 import pytest
 
-from stella.control.capabilities import Capability, capabilities, missing
+from stella.control.capabilities import Capability, capabilities, missing, unlimited_link
 from stella.model.slo import parse_slo
-from stella.model.snapshot import HostReading
+from stella.model.snapshot import HostReading, LinkReading, UplinkReading
 
 
 def host(**keys: object) -> HostReading:
@@ -39,8 +41,6 @@ def test_every_capability_is_available_or_has_a_reason() -> None:
 @pytest.mark.parametrize(
     ("metric", "keys", "field", "capability"),
     [
-        ("network_bytes", {"ceiling": "1GB/s"}, "network_bytes.ceiling", "network_bytes_ceiling"),
-        ("network_packets", {"floor": "1kpps", "weight": 2}, "network_packets.weight", "network_packets_weight"),
         ("block_bytes", {"floor": "1MB/s", "ceiling": "2MB/s"}, "block_bytes.ceiling", "block_bytes_ceiling"),
         ("block_operations", {"ceiling": "2kiops"}, "block_operations.ceiling", "block_operations_ceiling"),
         ("block_latency", {"target": "5ms"}, "block_latency.target", "block_latency_target"),
@@ -76,3 +76,41 @@ def test_a_host_that_lacks_something_says_so() -> None:
         nothing["cpu_floor"],
     )
     assert missing(parse_slo({"cpu": {"floor": 1}}), {}) is not None
+
+
+def test_network_ceilings_need_what_the_kernel_was_found_to_have() -> None:
+    slo = parse_slo({"network_packets": {"ceiling": "20kpps"}, "network_bytes": {"ceiling": "1MB/s"}})
+    assert missing(slo, capabilities(host(link_limits_lack=()))) is None
+    found = missing(slo, capabilities(host(link_limits_lack=(("bytes", "the kernel has no token bucket"),))))
+    assert found is not None and found[0] == "network_bytes.ceiling" and found[2].endswith("no token bucket")
+    untried = missing(slo, capabilities(host()))
+    assert untried is not None and untried[1] == "network_packets_ceiling"
+
+
+@pytest.mark.parametrize(
+    ("keys", "refused"),
+    [
+        ({"network_bytes": {"ceiling": "1MB/s"}}, True),
+        ({"network_bytes": {"ceiling": "1MB/s", "direction": "rx"}}, True),
+        ({"network_bytes": {"ceiling": "1MB/s", "direction": "tx"}}, False),
+        ({"network_bytes": {"floor": "1MB/s"}}, False),
+        ({"network_packets": {"ceiling": "1kpps"}}, False),
+    ],
+)
+def test_a_link_on_which_a_limit_cannot_act_refuses_that_ceiling_alone(keys: dict[str, object], refused: bool) -> None:
+    good = LinkReading(name="tap0", tx_packets=0, tx_bytes=0, tx_drops=0, rx_packets=0, rx_bytes=0, rx_drops=0)
+    bad = replace(good, name="tap1", unlimited_because=(("rx_bytes", "another program has set its queue (htb)"),))
+    found = unlimited_link(parse_slo(keys), (good, bad))
+    assert (found is not None) == refused and unlimited_link(parse_slo(keys), (good,)) is None
+    if found is not None:
+        assert found[0] == "network_bytes.ceiling" and "tap1" in found[2] and "htb" in found[2]
+
+
+def test_network_weights_need_an_uplink_that_is_known() -> None:
+    slo = parse_slo({"network_bytes": {"weight": 2}})
+    uplink = UplinkReading(name="eth0", capacity=25e6, tx_bytes=0)
+    assert missing(slo, capabilities(host(link_limits_lack=(), uplink=uplink))) is None
+    found = missing(slo, capabilities(host(link_limits_lack=(), uplink_lack="network_uplink is not set")))
+    assert found is not None and found[:2] == ("network_bytes.weight", "network_bytes_weight")
+    assert found[2].endswith("network_uplink is not set")
+    assert missing(slo, capabilities(host(link_limits_lack=(("bytes", "no ifb"),), uplink=uplink))) is not None

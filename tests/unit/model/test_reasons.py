@@ -96,7 +96,13 @@ def test_what_admission_says_is_read(
 
 def test_what_a_host_cannot_enforce_is_read() -> None:
     given = [value for name, value in vars(capabilities).items() if name.startswith("_NO_") and isinstance(value, str)]
-    said = [*given, *capabilities._NOT_IN_THIS_RELEASE.values(), "this host does not report it"]
+    given = [f"{text}no nft" if text.endswith(": ") else text for text in given]
+    said = [
+        *given,
+        "its link tap0 cannot be limited: no",
+        *capabilities._NOT_IN_THIS_RELEASE.values(),
+        "this host does not report it",
+    ]
     assert len(said) >= 7
     for text in said:
         (one,) = reasons.read(text)

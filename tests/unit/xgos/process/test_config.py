@@ -42,6 +42,8 @@ def test_values_are_taken() -> None:
         ("capacity_cpu_cores = -1", "capacity_cpu_cores"),
         ("capacity_cpu_cores = nan", "capacity_cpu_cores"),
         ("reservation_margin_ratio = 2.5", "reservation_margin_ratio"),
+        ('network_uplink = "eth0/1"', "network_uplink"),
+        ("network_uplink_capacity_mbit_per_second = -1", "network_uplink_capacity_mbit_per_second"),
         ("host_reserved_cpu_cores = inf", "host_reserved_cpu_cores"),
         ('host_overhead = "none"', "host_overhead"),
         ('socket = "relative"', "socket"),

@@ -12,8 +12,8 @@ LARGEST_EXPOSURE = 5.0
 
 NEEDED_CALLS = """
 accept4 access arch_prctl bind brk chmod chown clock_gettime clock_nanosleep clone3 close close_range connect dup2 epoll_create1
-execve exit exit_group fchown fcntl flock fstat fsync ftruncate futex getdents64 getpid getrandom getsockopt gettid ioctl kill
-listen lseek madvise mkdir mmap mprotect munmap newfstatat openat pipe2 poll prctl pread64 prlimit64 read readlink readlinkat
+execve exit exit_group fchown fcntl flock fstat fsync ftruncate futex getdents64 getpid getrandom getsockname getsockopt gettid kill
+ioctl listen lseek madvise mkdir mmap mprotect munmap newfstatat openat pipe2 poll prctl pread64 prlimit64 read readlink readlinkat
 recvfrom recvmsg rename rmdir rseq rt_sigaction rt_sigprocmask rt_sigreturn sched_getaffinity sched_getscheduler sched_setscheduler
 sendfile sendmsg sendto set_robust_list set_tid_address setpriority setsid setsockopt shutdown sigaltstack socket socketpair
 sysinfo umask uname unlink unlinkat utimensat vfork wait4 write
@@ -73,7 +73,7 @@ def test_what_the_agent_does_stays_allowed() -> None:
     settings = _settings()
     assert settings["ProtectControlGroups"] == ["no"]
     assert "/sys/fs/cgroup" in settings["ReadWritePaths"][0].split()
-    assert {"CAP_SYS_NICE", "CAP_SYS_PTRACE"} <= set(settings["CapabilityBoundingSet"][0].split())
+    assert {"CAP_SYS_NICE", "CAP_SYS_PTRACE", "CAP_NET_ADMIN"} <= set(settings["CapabilityBoundingSet"][0].split())
     assert set(settings["RestrictAddressFamilies"][0].split()) == {"AF_UNIX", "AF_NETLINK", "AF_INET", "AF_INET6"}
     # systemd's filter allows the policies 0, 3 and 5 as bare numbers: one with a flag would be refused.
     assert scheduling.parse_policy(scheduling.BATCHING) > 5 and settings["RestrictRealtime"] == ["no"]

@@ -2,13 +2,15 @@
 
 import socket
 import struct
+from pathlib import Path
 from typing import cast
 
 import pytest
 
-from stella.linux import rtnetlink
-from stella.xgos.host_files import Unavailable
-from stella.xgos.sensing.network import NetlinkLinks
+from stella.linux import nftables, rtnetlink, traffic_control
+from stella.xgos.host_files import HostFiles, Unavailable
+from stella.xgos.link_limits import LinkLimits
+from stella.xgos.sensing.network import NetlinkLinks, Uplink, uplink_of
 
 
 class Kernel:
@@ -93,3 +95,94 @@ def test_names_of_devices_that_are_gone_are_forgotten(kernel: Kernel, indexes: d
         assert found.read(frozenset((f"vm{number}", "tap0"))).keys() == {f"vm{number}", "tap0"}
         del indexes[f"vm{number}"]
     assert len(found._indexes) <= 3
+
+
+class Limits(LinkLimits):
+    """Chains as a test says; no kernel is asked."""
+
+    def __init__(self) -> None:
+        self.here: dict[str, nftables.Chain] = {}
+        self.queues: dict[int, traffic_control.Root] = {}
+
+    def lack(self) -> tuple[tuple[str, str], ...]:
+        return ()
+
+    def chains(self) -> dict[str, nftables.Chain]:
+        return dict(self.here)
+
+    def roots(self) -> dict[int, traffic_control.Root]:
+        return dict(self.queues)
+
+    def is_port(self, index: int) -> bool:
+        return index == 6
+
+
+def counters(packets: int, octets: int) -> rtnetlink.LinkCounters:
+    return rtnetlink.LinkCounters(packets, packets, octets, octets, 0, 0, 0, 0)
+
+
+def test_what_a_limit_dropped_is_not_what_got_through(kernel: Kernel, indexes: dict[str, int]) -> None:
+    limits = Limits()
+    found = NetlinkLinks(open_socket=lambda: cast(socket.socket, kernel), limits=limits)
+    through = []
+    for packets, dropped in ((1000, None), (2000, 0), (3000, 400), (4000, 900), (5000, None), (6000, 100), (6050, 900)):
+        kernel.links[5] = counters(packets, packets * 100)
+        chain = nftables.Chain(packets=500.0, dropped_packets=dropped or 0, dropped_bytes=86 * (dropped or 0))
+        limits.here = {} if dropped is None else {"tap0.tx": chain}
+        link = found.read(frozenset(indexes))["tap0"]
+        assert link.tx_bytes == 100 * link.tx_packets, "the Ethernet header that a chain does not see is counted"
+        assert link.tx_packets + link.tx_limited_packets == packets and link.rx_packets == packets
+        through.append(link.tx_packets)
+    assert through == [1000, 2000, 2600, 3100, 4100, 5000, 5000], "monotone, though a new limit counts from 0"
+    assert link.tx_limit.packets == 500.0
+
+
+def test_a_bucket_s_drops_count_as_long_as_its_frames_are_in_the_mean(kernel: Kernel, indexes: dict[str, int]) -> None:
+    limits = Limits()
+    found = NetlinkLinks(open_socket=lambda: cast(socket.socket, kernel), limits=limits)
+    limits.here = {"tap0.tx": nftables.Chain(forward=9), "tap0.rx": nftables.Chain()}
+    for packets, dropped in ((0, 0), (100, 40)):
+        kernel.links[5] = counters(packets, packets * 1000)
+        bucket = traffic_control.Root(bytes_per_second=6e4, dropped_packets=dropped)
+        limits.queues = {9: bucket, 5: bucket}
+        link = found.read(frozenset(indexes))["tap0"]
+    assert (link.tx_packets, link.tx_bytes, link.tx_limited_bytes) == (60, 60_000, 40_000)
+    assert (link.rx_packets, link.rx_limited_packets, link.rx_limited_bytes) == (100, 40, 40_000)
+    assert link.tx_limit.bytes == link.rx_limit.bytes == 6e4
+    assert link.unlimited_because == ()
+
+
+def test_a_queue_of_another_program_is_told(kernel: Kernel, indexes: dict[str, int]) -> None:
+    limits = Limits()
+    limits.queues = {6: traffic_control.Root(kind="htb")}
+    links = NetlinkLinks(open_socket=lambda: cast(socket.socket, kernel), limits=limits).read(frozenset(indexes))
+    assert links["tap0"].unlimited_because == ()
+    ((part, why),) = links["tap1"].unlimited_because
+    assert part == "rx_bytes" and "htb" in why
+
+
+def test_how_a_link_is_plugged_tells_where_no_limit_can_act(kernel: Kernel, indexes: dict[str, int]) -> None:
+    links = NetlinkLinks(open_socket=lambda: cast(socket.socket, kernel), limits=Limits())
+    found = links.read(frozenset(indexes), {"tap0": "openvswitch", "tap1": "openvswitch"})
+    assert {part for part, _ in found["tap0"].unlimited_because} == {"tx_packets", "tx_bytes"}
+    assert found["tap1"].unlimited_because == (), "a port of the kernel's datapath"
+    links = NetlinkLinks(open_socket=lambda: cast(socket.socket, kernel), limits=Limits())
+    found = links.read(frozenset(indexes), {"tap0": "direct"})
+    assert len(found["tap0"].unlimited_because) == 4 and found["tap1"].unlimited_because == ()
+
+
+def test_the_uplink_is_read_once_its_speed_is_known(kernel: Kernel, indexes: dict[str, int], tmp_path: Path) -> None:
+    files = HostFiles(str(tmp_path))
+    speed = tmp_path / "sys/class/net/tap1/speed"
+    links = NetlinkLinks(open_socket=lambda: cast(socket.socket, kernel), uplink=uplink_of(files, "tap1", 0))
+    links.read(frozenset(("tap0",)))
+    assert links.uplink is None and "tap1" in links.uplink_lack
+    speed.parent.mkdir(parents=True)
+    speed.write_text("-1\n")
+    links.read(frozenset(("tap0",)))
+    assert links.uplink is None, "a virtual device does not tell"
+    speed.write_text("1000\n")
+    links.read(frozenset(("tap0",)))
+    assert links.uplink is not None and (links.uplink.capacity, links.uplink.tx_bytes) == (125e6, 6)
+    assert links.uplink_lack == "" and uplink_of(files, "tap1", 200).capacity() == 25e6
+    assert "not set" in NetlinkLinks(uplink=Uplink()).uplink_lack
