@@ -127,10 +127,10 @@ def show(call: Call) -> Answer:
 def patch(call: Call) -> Answer:
     """Change the mode of a host, its mode of relief, or say that it is fenced.
 
-    `mode`: `observe` changes nothing on it, `enforce` keeps SLOs, `maintenance` leaves it out, and what it counts then is excluded from
-    all SLAs, for at most 31 days. `fenced` says that nothing runs on a dead host any more: its instances may then be started elsewhere.
-    Answers 200 with the host. Where `generation` or `If-Match` is given it must be the host's, else 409; 409 also for a fence of a
-    host that reports.
+    `mode`: `observe` changes nothing on it, `enforce` keeps SLOs, `maintenance` leaves it out, and what it counts then is excluded
+    from all SLAs, for at most 31 days. `fenced` says that nothing runs on a dead host any more: its instances may then be started
+    elsewhere. Answers 200 with the host. Where `generation` or `If-Match` is given it must be the host's, else 409; 409 also for a
+    fence of a host that reports.
     """
     call.require(policies.UPDATE)
     given = call.mapping.get("generation")
