@@ -13,8 +13,8 @@ from stella.sla.report import ObjectiveRow, Subject, assemble
 from stella.sla.terms import Terms
 from stella.sla.terms import parse as parse_terms
 
-BEGINS_AT = 1_796_083_200
-"""Midnight of 2026-12-01 (UTC)."""
+BEGINS_AT = 1_796_126_400
+"""Noon of 2026-12-01 (UTC)."""
 _TERMS: Mapping[str, Mapping[str, Any]] = {
     GOLD: {
         "attainment_target_ratio": "0.999",

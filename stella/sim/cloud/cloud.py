@@ -28,9 +28,9 @@ from stella.sim.cloud.waves import Bursts, Floats, units
 STEP_SECONDS = 30.0
 SERVICES_CORES = 0.3
 """What a host's own work takes; `_surge` adds to it now and then (a backup, an upgrade)."""
-_LARGEST_SURGE_CORES = 2.5
+_LARGEST_SURGE_CORES = 3.0
 _SURGE_PERIOD_SECONDS = 50_000.0
-_SURGE_RATIO = 0.03
+_SURGE_RATIO = 0.04
 _LARGEST_NOISE = 0.6
 _ACTIVE_CORES = 0.005
 _NOTHING = 1e-9

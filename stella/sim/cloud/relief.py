@@ -96,7 +96,8 @@ class Relief:
                 self._end(self._under_way[uuid], State.FAILED)
         for move in list(self._under_way.values()):
             is_relief = self.past[move.number].kind is Kind.RELIEF
-            if move.destination in cloud.dead or (is_relief and move.source in cloud.dead):
+            # relief needs a source that lives; what is evacuated stays where it is when its host comes back first
+            if move.destination in cloud.dead or is_relief == (move.source in cloud.dead):
                 self._end(move, State.FAILED)
             elif move.ends_at <= cloud.now:
                 self._end(move, State.FAILED if move.fails else State.DONE)

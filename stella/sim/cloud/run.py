@@ -46,6 +46,7 @@ class Figures:
     moves: Mapping[str, int]
     helped: int
     not_helped: int
+    nothing_moved: Mapping[str, int]
     evacuated: int
     most_moves_of_one: int
     full_ratio: float
@@ -88,6 +89,7 @@ def run(shape: Shape, mode: Mode, *, step_seconds: float = STEP_SECONDS, look: C
         moves={state.value: sum(move.state is state for move in moved) for state in (State.DONE, State.FAILED)},
         helped=sum(move.helped is True for move in moved),
         not_helped=sum(move.helped is False for move in moved),
+        nothing_moved=dict(sorted(relief.nothing.items())),
         evacuated=sum(move.kind is Kind.EVACUATION and move.state is State.DONE for move in relief.past),
         most_moves_of_one=max(done.values(), default=0),
         full_ratio=cloud.full_steps / host_steps,
@@ -136,7 +138,8 @@ def lines(found: Figures) -> Iterator[str]:
     yield f"SLOs refused: {refused} of {found.asked} ({why}); best-effort instances refused: {found.best_effort_refused}"
     yield (
         f"moves: {found.moves['done']} done, {found.moves['failed']} failed, {found.helped} helped, {found.not_helped} did not;"
-        f" most of one instance: {found.most_moves_of_one}; evacuated: {found.evacuated}"
+        f" most of one instance: {found.most_moves_of_one}; decisions to move nothing: {sum(found.nothing_moved.values())};"
+        f" evacuated: {found.evacuated}"
     )
 
 

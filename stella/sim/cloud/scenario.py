@@ -33,7 +33,7 @@ class Shape:
     seed: int
     cores: int = 16
     instances_per_host: int = 16
-    device_bytes: float = 3e9
+    device_bytes: float = 2e9
     deaths_per_day: float = 0.005
 
     @property
@@ -144,8 +144,8 @@ def _tenant(shape: Shape, number: int, draw: Draw, *, arrives_at: float, lives: 
     name, kind, vcpus, peak = _load(which, draw)
     cost = _cost(kind, draw)
     noisy, hog = name == "noisy", name == "copy"
-    has_slo = name in ("web", "db", "compute") and draw.unit() < 0.85
-    floor = peak * (vcpus if kind is LoadKind.CPU else 1) * draw.between(0.4, 0.75)
+    has_slo = name in ("web", "db", "compute") and draw.unit() < 0.9
+    floor = peak * (vcpus if kind is LoadKind.CPU else 1) * draw.between(0.5, 0.85)
     slo = _slo(kind, floor) if has_slo else None
     return Tenant(
         number=number,
@@ -168,18 +168,18 @@ def _tenant(shape: Shape, number: int, draw: Draw, *, arrives_at: float, lives: 
         departs_at=arrives_at + lives,
         slo=slo,
         sla="" if slo is None else GOLD if draw.unit() < 0.3 else SILVER,
-        noise=draw.between(0.1, 0.4) if noisy else 0.0,
+        noise=draw.between(0.15, 0.5) if noisy else 0.0,
     )
 
 
 def _load(which: float, draw: Draw) -> tuple[str, LoadKind, int, float]:
     """(name, kind, vCPUs, peak); the peak of CPU is in cores of each vCPU."""
     if which < 0.30:
-        return "web", LoadKind.NETWORK, 2, draw.between(25_000, 60_000)
+        return "web", LoadKind.NETWORK, 2, draw.between(25_000, 65_000)
     if which < 0.50:
         return "db", LoadKind.BLOCK, 2, draw.between(150e6, 450e6)
     if which < 0.72:
-        return "compute", LoadKind.CPU, draw.whole(2, 4), draw.between(0.5, 1.0)
+        return "compute", LoadKind.CPU, draw.whole(3, 6), draw.between(0.6, 1.0)
     if which < 0.88:
         return "batch", LoadKind.CPU, draw.whole(1, 4), 1.0
     if which < 0.95:

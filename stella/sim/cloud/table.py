@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stella.sim.cloud.scenario import Tenant
-from stella.sim.cloud.waves import DAY_SECONDS, Bools, Bursts, Floats, daily
+from stella.sim.cloud.waves import Bools, Bursts, Floats, daily
 from stella.sim.loads import LoadKind
 
 NOWHERE = -1
@@ -125,7 +125,7 @@ class Table:
         bursts = Bursts(self.seed, self.period, self.ratio)
         self.awake = bursts.awake(seconds) & self.up
         level = np.where(self.awake, 1.0, self.low)
-        level *= daily(seconds % DAY_SECONDS, depth=self.depth, peak_hour=self.peak_hour)
+        level *= daily(seconds, depth=self.depth, peak_hour=self.peak_hour)
         self.demand = np.where(self.up, self.peak * level, 0.0)
 
     def price(self, factor: Floats) -> None:

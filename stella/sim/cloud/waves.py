@@ -14,6 +14,8 @@ Bools = npt.NDArray[np.bool_]
 Seeds = npt.NDArray[np.uint64]
 
 DAY_SECONDS = 86_400.0
+BEGINS_AT_HOUR = 12.0
+"""A simulated day begins at noon, when most is asked for: an hour of it is the hardest one."""
 DAILY_STEP_SECONDS = 600.0
 """The daily pattern moves in steps of so long, so that most hosts ask for the same as a step before."""
 
@@ -45,6 +47,6 @@ class Bursts:
 
 
 def daily(seconds: float, *, depth: Floats, peak_hour: Floats) -> Floats:
-    """The part of its peak that each load asks for at this time of the day: 1 at ``peak_hour``, 1 - ``depth`` twelve hours later."""
-    hour = seconds // DAILY_STEP_SECONDS * DAILY_STEP_SECONDS / 3600.0
+    """The part of its peak that each load asks for ``seconds`` after the start: 1 at ``peak_hour``, 1 - ``depth`` twelve hours later."""
+    hour = BEGINS_AT_HOUR + seconds // DAILY_STEP_SECONDS * DAILY_STEP_SECONDS / 3600.0
     return 1.0 - depth * (1.0 - np.cos((hour - peak_hour) * (2.0 * np.pi / 24.0))) / 2.0
