@@ -122,7 +122,9 @@ def divide(
                 got[n] = wants[n]
             used[cpu] = asked
         else:
-            _divide_queue(room[cpu], weights, loads, counted, tasks, wants, queue, got, some_yield=some_yield)
+            _divide_queue(
+                room[cpu], weights, tasks, wants, queue, got, loads=loads, counted=counted, some_yield=some_yield
+            )
             used[cpu] = sum([got[n] for n in queue])
     _lend(room, used, tasks, wants, got)
     return got, used
@@ -131,16 +133,16 @@ def divide(
 def _divide_queue(
     room: float,
     weights: Sequence[float],
-    loads: Sequence[float],
-    counted: Sequence[float],
     tasks: Sequence[Task],
     wants: Sequence[float],
     queue: Sequence[int],
     got: list[float],
     *,
+    loads: Sequence[float],
+    counted: Sequence[float],
     some_yield: bool,
 ) -> None:
-    """One CPU: among instances first, then inside each."""
+    """One CPU: among instances first, then inside each. ``counted`` is the load of each task, ``loads`` of each instance on all CPUs."""
     inside: dict[int, list[int]] = {}
     for n in queue:
         inside.setdefault(tasks[n].instance, []).append(n)

@@ -203,9 +203,8 @@ class Cloud:
     def _services(self) -> Floats:
         """The CPU that each host's own work takes now."""
         count = len(self._surge_seeds)
-        surges = Bursts(
-            self._surge_seeds, np.full(count, _SURGE_PERIOD_SECONDS), np.full(count, _SURGE_RATIO)
-        ).awake(self.now)
+        period, ratio = np.full(count, _SURGE_PERIOD_SECONDS), np.full(count, _SURGE_RATIO)
+        surges = Bursts(self._surge_seeds, period, ratio).awake(self.now)
         size = _LARGEST_SURGE_CORES * units(self._surge_seeds, np.full(count, 1 << 40, np.uint64))
         return SERVICES_CORES + np.where(surges, size, 0.0)
 
@@ -382,4 +381,3 @@ def metric_of(tenant: Tenant) -> Metric:
     if tenant.slo is None:
         raise ValueError(tenant.uuid)
     return tenant.slo.objectives[0].metric
-

@@ -1,7 +1,8 @@
 """How one host divides its CPU and its disks, over some seconds: `stella.control.cpu.divide`, and weights as the kernel has them.
 
-Where all instances of a host want less than it has, each gets what it wants, and nothing is asked here. Where they want more, the real
-control law says what each is entitled to, the agent makes weights of that, and weighted max-min over the whole host is what weights do.
+Where all instances of a host want less than it has, each gets what it wants, and nothing is asked here. Where they want more, the
+real control law says what each is entitled to, the agent makes weights of that, and weighted max-min over the whole host is what
+weights do.
 `stella.sim.machine` has a queue for each CPU and ticks of 250 ms; a test compares the two.
 """
 

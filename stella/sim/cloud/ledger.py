@@ -1,8 +1,8 @@
 """What the hosts of a simulated cloud hold, asked of the real admission.
 
 `stella.admission` asks `stella.control.admission` of what is in the database, and Placement holds what is sold. Here the same pure
-functions are asked of what is in memory: `fits` and `admit` with `HostCapacity` for CPU, `resources_of` and `totals_of` for Placement's
-classes. Nova's part is modelled: so many vCPUs on each CPU, and the host with the most head-room first.
+functions are asked of what is in memory: `fits` and `admit` with `HostCapacity` for CPU, `resources_of` and `totals_of` for
+Placement's classes. Nova's part is modelled: so many vCPUs on each CPU, and the host with the most head-room first.
 """
 
 from collections import Counter

@@ -1,8 +1,9 @@
 """Relief and evacuation in a simulated cloud: the real decisions, carried out by a modelled cloud.
 
-What is missed on which host is told to `stella.control.relief_decision.decide`, and what it decides is done: the place at the destination
-is held, the move takes a time that grows with the instance and CPU on both hosts, a few fail, and afterwards its effect is measured as
-`stella.control.move_effect` has it. Hosts that die are fenced after a while, and `stella.control.evacuation` says what is rebuilt where.
+What is missed on which host is told to `stella.control.relief_decision.decide`, and what it decides is done: the place at the
+destination is held, the move takes CPU on both hosts and a time that grows with the instance, a few fail, and afterwards its effect is
+measured as `stella.control.move_effect` has it. Hosts that die are fenced after a while, and `stella.control.evacuation` says what is
+rebuilt where.
 """
 
 from collections import Counter

@@ -58,7 +58,9 @@ class Figures:
         return sum(self.violated_seconds.values())
 
 
-def run(shape: Shape, mode: Mode, *, step_seconds: float = STEP_SECONDS, look: Callable[[Cloud], None] | None = None) -> Figures:
+def run(
+    shape: Shape, mode: Mode, *, step_seconds: float = STEP_SECONDS, look: Callable[[Cloud], None] | None = None
+) -> Figures:
     """Run a cloud to its end. ``look`` is called after each step."""
     cloud = Cloud(shape, step_seconds=step_seconds)
     relief = Relief(cloud, mode)

@@ -1,4 +1,4 @@
-"""What happens in a simulated cloud, from a seed alone: who arrives and when it leaves, which hosts die, when the hosts' own work grows.
+"""What happens in a simulated cloud, from a seed alone: who arrives and when it leaves, what it asks for, which hosts die.
 
 Nothing here depends on what is decided, so that two runs of one seed, with relief and without, meet the same day.
 """

@@ -22,10 +22,10 @@ Whole = npt.NDArray[np.int64]
 class Table:
     """Rows are used again. Of a row that is not ``alive`` no other column means anything.
 
-    Quantities are in the unit of the instance's load: packets/s, bytes/s, or cores of all its vCPUs. ``cost_vcpu`` and ``cost_io`` are
-    CPU seconds per unit while the host is quiet, ``price_vcpu`` and ``price_io`` what they are now, ``learned_vcpu`` and ``learned_io``
-    what the agent knows. ``reserved``, ``needed`` and ``allocated`` are cores that admission set aside, that the floors cost by what is
-    known, and that the last division of a full host gave. ``short``: of what it needs, cores are missing in what the host can set aside.
+    Quantities are in the unit of the instance's load: packets/s, bytes/s, or cores of all its vCPUs. ``cost_vcpu`` and ``cost_io``
+    are CPU seconds per unit while the host is quiet, ``price_vcpu`` and ``price_io`` what they are now, ``learned_vcpu`` and
+    ``learned_io`` what the agent knows. ``reserved``, ``needed`` and ``allocated`` are cores that admission set aside, that the floors
+    cost by what is known, and that the last division of a full host gave. ``short``: the host could not set aside all that it needs.
     """
 
     def __init__(self) -> None:

@@ -47,6 +47,6 @@ class Bursts:
 
 
 def daily(seconds: float, *, depth: Floats, peak_hour: Floats) -> Floats:
-    """The part of its peak that each load asks for ``seconds`` after the start: 1 at ``peak_hour``, 1 - ``depth`` twelve hours later."""
+    """The part of its peak that each asks for ``seconds`` after the start: 1 at ``peak_hour``, 1 - ``depth`` twelve hours later."""
     hour = BEGINS_AT_HOUR + seconds // DAILY_STEP_SECONDS * DAILY_STEP_SECONDS / 3600.0
     return 1.0 - depth * (1.0 - np.cos((hour - peak_hour) * (2.0 * np.pi / 24.0))) / 2.0
