@@ -142,7 +142,7 @@ def _divide_queue(
     counted: Sequence[float],
     some_yield: bool,
 ) -> None:
-    """One CPU: among instances first, then inside each. ``counted`` is the load of each task, ``loads`` of each instance on all CPUs."""
+    """One CPU: among instances first, then inside each. ``counted``: the load of each task, ``loads``: of each instance in all."""
     inside: dict[int, list[int]] = {}
     for n in queue:
         inside.setdefault(tasks[n].instance, []).append(n)
