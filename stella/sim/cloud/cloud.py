@@ -5,7 +5,7 @@ division of CPU, offenders; relief is in `relief`, the SLA's arithmetic in `acco
 """
 
 import heapq
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,7 +27,7 @@ from stella.sim.cloud.waves import Bursts, Floats, units
 
 STEP_SECONDS = 30.0
 SERVICES_CORES = 0.3
-"""What a host's own work takes; `_surge` adds to it now and then (a backup, an upgrade)."""
+"""What a host's own work takes; `Cloud` adds to it now and then (a backup, an upgrade)."""
 _LARGEST_SURGE_CORES = 3.0
 _SURGE_PERIOD_SECONDS = 50_000.0
 _SURGE_RATIO = 0.04
@@ -71,6 +71,7 @@ class Cloud:
         """CPU that each host spends on moving instances, in cores."""
         self.missed_by_minute = np.zeros((_MINUTES, shape.hosts), dtype=np.int64)
         self.full_steps = 0
+        self._expected: dict[int, int] = {}
         self._on: list[list[int]] = [[] for _ in range(shape.hosts)]
         self._arrivals = arrivals(shape)
         self._next: Tenant | None = next(self._arrivals, None)
@@ -130,9 +131,21 @@ class Cloud:
         heapq.heappush(self._departures, (tenant.departs_at, tenant.number, row))
         self.settle(row, found)
 
+    def expect(self, row: int, host: int) -> None:
+        """Hold the place of an instance on the host that it is to move to, beside its own."""
+        tenant = self.table.tenant(row)
+        self.ledger.hold(host, row, tenant.slo, self.costs(row), tenant.vcpus)
+        self._expected[row] = host
+
+    def give_up(self, row: int) -> None:
+        """Let go the place where an instance was expected; nothing where it was not."""
+        if row in self._expected:
+            self.ledger.release(self._expected.pop(row), row)
+
     def settle(self, row: int, host: int) -> None:
         """Let an instance, which holds its place there already, run on a host."""
         before = int(self.table.host[row])
+        self._expected.pop(row, None)
         if before != NOWHERE:
             self._leave(row, before)
         self.table.host[row], self.table.up[row] = host, host not in self.dead
@@ -155,12 +168,13 @@ class Cloud:
     def _depart(self, row: int) -> None:
         tenant, host = self.table.tenant(row), int(self.table.host[row])
         self.accounts.close(tenant, self.table.seconds[row].tolist(), self.table.missed_by[row].tolist())
+        self.give_up(row)
         self._leave(row, host)
         del self.row_of[tenant.uuid]
         self.table.remove(row)
 
-    def _come_and_go(self) -> Iterator[str]:
-        """Faults, departures and arrivals that are due; the uuids of those that left."""
+    def begin(self) -> None:
+        """What happens at the beginning of a step: deaths and repairs of hosts, departures, arrivals."""
         while self._deaths and self._deaths[0].at <= self.now:
             death = self._deaths.pop(0)
             self.accounts.deaths += 1
@@ -174,18 +188,12 @@ class Cloud:
                 self.table.up[self._on[host]] = True
                 self._look_again(host)
         while self._departures and self._departures[0][0] <= self.now:
-            _, _, row = heapq.heappop(self._departures)
-            yield self.table.tenant(row).uuid
-            self._depart(row)
+            self._depart(heapq.heappop(self._departures)[2])
         while self._next is not None and self._next.arrives_at <= self.now:
             self._arrive(self._next)
             self._next = next(self._arrivals, None)
 
     # --- a step -------------------------------------------------------------------------------------------------------
-
-    def begin(self) -> list[str]:
-        """What happens at the beginning of a step; the uuids of the instances that left."""
-        return list(self._come_and_go())
 
     def serve(self) -> None:
         """The rest of a step: what all want, what hosts give, what is missed. Then time has passed."""

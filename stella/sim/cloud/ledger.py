@@ -136,6 +136,10 @@ class Ledger:
         entry = self._entries[host].get(row)
         return entry.held.cores if entry is not None and entry.held is not None else 0.0
 
+    def rows(self, host: int) -> frozenset[int]:
+        """The instances that hold something on a host."""
+        return frozenset(self._entries[host])
+
     def release(self, host: int, row: int) -> None:
         """Let go what an instance holds; nothing where it holds nothing."""
         entry = self._entries[host].pop(row, None)

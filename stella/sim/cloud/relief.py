@@ -89,16 +89,13 @@ class Relief:
 
     # --- what was begun -----------------------------------------------------------------------------------------------
 
-    def follow(self, left: Sequence[str]) -> None:
-        """At the beginning of a step: moves of instances that ``left`` end, others arrive, and effects are measured."""
+    def follow(self) -> None:
+        """At the beginning of a step: moves end, well or not, and the effects of others are measured."""
         cloud = self._cloud
-        for uuid in left:
-            if uuid in self._under_way:
-                self._end(self._under_way[uuid], State.FAILED)
         for move in list(self._under_way.values()):
-            is_relief = self.past[move.number].kind is Kind.RELIEF
+            is_relief, is_gone = self.past[move.number].kind is Kind.RELIEF, move.uuid not in cloud.row_of
             # relief needs a source that lives; what is evacuated stays where it is when its host comes back first
-            if move.destination in cloud.dead or is_relief == (move.source in cloud.dead):
+            if is_gone or move.destination in cloud.dead or is_relief == (move.source in cloud.dead):
                 self._end(move, State.FAILED)
             elif move.ends_at <= cloud.now:
                 self._end(move, State.FAILED if move.fails else State.DONE)
@@ -113,7 +110,7 @@ class Relief:
             cloud.moving[[move.source, move.destination]] -= MOVING_CORES
         if state is not State.DONE or row is None:
             if row is not None:
-                cloud.ledger.release(move.destination, row)
+                cloud.give_up(row)
             return
         cloud.settle(row, move.destination)
         if past.kind is Kind.RELIEF:
@@ -272,7 +269,7 @@ class Relief:
             self.past[number] = replace(self.past[number], state=State.FAILED, ended_at=cloud.now)
             return
         if is_relief:
-            cloud.ledger.hold(destination, row, tenant.slo, cloud.costs(row), tenant.vcpus)
+            cloud.expect(row, destination)
             cloud.moving[[_host(decision.source), destination]] += MOVING_CORES
         takes = _MOVE_SECONDS + _MOVE_SECONDS_PER_VCPU * tenant.vcpus if is_relief else REBUILT_AFTER_SECONDS
         draw = chance.unit(chance.derived(tenant.seed, "move"), number)
@@ -330,9 +327,7 @@ class Relief:
     def _take(self, uuid: str, host: str) -> bool:
         if not self._fits(uuid, host):
             return False
-        cloud, row = self._cloud, self._cloud.row_of[uuid]
-        tenant = cloud.table.tenant(row)
-        cloud.ledger.hold(_host(host), row, tenant.slo, cloud.costs(row), tenant.vcpus)
+        self._cloud.expect(self._cloud.row_of[uuid], _host(host))
         return True
 
 

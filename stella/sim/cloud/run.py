@@ -66,7 +66,8 @@ def run(
     relief = Relief(cloud, mode)
     steps, reserved = round(shape.seconds / step_seconds), 0.0
     for _ in range(steps):
-        relief.follow(cloud.begin())
+        cloud.begin()
+        relief.follow()
         cloud.serve()
         relief.act()
         reserved += float(cloud.ledger.reserved.sum())

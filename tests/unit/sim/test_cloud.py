@@ -120,7 +120,8 @@ def test_moves_hold_their_place_on_both_hosts_and_let_it_go() -> None:
     relief = Relief(cloud, Mode.ACT)
     seen: Counter[State] = Counter()
     for _ in range(240):
-        relief.follow(cloud.begin())
+        cloud.begin()
+        relief.follow()
         cloud.serve()
         relief.act()
         moving = [m for m in relief.past if m.state is State.MOVING and m.kind is Kind.RELIEF]
@@ -131,6 +132,10 @@ def test_moves_hold_their_place_on_both_hosts_and_let_it_go() -> None:
             held = [cloud.ledger.held_cores(int(h), row) > 0 for h in (move.source, move.destination)]
             assert held == [slo is not None] * 2
             assert cloud.table.host[row] == int(move.source)
+        expected = {(int(m.destination), cloud.row_of[m.instance]) for m in relief.past if m.state is State.MOVING}
+        for host in range(BUSY.hosts):
+            there = {row for where, row in expected if where == host}
+            assert cloud.ledger.rows(host) == {*cloud.rows_on(host), *there}
     assert seen[State.MOVING] > 0
     for move in relief.past:
         if move.state is State.DONE and move.instance in cloud.row_of:
