@@ -41,7 +41,7 @@ _NAMES = {
     "uuid": re.compile(UUID_PATTERN),
     "sla_id": re.compile(UUID_PATTERN),
     "name": re.compile(NAME_PATTERN),
-    **dict.fromkeys(("violation_id", "attachment_id", "exclusion_id", "correction_id"), _NUMBER),
+    **dict.fromkeys(("violation_id", "attachment_id", "exclusion_id", "correction_id", "decision_id"), _NUMBER),
 }
 """What a parameter of a path must be."""
 _LOG = logging.getLogger(__name__)

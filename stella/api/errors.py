@@ -39,6 +39,7 @@ CODES: Mapping[str, tuple[int, str]] = {
     "stella.sla.not_allowed": (422, "The SLA class does not allow this objective"),
     "stella.quota.exceeded": (403, "The project's quota does not allow this"),
     "stella.host.generation_conflict": (409, "The host has another generation"),
+    "stella.host.reports": (409, "The host reports, so it is not dead"),
     "stella.report.clock_offset": (400, "The host's clock is off"),
     "stella.server.database_unreachable": (503, "The database cannot be reached"),
     "stella.server.placement_unreachable": (503, "Placement cannot be reached"),

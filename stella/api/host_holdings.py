@@ -64,7 +64,7 @@ class HostHoldings:
             known = {host_id: held for host_id in generations if (held := self._known.get(host_id)) is not None}
         known = {host_id: held for host_id, held in known.items() if held.generation == generations[host_id]}
         lacking = [host_id for host_id in generations if host_id not in known]
-        read = slos.holdings_by_host(session, lacking)
+        read = slos.holdings(session, lacking)
         for host_id in lacking:
             holdings = tuple(read.get(host_id, ()))
             known[host_id] = Held(

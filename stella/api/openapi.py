@@ -33,7 +33,7 @@ _PATH_PARAMETERS = {
     "name": HOST_NAME,
     "project_id": PROJECT_ID,
     "sla_id": {**UUID, "description": "Uuid of an SLA class."},
-    **dict.fromkeys(("violation_id", "attachment_id", "exclusion_id", "correction_id"), _NUMBER),
+    **dict.fromkeys(("violation_id", "attachment_id", "exclusion_id", "correction_id", "decision_id"), _NUMBER),
 }
 _SECURITY: dict[Access, list[dict[str, list[str]]]] = {
     Access.USER: [{"token": []}],

@@ -36,7 +36,9 @@ def take(work: Work, found: Iterable[Section]) -> None:
             if "shape" in changed and known.shape != _NO_SHAPE:
                 work.host.generation += 1  # what it holds lies otherwise on the host's CPUs
         work.known[uuid] = known
-        reported[known.id] = strict_json.text({"objectives": section.get("objectives", [])})
+        reported[known.id] = strict_json.text(
+            {"objectives": section.get("objectives", []), "cpu_cores": section.get("cpu_cores")}
+        )
     reports.refresh(work.session, reported, work.origin.at)
     gone = [
         one.id

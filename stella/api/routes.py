@@ -32,7 +32,7 @@ ROUTES: Mapping[str, Mapping[str, Operation]] = {
     "/healthcheck": {"GET": root.healthcheck},
     "/openapi.json": {"GET": root.document},
     "/v1/instances": {"GET": instance.index},
-    "/v1/instances/{uuid}": {"GET": instance.show},
+    "/v1/instances/{uuid}": {"GET": instance.show, "PATCH": instance.patch},
     "/v1/instances/{uuid}/slo": {"GET": slo.show, "PUT": slo.put, "DELETE": slo.delete},
     "/v1/instances/{uuid}/slo/history": {"GET": slo_history.index},
     "/v1/instances/{uuid}/attainment": {"GET": attainment.show},
@@ -59,5 +59,6 @@ ROUTES: Mapping[str, Mapping[str, Operation]] = {
     "/v1/estimates": {"POST": estimate.post},
     "/v1/candidates": {"POST": candidate.post},
     "/v1/decisions": {"GET": decision.index},
+    "/v1/decisions/{decision_id}": {"GET": decision.show},
     "/v1/summary": {"GET": summary.show},
 }

@@ -1,4 +1,4 @@
-"""What Stella asks of a cloud: which instances are gone, and a place on a host for what users add to their instances.
+"""What Stella asks of a cloud: which instances are gone, a place on a host for what users add to theirs, and moves to other hosts.
 
 Stand-alone the hosts' reports answer, and the database alone counts (`stella.clouds.standalone`). Under OpenStack, Nova and Placement.
 """
@@ -6,6 +6,8 @@ Stand-alone the hosts' reports answer, and the database alone counts (`stella.cl
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Protocol
+
+from stella.control.move_progress import Movement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,3 +65,32 @@ class Ledger(Protocol):
         Doing it again is harmless. Raises `NoRoom`, with nothing changed, and `Unanswered`: then it is not known whether
         something changed.
         """
+
+
+class Impossible(Exception):
+    """The cloud refuses this one move; the message says why. Nothing was changed."""
+
+
+class Mover(Protocol):
+    """A cloud that can move instances. Every method raises `Unanswered`; then it is not known whether something changed."""
+
+    def movement(self, instance: str) -> Movement:
+        """Where an instance is, and whether it moves."""
+
+    def migrate(self, instance: str, host: str) -> None:
+        """Ask for a live migration to ``host``, which the cloud's own scheduler must agree to. Raises `Impossible`."""
+
+    def evacuate(self, instance: str, host: str) -> None:
+        """Ask for an instance of a dead host to be rebuilt on ``host``, from its disks. Raises `Impossible`."""
+
+    def is_down(self, host: str) -> bool:
+        """Whether the cloud itself takes the host for dead."""
+
+    def reserve(self, claim: Claim, *, source: str) -> Mapping[str, int]:
+        """Hold on another host what an instance will need there beside what the cloud itself will hold; what is held now.
+
+        ``claim`` is for the destination; ``source`` is the provider of the host that it leaves. Raises `NoRoom`, with nothing changed.
+        """
+
+    def release(self, claim: Claim) -> None:
+        """Let go of what was reserved for ``claim``, whose resources do not matter. Doing it again is harmless."""

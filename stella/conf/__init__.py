@@ -8,10 +8,10 @@ from oslo_log import log
 from oslo_policy import opts as policy_opts
 
 import stella
-from stella.conf import api, auth, cloud, database, engine, link, notifications, quota
+from stella.conf import api, auth, cloud, database, engine, link, notifications, quota, relief
 
 DEFAULT_PATH = Path("/etc/stella/stella.conf")
-GROUPS = (api, auth, cloud, database, engine, link, notifications, quota)
+GROUPS = (api, auth, cloud, database, engine, link, notifications, quota, relief)
 
 
 class InvalidConfig(Exception):

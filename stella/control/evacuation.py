@@ -13,7 +13,7 @@ from stella.control.move_limits import too_many_silent
 from stella.control.relief_view import Fits, HostView, Kind, Limits, Mode, MoveDecision, State
 
 DEAD_SECONDS = 30.0
-"""So long a host is silent before it is taken for dead; `DeadHost` may be looked at earlier, and then nothing is done."""
+"""So long a host is silent before it is taken for dead."""
 
 _UNDER_WAY = frozenset({"accepted", "pre-migrating", "queued", "preparing", "running", "migrating", "post-migrating"})
 """Nova's words for a migration that has not ended."""

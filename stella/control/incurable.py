@@ -27,3 +27,12 @@ def incurable(misses: Iterable[Miss], limits: Limits) -> tuple[Miss, ...]:
 def missed_per_hour(misses: Iterable[Miss], limits: Limits) -> float:
     """Violated seconds an hour, if it goes on as in the last ``window_seconds``; each objective counts by itself."""
     return sum(min(miss.missed_seconds, limits.window_seconds) for miss in misses) * 3600.0 / limits.window_seconds
+
+
+def short_cores(floor: float, *, usage: float, demand: float | None, cost: float) -> float:
+    """The CPU that would end a miss, in cores: what is lacking of the floor, or of the demand below it, times its CPU cost.
+
+    All but ``cost`` are in the metric's base unit; ``cost`` is in CPU seconds of one unit (1 for the metric `cpu`).
+    """
+    wanted = floor if demand is None else min(floor, demand)
+    return max(0.0, wanted - usage) * cost

@@ -13,36 +13,50 @@ def too_many_silent(silent: int, hosts: int, limits: Limits) -> bool:
     return silent > max(1, int(hosts * limits.largest_silent_ratio))
 
 
+def is_busy(host: str, past: Sequence[PastMove], limits: Limits, now: float) -> bool:
+    """Whether an instance moves from or to this host, or did so a moment ago: what is missed now says nothing yet."""
+    own = [move for move in past if host in (move.source, move.destination)]
+    return any(
+        move.state in OPEN or (move.state is State.DONE and now - _end(move) < limits.settle_seconds) for move in own
+    )
+
+
+def is_cloud_busy(past: Sequence[PastMove], limits: Limits) -> bool:
+    """Whether as many moves are under way as may be at once."""
+    return sum(move.state in OPEN for move in past) >= limits.largest_at_once
+
+
 def cloud_refusal(past: Sequence[PastMove], limits: Limits, now: float) -> str:
     """Why no move may begin in the whole cloud; empty where one may."""
-    under_way = sum(move.state in OPEN for move in past)
-    if under_way >= limits.largest_at_once:
-        return f"{under_way} moves are under way, no more than {limits.largest_at_once} may be"
     if _began(past, now) >= limits.largest_of_cloud:
         return f"the cloud has had its {limits.largest_of_cloud} moves of this hour"
     return ""
 
 
 def host_refusal(host: str, past: Sequence[PastMove], limits: Limits, now: float) -> str:
-    """Why no move from or to this host may begin; empty where one may."""
+    """Why no move from or to this host may begin, one that is not busy; empty where one may."""
     own = [move for move in past if host in (move.source, move.destination)]
-    if any(move.state in OPEN for move in own):
-        return f"an instance moves from or to {host} already"
-    ended = [move.ended_at for move in own if move.ended_at is not None and move.state is State.DONE]
-    if ended and now - max(ended) < limits.settle_seconds:
-        return f"{host} has to settle after the last move"
     if _began(own, now) >= limits.largest_of_host:
         return f"{host} has had its {limits.largest_of_host} moves of this hour"
-    failed = sorted(
-        move.ended_at
-        for move in own
-        if move.state is State.FAILED and move.ended_at is not None and now - move.ended_at < _HOUR_SECONDS
-    )
+    failed = sorted(_end(move) for move in own if move.state is State.FAILED and now - _end(move) < _HOUR_SECONDS)
     if failed:
-        pause = limits.back_off_seconds * 2.0 ** min(len(failed) - 1, _LARGEST_DOUBLINGS)
+        pause = _pause_seconds(len(failed), limits)
         if now - failed[-1] < pause:
             return f"{host} waits {pause:.0f} s after a move that failed"
     return ""
+
+
+def resting(past: Sequence[PastMove], limits: Limits, now: float) -> frozenset[str]:
+    """The instances whose evacuation failed so lately that it is not tried again yet."""
+    failed: dict[str, list[float]] = {}
+    for move in past:
+        if move.kind is Kind.EVACUATION and move.state is State.FAILED:
+            failed.setdefault(move.instance, []).append(_end(move))
+    return frozenset(uuid for uuid, ends in failed.items() if now - max(ends) < _pause_seconds(len(ends), limits))
+
+
+def _pause_seconds(failures: int, limits: Limits) -> float:
+    return limits.back_off_seconds * 2.0 ** min(failures - 1, _LARGEST_DOUBLINGS)
 
 
 def instance_refusal(instance: str, project: str, past: Sequence[PastMove], limits: Limits, now: float) -> str:

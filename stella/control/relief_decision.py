@@ -14,26 +14,37 @@ _STATES = {Mode.ACT: State.RESERVED, Mode.SUGGEST: State.SUGGESTED}
 
 
 def decide(
-    hosts: Sequence[HostView], past: Sequence[PastMove], *, fits: Fits, limits: Limits, now: float, all_hosts: int
+    hosts: Sequence[HostView],
+    past: Sequence[PastMove],
+    *,
+    fits: Fits,
+    limits: Limits,
+    now: float,
+    silent_hosts: int,
+    all_hosts: int,
 ) -> tuple[MoveDecision, ...]:
     """The decisions of this run. RESERVED is to be carried out: reserve at the destination, then ask the cloud.
 
-    ``hosts`` are those with misses, and those where an instance could go; ``past`` the moves of the last hours. ``all_hosts`` is the
-    number of hosts in the cloud, for the share of those that are silent.
+    None is made about a host that an instance moves from or to, or while as many move in the cloud as may.
+
+    ``hosts`` are those with misses, and those where an instance could go; ``past`` the moves of the last hours. ``silent_hosts`` of
+    ``all_hosts`` in the cloud do not report.
     """
-    silent = sum(host.is_silent for host in hosts)
     wanting = []
     for host in hosts:
-        misses = incurable(host.misses, limits) if host.mode is not Mode.OFF and not host.is_silent else ()
+        concerns = host.takes and not host.is_silent and host.mode is not Mode.OFF
+        misses = incurable(host.misses, limits) if concerns else ()
         if misses:
             wanting.append((host, misses))
     wanting.sort(key=lambda pair: (-missed_per_hour(pair[1], limits), pair[0].name))
     found: list[MoveDecision] = []
     ahead = list(past)
     for host, misses in wanting:
-        if move_limits.too_many_silent(silent, all_hosts, limits):
-            reason = f"{silent} of {all_hosts} hosts are silent at once: nothing is moved"
+        if move_limits.too_many_silent(silent_hosts, all_hosts, limits):
+            reason = f"{silent_hosts} of {all_hosts} hosts are silent at once: nothing is moved"
             found.append(_nothing(host, misses, State.REFUSED, reason))
+            continue
+        if move_limits.is_cloud_busy(ahead, limits) or move_limits.is_busy(host.name, ahead, limits, now):
             continue
         made = _decide(host, misses, hosts, ahead, fits=fits, limits=limits, now=now)
         found.append(made)
@@ -62,7 +73,12 @@ def _decide(
     def refusal(guest: Guest) -> str:
         return move_limits.instance_refusal(guest.uuid, guest.project, past, limits, now)
 
-    free = [one for one in hosts if not move_limits.host_refusal(one.name, past, limits, now)]
+    free = [
+        one
+        for one in hosts
+        if not move_limits.is_busy(one.name, past, limits, now)
+        and not move_limits.host_refusal(one.name, past, limits, now)
+    ]
     choice = choose(host, misses, free, fits=fits, refusal=refusal, limits=limits)
     if isinstance(choice, str):
         return _nothing(host, misses, State.REFUSED, choice)
@@ -71,7 +87,9 @@ def _decide(
 
 def _move(host: HostView, misses: Sequence[Miss], choice: Choice) -> MoveDecision:
     victims = _victims(misses)
-    whose = "its own floor is" if victims == (choice.guest.uuid,) else f"the floors of {len(victims)} instances are"
+    whose = f"the floors of {len(victims)} instances are"
+    if len(victims) == 1:
+        whose = "its own floor is" if victims[0] == choice.guest.uuid else "the floor of another instance is"
     enough = "" if choice.is_enough else ", which is not all that is lacking"
     return MoveDecision(
         kind=Kind.RELIEF,
@@ -82,7 +100,7 @@ def _move(host: HostView, misses: Sequence[Miss], choice: Choice) -> MoveDecisio
         freed_cores=choice.freed_cores,
         predicted_effect=choice.effect,
         victims=victims,
-        reason=f"{whose} missed on {host.name}, and moving it to {choice.destination} frees {choice.freed_cores:.3f} cores{enough}",
+        reason=f"{whose} missed on {host.name}; moving it to {choice.destination} frees {choice.freed_cores:.3f} cores{enough}",
     )
 
 

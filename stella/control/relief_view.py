@@ -66,8 +66,8 @@ class Miss:
 class Guest:
     """An instance on a host. ``used_cores`` None: not known. ``priority`` None: it has no SLO (best-effort).
 
-    ``move_cost`` orders what is cheap to move, such as bytes of memory or vCPUs. ``kept_because``: why it may not be moved; empty where
-    it may.
+    ``move_cost`` orders what is cheap to move, such as bytes of memory or vCPUs. ``kept_because``: why it may not be moved; empty
+    where it may.
     """
 
     uuid: str
@@ -86,7 +86,7 @@ class Guest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostView:
-    """A host. ``takes``: it enforces, is enrolled and not in maintenance, so that an instance may move to it.
+    """A host. ``takes``: it enforces, is enrolled and not in maintenance; from and to others nothing moves.
 
     ``used_cores`` is the CPU that its instances use now; None: not known. Of a destination, `guests` may be left out.
     """

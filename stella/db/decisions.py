@@ -1,11 +1,13 @@
 """Decisions: what was decided, when, and why."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy import Row, Select, select
+from sqlalchemy.orm import Session, aliased
 
-from stella.db.models import DecisionRow, Host, Instance
+from stella.db.models import DecisionRow, Host, Instance, MoveRow
 from stella.db.paging import Page, paged
 from stella.db.slos import Origin
 from stella.model import wire
@@ -35,6 +37,12 @@ PLACEMENT_SHORT = "placement_short"
 SLA = "sla"
 """An SLA class, what it is attached to, an exclusion or a correction was made, changed or withdrawn."""
 
+RELIEF, EVACUATION = "relief", "evacuation"
+"""An instance is to leave its host, or nothing that would help may; `stella.db.moves` has the rest."""
+
+HOST_FENCED = "host_fenced"
+"""It is certain that nothing runs on a host any more, or the fencing command failed to make it so."""
+
 _RECENT = 100
 
 KINDS = (
@@ -53,6 +61,9 @@ KINDS = (
     PLACEMENT_SHORT,
     QUOTA,
     SLA,
+    RELIEF,
+    EVACUATION,
+    HOST_FENCED,
 )
 
 REFUSALS = (
@@ -64,8 +75,16 @@ REFUSALS = (
 )
 """Kinds by which something that was asked for is not given."""
 
-Listed = tuple[DecisionRow, Instance | None, str | None]
-"""A decision, its instance and the name of its host, where it has one."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """A decision; its instance, the name of its host, and what became of the move that it is about, where it has these."""
+
+    row: DecisionRow
+    instance: Instance | None
+    host: str | None
+    move: MoveRow | None
+    to_host: str | None
 
 
 def record(
@@ -77,20 +96,20 @@ def record(
     host_id: int | None = None,
     instance_id: int | None = None,
     detail: Mapping[str, object] | None = None,
-) -> None:
+) -> DecisionRow:
     """Keep one decision. ``kind`` is one of `KINDS`, ``reason`` one line for a person."""
-    session.add(
-        DecisionRow(
-            decided_at=origin.at,
-            kind=kind,
-            host_id=host_id,
-            instance_id=instance_id,
-            user_id=origin.user_id,
-            request_id=origin.request_id,
-            reason=reason,
-            detail=wire.dumps(detail or {}),
-        )
+    row = DecisionRow(
+        decided_at=origin.at,
+        kind=kind,
+        host_id=host_id,
+        instance_id=instance_id,
+        user_id=origin.user_id,
+        request_id=origin.request_id,
+        reason=reason,
+        detail=wire.dumps(detail or {}),
     )
+    session.add(row)
+    return row
 
 
 def was_without_candidate(session: Session, *, vcpus: int, objectives: Mapping[str, object], start: float) -> bool:
@@ -112,27 +131,46 @@ def page(
     project_id: str | None = None,
     uuid: str | None = None,
     kind: str | None = None,
+    state: str | None = None,
     only_refusals: bool = False,
     start: float | None = None,
     end: float | None = None,
 ) -> Sequence[Listed]:
-    """Decisions; each filter that is given must match. ``only_refusals``: of `REFUSALS`.
+    """Decisions; each filter that is given must match. ``only_refusals``: of `REFUSALS`; ``state``: of the move that it is about.
 
     ``start`` and ``end`` (before it) are Unix seconds.
 
     Raises `stella.db.paging.UnknownMarker`.
     """
-    query = (
-        select(DecisionRow, Instance, Host.name)
-        .join(Instance, Instance.id == DecisionRow.instance_id, isouter=True)
-        .join(Host, Host.id == DecisionRow.host_id, isouter=True)
-    )
+    query = _listed()
     query = query.where(Host.name == host) if host is not None else query
     query = query.where(Instance.project_id == project_id) if project_id is not None else query
     query = query.where(Instance.uuid == uuid) if uuid is not None else query
     query = query.where(DecisionRow.kind == kind) if kind is not None else query
+    query = query.where(MoveRow.state == state) if state is not None else query
     query = query.where(DecisionRow.kind.in_(REFUSALS)) if only_refusals else query
     query = query.where(DecisionRow.decided_at >= start) if start is not None else query
     query = query.where(DecisionRow.decided_at < end) if end is not None else query
     query = paged(session, query, at, keys=SORT_KEYS, unique=DecisionRow.id)
-    return [(row[0], row[1], row[2]) for row in session.execute(query)]
+    return [_of(row) for row in session.execute(query)]
+
+
+def find(session: Session, number: int) -> Listed | None:
+    """The decision of this number."""
+    row = session.execute(_listed().where(DecisionRow.id == number)).first()
+    return _of(row) if row is not None else None
+
+
+def _listed() -> Select[Any]:
+    destination = aliased(Host)
+    return (
+        select(DecisionRow, Instance, Host.name, MoveRow, destination.name)
+        .join(Instance, Instance.id == DecisionRow.instance_id, isouter=True)
+        .join(Host, Host.id == DecisionRow.host_id, isouter=True)
+        .join(MoveRow, MoveRow.decision_id == DecisionRow.id, isouter=True)
+        .join(destination, destination.id == MoveRow.to_host_id, isouter=True)
+    )
+
+
+def _of(row: Row[Any]) -> Listed:
+    return Listed(row=row[0], instance=row[1], host=row[2], move=row[3], to_host=row[4])

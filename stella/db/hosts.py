@@ -53,6 +53,11 @@ def get(session: Session, host_id: int) -> Host:
     return session.get_one(Host, host_id)
 
 
+def by_ids(session: Session, host_ids: Collection[int]) -> Sequence[Host]:
+    """The hosts of these ids."""
+    return session.scalars(select(Host).where(Host.id.in_(host_ids))).all() if host_ids else ()
+
+
 def _open_violations() -> ColumnElement[int]:
     """How many violations that last began on the host."""
     lasting = select(func.count()).where(ViolationRow.host_id == Host.id, ViolationRow.closed_at.is_(None))
@@ -96,7 +101,11 @@ def _is_silent(before: float) -> ColumnElement[bool]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Totals:
-    """All hosts together: how many there are, are silent, are in each mode; what those that reported can hold and hold, in cores."""
+    """All hosts together: how many there are, are silent, are in each mode; what those that reported can hold and hold, in cores.
+
+    ``free_without_one_cpu_cores`` is what is free, in sum, once any one host is lost and what it held is placed on the others; below 0
+    where so much finds no place.
+    """
 
     hosts: int
     silent: int
@@ -104,24 +113,29 @@ class Totals:
     capacity_cpu_cores: float
     reserved_cpu_cores: float
     free_cpu_cores: float
+    free_without_one_cpu_cores: float
 
 
 def totals(session: Session, *, silent_before: float) -> Totals:
     """The sums over all hosts; what a silent one, or one in another mode than enforce, has free is free for nobody."""
-    found = counts(session, silent_before=silent_before)
+    numbers = counts(session, silent_before=silent_before)
     by_mode: dict[str, int] = {}
-    for (mode, _), count in found.items():
+    for (mode, _), count in numbers.items():
         by_mode[mode] = by_mode.get(mode, 0) + count
-    usable = case((and_(Host.mode == "enforce", Host.reported_at >= silent_before), Host.free_cpu_cores), else_=0.0)
-    sums = (func.sum(Host.capacity_cpu_cores), func.sum(Host.reserved_cpu_cores), func.sum(usable))
-    capacity, reserved, free = session.execute(select(*(func.coalesce(one, 0.0) for one in sums))).one()
+    is_usable = and_(Host.mode == "enforce", Host.reported_at >= silent_before)
+    usable = case((is_usable, Host.free_cpu_cores), else_=0.0)
+    held = case((is_usable, Host.free_cpu_cores + Host.reserved_cpu_cores), else_=Host.reserved_cpu_cores)
+    sums = (func.sum(Host.capacity_cpu_cores), func.sum(Host.reserved_cpu_cores), func.sum(usable), func.max(held))
+    found = session.execute(select(*(func.coalesce(one, 0.0) for one in sums))).one()
+    capacity, reserved, free, largest = (float(one) for one in found)
     return Totals(
-        hosts=sum(found.values()),
-        silent=sum(count for (_, silent), count in found.items() if silent),
+        hosts=sum(numbers.values()),
+        silent=sum(count for (_, silent), count in numbers.items() if silent),
         by_mode=by_mode,
-        capacity_cpu_cores=float(capacity),
-        reserved_cpu_cores=max(0.0, float(reserved)),
-        free_cpu_cores=max(0.0, float(free)),
+        capacity_cpu_cores=capacity,
+        reserved_cpu_cores=max(0.0, reserved),
+        free_cpu_cores=max(0.0, free),
+        free_without_one_cpu_cores=free - largest,
     )
 
 
@@ -251,6 +265,11 @@ def largest_margin(session: Session) -> float | None:
 def keep_provider(session: Session, host_id: int, uuid: str) -> None:
     """Keep the uuid of the resource provider of a host's compute node. It moves no generation: nothing is decided on it."""
     session.execute(update(Host).where(Host.id == host_id).values(resource_provider=uuid))
+
+
+def fence(session: Session, host_id: int, *, at: float | None) -> None:
+    """Keep since when it is certain that nothing runs on a host; None: it is not. A later report makes it void."""
+    session.execute(update(Host).where(Host.id == host_id).values(fenced_at=at))
 
 
 def swap(session: Session, host: Host, **values: object) -> bool:

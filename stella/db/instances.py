@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 
-from sqlalchemy import ColumnElement, bindparam, case, func, literal, or_, select
+from sqlalchemy import ColumnElement, bindparam, case, func, literal, or_, select, update
 from sqlalchemy.orm import Session
 
 from stella.db.models import Host, Instance, SloRow, ViolationRow
@@ -41,6 +41,11 @@ _PLACED = (
     .join(SloRow, SloRow.instance_id == Instance.id, isouter=True)
     .where(Instance.uuid == bindparam("uuid"))
 )
+
+
+def opt_out(session: Session, instance_id: int, value: bool) -> None:
+    """Keep whether relief must not move an instance."""
+    session.execute(update(Instance).where(Instance.id == instance_id).values(relief_opt_out=value))
 
 
 HEALTHS = ("troubled", "pending", "guaranteed", "best_effort")

@@ -39,7 +39,8 @@ class Host(Table):
     sum over its SLOs, ``free_cpu_cores`` the rest; ``cpus`` are the numbers of the CPUs that instances may use. ``reported`` is the
     host's part of its last report; ``epoch`` and ``sequence`` tell which report that was. ``silent_since`` is the time of its last
     report, noted by stella-engine once the host is overdue; None while it reports. ``resource_provider`` is the uuid of its compute
-    node in Placement; None without OpenStack.
+    node in Placement; None without OpenStack. ``relief_mode`` is that of the host, None: the cloud's. ``fenced_at``: when it was said
+    that nothing runs on it any more; a later report makes that void.
     """
 
     __tablename__ = "hosts"
@@ -68,6 +69,8 @@ class Host(Table):
     enrolled_at: Mapped[float] = mapped_column(Double)
     silent_since: Mapped[float | None] = mapped_column(Double)
     resource_provider: Mapped[str | None] = mapped_column(String(36))
+    relief_mode: Mapped[str | None] = mapped_column(String(16))
+    fenced_at: Mapped[float | None] = mapped_column(Double)
 
 
 class Stream(Table):
@@ -91,7 +94,7 @@ class Instance(Table):
     ``gone_at``: since when its host no longer reports it. ``watched_until``: until then its host sends a point each second.
     From OpenStack: ``flavor`` is the name of its flavor, ``disk_bytes`` the size of the flavor's disks, ``flavor_objectives`` (JSON)
     what it sells, ``cloud_state`` Nova's status of it, ``limits`` the caps that it has from elsewhere (`stella.model.limits`); None
-    and empty without.
+    and empty without. ``relief_opt_out``: relief never moves it.
     """
 
     __tablename__ = "instances"
@@ -114,6 +117,7 @@ class Instance(Table):
     flavor_objectives: Mapped[str | None] = mapped_column(Text)
     cloud_state: Mapped[str | None] = mapped_column(String(32))
     limits: Mapped[str] = mapped_column(Text, default="[]")
+    relief_opt_out: Mapped[bool] = mapped_column(default=False)
 
 
 class SloRow(Table):
@@ -302,7 +306,7 @@ class ViolationRow(Table):
 
 
 class DecisionRow(Table):
-    """Something that Stella or an operator decided, and why: an SLO accepted or refused, a host's mode, later a move."""
+    """Something that Stella or an operator decided, and why: an SLO accepted or refused, a host's mode, a move."""
 
     __tablename__ = "decisions"
     id: Mapped[int] = mapped_column(_Id, primary_key=True, autoincrement=True)
@@ -314,3 +318,35 @@ class DecisionRow(Table):
     request_id: Mapped[str] = mapped_column(String(64))
     reason: Mapped[str] = mapped_column(Text)
     detail: Mapped[str] = mapped_column(_LargeText, default="{}")
+
+
+class MoveRow(Table):
+    """What became of a decision to move an instance, or not to (`stella.control.relief_view`).
+
+    While ``state`` is reserved or moving, the SLO of its instance is held on the host it goes to as well; ``resources`` (JSON) is what
+    is held there in Placement beside Nova's own allocation. ``predicted_effect`` and ``measured_effect`` are violated seconds an hour
+    that end, ``victims`` (JSON) the uuids whose floors were missed.
+    """
+
+    __tablename__ = "moves"
+    __table_args__ = (
+        Index("ix_moves_to_host_id_state", "to_host_id", "state"),
+        Index("ix_moves_state_decided_at", "state", "decided_at"),
+        _MYSQL,
+    )
+    decision_id: Mapped[int] = mapped_column(ForeignKey("decisions.id"), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    instance_id: Mapped[int | None] = mapped_column(ForeignKey("instances.id"), index=True)
+    from_host_id: Mapped[int] = mapped_column(ForeignKey("hosts.id"), index=True)
+    to_host_id: Mapped[int | None] = mapped_column(ForeignKey("hosts.id"))
+    state: Mapped[str] = mapped_column(String(16))
+    reason: Mapped[str] = mapped_column(Text, default="")
+    resources: Mapped[str] = mapped_column(Text, default="{}")
+    victims: Mapped[str] = mapped_column(_LargeText, default="[]")
+    freed_cpu_cores: Mapped[float] = mapped_column(Double, default=0.0)
+    predicted_effect: Mapped[float] = mapped_column(Double, default=0.0)
+    measured_effect: Mapped[float | None] = mapped_column(Double)
+    helped: Mapped[bool | None] = mapped_column()
+    decided_at: Mapped[float] = mapped_column(Double)
+    changed_at: Mapped[float] = mapped_column(Double)
+    ended_at: Mapped[float | None] = mapped_column(Double)

@@ -15,7 +15,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 from stella.control.rollup import DAY_SECONDS, HOUR_SECONDS, floor_to
 from stella.db import rollups
 from stella.db.database import changed_rows
-from stella.db.models import DecisionRow, Instance, Minute, Point, RollUp, SloChange, SloRow, ViolationRow
+from stella.db.models import DecisionRow, Instance, Minute, MoveRow, Point, RollUp, SloChange, SloRow, ViolationRow
 from stella.db.rollups import Group
 
 POINT_SECONDS = 15 * 60
@@ -58,6 +58,7 @@ def kinds(cutoffs: Cutoffs) -> Sequence[Kind]:
         "points": (Point.id, Point.at < cutoffs.points),
         "hours": (RollUp.id, _rolled_up(HOUR_SECONDS, floor_to(DAY_SECONDS, cutoffs.hours)) & RollUp.is_rolled_up),
         "days": (RollUp.id, _rolled_up(DAY_SECONDS, floor_to(DAY_SECONDS, cutoffs.days))),
+        "moves": (MoveRow.decision_id, MoveRow.decided_at < cutoffs.history),
         "decisions": (DecisionRow.id, DecisionRow.decided_at < cutoffs.history),
         "slo_history": (SloChange.id, _old_changes(cutoffs.history)),
     }

@@ -3,12 +3,14 @@
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import bindparam, delete, insert, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import CompoundSelect, Select, bindparam, delete, insert, select, union_all, update
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
+from stella.control.relief_view import OPEN
 from stella.db.database import changed_rows
-from stella.db.models import Instance, SloChange, SloFloor, SloRow
+from stella.db.models import Instance, MoveRow, SloChange, SloFloor, SloRow
 from stella.model import wire
 
 PENDING, ENFORCED, REFUSED, DEGRADED, WITHDRAWN = "pending", "enforced", "refused", "degraded", "withdrawn"
@@ -55,6 +57,8 @@ class Terms:
 
 
 _IN_FORCE = (SloRow.objectives.is_not(None), SloRow.state != SUSPENDED)
+_COMES = (MoveRow.state.in_([state.value for state in OPEN]), Instance.host_id != MoveRow.to_host_id)
+"""An instance is on its way to a host, and is not reported by it yet: its SLO is held there too."""
 
 
 def find(session: Session, instance_id: int) -> SloRow | None:
@@ -72,38 +76,30 @@ class Holding:
     reserved_io_ratio: float
 
 
-_HOLDINGS = (
-    select(Instance.host_id, Instance.id, Instance.shape, SloRow.reserved_cpu_cores, SloRow.reserved_io_ratio)
-    .join(SloRow, SloRow.instance_id == Instance.id)
-    .where(Instance.host_id.in_(bindparam("host_ids", expanding=True)), *_IN_FORCE)
-    .order_by(Instance.uuid)
-)
+def _holding_columns(host_id: InstrumentedAttribute[Any]) -> Select[Any]:
+    columns = (host_id.label("host_id"), Instance.id, Instance.uuid, Instance.shape)
+    query = select(*columns, SloRow.reserved_cpu_cores, SloRow.reserved_io_ratio)
+    return query.join(SloRow, SloRow.instance_id == Instance.id).where(*_IN_FORCE)
 
 
-def holdings(session: Session, host_ids: Sequence[int]) -> Mapping[int, tuple[Holding, ...]]:
-    """What the SLOs in force on each of these hosts hold, by uuid of the instance."""
+def _holdings_of() -> CompoundSelect[Any]:
+    """What is held on hosts by instances that they run, and by those that are on their way to them."""
+    host_ids = bindparam("host_ids", expanding=True)
+    here = _holding_columns(Instance.host_id).where(Instance.host_id.in_(host_ids))
+    coming = _holding_columns(MoveRow.to_host_id).join(MoveRow, MoveRow.instance_id == Instance.id)
+    return union_all(here, coming.where(MoveRow.to_host_id.in_(host_ids), *_COMES)).order_by("uuid")
+
+
+_HOLDINGS = _holdings_of()
+
+
+def holdings(session: Session, host_ids: Collection[int]) -> Mapping[int, tuple[Holding, ...]]:
+    """What the SLOs in force on each of these hosts hold, and those that are on their way there, by uuid of the instance."""
     found: dict[int, list[Holding]] = {host_id: [] for host_id in host_ids}
-    for host_id, *row in session.execute(_HOLDINGS, {"host_ids": list(host_ids)}) if found else ():
-        held = Holding(instance_id=row[0], shape=row[1], reserved_cpu_cores=row[2], reserved_io_ratio=row[3])
-        found[host_id].append(held)
+    for row in session.execute(_HOLDINGS, {"host_ids": list(host_ids)}) if found else ():
+        held = Holding(instance_id=row[1], shape=row[3], reserved_cpu_cores=row[4], reserved_io_ratio=row[5])
+        found[row[0]].append(held)
     return {host_id: tuple(held) for host_id, held in found.items()}
-
-
-_HOLDINGS_BY_HOST = (
-    select(Instance.host_id, Instance.id, Instance.shape, SloRow.reserved_cpu_cores, SloRow.reserved_io_ratio)
-    .join(SloRow, SloRow.instance_id == Instance.id)
-    .where(*_IN_FORCE)
-    .order_by(Instance.uuid)
-)
-
-
-def holdings_by_host(session: Session, host_ids: Collection[int]) -> Mapping[int, Sequence[Holding]]:
-    """`holdings` of many hosts, in one query; a host without SLOs is left out."""
-    found: dict[int, list[Holding]] = {}
-    for row in session.execute(_HOLDINGS_BY_HOST.where(Instance.host_id.in_(host_ids))) if host_ids else ():
-        one = Holding(instance_id=row[1], shape=row[2], reserved_cpu_cores=row[3], reserved_io_ratio=row[4])
-        found.setdefault(row[0], []).append(one)
-    return found
 
 
 def on_host(session: Session, host_id: int) -> Sequence[tuple[Instance, SloRow]]:

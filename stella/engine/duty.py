@@ -1,8 +1,8 @@
 """What a duty is, and what it works with. Duties know neither threads nor the lease."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from stella.clouds.port import Cloud, Ledger
@@ -45,11 +45,15 @@ class Work:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What one run did: rows changed, whether there is more to do at once, and what waits (None: it is not counted)."""
+    """What one run did: rows changed, whether there is more to do at once, and what waits (None: it is not counted).
+
+    ``hosts``: how many hosts are in a state that somebody should look at, by its name.
+    """
 
     changed: int = 0
     more: bool = False
     backlog: int | None = None
+    hosts: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

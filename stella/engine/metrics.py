@@ -48,6 +48,13 @@ class Metrics:
             labels,
             registry=registry,
         )
+        self._hosts = Gauge(
+            "stella_engine_hosts",
+            "Hosts by what an operator should look at: relief_stopped (moves from them did not help, so none is made), dead (silent, "
+            "with instances that have an SLO), too_many_silent (more than may be at once: nothing is moved, fenced or evacuated).",
+            ["state"],
+            registry=registry,
+        )
 
     def succeeded(self, duty: str, seconds: float, outcome: Outcome, now: float) -> None:
         """A run of this duty ended; ``now`` in Unix seconds."""
@@ -56,6 +63,8 @@ class Metrics:
         self._success.labels(duty).set(now)
         if outcome.backlog is not None:
             self._backlog.labels(duty).set(outcome.backlog)
+        for state, count in outcome.hosts.items():
+            self._hosts.labels(state).set(count)
 
     def failed(self, duty: str) -> None:
         """A run of this duty raised."""

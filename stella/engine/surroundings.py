@@ -8,7 +8,7 @@ from oslo_config import cfg
 from stella.clouds.port import Cloud, Ledger
 from stella.clouds.standalone import NoLedger, Standalone
 from stella.conf.cloud import OPENSTACK
-from stella.engine.duties import DUTIES
+from stella.engine.duties import DUTIES, evacuation, relief
 from stella.engine.duty import Companion, Duty
 from stella.model.slo import Metric
 
@@ -39,16 +39,22 @@ def limits_of_devices(config: cfg.ConfigOpts) -> Mapping[Metric, float]:
 def find(config: cfg.ConfigOpts) -> Surroundings:
     """What ``[cloud] kind`` says; nothing is asked yet. Raises `stella.conf.InvalidConfig`."""
     if config.cloud.kind != OPENSTACK:
-        return Surroundings(cloud=Standalone(), ledger=NoLedger(), duties=DUTIES)
+        own = (relief.duty(config, None), evacuation.duty(config, None))
+        return Surroundings(cloud=Standalone(), ledger=NoLedger(), duties=(*DUTIES, *own))
     # imported here: without OpenStack its client is not loaded
     from stella.clouds.openstack.allocations import ledger_of  # noqa: PLC0415
+    from stella.clouds.openstack.moves import Moves  # noqa: PLC0415
     from stella.clouds.openstack.notifications import Hints, Listener  # noqa: PLC0415
     from stella.clouds.openstack.nova import Nova  # noqa: PLC0415
     from stella.clouds.openstack.session import OpenStack  # noqa: PLC0415
     from stella.engine.duties import following, ledger, limits, no_host, placement  # noqa: PLC0415
 
     openstack, hints, unplaced = OpenStack(config), Hints(), Hints()
+    held = ledger_of(openstack)
+    mover = Moves(openstack.nova, held)
     own = (
+        relief.duty(config, mover),
+        evacuation.duty(config, mover),
         following.duty(openstack.nova, hints, margin=config.link.reservation_margin_ratio),
         *placement.duties(openstack, limits=limits_of_devices(config)),
         *ledger.duties(openstack),
@@ -57,7 +63,7 @@ def find(config: cfg.ConfigOpts) -> Surroundings:
     )
     return Surroundings(
         cloud=Nova(openstack.nova),
-        ledger=ledger_of(openstack),
+        ledger=held,
         duties=(*DUTIES, *own),
         companions=[Listener(config, hints, unplaced)] if config.notifications.transport_url else [],
     )

@@ -2,11 +2,15 @@
 
 import json
 import threading
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+from uuid import uuid4
 
 from tests.functional.conftest import uuid
 
@@ -53,6 +57,12 @@ class Servers:
     deleted: dict[str, FakeServer] = field(default_factory=dict)
     hidden: set[str] = field(default_factory=set)
     page_size: int = 1000
+    migrations: list[dict[str, str]] = field(default_factory=list)
+    down: set[str] = field(default_factory=set)
+    refuses: str = ""
+    """What it says of every move; empty where it agrees."""
+
+    now: Callable[[], float] = time.time
 
     def create(self, one: str, *, host: str | None, flavor: str, extra_specs: dict[str, str]) -> None:
         self.known[one] = FakeServer(one, "ACTIVE", host, flavor, extra_specs)
@@ -83,6 +93,38 @@ class Servers:
     def unshelve(self, one: str, host: str) -> None:
         self.set(one, status="ACTIVE", host=host)
 
+    def act(self, one: str, body: dict[str, Any]) -> tuple[int, Any]:
+        """An action on a server: it begins, and ends with `finish`."""
+        (action, given), server = next(iter(body.items())), self.known.get(one)
+        if server is None:
+            return 404, NOT_FOUND
+        kinds = {"os-migrateLive": ("live-migration", "migrating"), "evacuate": ("evacuation", "rebuilding")}
+        assert set(given) == ({"host", "block_migration"} if action == "os-migrateLive" else {"host"}), given
+        if self.refuses or server.task_state is not None:
+            return 409, {"conflictingRequest": {"code": 409, "message": self.refuses or "task_state"}}
+        if action == "evacuate" and server.host not in self.down:
+            return 400, {"badRequest": {"code": 400, "message": f"Compute service of {server.host} is still in use."}}
+        kind, task = kinds[action]
+        self.migrations.append(
+            {
+                "uuid": str(uuid4()),
+                "instance_uuid": one,
+                "migration_type": kind,
+                "status": "running",
+                "source_compute": server.host or "",
+                "dest_compute": given["host"],
+                "created_at": datetime.fromtimestamp(self.now(), UTC).strftime("%Y-%m-%dT%H:%M:%S.000000"),
+            }
+        )
+        self.set(one, task_state=task)
+        return 202, None
+
+    def finish(self, one: str, *, status: str = "completed") -> None:
+        """The move of a server ends: it is there, or with another status where it was."""
+        last = next(row for row in reversed(self.migrations) if row["instance_uuid"] == one)
+        last["status"] = status
+        self.set(one, task_state=None, **({"host": last["dest_compute"]} if status == "completed" else {}))
+
     def listed(self, query: dict[str, list[str]]) -> dict[str, Any]:
         """A page of the list of all, as Nova makes it."""
         with_deleted = self.deleted if "changes-since" in query else {}
@@ -107,8 +149,15 @@ class EmulatedNova:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 outer.asked.append((self.path, dict(self.headers)))
-                status, body = outer.answer(self.path)
-                content = body if isinstance(body, bytes) else json.dumps(body).encode()
+                self._send(*outer.answer(self.path))
+
+            def do_POST(self) -> None:
+                outer.asked.append((self.path, dict(self.headers)))
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                self._send(*outer.servers.act(self.path.split("/")[-2], body))
+
+            def _send(self, status: int, body: Any) -> None:
+                content = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(content)))
@@ -129,6 +178,14 @@ class EmulatedNova:
             return self.answers[name]
         if name == "/servers/detail":
             return 200, self.servers.listed(parse_qs(split.query))
+        query = parse_qs(split.query)
+        if name == "/os-migrations":
+            own = [one for one in self.servers.migrations if one["instance_uuid"] == query["instance_uuid"][0]]
+            return 200, {"migrations": own[::-1]}
+        if name == "/os-services":
+            assert query["binary"] == ["nova-compute"]
+            host = query["host"][0]
+            return 200, {"services": [{"host": host, "state": "down" if host in self.servers.down else "up"}]}
         one = self.servers.known.get(name.removeprefix("/servers/"))
         return (200, {"server": one.shown()}) if one is not None else (404, NOT_FOUND)
 

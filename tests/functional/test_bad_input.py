@@ -215,7 +215,7 @@ _USER_ROUTES = [
 def test_parameters_that_no_route_has_or_that_come_twice(
     cloud: Cloud, host: Agent, method: str, path: str, known: tuple[str, ...]
 ) -> None:
-    numbers = dict.fromkeys(("violation_id", "attachment_id", "exclusion_id", "correction_id"), "1")
+    numbers = dict.fromkeys(("violation_id", "attachment_id", "exclusion_id", "correction_id", "decision_id"), "1")
     url = path.format(uuid=VM, name="host1", project_id="p1", sla_id=uuid(7), **numbers)
     unknown = cloud.admin.ask(method, url, query_string="colour=red", json={})
     assert error(unknown, 400)["field"] == "query"

@@ -121,6 +121,8 @@ def test_the_summary_of_all_and_of_a_project(full: Cloud) -> None:
     assert everything["open_violations"] == 3 and everything["attainment"] is None
     assert everything["hosts"]["modes"] == {"enforce": 2, "observe": 1} and everything["hosts"]["silent"] == 0
     assert everything["hosts"]["free_cpu_cores"] < everything["hosts"]["capacity_cpu_cores"] - 0.5
+    lost = everything["hosts"]["free_cpu_cores"] - everything["hosts"]["free_without_one_cpu_cores"]
+    assert lost == pytest.approx(3.6), "all that one of the two hosts can hold"
     own = full.member.get("/v1/summary").json
     assert own["project_id"] == "p1" and own["hosts"] is None and own["open_violations"] == 3
     assert own["instances"] == {"troubled": 0, "pending": 1, "guaranteed": 0, "best_effort": 5}

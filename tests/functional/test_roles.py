@@ -14,9 +14,9 @@ from sqlalchemy import update
 
 from stella.api.operation import Access, Operation
 from stella.api.routes import ROUTES
-from stella.db import hosts
+from stella.db import decisions, hosts
 from stella.db.database import Session
-from stella.db.models import ViolationRow
+from stella.db.models import DecisionRow, ViolationRow
 from stella.db.sla_models import Correction, Exclusion, Sla, SlaAttachment
 from tests.functional.conftest import Agent, Cloud, User, error, holds_nothing, uuid
 from tests.functional.dump import dump
@@ -50,6 +50,8 @@ AUDIENCE = {
     ("POST", "/v1/candidates"): Audience.OPERATORS,
     ("GET", "/v1/violations"): Audience.LIST,
     ("GET", "/v1/decisions"): Audience.LIST,
+    ("GET", "/v1/decisions/{decision_id}"): Audience.READ,
+    ("PATCH", "/v1/instances/{uuid}"): Audience.WRITE,
     ("GET", "/v1/summary"): Audience.LIST,
     ("GET", "/v1/quotas"): Audience.OPERATORS,
     ("GET", "/v1/quotas/{project_id}"): Audience.READ,
@@ -88,6 +90,7 @@ _QUERIES = {
 """Without which nothing is done."""
 BODIES: Mapping[tuple[str, str], Any] = {
     ("PUT", "/v1/instances/{uuid}/slo"): {"objectives": {"cpu": {"floor": 0.1}}},
+    ("PATCH", "/v1/instances/{uuid}"): {"relief_opt_out": True},
     ("PATCH", "/v1/hosts/{name}"): {"mode": "enforce"},
     ("PUT", "/v1/quotas/{project_id}"): {"limits": {"cpu": 4}},
     ("POST", "/v1/estimates"): {"objectives": {"cpu": {"floor": 0.1}}, "vcpus": 1},
@@ -125,14 +128,14 @@ _PATH = {
     "name": HOST,
     "project_id": PROJECT,
     "sla_id": _SLA_ID,
-    **dict.fromkeys(("violation_id", "attachment_id", "exclusion_id", "correction_id"), _NUMBER),
+    **dict.fromkeys(("violation_id", "attachment_id", "exclusion_id", "correction_id", "decision_id"), _NUMBER),
 }
 _UNKNOWN = {
     "uuid": uuid(77),
     "name": "host77",
     "project_id": "p77",
     "sla_id": uuid(78),
-    **dict.fromkeys(("violation_id", "attachment_id", "exclusion_id", "correction_id"), "7000079"),
+    **dict.fromkeys(("violation_id", "attachment_id", "exclusion_id", "correction_id", "decision_id"), "7000079"),
 }
 _SECRETS = ("vm-secret", '"ann"', HOST, PROJECT, "why-it-was-refused", "violation-secret", uuid(2), "0.123")
 """What the answers to others must not have: names, users, host, project, reasons, neighbours, figures."""
@@ -223,6 +226,8 @@ def _make_sla(cloud: Cloud) -> None:
     def renumber(session: Session) -> None:
         for table in (ViolationRow, SlaAttachment, Exclusion, Correction):
             session.execute(update(table).values(id=int(_NUMBER)))
+        refused = DecisionRow.kind == decisions.SLO_REFUSED_BY_HOST
+        session.execute(update(DecisionRow).where(refused).values(id=int(_NUMBER)))
 
     cloud.database.write(renumber)
 

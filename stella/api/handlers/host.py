@@ -47,7 +47,13 @@ def _show_one(call: Call, host: Host, count: int, lasting: int) -> dict[str, Jso
         "lacking_why": _lacking(reported.get("capabilities", {})),
         "versions": reported.get("versions", {}),
         "reported_at": times.show_known(host.reported_at),
+        "relief_mode": host.relief_mode,
+        "fenced_at": times.show_known(host.fenced_at if _is_fenced(host) else None),
     }
+
+
+def _is_fenced(host: Host) -> bool:
+    return host.fenced_at is not None and host.fenced_at >= (host.reported_at or 0.0)
 
 
 def _lacking(capabilities: Mapping[str, Json]) -> dict[str, Json]:
@@ -109,15 +115,22 @@ def show(call: Call) -> Answer:
     body=schema.PATCH,
     responses={200: schema.HOST},
     rules=(policies.UPDATE,),
-    errors=("stella.request.not_found", "stella.request.conflict", "stella.host.generation_conflict"),
+    errors=(
+        "stella.request.not_found",
+        "stella.request.conflict",
+        "stella.host.generation_conflict",
+        "stella.host.reports",
+    ),
 )
 def patch(call: Call) -> Answer:
-    """Change the mode of a host: `observe` changes nothing on it, `enforce` keeps SLOs, `maintenance` leaves it out.
+    """Change the mode of a host, its mode of relief, or say that it is fenced.
 
-    Answers 200 with the host. Where `generation` or `If-Match` is given it must be the host's, else 409.
+    `mode`: `observe` changes nothing on it, `enforce` keeps SLOs, `maintenance` leaves it out. `fenced` says that nothing runs on a
+    dead host any more: its instances may then be started elsewhere. Answers 200 with the host. Where `generation` or `If-Match` is
+    given it must be the host's, else 409; 409 also for a fence of a host that reports.
     """
     call.require(policies.UPDATE)
-    mode, given = str(call.mapping["mode"]), call.mapping.get("generation")
+    given = call.mapping.get("generation")
     for _ in attempts():
         with call.services.database.reader() as session:
             host = _find(call, session)
@@ -125,15 +138,46 @@ def patch(call: Call) -> Answer:
             conditions.check_generation(
                 call, given, host.generation, code="stella.host.generation_conflict", what=f"Host {host.name}"
             )
-        if host.mode == mode or call.services.database.write(partial(_set_mode, call, host=host, mode=mode)):
+        wanted = _changes(call, host)
+        if not wanted or call.services.database.write(partial(_set, call, host=host, wanted=wanted)):
             return _shown(call)
     raise ApiError("stella.request.conflict", "The host was changed by others each time this was tried; try again.")
 
 
-def _set_mode(call: Call, session: Session, *, host: Host, mode: str) -> bool:
-    if not hosts.swap(session, host, mode=mode, intent_revision=host.intent_revision + 1):
+def _changes(call: Call, host: Host) -> dict[str, object]:
+    """The columns that are to be set. Raises `ApiError`."""
+    body = call.mapping
+    wanted: dict[str, object] = {name: body[name] for name in ("mode", "relief_mode") if name in body}
+    if body.get("fenced") and not _is_fenced(host):
+        if host.reported_at is not None and host.reported_at >= _silent_before(call):
+            reason = f"Host {host.name} reports, so it runs; stop it, and say that it is fenced once it is silent."
+            raise ApiError("stella.host.reports", reason, field="fenced")
+        wanted["fenced_at"] = call.services.clock()
+    elif body.get("fenced") is False:
+        wanted["fenced_at"] = None
+    return {name: value for name, value in wanted.items() if getattr(host, name) != value}
+
+
+def _set(call: Call, session: Session, *, host: Host, wanted: Mapping[str, object]) -> bool:
+    more = {"intent_revision": host.intent_revision + 1} if "mode" in wanted else {}
+    if not hosts.swap(session, host, **wanted, **more):
         return False
-    decisions.record(
-        session, decisions.HOST_MODE, origin=call.origin, reason=f"mode {host.mode} -> {mode}", host_id=host.id
-    )
+    told = {
+        "mode": (decisions.HOST_MODE, f"mode {host.mode} -> {wanted.get('mode')}"),
+        "relief_mode": (
+            decisions.HOST_MODE,
+            f"relief {_relief(host.relief_mode)} -> {_relief(wanted.get('relief_mode'))}",
+        ),
+        "fenced_at": (
+            decisions.HOST_FENCED,
+            "fenced" if wanted.get("fenced_at") is not None else "not fenced any more",
+        ),
+    }
+    for name in wanted:
+        kind, reason = told[name]
+        decisions.record(session, kind, origin=call.origin, reason=reason, host_id=host.id)
     return True
+
+
+def _relief(mode: object) -> str:
+    return str(mode) if mode is not None else "as the cloud"

@@ -69,6 +69,7 @@ def _show(listed: Listed, *, with_host: bool) -> dict[str, Json]:
         "slo": _show_slo(instance, slo, host=host, for_operator=with_host) if slo is not None and in_force else None,
         "objectives": [{key: o.get(key, default) for key, default in _CURRENT.items()} for o in reported["objectives"]],
         **limits.show(instance, slo),
+        "relief_opt_out": instance.relief_opt_out,
         "reported_at": times.show(instance.reported_at),
     }
 
@@ -128,3 +129,22 @@ def show(call: Call) -> Answer:
     with call.services.database.reader() as session:
         found = visible_instance(call, session, policies.SHOW)
     return Answer(body=_show(found, with_host=call.allows(policies.SHOW_HOST)) | _costs(found))
+
+
+@operation(
+    body=schema.PATCH,
+    responses={200: schema.INSTANCE},
+    rules=(policies.UPDATE,),
+    errors=("stella.request.not_found",),
+)
+def patch(call: Call) -> Answer:
+    """Change whether relief may move an instance to another host.
+
+    Answers 200 with the instance, 403 for those who may see it and not change it, 404 where it is not there or of another project.
+    """
+    with call.services.database.reader() as session:
+        listed = visible_instance(call, session, policies.UPDATE)
+    opt_out = bool(call.mapping["relief_opt_out"])
+    if listed[0].relief_opt_out != opt_out:
+        call.services.database.write(lambda session: instances.opt_out(session, listed[0].id, opt_out))
+    return show.handler(call)

@@ -46,6 +46,7 @@ def _hosts(call: Call, session: Session) -> Json:
         "capacity_cpu_cores": totals.capacity_cpu_cores,
         "reserved_cpu_cores": totals.reserved_cpu_cores,
         "free_cpu_cores": totals.free_cpu_cores,
+        "free_without_one_cpu_cores": totals.free_without_one_cpu_cores,
     }
 
 

@@ -9,5 +9,5 @@ UPDATE = "stella:host:update"
 RULES = [
     rule(LIST, OPERATOR, "List hosts.", "GET", "/v1/hosts"),
     rule(SHOW, OPERATOR, "Show a host.", "GET", "/v1/hosts/{name}"),
-    rule(UPDATE, ADMIN, "Change the mode of a host.", "PATCH", "/v1/hosts/{name}"),
+    rule(UPDATE, ADMIN, "Change the modes of a host, and say that it is fenced.", "PATCH", "/v1/hosts/{name}"),
 ]

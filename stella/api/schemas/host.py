@@ -17,9 +17,15 @@ from stella.api.schemas.vocabulary import (
     query,
     sort,
 )
+from stella.control.relief_view import Mode
 
 MODES = ("observe", "enforce", "maintenance")
 MODE: Schema = {"type": "string", "enum": list(MODES)}
+RELIEF_MODE: Schema = {
+    "type": ["string", "null"],
+    "enum": [*(mode.value for mode in Mode), None],
+    "description": "What is done about floors that it cannot keep; null: as the cloud has it.",
+}
 _CORES: Schema = {"type": ["number", "null"], "description": "In cores; null before the first report."}
 
 HOST = mapping(
@@ -48,6 +54,11 @@ HOST = mapping(
         "lacking_why": {"type": "object", "additionalProperties": WHY, "description": "Of what it cannot enforce."},
         "versions": {"type": "object", "additionalProperties": TEXT},
         "reported_at": nullable(TIME),
+        "relief_mode": RELIEF_MODE,
+        "fenced_at": {
+            **nullable(TIME),
+            "description": "Since when it is certain that nothing runs on it; null: it is not, or it reported since.",
+        },
     }
 )
 LIST = page("hosts", HOST)
@@ -61,4 +72,16 @@ LIST_QUERY = query(
         "marker": HOST_NAME,
     }
 )
-PATCH = mapping({"mode": MODE, "generation": GENERATION}, optional=("generation",))
+PATCH = mapping(
+    {
+        "mode": MODE,
+        "relief_mode": RELIEF_MODE,
+        "fenced": {
+            **FLAG,
+            "description": "true: nothing runs on it any more, for certain. Only of a host that is silent.",
+        },
+        "generation": GENERATION,
+    },
+    optional=("mode", "relief_mode", "fenced", "generation"),
+    minProperties=1,
+)

@@ -75,6 +75,7 @@ INSTANCE = mapping(
         "objectives": listing(CURRENT, description="As the host last reported them."),
         "limits": EXISTING_LIMITS,
         "contradictions": CONTRADICTIONS,
+        "relief_opt_out": {**FLAG, "description": "Relief never moves it to another host."},
         "slo": {**nullable(SLO), "description": "What it is guaranteed; null: nothing."},
         "costs": {
             "type": "object",
@@ -110,3 +111,4 @@ LIST_QUERY = query(
         "marker": UUID,
     }
 )
+PATCH = mapping({"relief_opt_out": FLAG})

@@ -34,6 +34,7 @@ HOST = mapping(
             open_=True,
         ),
         "overhead": {"type": "object", "description": "What the host itself uses, by resource."},
+        "used": {"type": "object", "description": "What all instances use, by resource."},
         "reserved": {"type": "object", "description": "What the agent has set aside, by resource."},
         "capabilities": {
             "type": "object",
@@ -42,7 +43,7 @@ HOST = mapping(
         },
         "versions": {"type": "object", "additionalProperties": _SHORT, "maxProperties": 50},
     },
-    optional=("overhead", "reserved", "capabilities", "versions"),
+    optional=("overhead", "used", "reserved", "capabilities", "versions"),
     open_=True,
 )
 COST = mapping(
@@ -79,9 +80,10 @@ INSTANCE = mapping(
             open_=True,
         ),
         "costs": {"type": "object", "additionalProperties": COST, "maxProperties": 20},
+        "cpu_cores": {**nullable(_CORES), "description": "What it uses."},
         "objectives": listing(OBJECTIVE, maxItems=20),
     },
-    optional=("project", "name", "shape", "costs", "objectives"),
+    optional=("project", "name", "shape", "costs", "cpu_cores", "objectives"),
     open_=True,
 )
 MINUTE = mapping(

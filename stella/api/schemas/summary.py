@@ -18,6 +18,11 @@ HOSTS = mapping(
             **AMOUNT,
             "description": "What can still be guaranteed, on hosts in enforce that are not silent.",
         },
+        "free_without_one_cpu_cores": {
+            "type": "number",
+            "description": "The same with any one host lost and what it holds placed on the others; below 0: so much finds no place. "
+            "In sum: for one that needs much on one host there may be less.",
+        },
     }
 )
 SUMMARY = mapping(

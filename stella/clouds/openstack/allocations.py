@@ -5,7 +5,7 @@ hold, in one request; should it change before we write, the engine's duty `ledge
 """
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -158,6 +158,24 @@ class PlacementLedger:
             write(self._adapter, change, child=root.child_uuid, project=claim.project)
         except Exceeded as error:
             raise self._no_room(root, change, part) from error
+
+    def reserve(self, claim: Claim, *, source: str) -> Mapping[str, int]:
+        """Hold a claim on a host that Nova will move the instance to: what Nova holds on ``source`` it will hold there by itself.
+
+        What is held afterwards. Raises as `hold`.
+        """
+        own = claim
+        if source and claim.resources:
+            holdings = read(self._adapter, Root(uuid=source, name=source).child_uuid)
+            found = replace(claim, provider=source)
+            part = self.part_of_nova(found, holdings.consumers) if holdings is not None else {}
+            own = replace(claim, resources=beyond(claim.resources, part))
+        self.hold(own)
+        return own.resources
+
+    def release(self, claim: Claim) -> None:
+        """Let go of what was reserved. Raises as `hold`."""
+        self.hold(replace(claim, resources={}, at_least=False))
 
     def part_of_nova(self, claim: Claim, consumers: Mapping[str, Consumer]) -> Mapping[str, int]:
         """What Nova holds for the instance among ``consumers``, those of the claim's host.

@@ -161,7 +161,15 @@ class Allocations:
             return {}, {}
         with work.store.reader() as session:
             found = claims.in_force(session, place.host_id)
-        wanted, claimed = {}, {}
+            coming = claims.coming(session, place.host_id)
+        wanted: dict[str, Mapping[str, int]] = {}
+        claimed: dict[str, Claimed] = {}
+        for move in coming:
+            consumer = consumer_of(move.instance, place.root.uuid)
+            claim = Claim(
+                instance=move.instance, project=move.project, provider=place.root.uuid, resources=move.resources
+            )
+            wanted[consumer], claimed[consumer] = move.resources, Claimed(claim=claim, instance_id=move.instance_id)
         for one in found:
             resources = resources_of(one.slo, one.reserved_cpu_cores)
             provider = place.root.uuid

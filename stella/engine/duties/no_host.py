@@ -85,7 +85,7 @@ class NoHost:
         """Why not, by the host's name; those that are enrolled, with most free CPU first."""
         enrolled = [host for host in hosts.freest(session, limit=_LOOKED_AT) if host.credential_sha256 is not None]
         asked = enrolled[:_RECORDED_HOSTS]
-        held = slos.holdings_by_host(session, [host.id for host in asked])
+        held = slos.holdings(session, [host.id for host in asked])
         return {host.name: self._reason(slo, vcpus, host, held.get(host.id, ()), silent_before) for host in asked}
 
     def _reason(self, slo: Slo, vcpus: int, host: Host, held: Sequence[Holding], silent_before: float) -> str:

@@ -38,6 +38,7 @@ def host_section(published: Published) -> dict[str, Json]:
             "reservation_margin_ratio": published.reservation_margin_ratio,
         },
         "overhead": {"cpu_cores": usage.overhead_cores},
+        "used": {"cpu_cores": usage.instances_cores},
         "reserved": {"cpu_cores": published.reserved_cpu_cores, "host_cpu_cores": published.host_reserved_cpu_cores},
         "capabilities": {name: why[:_LARGEST_REASON] or True for name, why in published.capabilities.items()},
         "versions": {"xgos": stella.__version__},
@@ -71,6 +72,7 @@ def _instance(reading: InstanceReading, decision: InstanceDecision | None, publi
         "state": reading.state.value,
         "shape": wire.encode(shape_of(reading)),
         "costs": _costs(published.costs.get(reading.uuid)),
+        "cpu_cores": _amount(decision.usage_cores) if decision else None,
         "objectives": [_objective(one) for one in objectives],
     }
 

@@ -4,6 +4,7 @@ import argparse
 from typing import Any
 
 from osc_lib.command import command
+from osc_lib.exceptions import CommandError
 
 from stellaclient.osc.columns import Cores, Keys
 from stellaclient.osc.errors import one_line
@@ -11,6 +12,8 @@ from stellaclient.osc.service import add_sort, host_name, service
 from stellaclient.sdk.resources import Host
 
 MODES = ("observe", "enforce", "maintenance")
+INHERIT = "inherit"
+RELIEF_MODES = ("off", "suggest", "act", INHERIT)
 
 
 def _columns(host: Host) -> dict[str, Any]:
@@ -28,6 +31,8 @@ def _columns(host: Host) -> dict[str, Any]:
 
 def _all(host: Host) -> tuple[Any, Any]:
     columns = _columns(host) | {
+        "relief_mode": host.relief_mode or INHERIT,
+        "fenced_at": host.fenced_at,
         "enrolled": host.enrolled,
         "agent": host.agent,
         "capabilities": Keys(host.capabilities),
@@ -81,20 +86,38 @@ class Show(command.ShowOne):
 
 
 class Set(command.ShowOne):
-    """Set the mode of a host: observe changes nothing on it, enforce keeps SLOs, maintenance leaves it out.
+    """Set the modes of a host, or say that it is fenced.
+
+    --mode: observe changes nothing on it, enforce keeps SLOs, maintenance leaves it out. --relief-mode: what is done about floors that
+    it cannot keep, and once it is dead and fenced. --fenced: nothing runs on it any more, for certain; its instances may then be
+    started elsewhere, and two that run at once destroy their disks.
 
     Example: openstack slo host set compute-1 --mode enforce
+    Example: openstack slo host set compute-1 --relief-mode act
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """The options."""
         parser: argparse.ArgumentParser = super().get_parser(prog_name)
         parser.add_argument("host", metavar="<host>", help="Name of a host")
-        parser.add_argument("--mode", choices=MODES, required=True, help="What the host is to do")
+        parser.add_argument("--mode", choices=MODES, help="What the host is to do")
+        parser.add_argument(
+            "--relief-mode", choices=RELIEF_MODES, help=f"What relief does for it ({INHERIT}: as the cloud has it)"
+        )
+        fence = parser.add_mutually_exclusive_group()
+        fence.add_argument("--fenced", action="store_true", help="It is dead, and nothing runs on it for certain")
+        fence.add_argument("--not-fenced", action="store_true", help="That is not certain any more")
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[Any, Any]:
         """Set it."""
+        changes: dict[str, Any] = {"mode": parsed_args.mode} if parsed_args.mode else {}
+        if parsed_args.relief_mode:
+            changes["relief_mode"] = None if parsed_args.relief_mode == INHERIT else parsed_args.relief_mode
+        if parsed_args.fenced or parsed_args.not_fenced:
+            changes["fenced"] = parsed_args.fenced
+        if not changes:
+            raise CommandError("name at least one of --mode, --relief-mode, --fenced, --not-fenced")
         stella = service(self)
         with one_line():
-            return _all(stella.set_host_mode(host_name(parsed_args.host), parsed_args.mode))
+            return _all(stella.set_host(host_name(parsed_args.host), **changes))

@@ -1,4 +1,4 @@
-"""`openstack slo list`, `explain` and `history`."""
+"""`openstack slo list`, `explain` and `history`, and `openstack slo instance set`."""
 
 import argparse
 from collections.abc import Mapping
@@ -210,3 +210,27 @@ class History(command.Lister):
             for c in found
         ]
         return ("generation", "changed_at", "user_id", "remote_address", "before", "after", "request_id"), rows
+
+
+class Set(command.ShowOne):
+    """Say whether relief may move an instance to another host when floors are missed.
+
+    Example: openstack slo instance set --server db-1 --no-relief
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """The options."""
+        parser: argparse.ArgumentParser = super().get_parser(prog_name)
+        add_server(parser)
+        relief = parser.add_mutually_exclusive_group(required=True)
+        relief.add_argument("--no-relief", dest="opt_out", action="store_true", help="It is never moved by relief")
+        relief.add_argument("--relief", dest="opt_out", action="store_false", help="It may be moved")
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> tuple[Any, Any]:
+        """Set it."""
+        stella = service(self)
+        uuid = uuid_of(stella, parsed_args.server)
+        with one_line():
+            found = stella.set_instance(uuid, relief_opt_out=parsed_args.opt_out)
+        return ("uuid", "name", "relief_opt_out"), (found.id, found.name, found.relief_opt_out)

@@ -1,4 +1,4 @@
-"""`openstack slo violation list` and `openstack slo decision list`."""
+"""`openstack slo violation` and `openstack slo decision`."""
 
 import argparse
 from collections.abc import Iterable, Mapping
@@ -13,9 +13,12 @@ from stellaclient.osc.columns import Amount, Keys
 from stellaclient.osc.errors import one_line
 from stellaclient.osc.service import add_server, add_sort, service, uuid_of
 from stellaclient.sdk.proxy import Proxy
+from stellaclient.sdk.resources import Decision
 
 _VIOLATION = ("id", "uuid", "metric", "opened_at", "closed_at", "cause", "host", "offender")
 _DECISION = ("id", "decided_at", "kind", "uuid", "host", "user_id", "reason")
+_MOVE = ("state", "to", "predicted_effect_seconds_per_hour", "measured_effect_seconds_per_hour")
+_MOVE_STATES = ("suggested", "reserved", "moving", "done", "failed", "refused", "stopped")
 
 
 def _add_filters(parser: argparse.ArgumentParser, sort_keys: tuple[str, ...]) -> None:
@@ -150,18 +153,62 @@ class ListDecisions(command.Lister):
         """The options."""
         parser: argparse.ArgumentParser = super().get_parser(prog_name)
         _add_filters(parser, ("id", "decided_at", "kind"))
-        parser.add_argument("--kind", metavar="<kind>", help="Only decisions of this kind")
-        parser.add_argument("--long", action="store_true", help="Also the request's id and the details")
+        parser.add_argument(
+            "--kind", metavar="<kind>", help="Only decisions of this kind, such as relief or evacuation"
+        )
+        parser.add_argument(
+            "--state", choices=_MOVE_STATES, help="Only moves in this state (of the kinds relief and evacuation)"
+        )
+        parser.add_argument(
+            "--long", action="store_true", help="Also the request's id, the details, and what became of a move"
+        )
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[Any, Any]:
         """List them."""
         stella = service(self)
-        query = _query(stella, parsed_args, kind=parsed_args.kind)
+        query = _query(stella, parsed_args, kind=parsed_args.kind, state=parsed_args.state)
         with one_line():
             found = _first(stella.decisions(**query), parsed_args.limit)
-        columns = (*_DECISION, "request_id", "detail") if parsed_args.long else _DECISION
-        rows = [
-            (*(getattr(d, column) for column in _DECISION), d.request_id, Keys(d.detail))[: len(columns)] for d in found
-        ]
-        return columns, rows
+        columns: tuple[str, ...] = _DECISION
+        if parsed_args.long or parsed_args.state or parsed_args.kind in ("relief", "evacuation"):
+            columns += _MOVE
+        columns += ("request_id", "detail") if parsed_args.long else ()
+        rows = [_decided(one) for one in found]
+        return columns, [tuple(row[column] for column in columns) for row in rows]
+
+
+class ShowDecision(command.ShowOne):
+    """Show a decision: for one to move an instance also from where to where, why, and the predicted and the measured effect.
+
+    Example: openstack slo decision show 812
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """The options."""
+        parser: argparse.ArgumentParser = super().get_parser(prog_name)
+        parser.add_argument("id", metavar="<id>", type=int, help="Id of a decision")
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> tuple[Any, Any]:
+        """Show it."""
+        stella = service(self)
+        with one_line():
+            found = stella.get_decision(parsed_args.id)
+        row, move = _decided(found), found.move
+        if move is None:
+            row = {name: value for name, value in row.items() if name not in _MOVE}
+        else:
+            more = ("freed_cpu_cores", "helped", "victims", "changed_at")
+            row |= {name: move[name] for name in more} | {"outcome": move["reason"] or None}
+        return tuple(row), tuple(row.values())
+
+
+def _decided(found: Decision) -> dict[str, Any]:
+    """A decision by column; those of a move are None where it is about none."""
+    move = found.move or {}
+    return (
+        {column: getattr(found, column) for column in _DECISION}
+        | {column: move.get(column) for column in _MOVE}
+        | {"request_id": found.request_id, "detail": Keys(found.detail)}
+    )

@@ -73,6 +73,12 @@ class Proxy(SlaProxy):
         """The instance of this uuid."""
         return self._get(Instance, uuid)
 
+    def set_instance(self, uuid: str, *, relief_opt_out: bool) -> Instance:
+        """Say whether relief must not move an instance."""
+        response = self.patch(f"/v1/instances/{uuid}", json={"relief_opt_out": relief_opt_out})
+        exceptions.raise_from_response(response)
+        return self.get_instance(uuid)
+
     def get_slo(self, uuid: str) -> Slo | None:
         """The SLO of an instance; None when it has none, or when there is no such instance."""
         try:
@@ -123,7 +129,11 @@ class Proxy(SlaProxy):
 
     def set_host_mode(self, name: str, mode: str) -> Host:
         """Set the mode of a host: observe, enforce or maintenance."""
-        response = self.patch(f"/v1/hosts/{name}", json={"mode": mode})
+        return self.set_host(name, mode=mode)
+
+    def set_host(self, name: str, **changes: Any) -> Host:
+        """Set ``mode``, ``relief_mode`` (None: as the cloud has it) or ``fenced`` of a host."""
+        response = self.patch(f"/v1/hosts/{name}", json=changes)
         exceptions.raise_from_response(response)
         return self.get_host(name)
 
@@ -132,8 +142,12 @@ class Proxy(SlaProxy):
         return self._list(Violation, **query)
 
     def decisions(self, **query: Any) -> Iterator[Decision]:
-        """Decisions, newest first; ``kind``, ``host``, ``project``, ``uuid``, ``from`` and ``to`` filter; ``sort`` orders."""
+        """Decisions, newest first; ``kind``, ``state``, ``host``, ``project``, ``uuid``, ``from``, ``to`` filter; ``sort`` orders."""
         return self._list(Decision, **query)
+
+    def get_decision(self, number: int) -> Decision:
+        """The decision of this number."""
+        return self._get(Decision, str(number))
 
     def estimate(
         self,

@@ -32,6 +32,7 @@ class Instance(resource.Resource):
     objectives = resource.Body("objectives", type=list)
     limits = resource.Body("limits", type=list)
     contradictions = resource.Body("contradictions", type=list)
+    relief_opt_out = resource.Body("relief_opt_out", type=bool)
     reported_at = resource.Body("reported_at")
 
 
@@ -160,6 +161,8 @@ class Host(resource.Resource):
     capabilities = resource.Body("capabilities", type=dict)
     versions = resource.Body("versions", type=dict)
     reported_at = resource.Body("reported_at")
+    relief_mode = resource.Body("relief_mode")
+    fenced_at = resource.Body("fenced_at")
 
 
 class Violation(resource.Resource):
@@ -189,8 +192,11 @@ class Decision(resource.Resource):
     resources_key = "decisions"
     pagination_key = "links"
     base_path = "/v1/decisions"
+    allow_fetch = True
     allow_list = True
-    _query_mapping = resource.QueryParameters("kind", "refusals", "host", "project", "uuid", "from", "to", "sort")
+    _query_mapping = resource.QueryParameters(
+        "kind", "state", "refusals", "host", "project", "uuid", "from", "to", "sort"
+    )
 
     decided_at = resource.Body("decided_at")
     kind = resource.Body("kind")
@@ -202,6 +208,7 @@ class Decision(resource.Resource):
     request_id = resource.Body("request_id")
     reason = resource.Body("reason")
     detail = resource.Body("detail", type=dict)
+    move = resource.Body("move", type=dict)
 
 
 class Quota(resource.Resource):
