@@ -12,6 +12,7 @@ import numpy as np
 
 from stella.control.cost import UnitCost
 from stella.control.cpu import CpuClaim
+from stella.control.incurable import short_cores
 from stella.control.memory import Memory, Settings, capacity_for_floors, priced
 from stella.control.readmission import LOWER_FOR_SECONDS, Lower, need_of, readmit
 from stella.model.attainment import TOLERANCE_RATIO
@@ -356,13 +357,17 @@ class Cloud:
     def _list_missing(self, found: columns.Whole) -> None:
         rows = self.table
         self.missing = {}
-        lack = np.minimum(rows.floor, rows.demand) - rows.rate
-        short = np.maximum(0.0, lack) * (rows.price_vcpu + rows.price_io)
         for row in found.tolist():
             host = int(rows.host[row])
             cause = int(rows.cause[row])
             offender = self._fills_disks(host) if cause == columns.BLOCK else None
-            one = Missed(row=row, cause=cause, short_cores=float(short[row]), disk_offender=offender)
+            short = short_cores(
+                float(rows.floor[row]),
+                usage=float(rows.rate[row]),
+                demand=float(rows.demand[row]),
+                cost=float(rows.price_vcpu[row] + rows.price_io[row]),
+            )
+            one = Missed(row=row, cause=cause, short_cores=short, disk_offender=offender)
             self.missing.setdefault(host, []).append(one)
 
     def _fills_disks(self, host: int) -> int | None:

@@ -45,7 +45,7 @@ _MOVE_SECONDS, _MOVE_SECONDS_PER_VCPU = 15.0, 12.0
 _FAILS_RATIO = 0.02
 _PAUSE_SECONDS = 1
 """A live migration stops the instance for less than this: the second counts as missed."""
-_DESTINATIONS = 32
+_DESTINATIONS = 50
 _HOSTS_AT_ONCE = 8
 _ASK_AGAIN_SECONDS = 300.0
 _EVACUATED_AT_ONCE = 10
@@ -140,7 +140,9 @@ class Relief:
         self._evacuate()
         cloud, now = self._cloud, self._cloud.now
         recent = [move for move in self.past if now - move.began_at < _HELP_SECONDS]
-        if not cloud.missing or move_limits.cloud_refusal(recent, self.limits, now):
+        if not cloud.missing or move_limits.is_cloud_busy(recent, self.limits):
+            return
+        if move_limits.cloud_refusal(recent, self.limits, now):  # of each host: what it needs need not be put together
             return
         wanting = self._wanting()
         if not wanting:
@@ -153,6 +155,7 @@ class Relief:
             fits=self._fits,
             limits=self.limits,
             now=now,
+            silent_hosts=len(cloud.dead),
             all_hosts=cloud.shape.hosts,
         )
         for decision in decisions:
