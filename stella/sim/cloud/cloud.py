@@ -13,7 +13,7 @@ import numpy as np
 from stella.control.cost import UnitCost
 from stella.control.cpu import CpuClaim
 from stella.control.incurable import short_cores
-from stella.control.memory import Memory, Settings, capacity_for_floors, priced
+from stella.control.memory import Memory, Settings, capacity_for_floors
 from stella.control.readmission import LOWER_FOR_SECONDS, Lower, need_of, readmit
 from stella.model.attainment import TOLERANCE_RATIO
 from stella.model.slo import Metric
@@ -247,7 +247,7 @@ class Cloud:
             if tenant.slo is not None:
                 needs[tenant.uuid] = need_of(
                     tenant.slo,
-                    priced(self.costs(row), prior, tenant.slo),
+                    self.ledger.priced(tenant.slo, self.costs(row)),
                     prior,
                     vcpus=tenant.vcpus,
                     margin=self.settings.margin,

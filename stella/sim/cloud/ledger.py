@@ -52,6 +52,7 @@ class Ledger:
         self._entries: list[dict[int, Entry]] = [{} for _ in range(hosts)]
         self._sold: list[Counter[str]] = [Counter() for _ in range(hosts)]
         self._capacities: dict[int, HostCapacity] = {}
+        self._priors: dict[tuple[tuple[Metric, float], ...], Costs] = {}
         self._totals: dict[float, Mapping[str, int]] = {}
 
     def capacity(self, host: int) -> HostCapacity:
@@ -74,7 +75,7 @@ class Ledger:
 
     def need(self, slo: Slo, costs: Costs, vcpus: int) -> Held:
         """What an SLO would hold at these costs."""
-        found = reserve(slo, self._priced(slo, costs), vcpus=vcpus, margin=self.settings.margin)
+        found = reserve(slo, self.priced(slo, costs), vcpus=vcpus, margin=self.settings.margin)
         return Held(cores=found.cores, vcpus=vcpus, io_ratio=found.io_ratio)
 
     def fits(self, slo: Slo | None, costs: Costs, vcpus: int, host: int) -> bool:
@@ -83,7 +84,7 @@ class Ledger:
             return False
         if slo is None:
             return True
-        capacity, costs = self.capacity(host), self._priced(slo, costs)
+        capacity, costs = self.capacity(host), self.priced(slo, costs)
         wanted = resources_of(slo, self.need(slo, costs, vcpus).cores)
         sold, totals = self._sold[host], self._classes(capacity.sellable_cores)
         if any(sold[name] + amount > totals.get(name, 0) for name, amount in wanted.items()):
@@ -114,7 +115,7 @@ class Ledger:
         host = int(np.argmax(np.where(self.takes, self.cores - settled - self.reserved, -np.inf)))
         answer = admit(
             slo,
-            self._priced(slo, costs),
+            self.priced(slo, costs),
             shape=InstanceShape(vcpus=vcpus, iothreads=1, links=1, disks=1),
             margin=self.settings.margin,
             capacity=self.capacity(host),
@@ -159,8 +160,16 @@ class Ledger:
                 self._sold[host][name] += sign * amount
             self._capacities.pop(host, None)
 
-    def _priced(self, slo: Slo, costs: Costs) -> Costs:
-        return priced(costs, self.settings.prior, slo)
+    def priced(self, slo: Slo, costs: Costs) -> Costs:
+        """What the floors of an SLO cost: as learned, else by the prior, which is the same for all SLOs with these metrics and sizes."""
+        if all(objective.metric in costs for objective in slo.objectives):
+            return costs
+        question = tuple((objective.metric, objective.unit_bytes) for objective in slo.objectives)
+        found = self._priors.get(question)
+        if found is None:
+            every = priced({}, self.settings.prior, slo)
+            found = self._priors[question] = {metric: every[metric] for metric, _ in question}
+        return found
 
     def _classes(self, sellable: float) -> Mapping[str, int]:
         """Placement's totals of a host, CPU aside, which admission counts exactly."""
