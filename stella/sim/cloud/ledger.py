@@ -161,7 +161,7 @@ class Ledger:
             self._capacities.pop(host, None)
 
     def priced(self, slo: Slo, costs: Costs) -> Costs:
-        """What the floors of an SLO cost: as learned, else by the prior, which is the same for all SLOs with these metrics and sizes."""
+        """What the floors of an SLO cost: as learned, else by the prior, the same for all with these metrics and sizes."""
         if all(objective.metric in costs for objective in slo.objectives):
             return costs
         question = tuple((objective.metric, objective.unit_bytes) for objective in slo.objectives)
