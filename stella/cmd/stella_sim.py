@@ -20,7 +20,9 @@ from pathlib import Path
 from typing import NoReturn
 
 import stella
+from stella.control.relief_view import Mode
 from stella.sim.check import broken, results, table
+from stella.sim.cloud.scenario import Shape
 from stella.sim.host import CORES, INSTANCES
 from stella.sim.run import CannotRun, Fleet, run
 from stella.sim.telling import tell
@@ -196,11 +198,11 @@ def _check(options: argparse.Namespace) -> int:
 
 def _cloud(options: argparse.Namespace) -> int:
     try:
-        from stella.sim.cloud import run as cloud  # noqa: PLC0415 - numpy, which nothing else here needs
+        from stella.sim.cloud.run import lines, run_cloud  # noqa: PLC0415 - numpy, which nothing else here needs
     except ModuleNotFoundError as error:
         print(f"stella-sim: cloud needs {error.name}: pip install 'stella[sim]'", file=sys.stderr)
         return USAGE
-    shape = cloud.Shape(
+    shape = Shape(
         hosts=options.hosts,
         hours=options.hours,
         seed=options.seed,
@@ -208,8 +210,7 @@ def _cloud(options: argparse.Namespace) -> int:
         instances_per_host=options.instances_per_host,
     )
     began = time.monotonic()
-    found = cloud.run(shape, cloud.Mode(options.relief))
-    print("\n".join(cloud.lines(found)))
+    print("\n".join(lines(run_cloud(shape, Mode(options.relief)))))
     print(f"wall time: {time.monotonic() - began:.1f} s")
     return 0
 

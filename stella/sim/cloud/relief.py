@@ -197,6 +197,7 @@ class Relief:
 
     def _miss(self, one: Missed, takers: Sequence[Taker] = ()) -> Miss:
         cloud, tenant = self._cloud, self._cloud.table.tenant(one.row)
+        offender: str | None
         if one.disk_offender is not None:
             offender = cloud.table.tenant(one.disk_offender).uuid
         else:

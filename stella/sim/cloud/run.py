@@ -58,7 +58,7 @@ class Figures:
         return sum(self.violated_seconds.values())
 
 
-def run(
+def run_cloud(
     shape: Shape, mode: Mode, *, step_seconds: float = STEP_SECONDS, look: Callable[[Cloud], None] | None = None
 ) -> Figures:
     """Run a cloud to its end. ``look`` is called after each step."""

@@ -24,7 +24,7 @@ from stella.sim.cloud.cloud import Cloud
 from stella.sim.cloud.division import disks, divided
 from stella.sim.cloud.ledger import Ledger
 from stella.sim.cloud.relief import Relief
-from stella.sim.cloud.run import Figures, lines, run
+from stella.sim.cloud.run import Figures, lines, run_cloud
 from stella.sim.cloud.scenario import Shape, Tenant, arrivals, deaths, initial
 from stella.sim.cloud.waves import Bursts, daily, units
 from stella.sim.instance import InstanceSpec
@@ -40,16 +40,16 @@ CPU_FLOOR = Slo((Objective(metric=Metric.CPU, floor=1.5),))
 
 @pytest.fixture(scope="module")
 def busy() -> dict[Mode, Figures]:
-    return {mode: run(BUSY, mode) for mode in (Mode.OFF, Mode.ACT)}
+    return {mode: run_cloud(BUSY, mode) for mode in (Mode.OFF, Mode.ACT)}
 
 
 # --- the same seed, the same day --------------------------------------------------------------------------------------
 
 
 def test_the_same_seed_gives_the_same_figures_and_another_one_does_not() -> None:
-    first = run(SMALL, Mode.ACT)
-    assert run(SMALL, Mode.ACT) == first
-    assert "\n".join(lines(run(replace(SMALL, seed=8), Mode.ACT))) != "\n".join(lines(first))
+    first = run_cloud(SMALL, Mode.ACT)
+    assert run_cloud(SMALL, Mode.ACT) == first
+    assert "\n".join(lines(run_cloud(replace(SMALL, seed=8), Mode.ACT))) != "\n".join(lines(first))
 
 
 def test_what_happens_does_not_depend_on_what_is_decided() -> None:
@@ -102,7 +102,7 @@ def test_the_figures_are_those_of_the_reports(busy: dict[Mode, Figures]) -> None
 
 
 def test_a_dead_host_is_fenced_first_and_its_guaranteed_instances_run_elsewhere() -> None:
-    having, without = run(DYING, Mode.ACT), run(DYING, Mode.OFF)
+    having, without = run_cloud(DYING, Mode.ACT), run_cloud(DYING, Mode.OFF)
     assert without.deaths == having.deaths > 0
     assert without.evacuated == 0
     assert having.evacuated > 0
@@ -110,7 +110,7 @@ def test_a_dead_host_is_fenced_first_and_its_guaranteed_instances_run_elsewhere(
 
 
 def test_nothing_is_evacuated_while_many_hosts_look_dead() -> None:
-    found = run(ALL_DIE, Mode.ACT)
+    found = run_cloud(ALL_DIE, Mode.ACT)
     assert found.deaths >= ALL_DIE.hosts
     assert found.evacuated == 0
 
@@ -154,7 +154,7 @@ def test_no_host_gives_more_than_it_has_and_admission_sells_no_more() -> None:
         disk = np.where(cloud.table.is_block & cloud.table.up, cloud.table.rate, 0.0)
         assert (columns.per_host(cloud.table.host, disk, BUSY.hosts) <= BUSY.device_bytes * (1 + 1e-9)).all()
 
-    run(replace(BUSY, hours=1.0), Mode.ACT, look=look)
+    run_cloud(replace(BUSY, hours=1.0), Mode.ACT, look=look)
 
 
 def test_the_ledger_answers_as_admission_does_and_forgets_what_is_released() -> None:
