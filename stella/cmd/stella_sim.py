@@ -1,6 +1,7 @@
 """`stella-sim`: simulated hosts that run the real agent, linked to stella-api, without root, QEMU or control groups.
 
-`stella-sim check` runs the control law on a model of a host at virtual time, and says whether its properties hold.
+`stella-sim check` runs the control law on a model of a host at virtual time, and says whether its properties hold. `stella-sim cloud`
+runs many hosts of a coarser model under the real admission, relief and SLA arithmetic, and prints what became of the SLAs.
 
 Exit codes: 0 ended by SIGTERM or SIGINT, or all properties hold; 1 failed, or one does not hold; 2 wrong usage or configuration
 (nothing was started).
@@ -13,12 +14,15 @@ import re
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
 import stella
+from stella.control.relief_view import Mode
 from stella.sim.check import broken, results, table
+from stella.sim.cloud.scenario import Shape
 from stella.sim.host import CORES, INSTANCES
 from stella.sim.run import CannotRun, Fleet, run
 from stella.sim.telling import tell
@@ -67,7 +71,31 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
     _add_run(commands)
     _add_check(commands)
+    _add_cloud(commands)
     return parser
+
+
+def _add_cloud(commands: "argparse._SubParsersAction[_Parser]") -> None:
+    one = commands.add_parser(
+        "cloud",
+        allow_abbrev=False,
+        help="run many modelled hosts for a day, and print attainment, credits, moves and refusals",
+        description="Run many hosts of a coarse model at virtual time under the real admission, relief and SLA arithmetic.",
+        epilog="example: stella-sim cloud --hosts 1000 --hours 24 --seed 7; then the same day with --relief off",
+    )
+    one.add_argument("--hosts", type=_whole(1, 100_000), required=True, metavar="N", help="how many")
+    one.add_argument("--hours", type=_whole(1, 744), default=24, metavar="H", help="from noon on (default: 24)")
+    one.add_argument("--seed", type=_whole(0, 2**31), default=0, metavar="S", help="of all chance (default: 0)")
+    one.add_argument(
+        "--relief",
+        choices=("off", "act"),
+        default="act",
+        help="whether instances move from hosts that cannot keep their floors, and from dead ones (default: act)",
+    )
+    one.add_argument("--cores", type=_whole(2, 1024), default=16, metavar="C", help="of each host (default: 16)")
+    one.add_argument(
+        "--instances-per-host", type=_whole(1, 1000), default=16, metavar="M", help="about as many (default: 16)"
+    )
 
 
 def _add_check(commands: "argparse._SubParsersAction[_Parser]") -> None:
@@ -141,6 +169,8 @@ def _add_run(commands: "argparse._SubParsersAction[_Parser]") -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """See the module."""
     options = build_parser().parse_args(arguments)
+    if options.command == "cloud":
+        return _cloud(options)
     if options.command != "check":
         return _run(options)
     log = logging.getLogger("stella")
@@ -164,6 +194,25 @@ def _check(options: argparse.Namespace) -> int:
             print(what, file=sys.stderr)
     print("\n".join(table(found)))
     return FAILED if any(broken(result) for result in found) else 0
+
+
+def _cloud(options: argparse.Namespace) -> int:
+    try:
+        from stella.sim.cloud.run import lines, run_cloud  # noqa: PLC0415 - numpy, which nothing else here needs
+    except ModuleNotFoundError as error:
+        print(f"stella-sim: cloud needs {error.name}: pip install 'stella[sim]'", file=sys.stderr)
+        return USAGE
+    shape = Shape(
+        hosts=options.hosts,
+        hours=options.hours,
+        seed=options.seed,
+        cores=options.cores,
+        instances_per_host=options.instances_per_host,
+    )
+    began = time.monotonic()
+    print("\n".join(lines(run_cloud(shape, Mode(options.relief)))))
+    print(f"wall time: {time.monotonic() - began:.1f} s")
+    return 0
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -44,6 +44,8 @@ class Task:
 
 def fill(room: float, wants: Sequence[float], weights: Sequence[float]) -> list[float]:
     """Weighted max-min: ``room`` divided by ``weights``, none given more than it ``wants``."""
+    if len(wants) == 1:  # most often: an instance has one thread on a CPU
+        return [min(wants[0], room / weights[0] * weights[0]) if wants[0] > _NOTHING and room > _NOTHING else 0.0]
     got = [0.0] * len(wants)
     hungry = [n for n, want in enumerate(wants) if want > _NOTHING]
     while hungry and room > _NOTHING:
@@ -102,19 +104,28 @@ def divide(
     """
     queues: list[list[int]] = [[] for _ in room]
     loads = [0.0] * len(weights)
+    counted = [0.0] * len(tasks)
+    some_yield = False
     for n, want in enumerate(wants):
         if want > _NOTHING:
-            queues[tasks[n].home].append(n)
-            loads[tasks[n].instance] += tasks[n].counted(want)
+            task = tasks[n]
+            queues[task.home].append(n)
+            counted[n] = task.counted(want)
+            loads[task.instance] += counted[n]
+            some_yield = some_yield or task.yields
     got = [0.0] * len(tasks)
     used = [0.0] * len(room)
     for cpu, queue in enumerate(queues):
-        if sum(wants[n] for n in queue) <= room[cpu]:
+        asked = sum([wants[n] for n in queue])
+        if asked <= room[cpu]:
             for n in queue:
                 got[n] = wants[n]
+            used[cpu] = asked
         else:
-            _divide_queue(room[cpu], weights, loads, tasks, wants, queue, got)
-        used[cpu] = sum(got[n] for n in queue)
+            _divide_queue(
+                room[cpu], weights, tasks, wants, queue, got, loads=loads, counted=counted, some_yield=some_yield
+            )
+            used[cpu] = sum([got[n] for n in queue])
     _lend(room, used, tasks, wants, got)
     return got, used
 
@@ -122,31 +133,32 @@ def divide(
 def _divide_queue(
     room: float,
     weights: Sequence[float],
-    loads: Sequence[float],
     tasks: Sequence[Task],
     wants: Sequence[float],
     queue: Sequence[int],
     got: list[float],
+    *,
+    loads: Sequence[float],
+    counted: Sequence[float],
+    some_yield: bool,
 ) -> None:
-    """One CPU: among instances first, then inside each."""
+    """One CPU: among instances first, then inside each. ``counted``: the load of each task, ``loads``: of each instance in all."""
     inside: dict[int, list[int]] = {}
     for n in queue:
         inside.setdefault(tasks[n].instance, []).append(n)
     instances = list(inside)
-    parts = [
-        weights[i] * sum(tasks[n].counted(wants[n]) for n in inside[i]) / loads[i] for i in instances
-    ]  # what of its weight counts here
-    asked = [sum(wants[n] for n in inside[i]) for i in instances]
+    # what of the weight of each counts here
+    parts = [weights[i] * sum([counted[n] for n in inside[i]]) / loads[i] for i in instances]
+    asked = [sum([wants[n] for n in inside[i]]) for i in instances]
     granted = fill(room, asked, parts)
-    if any(tasks[n].yields for n in queue):
+    if some_yield and any(tasks[n].yields for n in queue):
         spins = [any(wants[n] >= _SPINS_CORES for n in inside[i]) for i in instances]
         yields = [all(tasks[n].yields for n in inside[i]) for i in instances]
         granted = _overrun(room, granted, asked, parts, spins=spins, yields=yields)
     for i, part in zip(instances, granted, strict=True):
         members = inside[i]
-        for n, cores in zip(
-            members, fill(part, [wants[n] for n in members], [tasks[n].weight for n in members]), strict=True
-        ):
+        inner = fill(part, [wants[n] for n in members], [tasks[n].weight for n in members])
+        for n, cores in zip(members, inner, strict=True):
             got[n] = cores
 
 
@@ -187,9 +199,11 @@ def _lend(
         return
     lacking = sorted((n for n in range(len(tasks)) if wants[n] - got[n] > _NOTHING), key=lambda n: got[n] - wants[n])
     for n in lacking:
+        cpus = tasks[n].cpus
+        anywhere = len(cpus) == len(room)
         for cpu in idle:
             spare = room[cpu] - used[cpu]
-            if spare > _NOTHING and cpu in tasks[n].cpus:
+            if spare > _NOTHING and (anywhere or cpu in cpus):
                 more = min(spare, wants[n] - got[n])
                 got[n] += more
                 used[cpu] += more
