@@ -20,7 +20,10 @@ _LARGEST_LIST = "500"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """What is promised and what is owed. Ratios and the amount are decimal text; ``credits`` are (below, credit), the least grave first."""
+    """What is promised and what is owed. Ratios and the amount are decimal text.
+
+    ``credits`` are (below, credit), the least grave first.
+    """
 
     target: str
     unknown: str

@@ -92,7 +92,6 @@ class FormView(forms.ModalFormView):
         return {**context, "problem": None, "lead": self.lead(self.found), "found": self.found}
 
 
-
 def reason_field(label: Text) -> django_forms.CharField:
     """Why; the API keeps it and shows it in every report."""
     return django_forms.CharField(

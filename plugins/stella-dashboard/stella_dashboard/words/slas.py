@@ -57,7 +57,10 @@ def percent(ratio: str | None) -> str:
 
 
 def parse_percent(text: str) -> str:
-    """Decimal text of ``99.9 %``; the sign must be there, for 1 may be meant as all or as a hundredth. Raises `ValueError` with a sentence."""
+    """Decimal text of ``99.9 %``; the sign must be there, for 1 may be meant as all or as a hundredth.
+
+    Raises `ValueError` with a sentence.
+    """
     try:
         value = Decimal(text.strip().removesuffix("%").strip()) / 100
         if not text.strip().endswith("%") or not 0 < value <= 1 or value != value.quantize(Decimal("0.000001")):
@@ -75,7 +78,7 @@ def _plain(value: Decimal) -> str:
 
 
 def minutes(seconds: int | None) -> str:
-    """Whole seconds as minutes with one decimal, below two minutes as seconds; cut off, so that what is left is never more than it is."""
+    """Whole seconds as minutes with one decimal, below two minutes as seconds. Cut off: never more is left than there is."""
     if seconds is None:
         return DASH
     sign = _MINUS if seconds < 0 else ""
@@ -112,7 +115,9 @@ def parse_money(text: str) -> tuple[str, str] | None:
 
 def amount(metric: str, told: Mapping[str, Any] | None) -> str:
     """``1 kpps + 5 kpps/vcpu``: what is the same for all, and what grows with the size; empty of none."""
-    return " + ".join(f"{quantities.show(metric, told[part])}{per}" for part, per in _PER.items() if told and part in told)
+    return " + ".join(
+        f"{quantities.show(metric, told[part])}{per}" for part, per in _PER.items() if told and part in told
+    )
 
 
 def parse_amount(metric: str, text: str) -> dict[str, float] | None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from django import forms
 from django.http import HttpRequest
-from django.utils.translation import gettext as _now
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from stella_dashboard.api import exclusions
@@ -28,7 +28,9 @@ class ExclusionForm(modal.Form):
         required=False,
         max_length=255,
         label=_("Which one"),
-        help_text=_("Name of the host, or ID of the project or of the instance. A window of a host takes out what that host counted."),
+        help_text=_(
+            "Name of the host, or ID of the project or of the instance. A window of a host takes out what that host counted."
+        ),
     )
     start = listing.time_field(_("From"))
     until = listing.time_field(_("Until"))
@@ -109,9 +111,11 @@ class _WithdrawForm(modal.Form):
     def sentence(self, problem: Problem) -> str:
         """A conflict has one reason here, or two."""
         if isinstance(problem, Refused) and problem.status == HTTPStatus.CONFLICT:
-            return _now("It is withdrawn already, or is too old to be withdrawn. Close this form and look at the list again.")
+            return gettext(
+                "It is withdrawn already, or is too old to be withdrawn. Close this form and look at the list again."
+            )
         if isinstance(problem, Refused) and problem.status == HTTPStatus.NOT_FOUND:
-            return _now("Stella does not know it.")
+            return gettext("Stella does not know it.")
         return refusals.sentence(problem)
 
 

@@ -156,7 +156,8 @@ class ExcludeView(modal.FormView):
     def lead(self, found: Any) -> modal.Text:
         """What it does."""
         return _(
-            "The window counts towards no SLA. It begins at most 7 days ago and lasts at most 31 days; for what was longer ago correct the report."
+            "The window counts towards no SLA. It begins at most 7 days ago and lasts at most 31 days; "
+            "for what was longer ago correct the report."
         )
 
 

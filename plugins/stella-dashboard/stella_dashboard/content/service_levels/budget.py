@@ -164,10 +164,13 @@ def note(found: ObjectiveBudget, line: Line) -> str:
     if abs(used - found.used) < _MINUTE:
         return ""
     shown = {"line": slas.minutes(used), "used": slas.minutes(found.used)}
-    return _(
-        "The line is as measured and ends at %(line)s. Of that %(used)s count: what is excluded or corrected, "
-        "and the time before the class was attached, do not."
-    ) % shown
+    return (
+        _(
+            "The line is as measured and ends at %(line)s. Of that %(used)s count: what is excluded or corrected, "
+            "and the time before the class was attached, do not."
+        )
+        % shown
+    )
 
 
 def as_csv(drawn: Mapping[str, Line]) -> Iterator[tuple[object, ...]]:

@@ -151,7 +151,6 @@ class SetForm(horizon_forms.SelfHandlingForm):
         )
         return True
 
-
     def _attach(self, request: HttpRequest, found: Instance, chosen: str) -> bool | None:
         """Attach the class that was chosen, whose limits then count for what is set. False: it counts already; None: it is refused."""
         offers = self.initial.get("offers") or Offers()

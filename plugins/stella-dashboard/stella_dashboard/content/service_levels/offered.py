@@ -66,7 +66,9 @@ def _of_current(current: Shown) -> Offered:
         for metric, promise in current.default_objectives.items()
         for key, value in promise.items()
     }
-    return Offered(sla=current.sla, label=_("%(sla)s: fill in what it offers") % {"sla": current.sla_name}, fields=filled)
+    return Offered(
+        sla=current.sla, label=_("%(sla)s: fill in what it offers") % {"sla": current.sla_name}, fields=filled
+    )
 
 
 def _of_other(sla: Sla, instance: Instance) -> Offered:

@@ -16,7 +16,6 @@ from stella_dashboard.api.instances import Instance, Objective
 from stella_dashboard.content.service_levels import by_budget
 from stella_dashboard.words import names, quantities, reasons
 
-
 SORT_BY_BUDGET = "budget"
 
 

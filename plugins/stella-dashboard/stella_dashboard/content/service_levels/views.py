@@ -89,7 +89,10 @@ class IndexView(tables.PagedTableMixin, tables.DataTableView):
         health = {"health": self.health} if self.health else {}
         context["is_by_budget"] = self.is_by_budget
         context["may_see_budgets"] = access.may(self.request, access.LIST_BUDGETS)
-        context["health_query"], context["budget_query"] = urlencode(health), urlencode({**health, "sort": SORT_BY_BUDGET})
+        context["health_query"], context["budget_query"] = (
+            urlencode(health),
+            urlencode({**health, "sort": SORT_BY_BUDGET}),
+        )
         context["table"].budgets = self.budgets
         return context
 

@@ -42,8 +42,7 @@ def terms(found: Terms) -> Mapping[str, Any]:
         "target": slas.percent(found.target),
         "unknown": names.of(slas.UNKNOWN, found.unknown),
         "credits": [
-            _("below %(attainment)s: %(credit)s")
-            % {"attainment": slas.percent(below), "credit": slas.percent(credit)}
+            _("below %(attainment)s: %(credit)s") % {"attainment": slas.percent(below), "credit": slas.percent(credit)}
             for below, credit in found.credits
         ],
         "price": slas.money(*found.price) if found.price else "",

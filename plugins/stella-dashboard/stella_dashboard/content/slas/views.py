@@ -5,7 +5,7 @@ from typing import Any
 
 from django.urls import reverse, reverse_lazy
 from django.utils.text import format_lazy
-from django.utils.translation import gettext as _now
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from horizon import views
 
@@ -24,7 +24,7 @@ _NOT_FOUND = 404
 def sentence(problem: Problem) -> str:
     """A problem with one class as a sentence."""
     if isinstance(problem, Refused) and problem.status == _NOT_FOUND:
-        return _now("Stella does not know this SLA class, or it is withdrawn.")
+        return gettext("Stella does not know this SLA class, or it is withdrawn.")
     return refusals.sentence(problem)
 
 
@@ -57,7 +57,9 @@ class AllView(listing.ListView):
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         """Also what may be done."""
         may_set = access.may(self.request, access.SET_SLA)
-        return super().get_context_data(**{"may_update": may_set, "create_url": reverse(f"{rows.ADMIN}:create")} | kwargs)
+        return super().get_context_data(
+            **{"may_update": may_set, "create_url": reverse(f"{rows.ADMIN}:create")} | kwargs
+        )
 
 
 class ProjectView(AllView):
@@ -93,9 +95,7 @@ class DetailView(views.HorizonTemplateView):
             sla=rows.show(found, rows.ADMIN),
             next_terms=rows.terms(found.next_terms) if found.next_terms else None,
             problem=sentence(attached) if is_problem else None,
-            attachments=[]
-            if is_problem
-            else [rows.attachment(found, one, self.request.user.id) for one in attached],
+            attachments=[] if is_problem else [rows.attachment(found, one, self.request.user.id) for one in attached],
             may_set=in_use and access.may(self.request, access.SET_SLA),
             may_attach=in_use and access.may(self.request, access.ATTACH_SLA),
         )
@@ -199,7 +199,9 @@ class DetachView(_OfClass):
 
     def lead(self, found: Sla) -> modal.Text:
         """What it means."""
-        return format_lazy(_("{name} counts for it until this minute. What counted until now still does."), name=found.name)
+        return format_lazy(
+            _("{name} counts for it until this minute. What counted until now still does."), name=found.name
+        )
 
     def get_initial(self) -> dict[str, Any]:
         """Also which attachment."""

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from django.utils.translation import gettext as _now
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from horizon import views
 
@@ -41,7 +41,7 @@ class DetailView(views.HorizonTemplateView):
         found = violations.show(self.request, number)
         if isinstance(found, PROBLEMS):
             is_unknown = isinstance(found, Refused) and found.status == _NOT_FOUND
-            sentence = _now("Stella does not know this violation.") if is_unknown else refusals.sentence(found)
+            sentence = gettext("Stella does not know this violation.") if is_unknown else refusals.sentence(found)
             return super().get_context_data(**kwargs, violation=None, problem=sentence)
         may_see = access.may(self.request, access.SHOW_EVIDENCE)
         return super().get_context_data(
@@ -67,8 +67,8 @@ def _verdict(found: Shown) -> str:
         "duration": show_duration(max(0.0, lasted)),
     }
     if found.closed_at is None:
-        return _now("%(objective)s of %(instance)s is missed, for %(duration)s by now.") % shown
-    return _now("%(objective)s of %(instance)s was missed for %(duration)s.") % shown
+        return gettext("%(objective)s of %(instance)s is missed, for %(duration)s by now.") % shown
+    return gettext("%(objective)s of %(instance)s was missed for %(duration)s.") % shown
 
 
 def _part(metric: str, part: Part) -> Mapping[str, Any]:
@@ -79,7 +79,7 @@ def _part(metric: str, part: Part) -> Mapping[str, Any]:
         "missed": show_duration(part.missed_seconds) if part.missed_seconds is not None else "",
         "host": part.host or "",
         "host_url": links.host(part.host),
-        "offender": _now("the host itself") if part.offender == "host" else part.offender or "",
+        "offender": gettext("the host itself") if part.offender == "host" else part.offender or "",
         "offender_url": links.instance(part.offender) if part.offender != "host" else "",
         "evidence": list(_evidence(metric, part.evidence)),
     }
