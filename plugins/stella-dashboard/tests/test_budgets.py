@@ -36,7 +36,17 @@ class BudgetsTest(OperatorCase):
         none = records.budget(3, records.objective(attainment_ratio=None), left_ratio=None, next_credit=None)
         self.fill_budgets(records.budget(1), missed, none)
         text = self.text(PROJECT)
-        self.assert_shows(text, "web-1", "gold", "7.5 min", "75.00 %", "Network packets", "2026-11-29", "50×", "0.25×")
+        self.assert_shows(
+            text,
+            "web-1",
+            "gold",
+            "7.5 min",
+            "75.00 %",
+            "Network packets",
+            "2026-11-29",
+            "50\N{MULTIPLICATION SIGN}",
+            "0.25\N{MULTIPLICATION SIGN}",
+        )
         self.assert_shows(text, "10 %: 4.99 EUR after 7.5 min more", "target missed", "\N{MINUS SIGN}90 s")
         ((method, path, query, _, token),) = self.api.asked
         self.assertEqual((method, path, token), ("GET", "/v1/budgets", self.token.id))
@@ -189,7 +199,15 @@ class WordsTest(SimpleTestCase):
                 slas.parse_percent(text)
 
     def test_no_more_is_left_than_there_is(self) -> None:
-        shown = {0: "0 s", 119: "119 s", 120: "2 min", 125: "2 min", 126: "2.1 min", -1: "−1 s", -121: "−2.1 min"}
+        shown = {
+            0: "0 s",
+            119: "119 s",
+            120: "2 min",
+            125: "2 min",
+            126: "2.1 min",
+            -1: "\N{MINUS SIGN}1 s",
+            -121: "\N{MINUS SIGN}2.1 min",
+        }
         with translation.override("en"):
             self.assertEqual({seconds: slas.minutes(seconds) for seconds in shown}, shown)
 

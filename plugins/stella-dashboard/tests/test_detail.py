@@ -113,7 +113,9 @@ class DetailTest(TestCase):
             "2.5 min",
             "75.00 %",
         )
-        self.assert_shows(text, "50×", "2026-11-29", "10 %: 4.99 EUR after 7.5 min more", "99.975 %")
+        self.assert_shows(
+            text, "50\N{MULTIPLICATION SIGN}", "2026-11-29", "10 %: 4.99 EUR after 7.5 min more", "99.975 %"
+        )
         self.assert_shows(
             text, f"{reverse('horizon:project:sla_reports:report', args=[sla_records.SLA])}?period=2026-11"
         )
