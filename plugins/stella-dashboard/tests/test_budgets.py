@@ -145,7 +145,7 @@ class BurnTest(TestCase):
         nine = 1_795_856_400
         self.assertEqual(line["at"], [nine, nine + 3600, nine + 7200, nine + 7260])
         self.assertEqual(line["used"], [0.0, 1.0, 2.5, 2.5])
-        self.assertEqual(line["even"], [0.0, 3.06 / 60, 4.21 / 60, 4.27 / 60])
+        self.assertEqual(line["even"], [0.0, 3.06 / 60, 4.15 / 60, 4.21 / 60])
         self.assertEqual((found["start"], found["end"]), (1_793_458_800, 1_796_050_800))
         self.assertEqual(found["notes"], {"network_packets": ""})
         self.assertEqual(self.api.asked[1][2], {"step": "3600", "from": "2026-10-31T15:00:00Z"})

@@ -136,6 +136,16 @@ class ClassesTest(SlaCase):
         self.api.answer("POST", "/v1/slas", *refused)
         page = self.client.post(CREATE, {"name": "a", "time_zone": "X", "target": "99 %", "unknown": "missed"})
         self.assertIn("is not a time zone", page.context["form"].errors["time_zone"][0])
+        given = {"name": "a", "time_zone": "UTC", "target": "99 %", "unknown": "missed"}
+        for field, own in (
+            ("terms.credits[1].below_ratio", "below-1"),
+            ("terms.attainment_target_ratio", "target"),
+            ("terms.price.amount", "price"),
+            ("objectives.cpu.default", "cpu-default"),
+            ("name", "name"),
+        ):
+            self.api.answer("POST", "/v1/slas", *error("stella.sla.invalid", 400, f"{field}: no.", field=field))
+            self.assertEqual(list(self.client.post(CREATE, given).context["form"].errors), [own])
 
     def test_only_what_was_changed_is_sent(self) -> None:
         odd = {"network_packets": {"limit": {"base": 12_345.6}, "default": None}}

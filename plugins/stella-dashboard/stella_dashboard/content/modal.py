@@ -33,6 +33,10 @@ class Form(forms.SelfHandlingForm):
         """What is said of a refusal."""
         return refusals.sentence(problem)
 
+    def named(self, field: str) -> str:
+        """The form's name of a field that the API names."""
+        return field
+
     def handle(self, request: HttpRequest, data: Mapping[str, Any]) -> bool:
         """Do it. False where the API refuses, with the reason in the form."""
         if isinstance(self.initial.get("found"), PROBLEMS):
@@ -45,7 +49,7 @@ class Form(forms.SelfHandlingForm):
         return True
 
     def _field_of(self, problem: Problem) -> str | None:
-        named = problem.field if isinstance(problem, Refused) else ""
+        named = self.named(problem.field) if isinstance(problem, Refused) else ""
         name = next((own for start, own in self.api_fields.items() if named.startswith(start)), named)
         return name if name in self.fields and not self.fields[name].widget.is_hidden else None
 

@@ -1,5 +1,6 @@
 """Forms of operators: SLA classes, and what they are attached to. Shares, amounts of money and quantities as people write them."""
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -17,6 +18,7 @@ from stella_dashboard.words import names, quantities
 from stella_dashboard.words import slas as words
 
 _LEAST_STEPS, _LARGEST_STEPS = 3, 20
+_STEP = re.compile(r"terms\.credits\[(\d+)\]\.(below|credit)_ratio")
 _NAME = r"^[A-Za-z0-9]([A-Za-z0-9_.-]{0,253}[A-Za-z0-9])?$"
 
 
@@ -78,7 +80,7 @@ class SlaForm(modal.Form):
         help_text=_("Without one a credit is a share alone."),
     )
     generation = forms.IntegerField(required=False, widget=forms.HiddenInput)
-    api_fields = {"time_zone": "time_zone", "terms.attainment_target_ratio": "target", "terms.price": "price"}
+    api_fields = {"terms-attainment_target_ratio": "target", "terms-price": "price"}
     done = _("The SLA class is made. Attach it to what it is to count for.")
 
     def __init__(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
@@ -144,6 +146,11 @@ class SlaForm(modal.Form):
             if limit or default or cleaned.get(f"{metric}-allowed")
         }
         return cleaned
+
+    def named(self, field: str) -> str:
+        """``objectives.cpu.limit`` is ``cpu-limit``, ``terms.credits[0].below_ratio`` is ``below-0``."""
+        step = _STEP.fullmatch(field)
+        return f"{step[2]}-{step[1]}" if step else field.removeprefix("objectives.").replace(".", "-")
 
     def _amount(self, cleaned: Mapping[str, Any], metric: str, key: str) -> Any:
         """What was filled in; what was left as it is shown is what it was, of which four digits are shown."""
