@@ -29,7 +29,7 @@ def name_of(project: Project) -> str:
     return f"gold-{project.name}"
 
 
-@pytest.mark.quick_in("en", "ko")
+@pytest.mark.quick_in("en")
 def test_the_error_budget_of_an_instance_with_its_burn_line(
     panel: Panel, project: Project, watch: Watch, known_reports: frozenset[str]
 ) -> None:
@@ -226,7 +226,6 @@ def test_a_month_with_what_was_excluded_and_corrected_is_reported_printed_and_ch
     watch.require_clean(known_reports=known_reports)
 
 
-@pytest.mark.quick_in("en")
 def test_a_violation_minute_by_minute_with_offender_and_evidence_for_operators_alone(
     panel: Panel, project: Project, site: Site, watch: Watch, known_reports: frozenset[str]
 ) -> None:
