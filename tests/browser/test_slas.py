@@ -292,7 +292,12 @@ def test_long_names_fit_also_on_narrow_screens(panel: Panel, project: Project, w
     contract.report_past(project, uuid, cpu=0.2)
     project.wait_for_violation(uuid)
     number = project.user.get(f"/v1/violations?uuid={uuid}").json["violations"][0]["id"]
-    paths: tuple[str, ...] = ("/project/error_budgets/", f"{PANEL}{uuid}/", f"{PANEL}?sort=budget", f"{PANEL}violations/{number}/")
+    paths: tuple[str, ...] = (
+        "/project/error_budgets/",
+        f"{PANEL}{uuid}/",
+        f"{PANEL}?sort=budget",
+        f"{PANEL}violations/{number}/",
+    )
     paths += ("/project/sla_reports/", f"/project/sla_reports/{sla}/", "/admin/stella_budgets/", "/admin/stella_slas/")
     for path in (*paths, f"/admin/stella_slas/{sla}/", f"/admin/stella_slas/{sla}/report/"):
         panel.goto_answered(path)

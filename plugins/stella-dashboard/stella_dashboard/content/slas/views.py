@@ -7,6 +7,7 @@ from django.urls import reverse, reverse_lazy
 from django.utils.text import format_lazy
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 from horizon import views
 
 from stella_dashboard import access
@@ -85,13 +86,12 @@ class DetailView(views.HorizonTemplateView):
         sla_id = str(self.kwargs["sla_id"])
         found = slas.show(self.request, sla_id)
         if isinstance(found, PROBLEMS):
-            return super().get_context_data(**kwargs, sla_id=sla_id, sla=None, problem=sentence(found))
+            return super().get_context_data(**{**kwargs, "sla_id": sla_id, "sla": None, "problem": sentence(found)})
         attached = slas.attachments(self.request, sla_id)
         is_problem = isinstance(attached, PROBLEMS)
         in_use = found.withdrawn_at is None
         return super().get_context_data(
-            **kwargs,
-            sla_id=sla_id,
+            **{**kwargs, "sla_id": sla_id},
             sla=rows.show(found, rows.ADMIN),
             next_terms=rows.terms(found.next_terms) if found.next_terms else None,
             problem=sentence(attached) if is_problem else None,
@@ -158,7 +158,7 @@ class DeleteView(_OfClass):
     modal_id = "stella_sla_delete_modal"
     form_id = "stella_sla_delete_form"
     page_title = modal_header = _("Delete SLA Class")
-    submit_label = _("Delete")
+    submit_label = pgettext_lazy("an SLA class", "Delete")
     success_url = reverse_lazy(f"{rows.ADMIN}:index")
 
     def lead(self, found: Sla) -> modal.Text:
