@@ -5,9 +5,8 @@ from typing import Any
 
 from django.urls import reverse, reverse_lazy
 from django.utils.text import format_lazy
-from django.utils.translation import gettext
+from django.utils.translation import gettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import pgettext_lazy
 from horizon import views
 
 from stella_dashboard import access
