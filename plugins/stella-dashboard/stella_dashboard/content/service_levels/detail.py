@@ -166,14 +166,14 @@ def changes(detail: Detail) -> dict[str, list[dict[str, Any]]]:
     found: dict[str, list[dict[str, Any]]] = {}
     for metric in slo.objectives if slo else ():
         found[metric] = [
-            {"at": one.changed_at.timestamp(), "text": _("Changed: %(promise)s") % {"promise": gettext(metric, one)}}
+            {"at": one.changed_at.timestamp(), "text": _("Changed: %(promise)s") % {"promise": _now(metric, one)}}
             for one in reversed(detail.changes)
             if one.before.get(metric) != one.after.get(metric)
         ]
     return found
 
 
-def gettext(metric: str, change: Change) -> str:
+def _now(metric: str, change: Change) -> str:
     promise = change.after.get(metric)
     return quantities.show_promise(metric, promise) if promise else _("nothing")
 
