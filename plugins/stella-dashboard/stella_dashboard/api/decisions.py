@@ -19,14 +19,15 @@ SORT_KEYS = ("id", "decided_at", "kind")
 class Move:
     """What a relief or evacuation moves, and what for. Effects are violated seconds an hour that should end, and that ended.
 
-    ``measured`` and ``helped`` are None until it was measured; ``trouble`` tells why it failed. Hosts are None for tenants.
+    ``measured`` and ``helped`` are None until it was measured; ``trouble`` tells why it failed. Hosts and ``predicted`` are None for
+    tenants.
     """
 
     state: str
     source: str | None
     destination: str | None
     freed_cpu_cores: float
-    predicted: float
+    predicted: float | None
     measured: float | None = None
     helped: bool | None = None
     victims: tuple[str, ...] = ()
