@@ -18,6 +18,7 @@ from sqlalchemy import update
 
 from stella.db.models import SloChange
 from stella.engine.duties import rollups
+from tests.browser import contract
 from tests.browser.horizon import REPOSITORY, catalogue
 from tests.browser.keystone import PASSWORD
 from tests.browser.pages import PANEL, Panel, sign_in
@@ -33,6 +34,12 @@ _DAY_SECONDS = 86_400
 _MISSED_SECONDS = 26
 _NOW = int(time.time())
 _COLOURS = 192
+_TERMS = {
+    **contract.TERMS,
+    "attainment_target_ratio": "0.995",
+    "credits": [{"below_ratio": "0.995", "credit_ratio": "0.1"}],
+}
+_OFFERS = {"cpu": {"default": "20%"}, "network_packets": {"default": "5kpps"}, "block_bytes": {}}
 
 
 def course(metric: str, at: int) -> str:
@@ -51,6 +58,8 @@ class Scene:
     project: Project
     web: str
     free: str
+    sla: str
+    violation: int
 
 
 def build(site: Site) -> Scene:
@@ -85,7 +94,11 @@ def build(site: Site) -> Scene:
     project.set(web, cpu=0.25, network_packets=8000, block_bytes=120e6)
     project.wait_until_enforced(web)
     _backdate(site)
-    return Scene(project, web, free)
+    sla = contract.put_under(project, "gold", terms=_TERMS, objectives=_OFFERS)
+    contract.report_past(project, broken, minutes=90, cpu=0.5, block_bytes=80e6)
+    contract.report_past(project, named, minutes=90, cpu=0.25)
+    violation = project.user.get(f"/v1/violations?uuid={broken}").json["violations"][0]["id"]
+    return Scene(project, web, free, sla, violation)
 
 
 def _backdate(site: Site) -> None:
@@ -122,7 +135,7 @@ class Photographer:
 
     def all(self) -> None:
         """Those of the guide."""
-        for step in (self._list, self._form, self._detail, self._narrow, self._operators, self._states):
+        for step in (self._list, self._form, self._detail, self._slas, self._narrow, self._operators, self._states):
             step()
 
     def _list(self) -> None:
@@ -148,6 +161,18 @@ class Photographer:
         self.panel.open_detail(self._scene.web)
         self.panel.expect_points()
         self.take("detail", whole=True)
+
+    def _slas(self) -> None:
+        self.panel.open_detail(self._scene.web)
+        budget = self.page.locator("#stella-budget")
+        expect(budget.locator("canvas").last).to_be_visible()
+        self.page.evaluate("document.getElementById('stella-budget').scrollIntoView()")
+        self.take("budget")
+        self.panel.goto_answered(f"/project/sla_reports/{self._scene.sla}/")
+        self.take("report")
+        self.panel.goto_answered(f"{PANEL}violations/{self._scene.violation}/")
+        self.panel.expect_points()
+        self.take("violation")
 
     def _narrow(self) -> None:
         self.page.set_viewport_size(_NARROW)

@@ -102,7 +102,7 @@ class EmulatedApi:
                 with contextlib.suppress(OSError):  # who asked has gone
                     self.wfile.write(content)
 
-            do_GET = do_PUT = do_DELETE = do_PATCH = _serve  # noqa: N815 - the names that http.server calls
+            do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = _serve  # noqa: N815 - the names that http.server calls
 
             def log_message(self, *_: Any) -> None:
                 """Quiet."""

@@ -4,6 +4,7 @@ from typing import Any
 
 from django.urls import reverse
 
+from tests import sla_records
 from tests.base import TestCase
 from tests.emulated_api import NOW, UUID, error, instance
 
@@ -36,7 +37,7 @@ def point(at: str, **by_metric: dict[str, Any]) -> dict[str, Any]:
 
 
 class DetailTest(TestCase):
-    """All of the page comes from five requests."""
+    """All of the page comes from six requests."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -72,6 +73,7 @@ class DetailTest(TestCase):
             {**change, "before": None, "after": {"cpu": {"floor": 0.1}}},
         ]
         self.api.answer("GET", f"/v1/instances/{ONE}/slo/history", 200, {"changes": changes, "links": []})
+        self.api.answer("GET", f"/v1/instances/{ONE}/budget", *error("stella.request.not_found", 404, "no class"))
 
     def attains(self, month: dict[str, Any]) -> None:
         today = attained(DAY, cpu=seconds(met=10, unknown=5))
@@ -93,12 +95,39 @@ class DetailTest(TestCase):
             "Main cause: too little CPU.",
             text,
         )
-        self.assertEqual(len(self.api.asked), 5)
+        self.assertEqual(len(self.api.asked), 6)
         self.assertNotIn("<b>web", text)
         self.assertNotIn("10.9.8.7", text)
         self.assertLess(text.index("<h2>CPU"), text.index("<h2>Network packets"))
         for shown in ("14.2 kpps", "missed 26 s", "unknown 5 s", "Stella", "you", "CPU at least 10 %"):
             self.assertIn(shown, text)
+
+    def test_the_error_budget(self) -> None:
+        self.assertNotIn("stella-budget", self.page())
+        budget = f"/v1/instances/{ONE}/budget"
+        self.api.answer("GET", budget, 200, sla_records.shown_budget())
+        text = self.page()
+        self.assert_shows(
+            text,
+            "SLA class gold: 7.5 min of 10 min are left of the error budget (Network packets).",
+            "2.5 min",
+            "75.00 %",
+        )
+        self.assert_shows(
+            text, "50\N{MULTIPLICATION SIGN}", "2026-11-29", "10 %: 4.99 EUR after 7.5 min more", "99.975 %"
+        )
+        self.assert_shows(
+            text, f"{reverse('horizon:project:sla_reports:report', args=[sla_records.SLA])}?period=2026-11"
+        )
+        missed = sla_records.objective(left_seconds=-130, used_seconds=730, burn_rates={})
+        owed = {"credit_ratio": "0.1", "credit_amount": "4.99", "next_credit": None}
+        self.api.answer("GET", budget, 200, sla_records.shown_budget(missed, **owed))
+        text = self.page()
+        self.assert_shows(
+            text, "the target of Network packets is missed, by 2.1 min.", "10 %: 4.99 EUR", "target missed"
+        )
+        self.api.answer("GET", budget, *error("stella.server.database_unreachable", 503, "x"))
+        self.assert_shows(self.page(), "database cannot be reached", "missed 26 s")
 
     def test_other_verdicts(self) -> None:
         self.attains(attained(MONTH, cpu=seconds(met=10)))

@@ -18,14 +18,16 @@ from django.utils import translation
 from stella_dashboard.api.reasons import Reason
 from stella_dashboard.words import quantities, reasons, refusals
 
-from tests import catalogues
+from tests import catalogues, sla_records
+from tests import operator_records as records
 from tests.base import TestCase
 from tests.emulated_api import UUID, instance
-from tests.test_operators import ALL, OperatorCase
+from tests.test_operators import ALL
+from tests.test_slas import FORMS, PAGES, SlaCase
 
 _PLACEHOLDER = re.compile(r"%\(\w+\)[-+ #0-9.]*[a-z]|%%s|%%|%[ds]|{{.*?}}|{\w+}|</?[a-z]+>")
 _LETTER_OF = {"ko_KR": re.compile("[가-힣]")}
-_SAME = {"CPU", "Stella", "vCPUs", "%(number)s core"}
+_SAME = {"CPU", "Flavor", "Stella", "vCPUs", "%(number)s core"}
 """Texts that are the same in every language: names and units."""
 
 _NO_TEXT = re.compile(
@@ -145,21 +147,60 @@ class CatalogueTest(SimpleTestCase):
         self.assertEqual(wrong, [])
 
 
-_OF_NO_LANGUAGE = {"CPU", "SLA", "UTC", "ID", "Stella", "Placement", "kpps", "core", "xgos"}
-_TOLD = {"web", "compute", "greedy", "ann", "req"}
-"""Words of the tests' data: names."""
+_OF_NO_LANGUAGE = {
+    "CPU",
+    "SLA",
+    "UTC",
+    "ID",
+    "Stella",
+    "Placement",
+    "kpps",
+    "core",
+    "xgos",
+    "Flavor",
+    "flavor",
+    "vCPU",
+    "vcpu",
+    "GiB",
+}
+_OF_NO_LANGUAGE |= {"CSV", "JSON", "SHA", "sha", "Mbit", "MB", "iops", "ms", "EUR", "Asia", "Seoul", "cores"}
+_OF_NO_LANGUAGE |= {"stella", "manage", "sla", "recompute", "json"}
+_TOLD = {
+    "web",
+    "compute",
+    "greedy",
+    "ann",
+    "req",
+    "gold",
+    "large",
+    "new",
+    "kernel",
+    "bob",
+    "another",
+    "instance",
+    "d" * 64,
+}
+_TOLD |= {"later", "figure", "bytes", "Cancel"}
+"""Words of the tests' data, and Horizon's own: names."""
 
 
-class KoreanOperatorsTest(OperatorCase):
+class KoreanOperatorsTest(SlaCase):
     """What operators see: pages that are all of Stella's."""
 
     def test_no_word_is_in_english(self) -> None:
         self.client.cookies[settings.LANGUAGE_COOKIE_NAME] = "ko"
         self.addCleanup(translation.deactivate)
         self.fill()
-        for address in (*ALL, reverse("horizon:project:service_levels_overview:index")):
+        self.fill_slas()
+        self.api.answer("GET", "/v1/budgets", 200, {"budgets": [sla_records.budget(1)]})
+        self.lists("decisions", records.decision(kind="relief", move=sla_records.move()))
+        budgets = [reverse("horizon:project:error_budgets:index"), reverse("horizon:admin:stella_budgets:index")]
+        overview = reverse("horizon:project:service_levels_overview:index")
+        for address in (*ALL, *PAGES, *FORMS, *budgets, overview):
             page = self.text(address)
-            shown = re.sub(r"<script.*?</script>", "", page[page.index('<div class="stella') :], flags=re.DOTALL)
+            ours = re.search(r'<(?:div|form)\b[^>]*class="[^"]*\bstella\b', page)
+            assert ours is not None, address
+            shown = re.sub(r"<script.*?</script>", "", page[ours.start() :], flags=re.DOTALL)
             shown = re.sub(r"<[^>]*>", lambda found: " ".join(_READ_ATTRIBUTE.findall(found[0])), shown)
             self.assertRegex(shown, _LETTER_OF["ko_KR"])
             words = set(_WORD.findall(shown.replace("_", " ")))

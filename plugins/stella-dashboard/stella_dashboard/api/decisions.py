@@ -16,8 +16,27 @@ SORT_KEYS = ("id", "decided_at", "kind")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Move:
+    """What a relief or evacuation moves, and what for. Effects are violated seconds an hour that should end, and that ended.
+
+    ``measured`` and ``helped`` are None until it was measured; ``trouble`` tells why it failed. Hosts and ``predicted`` are None for
+    tenants.
+    """
+
+    state: str
+    source: str | None
+    destination: str | None
+    freed_cpu_cores: float
+    predicted: float | None
+    measured: float | None = None
+    helped: bool | None = None
+    victims: tuple[str, ...] = ()
+    trouble: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """One decision. ``detail`` depends on the kind; ``hosts`` are reasons by host, where it has some."""
+    """One decision. ``detail`` depends on the kind; ``hosts`` are reasons by host, where it has some; ``move`` is that of a relief."""
 
     id: int
     decided_at: datetime
@@ -31,6 +50,7 @@ class Decision:
     project_id: str | None = None
     detail: Mapping[str, Any] = field(default_factory=dict)
     hosts: Mapping[str, Reason] = field(default_factory=dict)
+    move: Move | None = None
 
     @property
     def marker(self) -> str:
@@ -72,6 +92,21 @@ def _decision(told: Mapping[str, Any]) -> Decision:
         project_id=told["project_id"],
         detail=told["detail"],
         hosts={host: reasons.of(_text(told, host), why) for host, why in (told.get("hosts_why") or {}).items()},
+        move=_move(told["move"]) if told.get("move") else None,
+    )
+
+
+def _move(told: Mapping[str, Any]) -> Move:
+    return Move(
+        state=told["state"],
+        source=told["from"],
+        destination=told["to"],
+        freed_cpu_cores=told["freed_cpu_cores"],
+        predicted=told["predicted_effect_seconds_per_hour"],
+        measured=told["measured_effect_seconds_per_hour"],
+        helped=told["helped"],
+        victims=tuple(told["victims"]),
+        trouble=told["reason"],
     )
 
 

@@ -1,6 +1,6 @@
 """Any list of the API, page by page, forwards and backwards."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -49,3 +49,22 @@ def page(
     if before:
         return Items(items=found[::-1], has_previous=more, has_next=True)
     return Items(items=found, has_previous=bool(after), has_next=more)
+
+
+def cut(
+    found: Sequence[Item],
+    name_of: Callable[[Item], str],
+    *,
+    limit: int,
+    after: str | None = None,
+    before: str | None = None,
+) -> Items[Item]:
+    """The same page of a list that the API tells as a whole. One that is not there any more leads to the first page."""
+    places = {name_of(one): place for place, one in enumerate(found)}
+    first = 0
+    if after in places:
+        first = places[after] + 1
+    elif before in places:
+        first = max(0, places[before] - limit)
+    kept = tuple(found[first : first + limit])
+    return Items(items=kept, has_previous=first > 0, has_next=first + limit < len(found))

@@ -16,15 +16,18 @@ from openstack_dashboard.api import base
 from urllib3 import Timeout
 
 from stella_dashboard import SERVICE_TYPE
-from stella_dashboard.api.problems import NotOffered, Problem, Unreachable, of_answer
+from stella_dashboard.api.problems import PROBLEMS, NotOffered, Problem, Unreachable, of_answer
 
 LOG = logging.getLogger(__name__)
 
 BUDGET_SECONDS = 2.0
 """For all requests of one page together."""
+REPORT_SECONDS = 20.0
+"""The same of a page that shows or passes on a report."""
 PAUSE_SECONDS = 5.0
 """So long an API that did not answer is not asked again by this process."""
 _LARGEST_BYTES = 8_000_000
+_LARGEST_REPORT_BYTES = 64_000_000
 _CHUNK_BYTES = 65_536
 
 _asked_again_at: dict[str, float] = {}
@@ -48,9 +51,27 @@ class Client:
         self._endpoint = endpoint.rstrip("/") if endpoint else None
         self._token = token
         self._end = time.monotonic() + BUDGET_SECONDS
+        self._largest_bytes = _LARGEST_BYTES
+
+    def allow_report(self) -> None:
+        """This page shows a report, which takes longer and is larger the more instances are in it."""
+        self._end = time.monotonic() + REPORT_SECONDS
+        self._largest_bytes = _LARGEST_REPORT_BYTES
 
     def ask(self, method: str, path: str, *, query: Mapping[str, str] | None = None, body: Any = None) -> Any | Problem:
         """The JSON of the answer (None where it has none), or the problem. Never raises for what happens on the way."""
+        answer = self.ask_text(method, path, query=query, body=body)
+        if isinstance(answer, PROBLEMS):
+            return answer
+        try:
+            return json.loads(answer) if answer else None
+        except ValueError:
+            return Unreachable("an answer without JSON")
+
+    def ask_text(
+        self, method: str, path: str, *, query: Mapping[str, str] | None = None, body: Any = None
+    ) -> bytes | Problem:
+        """The answer as it came, or the problem."""
         if self._endpoint is None:
             return NotOffered()
         now = time.monotonic()
@@ -65,11 +86,12 @@ class Client:
             _asked_again_at[self._endpoint] = time.monotonic() + PAUSE_SECONDS
             LOG.warning("Stella's API does not answer: %s", type(error).__name__)
             return Unreachable(type(error).__name__)
+        if 200 <= status < 300:
+            return text
         try:
-            found = json.loads(text) if text else None
+            return of_answer(status, json.loads(text) if text else None)
         except ValueError:
             return Unreachable(f"status {status} without JSON")
-        return found if 200 <= status < 300 else of_answer(status, found)
 
     def _send(
         self, method: str, path: str, query: Mapping[str, str] | None, body: Any, seconds: float
@@ -90,7 +112,7 @@ class Client:
             content = b""
             for chunk in response.iter_content(_CHUNK_BYTES):
                 content += chunk
-                if len(content) > _LARGEST_BYTES or time.monotonic() > self._end:
+                if len(content) > self._largest_bytes or time.monotonic() > self._end:
                     raise requests.Timeout("too long an answer")
             return response.status_code, content
 

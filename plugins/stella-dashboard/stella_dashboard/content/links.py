@@ -17,6 +17,11 @@ def host(name: str | None) -> str:
     return _address("horizon:admin:stella_hosts:detail", name)
 
 
+def violation(number: int) -> str:
+    """The page of a violation, with what this user may see of it."""
+    return reverse("horizon:project:service_levels:violation", args=[number])
+
+
 def project(project_id: str | None) -> str:
     """Horizon's page of a project, which has its name; empty for what is no id of Keystone's: a host without OpenStack has others."""
     return _address("horizon:identity:projects:detail", project_id) if _KEYSTONE_ID.fullmatch(project_id or "") else ""

@@ -37,7 +37,19 @@ DECISIONS = {
     "placement_short": gettext_lazy("Placement is short"),
     "quota": gettext_lazy("Quota changed"),
     "sla": gettext_lazy("SLA changed"),
+    "relief": gettext_lazy("Relief"),
+    "evacuation": gettext_lazy("Evacuation"),
 }
+MOVES = {
+    "suggested": gettext_lazy("suggested"),
+    "reserved": gettext_lazy("reserved at its destination"),
+    "moving": gettext_lazy("moving"),
+    "done": gettext_lazy("moved"),
+    "failed": gettext_lazy("failed"),
+    "refused": gettext_lazy("nothing may move"),
+    "stopped": gettext_lazy("stopped: moves did not help"),
+}
+"""How far the move of a relief or an evacuation is."""
 REFUSALS = ("slo_does_not_fit", "slo_over_quota", "slo_above_limit", "slo_refused_by_host", "no_candidate")
 _HOST = "host:"
 _USERS = {"system": gettext_lazy("Stella"), "host": gettext_lazy("the host")}

@@ -3,9 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
-from stella_dashboard.api.decisions import Decision
+from django.utils.translation import gettext as _
+
+from stella_dashboard.api.decisions import Decision, Move
 from stella_dashboard.content import links
-from stella_dashboard.words import names, operators, reasons
+from stella_dashboard.content.hosts.rows import cores
+from stella_dashboard.words import names, operators, reasons, slas
 
 
 def show(decision: Decision, viewer_id: str) -> Mapping[str, Any]:
@@ -24,4 +27,28 @@ def show(decision: Decision, viewer_id: str) -> Mapping[str, Any]:
         "request_id": decision.request_id,
         "reason": reasons.show(decision.reason),
         "detail": operators.detail(decision.detail, decision.hosts),
+        "move": _move(decision.move) if decision.move else None,
     }
+
+
+def _move(move: Move) -> Mapping[str, Any]:
+    return {
+        "state": names.of(operators.MOVES, move.state),
+        "is_bad": move.state in ("failed", "stopped"),
+        "source": move.source or "",
+        "source_url": links.host(move.source),
+        "destination": move.destination or "",
+        "destination_url": links.host(move.destination),
+        "freed": cores(move.freed_cpu_cores) if move.freed_cpu_cores else "",
+        "predicted": _effect(move.predicted) if move.predicted else slas.DASH,
+        "measured": slas.DASH if move.measured is None else _effect(move.measured),
+        "helped": "" if move.helped is None else _("helped") if move.helped else _("did not help"),
+        "helped_class": "met" if move.helped else "missed",
+        "victims": [{"uuid": uuid, "url": links.instance(uuid)} for uuid in move.victims],
+        "trouble": move.trouble,
+    }
+
+
+def _effect(seconds_per_hour: float) -> str:
+    """Violated time that ends, or with a minus sign comes, in each hour."""
+    return _("%(duration)s an hour") % {"duration": slas.minutes(round(seconds_per_hour))}

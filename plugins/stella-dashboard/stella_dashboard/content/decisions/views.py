@@ -9,13 +9,19 @@ from django.utils.translation import gettext_lazy as _
 from stella_dashboard.api import decisions
 from stella_dashboard.api.decisions import Decision
 from stella_dashboard.api.lists import Items
-from stella_dashboard.api.problems import Problem
+from stella_dashboard.api.problems import PROBLEMS, Problem
 from stella_dashboard.content import listing
 from stella_dashboard.content.decisions import rows
 from stella_dashboard.content.violations.views import filter_fields
 from stella_dashboard.words import operators
 
 _REFUSALS = "refusals"
+_EFFECTS = (
+    listing.Column(heading=_("Move")),
+    listing.Column(heading=_("Predicted effect"), is_number=True),
+    listing.Column(heading=_("Measured effect"), is_number=True),
+)
+"""Of relief and evacuations, where an API tells of them."""
 
 
 class DecisionFilter(listing.FilterForm):
@@ -47,6 +53,7 @@ class IndexView(listing.ListView):
     page_title = _("Decisions")
     form_class = DecisionFilter
     empty_message = _("No decisions.")
+    has_moves = False
     columns = (
         listing.Column(heading=_("When"), sort_key="decided_at", first="desc"),
         listing.Column(heading=_("Decision"), sort_key="kind"),
@@ -57,9 +64,18 @@ class IndexView(listing.ListView):
     )
 
     def ask(self, *, query: Mapping[str, str], **place: Any) -> Items[Decision] | Problem:
-        """The decisions of this page."""
-        return decisions.page(self.request, query=query, **place)
+        """The decisions of this page; effects have columns where one of them moves something."""
+        found = decisions.page(self.request, query=query, **place)
+        self.has_moves = not isinstance(found, PROBLEMS) and any(one.move for one in found.items)
+        if self.has_moves:
+            self.columns = (*self.columns, *_EFFECTS)
+        return found
 
     def row(self, item: Decision) -> Mapping[str, Any]:
         """A decision."""
         return rows.show(item, self.request.user.id)
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        """Also whether there are effects."""
+        context = super().get_context_data(**kwargs)
+        return {**context, "has_moves": self.has_moves}

@@ -55,6 +55,11 @@ def as_json(usage: Usage, span: Span, *, before: Usage | None = None) -> dict[st
     }
 
 
+def columns(points: Sequence[Point], step: int) -> dict[str, list[Any]]:
+    """Those of one objective, whose points all last ``step`` seconds."""
+    return _columns(_placed((), points, step, step))
+
+
 def _placed(
     earlier: Sequence[Point], points: Sequence[Point], earlier_step: int, step: int
 ) -> list[tuple[int, int, Point]]:

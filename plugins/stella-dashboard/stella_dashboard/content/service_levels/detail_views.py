@@ -12,7 +12,7 @@ from horizon import views
 from stella_dashboard import access
 from stella_dashboard.api import records
 from stella_dashboard.api.problems import PROBLEMS
-from stella_dashboard.content.service_levels import charts, detail, tables
+from stella_dashboard.content.service_levels import budget, charts, detail, tables
 from stella_dashboard.words import names, quantities, refusals
 
 _MINUTE = 60
@@ -39,17 +39,23 @@ def context(request: HttpRequest, uuid: str) -> dict[str, Any]:
         "month": detail.month(found),
         "history": detail.history(found, request.user.id),
         "spans": [{"key": key, "name": span.name} for key, span in charts.SPANS.items()],
-        "words": {
-            "statuses": {word: str(name) for word, name in names.STATUSES.items()},
-            "classes": names.STATUS_CLASSES,
-            "cores": quantities.core_words(),
-        },
+        "words": words(),
+        **budget.context(request, instance),
         "may_set": access.may(request, access.SET, instance.project_id),
         "may_remove": instance.slo is not None
         and bool(instance.slo.added)
         and access.may(request, access.DELETE, instance.project_id),
         "usage_url": reverse("horizon:project:service_levels:usage", args=[uuid]),
         "csv_url": reverse("horizon:project:service_levels:csv", args=[uuid]),
+    }
+
+
+def words() -> dict[str, Any]:
+    """Those that the charts need."""
+    return {
+        "statuses": {word: str(name) for word, name in names.STATUSES.items()},
+        "classes": names.STATUS_CLASSES,
+        "cores": quantities.core_words(),
     }
 
 

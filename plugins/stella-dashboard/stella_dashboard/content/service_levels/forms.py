@@ -12,10 +12,11 @@ from horizon import forms as horizon_forms
 from horizon import messages
 
 from stella_dashboard import access
-from stella_dashboard.api import servers, slos
+from stella_dashboard.api import servers, slas, slos
 from stella_dashboard.api.instances import Instance
 from stella_dashboard.api.problems import Problem, Refused
 from stella_dashboard.content.listing import HOST_PATTERN
+from stella_dashboard.content.service_levels.offered import Offers
 from stella_dashboard.words import names, quantities, refusals
 
 _HELD = ("weight", "unit")
@@ -58,10 +59,14 @@ class QuantityField(forms.CharField):
 
 
 class SetForm(horizon_forms.SelfHandlingForm):
-    """What is guaranteed to one instance. ``initial["found"]`` is the instance, or the problem, or None where it does not matter."""
+    """What is guaranteed to one instance. ``initial["found"]`` is the instance, or the problem, or None where it does not matter.
+
+    ``initial["offers"]`` are the SLA classes that can be chosen with it.
+    """
 
     generation = forms.IntegerField(required=False, widget=forms.HiddenInput)
     held = forms.JSONField(required=False, widget=forms.HiddenInput)
+    sla = forms.UUIDField(required=False, widget=forms.HiddenInput)
 
     def __init__(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
         super().__init__(request, *args, **kwargs)
@@ -132,14 +137,29 @@ class SetForm(horizon_forms.SelfHandlingForm):
         found = self.initial.get("found")
         if not isinstance(found, Instance):
             return False
+        attached = self._attach(request, found, str(data.get("sla") or ""))
+        if attached is None:
+            return False
         problem = slos.put(request, found.uuid, data["objectives"], data.get("generation"))
         if problem is not None:
             self.show(problem)
+            if attached:
+                self.add_error(None, _("The SLA class is attached; the service level is not set yet."))
             return False
         messages.success(
             request, _("The service level of %(name)s is set. Its host takes it on now.") % {"name": found.title}
         )
         return True
+
+    def _attach(self, request: HttpRequest, found: Instance, chosen: str) -> bool | None:
+        """Attach the class that was chosen, whose limits then count for what is set. False: it counts already; None: it is refused."""
+        offers = self.initial.get("offers") or Offers()
+        if not any(one.attaches for one in offers.choices if one.sla == chosen):
+            return False
+        problem = slas.attach(request, chosen, "instance", found.uuid, replace=True)
+        if problem is not None:
+            self.add_error(None, refusals.sentence(problem))
+        return None if problem is not None else True
 
 
 def _label(metric: str, key: str) -> str:

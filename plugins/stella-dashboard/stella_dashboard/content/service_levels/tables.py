@@ -11,8 +11,12 @@ from django.utils.translation import pgettext_lazy
 from horizon import tables
 
 from stella_dashboard import SERVICE_TYPE, access
+from stella_dashboard.api.budgets import Budget
 from stella_dashboard.api.instances import Instance, Objective
+from stella_dashboard.content.service_levels import by_budget
 from stella_dashboard.words import names, quantities, reasons
+
+SORT_BY_BUDGET = "budget"
 
 
 class SetServiceLevel(tables.LinkAction):
@@ -105,6 +109,12 @@ class InstanceRow(tables.Row):
         return "" if self.datum.state == "running" else names.of(names.INSTANCE_STATES, self.datum.state)
 
     @property
+    def budget(self) -> str:
+        """What is left of its error budget, where the list is sorted by that."""
+        found = self.table.budgets
+        return "" if found is None else by_budget.note(found.get(self.datum.uuid))
+
+    @property
     def note(self) -> str:
         """What the host says of the SLO, where it is not in force; else which limits are in its way."""
         return note_of(self.datum)
@@ -125,8 +135,9 @@ def _column(heading: str) -> tables.Column:
 
 
 class ServiceLevelsTable(tables.DataTable):
-    """Instances with what is guaranteed to them."""
+    """Instances with what is guaranteed to them; ``budgets`` by uuid where they are sorted by what is left of those."""
 
+    budgets: Mapping[str, Budget] | None = None
     name = tables.Column("title", verbose_name=_("Instance"))
     objective = _column(_("Objective"))
     promise = _column(_("Guaranteed"))
@@ -149,16 +160,16 @@ class ServiceLevelsTable(tables.DataTable):
         multi_select = False
 
     def get_pagination_string(self) -> str:
-        """Of the next page; what is filtered for goes along."""
-        return self._with_health(super().get_pagination_string())
+        """Of the next page; what is filtered and sorted for goes along."""
+        return self._with_query(super().get_pagination_string())
 
     def get_prev_pagination_string(self) -> str:
         """Of the page before."""
-        return self._with_health(super().get_prev_pagination_string())
+        return self._with_query(super().get_prev_pagination_string())
 
-    def _with_health(self, query: str) -> str:
-        health = self.request.GET.get("health")
-        return f"{query}&{urlencode({'health': health})}" if health else query
+    def _with_query(self, query: str) -> str:
+        kept = {name: value for name in ("health", "sort") if (value := self.request.GET.get(name))}
+        return f"{query}&{urlencode(kept)}" if kept else query
 
     def get_empty_message(self) -> str:
         """Says also why there may be none."""

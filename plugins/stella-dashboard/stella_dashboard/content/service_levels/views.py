@@ -16,10 +16,11 @@ from horizon.utils import functions
 
 from stella_dashboard import access
 from stella_dashboard.api import instances
+from stella_dashboard.api.budgets import Budget
 from stella_dashboard.api.problems import PROBLEMS, Problem, Refused
-from stella_dashboard.content.service_levels import answers
+from stella_dashboard.content.service_levels import answers, by_budget, offered
 from stella_dashboard.content.service_levels.forms import MoveForm, RemoveForm, SetForm
-from stella_dashboard.content.service_levels.tables import ServiceLevelsTable
+from stella_dashboard.content.service_levels.tables import SORT_BY_BUDGET, ServiceLevelsTable
 from stella_dashboard.words import names, quantities, refusals
 
 _INDEX = "horizon:project:service_levels:index"
@@ -33,6 +34,13 @@ class IndexView(tables.PagedTableMixin, tables.DataTableView):
     page_title = _("Service Levels")
     problem: Problem | None = None
 
+    budgets: Mapping[str, Budget] | None = None
+
+    @property
+    def is_by_budget(self) -> bool:
+        """Whether the one with least of its error budget left comes first."""
+        return self.request.GET.get("sort") == SORT_BY_BUDGET and access.may(self.request, access.LIST_BUDGETS)
+
     @property
     def health(self) -> str | None:
         """What is filtered for."""
@@ -42,28 +50,50 @@ class IndexView(tables.PagedTableMixin, tables.DataTableView):
     def get_data(self) -> list[instances.Instance]:
         """The instances of this page; none where the API does not answer."""
         marker, direction = self._get_marker()
-        found = instances.page(
-            self.request,
-            limit=functions.get_page_size(self.request),
-            after=marker if direction == "desc" else None,
-            before=marker if direction == "asc" else None,
-            name_contains=self.get_filters().get("name_contains"),
-            health=self.health,
-        )
+        asked: dict[str, Any] = {
+            "limit": functions.get_page_size(self.request),
+            "after": marker if direction == "desc" else None,
+            "before": marker if direction == "asc" else None,
+            "name_contains": self.get_filters().get("name_contains"),
+            "health": self.health,
+        }
+        found = self._page(asked)
         if isinstance(found, PROBLEMS):
             self.problem = found
             return []
         self._has_prev_data, self._has_more_data = found.has_previous, found.has_next
         return list(found.instances)
 
+    def _page(self, asked: Mapping[str, Any]) -> instances.Page | Problem:
+        if not self.is_by_budget:
+            return instances.page(self.request, **asked)
+        found = by_budget.page(self.request, **asked)
+        if isinstance(found, PROBLEMS):
+            return found
+        shown, self.budgets = found
+        return shown
+
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         """Also the filters by health, and what went wrong."""
         context: dict[str, Any] = super().get_context_data(**kwargs)
         context["problem"] = refusals.sentence(self.problem) if self.problem is not None else None
+        sort = {"sort": SORT_BY_BUDGET} if self.is_by_budget else {}
         context["healths"] = [
-            {"name": name, "query": urlencode({"health": health}) if health else "", "is_active": health == self.health}
+            {
+                "name": name,
+                "query": urlencode({**sort, **({"health": health} if health else {})}),
+                "is_active": health == self.health,
+            }
             for health, name in ((None, _("All")), *names.HEALTHS.items())
         ]
+        health = {"health": self.health} if self.health else {}
+        context["is_by_budget"] = self.is_by_budget
+        context["may_see_budgets"] = access.may(self.request, access.LIST_BUDGETS)
+        context["health_query"], context["budget_query"] = (
+            urlencode(health),
+            urlencode({**health, "sort": SORT_BY_BUDGET}),
+        )
+        context["table"].budgets = self.budgets
         return context
 
 
@@ -155,7 +185,18 @@ class SetView(_OfInstance):
         context["check_url"] = self.address("horizon:project:service_levels:check")
         slo = getattr(self.found, "slo", None)
         context["sold"] = _lines(slo.sold) if slo else []
+        context["offers"] = self.offers
         return context
+
+    @cached_property
+    def offers(self) -> offered.Offers:
+        """SLA classes that can be chosen."""
+        is_problem = isinstance(self.found, PROBLEMS)
+        return offered.Offers() if is_problem else offered.read(self.request, self.found)
+
+    def get_initial(self) -> dict[str, Any]:
+        """Also the classes."""
+        return {**super().get_initial(), "offers": self.offers}
 
 
 class CheckView(generic.View):

@@ -22,6 +22,7 @@ def show(violation: Violation) -> Mapping[str, Any]:
     return {
         "name": violation.title,
         "url": links.instance(violation.uuid),
+        "detail_url": links.violation(violation.id),
         "project_id": violation.project_id,
         "project_url": links.project(violation.project_id),
         "host": violation.host or "",

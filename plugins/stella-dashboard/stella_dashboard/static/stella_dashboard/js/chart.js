@@ -1,14 +1,10 @@
-/* One objective over time: usage and demand beside what is guaranteed, a strip of statuses below, the same as a table. uPlot draws;
- * the keyboard, the words and the table are here. */
+/* One objective over time: usage and demand beside what is guaranteed, a strip of statuses below, the same as a table. */
 
+import {COLOURS, Plot} from './plot.js';
 import {show} from './quantities.js';
 
-const HEIGHT = 190;
-const EDGE = 36;
-const TABLE_ROWS = 60;
 const LATE_SECONDS = 15; // what is older is not called now
 const GAP_STEPS = 4; // a host reports late now and then
-const COLOURS = {usage: '#0072b2', demand: '#cc79a7', floor: '#00735c', ceiling: '#8a4b00', axis: '#5c6670', grid: '#e6e8ea', change: '#1b1f23', halo: '#ffffff'};
 const STRIP = { // told apart by height as well as by colour
   met: {colour: '#00735c', part: 0.45},
   missed: {colour: '#b83b00', part: 1},
@@ -17,49 +13,22 @@ const STRIP = { // told apart by height as well as by colour
   unknown: {colour: '#5c6670', part: 0.08},
 };
 
-let loading = null;
-
-/** uPlot, loaded once. It is a classic script, as its authors ship it. */
-function plotLibrary() {
-  loading = loading || new Promise((resolve, reject) => {
-    const base = new URL('../lib/uplot/', import.meta.url).href;
-    const style = document.createElement('link');
-    style.rel = 'stylesheet';
-    style.href = `${base}uPlot.min.css`;
-    document.head.append(style);
-    const script = document.createElement('script');
-    script.src = `${base}uPlot.iife.min.js`;
-    script.onload = () => resolve(window.uPlot);
-    script.onerror = reject;
-    document.head.append(script);
-  });
-  return loading;
-}
-
-export class Chart {
-  /** `section` has the places to draw in; `promises` are the steps of what is guaranteed, `changes` when it changed, the oldest first. */
+export class Chart extends Plot {
+  /** `promises` are the steps of what is guaranteed, `changes` when it changed, the oldest first. */
   constructor(section, promises, changes, settings) {
-    this.section = section;
+    super(section, settings);
     this.metric = section.dataset.stellaMetric;
     this.promises = promises;
     this.changes = changes;
-    this.settings = settings;
-    this.place = section.querySelector('[data-stella-chart]');
     this.strip = section.querySelector('[data-stella-strip]');
-    this.reading = section.querySelector('[data-stella-reading]');
-    this.rows = section.querySelector('[data-stella-rows]');
     this.columns = empty();
     this.indexes = [];
     this.step = 1;
     this.seconds = 900;
-    this.plot = null;
-    this.chosen = null;
-    this.clock = new Intl.DateTimeFormat(settings.language, {
-      timeZone: settings.zone, month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit', second: '2-digit',
-    });
-    this.place.addEventListener('keydown', (event) => this.key(event));
-    this.rows.closest('details').addEventListener('toggle', () => this.fill());
-    new ResizeObserver(() => this.resize()).observe(this.place);
+  }
+
+  get times() {
+    return this.columns.at;
   }
 
   /** Show these points instead: of a span of so many seconds that ends now, in steps of so many. */
@@ -126,18 +95,7 @@ export class Chart {
   }
 
   async draw() {
-    if (!this.plot) {
-      const library = await plotLibrary();
-      if (!this.plot) {
-        this.plot = new library(this.options(library), this.data(), this.place);
-      }
-    }
-    this.plot.setData(this.data());
-    const word = this.section.dataset.stellaEmptyWord;
-    if (!this.columns.at.length || this.reading.textContent === word) {
-      this.reading.textContent = this.columns.at.length ? '' : word;
-    }
-    this.fill();
+    await super.draw();
     this.tellNow();
   }
 
@@ -163,31 +121,26 @@ export class Chart {
     asks.textContent = demand[last] === null ? '' : asks.dataset.stellaAsks.replace('%s', show(this.metric, demand[last]));
   }
 
-  options(library) {
+  quantity(value) {
+    return show(this.metric, value);
+  }
+
+  scales() {
+    return {x: {range: (_, least, most) => this.range(most)}, y: {range: (_, least, most) => [0, (most || 1) * 1.1]}};
+  }
+
+  series() {
     const words = this.section.dataset;
-    const quantity = (_, value) => show(this.metric, value);
-    const line = (label, colour, more) => ({label, stroke: colour, width: 1.5, value: quantity, points: {show: false}, ...more});
-    return {
-      width: this.place.clientWidth || 600,
-      height: HEIGHT,
-      tzDate: (time) => library.tzDate(new Date(time * 1000), this.settings.zone),
-      padding: [null, EDGE, null, null], // the last label of time stands half beyond the last point
-      cursor: {drag: {x: false, y: false}},
-      legend: {mount: (_, legend) => this.section.querySelector('[data-stella-legend]').append(legend)},
-      scales: {x: {range: (_, least, most) => this.range(most)}, y: {range: (_, least, most) => [0, (most || 1) * 1.1]}},
-      axes: [
-        {stroke: COLOURS.axis, grid: {stroke: COLOURS.grid}, space: 90, size: 32, values: (_, times) => times.map((time) => this.tick(time))},
-        {stroke: COLOURS.axis, grid: {stroke: COLOURS.grid}, size: 84, values: (_, values) => values.map((value) => show(this.metric, value))},
-      ],
-      series: [
-        {label: words.stellaTimeWord, value: (_, time) => (time === null ? '' : this.clock.format(time * 1000))},
-        line(words.stellaUsageWord, COLOURS.usage, {fill: 'rgba(0, 114, 178, .12)'}),
-        line(words.stellaDemandWord, COLOURS.demand, {dash: [4, 3]}),
-        line(words.stellaFloorWord, COLOURS.floor, {width: 2, dash: [10, 3]}),
-        line(words.stellaCeilingWord, COLOURS.ceiling, {width: 2, dash: [2, 2]}),
-      ],
-      hooks: {draw: [(plot) => this.drawStrip(plot)], setCursor: [(plot) => { if (plot.cursor.idx !== null && plot.cursor.left >= 0) { this.tell(this.indexes[plot.cursor.idx], false); } }]},
-    };
+    return [
+      this.line(words.stellaUsageWord, COLOURS.usage, {fill: 'rgba(0, 114, 178, .12)'}),
+      this.line(words.stellaDemandWord, COLOURS.demand, {dash: [4, 3]}),
+      this.line(words.stellaFloorWord, COLOURS.floor, {width: 2, dash: [10, 3]}),
+      this.line(words.stellaCeilingWord, COLOURS.ceiling, {width: 2, dash: [2, 2]}),
+    ];
+  }
+
+  pointOf(index) {
+    return this.indexes[index];
   }
 
   /** The span that is shown ends with the newest point, or now where there is none. */
@@ -204,7 +157,7 @@ export class Chart {
   }
 
   /** Where each point stands in the strip: below its place in the chart. */
-  drawStrip(plot) {
+  drawn(plot) {
     const {at, length, status} = this.columns;
     const scale = window.devicePixelRatio || 1;
     const width = this.place.clientWidth;
@@ -234,33 +187,6 @@ export class Chart {
     }
   }
 
-  resize() {
-    if (this.plot && this.place.clientWidth) {
-      this.plot.setSize({width: this.place.clientWidth, height: HEIGHT});
-    }
-  }
-
-  key(event) {
-    const last = this.columns.at.length - 1;
-    const from = this.chosen === null ? last + 1 : this.chosen;
-    const next = {ArrowLeft: from - 1, ArrowRight: from + 1, PageUp: from - 60, PageDown: from + 60, Home: 0, End: last}[event.key];
-    if (next === undefined || last < 0) {
-      return;
-    }
-    event.preventDefault();
-    const index = Math.max(0, Math.min(last, next));
-    this.tell(index, true);
-    this.plot.setCursor({left: this.plot.valToPos(this.columns.at[index], 'x'), top: 10}, false);
-  }
-
-  /** Say the point in words. With the mouse the words stand in the legend, and nothing is read aloud. */
-  tell(index, aloud) {
-    this.chosen = index;
-    if (aloud) {
-      this.reading.textContent = this.words(index).join(' \u00b7 ');
-    }
-  }
-
   words(index) {
     const {at, length, usage, demand, status, cause} = this.columns;
     const changes = this.changes.filter((one) => one.at >= at[index] && one.at < at[index] + length[index]);
@@ -271,34 +197,18 @@ export class Chart {
       this.settings.words.statuses[status[index]] || status[index],
       cause[index],
       ...changes.map((one) => one.text),
-    ].filter((word) => word !== '');
+    ];
   }
 
-  /** The newest points as rows, while somebody looks at them. */
-  fill() {
-    if (!this.rows.closest('details').open) {
-      return;
-    }
+  cells(index) {
     const {at, usage, demand, status, cause} = this.columns;
-    const fresh = document.createDocumentFragment();
-    for (let index = at.length - 1; index >= Math.max(0, at.length - TABLE_ROWS); index -= 1) {
-      const row = document.createElement('tr');
-      const cells = [
-        [this.clock.format(at[index] * 1000), ''],
-        [show(this.metric, usage[index]), 'stella-number'],
-        [show(this.metric, demand[index]), 'stella-number'],
-        [this.settings.words.statuses[status[index]] || status[index], ''],
-        [cause[index], ''],
-      ];
-      for (const [text, kind] of cells) {
-        const cell = document.createElement('td');
-        cell.textContent = text;
-        cell.className = kind;
-        row.append(cell);
-      }
-      fresh.append(row);
-    }
-    this.rows.replaceChildren(fresh);
+    return [
+      [this.clock.format(at[index] * 1000), ''],
+      [show(this.metric, usage[index]), 'stella-number'],
+      [show(this.metric, demand[index]), 'stella-number'],
+      [this.settings.words.statuses[status[index]] || status[index], ''],
+      [cause[index], ''],
+    ];
   }
 }
 

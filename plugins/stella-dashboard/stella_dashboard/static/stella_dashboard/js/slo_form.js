@@ -52,7 +52,12 @@ export function start(form) {
   }
 
   form.addEventListener('input', () => soon(PAUSE_MILLISECONDS));
-  form.addEventListener('change', () => soon(PAUSE_MILLISECONDS));
+  form.addEventListener('change', function (event) {
+    if (event.target.matches('[data-stella-offers]')) {
+      fill(form, event.target.selectedOptions[0].dataset.stellaFields);
+    }
+    soon(PAUSE_MILLISECONDS);
+  });
   form.addEventListener('click', function (event) {
     const button = event.target.closest('[data-stella-take]');
     if (button) {
@@ -64,6 +69,16 @@ export function start(form) {
   });
   if ([...form.querySelectorAll('input[type="text"]')].some((input) => input.value !== input.defaultValue)) {
     soon(0); // it was filled in before this came
+  }
+}
+
+/** What a class offers, in the fields that it names. */
+function fill(form, fields) {
+  for (const [name, value] of Object.entries(fields ? JSON.parse(fields) : {})) {
+    const input = form.elements[name];
+    if (input) {
+      input.value = value;
+    }
   }
 }
 

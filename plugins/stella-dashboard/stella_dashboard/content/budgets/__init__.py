@@ -1,0 +1,1 @@
+"""Panels "Error Budgets" of the dashboards "Project" and "Admin"."""
