@@ -83,7 +83,8 @@ class Enclosure:
             return {}
         return found
 
-    def _groups(self) -> list[Path]:
+    def groups(self) -> list[Path]:
+        """The host's control groups, one of each hierarchy; below them is all that runs on it."""
         return [Path(path) for path in self._read().get("groups", [])]
 
     @property
@@ -93,7 +94,7 @@ class Enclosure:
         pid = note.get("holder")
         if note.get("owner") != self._owner or not isinstance(pid, int):
             return None
-        return pid if any(pid in _processes(group) for group in self._groups()[:1]) else None
+        return pid if any(pid in _processes(group) for group in self.groups()[:1]) else None
 
     def is_open(self) -> bool:
         """Whether the namespaces are there."""
@@ -110,7 +111,7 @@ class Enclosure:
         if not around.is_open():
             raise LaboratoryError("the laboratory is not up: make openstack")
         note = around._read()
-        below = [group / self.host.name for group in around._groups()]
+        below = [group / self.host.name for group in around.groups()]
         return note["version"], dict(zip(note["controllers"], below, strict=True))
 
     def open(self) -> None:
@@ -221,7 +222,7 @@ class Enclosure:
 
         ``group``: `SYSTEM` or `DATA_PATH`.
         """
-        return self._joined([each / group for each in self._groups()], argv)
+        return self._joined([each / group for each in self.groups()], argv)
 
     def inside(self, argv: Sequence[str], group: str = SYSTEM) -> list[str]:
         """The command that runs ``argv`` on the host. Raises `LaboratoryError` when it is not up."""
@@ -268,7 +269,7 @@ class Enclosure:
 
         Raises `LaboratoryError`, also for the laboratory of another checkout.
         """
-        groups = self._groups()
+        groups = self.groups()
         owner = self._read().get("owner", self._owner)
         if owner != self._owner and any(_processes(group) for group in groups):
             raise LaboratoryError(f"the laboratory of {owner} runs on this machine: run make openstack-down there")
