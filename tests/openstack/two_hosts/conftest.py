@@ -1,6 +1,8 @@
 """The cloud of `make openstack HOSTS=2`: its two compute hosts, seen from their agents, from libvirt and from the kernel."""
 
+import contextlib
 import json
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -48,13 +50,19 @@ class ComputeHost:
         """What its agent knows of an instance; empty where it knows none."""
         return next((each for each in self.xgos("instances") if each["uuid"] == uuid), {})
 
+    def _groups(self) -> Iterator[tuple[Path, list[str]]]:
+        """Every control group of the host, with its files. One that vanishes meanwhile is passed over."""
+        for group in self.place.groups():
+            for directory, _, files in os.walk(group):
+                yield Path(directory), files
+
     def knobs(self) -> dict[str, str]:
         """What every knob that Stella may set holds, but for those of instances."""
         return {
-            str(path): path.read_text()
-            for group in self.place.groups()
-            for path in group.rglob("*")
-            if path.name in cgroup.KNOBS and not any(part.startswith("qemu-") for part in path.parts)
+            str(directory / name): (directory / name).read_text()
+            for directory, files in self._groups()
+            for name in cgroup.KNOBS.intersection(files)
+            if not any(part.startswith("qemu-") for part in directory.parts)
         }
 
     def traces(self, uuid: str, domain: str, ports: list[str]) -> list[str]:
@@ -62,12 +70,11 @@ class ComputeHost:
         found = []
         if uuid in self.place.run(["/usr/bin/virsh", "list", "--all", "--uuid"]):
             found.append("a domain")
-        for group in self.place.groups():
-            found += [f"the group {path}" for path in group.rglob(f"*{domain}*")]
+        found += [f"the group {directory}" for directory, _ in self._groups() if domain in directory.name]
         for pid in self._processes():
-            command = Path(f"/proc/{pid}/cmdline")
-            if command.exists() and uuid.encode() in command.read_bytes():
-                found.append(f"the process {pid}")
+            with contextlib.suppress(OSError):
+                if uuid.encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    found.append(f"the process {pid}")
         links = self.place.run(["/usr/sbin/ip", "-o", "link"])
         found += [f"a link of the port {port}" for port in ports if port[:11] in links]
         journal = self._host.run / "xgos" / "journal"
@@ -76,12 +83,11 @@ class ComputeHost:
         return found
 
     def _processes(self) -> set[str]:
-        return {
-            pid
-            for group in self.place.groups()[:1]
-            for file in group.rglob("cgroup.procs")
-            for pid in file.read_text().split()
-        }
+        found: set[str] = set()
+        for directory, _ in self._groups():
+            with contextlib.suppress(OSError):
+                found.update((directory / "cgroup.procs").read_text().split())
+        return found
 
     def off(self) -> None:
         """Pull its plug."""
