@@ -247,6 +247,36 @@ def test_shelve_and_unshelve_on_the_other_host(moves: Moves) -> None:
     moves.is_in_force("unshelve", there, OBJECTIVES[GOLD], moment)
 
 
+def test_a_host_that_cannot_hold_it_is_refused(moves: Moves, member: Person) -> None:
+    here, there = moves.host(), moves.other()
+    moves.set_service(here, "--disable")  # so that Nova puts the filler on the other host
+    try:
+        filler = create_server(member, FILLER, flavor=PLAIN)
+    finally:
+        moves.set_service(here, "--enable")
+    assert moves.admin.compute.get_server(filler).compute_host == there
+
+    def fill() -> bool:
+        """Guarantee to the filler all that can be."""
+        free = moves.admin.stella("GET", f"/v1/hosts/{there}")[1]["free_cpu_cores"]
+        body = {
+            "objectives": {"cpu": {"floor": round(0.85 * free, 3)}},
+            "generation": moves.cloud.slo(filler).get("generation", 0),
+        }
+        return moves.cloud.stella("PUT", f"/v1/instances/{filler}/slo", body)[0] == 200
+
+    eventually(fill, bool, seconds=60)
+    with contextlib.suppress(Failed):  # the API answers that there is no valid host, or takes it and the action fails
+        moves.operator.run("openstack", "server", "migrate", "--live-migration", moves.uuid)
+    moves.cloud.wait("ACTIVE")
+    action = next(each for each in moves.admin.compute.server_actions(moves.uuid) if each.action == "live-migration")
+    details = moves.admin.compute.get_server_action(action.request_id, moves.uuid)
+    assert any(event["result"] == "Error" for event in details.events), details.events
+    assert moves.host() == here
+    moves.cloud.keeps(OBJECTIVES[GOLD])
+    delete_server(member, FILLER)
+
+
 def test_evacuation(moves: Moves) -> None:
     here, there = moves.host(), moves.other()
     accounted = moves.accounted()
