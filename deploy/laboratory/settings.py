@@ -140,8 +140,8 @@ class Settings:
             address=f"{MANAGEMENT}.{10 + number}",
             cpus=self.host_cpus[number - 1],
             runs_instances=True,
-            etc=self.etc / "hosts" / name,
-            data=self.data / "hosts" / name,
+            etc=self.etc / name,
+            data=self.data / name,
             logs=self.logs / name,
             volatile=self.volatile / "hosts" / name,
         )
