@@ -62,10 +62,11 @@ class Fabric:
         number = int(host.address.rpartition(".")[2])
         # A fixed address: others keep the old one in their ARP tables for seconds after a host was cut off and started again.
         hardware = f"02:00:0a:4e:00:{number:02x}"
-        for near, far, bridge, more in (
+        links: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
             (f"{host.name}-phy", PHYSICAL, _GUESTS, ()),
             (f"{host.name}-mgt", MANAGEMENT_LINK, _MANAGEMENT, ("address", hardware)),
-        ):
+        )
+        for near, far, bridge, more in links:
             if self._has(self._middle, near):  # of the host as it was before it was cut off
                 self._ip("link", "delete", near)
             self._ip(*("link", "add", near, "type", "veth", "peer", "name", far, *more, "netns", str(place.holder)))

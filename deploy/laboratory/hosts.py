@@ -100,7 +100,7 @@ class HostServices:
         etc, address = self.host.etc / "libvirt", self.host.address
         user = 'user = "root"\ngroup = "root"\ndynamic_ownership = 1\nremember_owner = 0\nsecurity_driver = "none"\n'
         listens = "listen_tls = 0\nlisten_tcp = 0\n"
-        argv, environment = ["/usr/sbin/libvirtd"], {}
+        argv, environment = ["/usr/sbin/libvirtd"], dict[str, str]()
         if self._is_one_of_several:
             # libvirt refuses to migrate to a host with its own UUID, which otherwise is the machine's.
             uuid = uuid5(NAMESPACE_URL, f"{self._settings.state}/{self.host.name}")

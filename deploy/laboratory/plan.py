@@ -59,9 +59,8 @@ def of_host(settings: Settings, host: Host, control: ControlPlane) -> list[Step]
     """The steps of one host; those after which they come are in `steps`, or of the same host."""
     own = HostServices(settings, host, control)
     on_its_own: list[Step] = []
-    ready, portals = ("environment services", "namespaces"), ()
-    if settings.host_cpus:
-        ready = ("environment services", "bridges")
+    ready: tuple[str, ...] = ("environment services", "bridges" if settings.host_cpus else "namespaces")
+    portals: tuple[str, ...] = ()
     if host.cpus:
         fabric = Fabric(settings)
         ready, portals = ("environment services", at(host, "links")), (at(host, "portal"),)
