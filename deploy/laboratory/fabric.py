@@ -5,6 +5,7 @@ laboratory's own namespaces; neither has a leg in the machine's own network.
 """
 
 import subprocess
+from pathlib import Path
 
 from laboratory.enclosure import Enclosure
 from laboratory.settings import Host, LaboratoryError, Settings
@@ -29,30 +30,38 @@ class Fabric:
         """A switch on the userspace datapath reads frames before the kernel would fill their checksums in."""
         (place or self._middle).run(["/usr/sbin/ethtool", "--offload", device, "tx", "off"])
 
-    def _has(self, place: Enclosure, device: str) -> bool:
-        argv = place.inside(["/usr/sbin/ip", "link", "show", device])
-        return subprocess.run(argv, capture_output=True, check=False).returncode == 0
+    def _delete(self, device: str) -> None:
+        """Delete a link, if it is there: one of a host that was cut off goes by itself at any moment."""
+        subprocess.run(
+            self._middle.inside(["/usr/sbin/ip", "link", "delete", device]), capture_output=True, check=False
+        )
+
+    @property
+    def _mark(self) -> Path:
+        return self._settings.stamps / "fabric"
 
     def is_made(self) -> bool:
         """Whether the bridges are there, with all of the controller's legs."""
-        return self._has(self._middle, PHYSICAL)
+        return self._mark.exists()
 
     def make(self) -> None:
         """The bridges, the gateway's address, and the end of the controller's own switch."""
         for bridge, address in ((_GUESTS, GATEWAY), (_MANAGEMENT, f"{self._settings.controller.address}/24")):
-            if not self._has(self._middle, bridge):
-                self._ip("link", "add", bridge, "type", "bridge")
+            self._delete(bridge)
+            self._ip("link", "add", bridge, "type", "bridge")
             self._ip("address", "replace", address, "dev", bridge)
             self._ip("link", "set", bridge, "up")
         self._whole_checksums(_GUESTS)
+        self._delete("ctl-phy")
         self._ip("link", "add", "ctl-phy", "type", "veth", "peer", "name", PHYSICAL)
         self._ip("link", "set", "ctl-phy", "master", _GUESTS, "up")
         self._ip("link", "set", PHYSICAL, "up")
+        self._whole_checksums(PHYSICAL)
+        self._mark.touch()
 
     def has_joined(self, host: Host) -> bool:
         """Whether a host's links are there; False while the host is off."""
-        place = Enclosure(self._settings, host)
-        return place.is_open() and self._has(place, MANAGEMENT_LINK)
+        return Enclosure(self._settings, host).is_open() and (host.stamps / "links").exists()
 
     def join(self, host: Host) -> None:
         """Plug a host's two links in. Raises `LaboratoryError`."""
@@ -67,11 +76,11 @@ class Fabric:
             (f"{host.name}-mgt", MANAGEMENT_LINK, _MANAGEMENT, ("address", hardware)),
         )
         for near, far, bridge, more in links:
-            if self._has(self._middle, near):  # of the host as it was before it was cut off
-                self._ip("link", "delete", near)
+            self._delete(near)
             self._ip(*("link", "add", near, "type", "veth", "peer", "name", far, *more, "netns", str(place.holder)))
             self._ip("link", "set", near, "master", bridge, "up")
         place.run(["/usr/sbin/ip", "link", "set", PHYSICAL, "up"])
         self._whole_checksums(PHYSICAL, place)
         place.run(["/usr/sbin/ip", "address", "replace", f"{host.address}/24", "dev", MANAGEMENT_LINK])
         place.run(["/usr/sbin/ip", "link", "set", MANAGEMENT_LINK, "up"])
+        (host.stamps / "links").touch()
