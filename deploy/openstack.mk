@@ -1,10 +1,10 @@
-# A real OpenStack on this machine with Stella in it: docs/openstack/laboratory.md. Included by the Makefile.
+# A real OpenStack on this machine with Stella in it: docs/openstack/laboratory.md. Included by the Makefile, which has HOSTS.
 LABORATORY := PYTHONPATH=deploy $(PYTHON) -m laboratory
 
-.PHONY: openstack openstack-down test-openstack demo-openstack
+.PHONY: openstack openstack-down test-openstack test-two-hosts demo-openstack
 
 openstack: setup
-	@$(LABORATORY) up
+	@$(LABORATORY) up $(if $(filter-out lab,$(HOSTS)),--hosts '$(subst ','\'',$(HOSTS))')
 
 openstack-down:
 	@test ! -x $(PYTHON) || $(LABORATORY) down
@@ -15,5 +15,10 @@ demo-openstack: openstack
 
 test-openstack: openstack
 	@scripts/browser.sh
-	@$(PYTHON) -m pytest -m 'not alone' -n 6 --dist loadfile tests/openstack -p no:cacheprovider --timeout 600
+	@$(PYTHON) -m pytest -m 'not alone and not two_hosts' -n 6 --dist loadfile tests/openstack -p no:cacheprovider --timeout 600
 	@$(PYTHON) -m pytest -m alone tests/openstack -p no:cacheprovider --timeout 600
+
+# Of its own, on another laboratory: make openstack-down between this and test-openstack.
+test-two-hosts:
+	@$(MAKE) --no-print-directory openstack HOSTS=2
+	@$(PYTHON) -m pytest -m two_hosts tests/openstack/two_hosts -p no:cacheprovider --timeout 900

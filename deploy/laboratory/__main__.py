@@ -1,4 +1,4 @@
-"""`python -m laboratory up | down | status | enter [COMMAND...] | service start|stop|restart NAME | fake-hosts N`."""
+"""`python -m laboratory COMMAND`: brings the laboratory up or down, looks into it, and turns its parts off and on."""
 
 import argparse
 import os
@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from laboratory import environment, plan, steps
+from laboratory import environment, plan, power, steps
 from laboratory.cloud import Cloud
 from laboratory.control_plane import ControlPlane
 from laboratory.enclosure import Enclosure
@@ -18,14 +18,15 @@ from laboratory.services import Services
 from laboratory.settings import LaboratoryError, Settings, load, without_choices
 
 
-def _up() -> int:
+def _up(hosts: int | None) -> int:
     if os.geteuid():
         raise LaboratoryError("must run as root: it makes namespaces and virtual machines")
     started = time.monotonic()
-    settings = load(make=True)
+    settings = load(make=True, hosts=hosts)
     assert settings is not None
     settings.logs.mkdir(parents=True, exist_ok=True)
-    steps.say(f"OpenStack 2026.2 with Stella, below {settings.state} (1-minute load {os.getloadavg()[0]:.1f})")
+    several = f" on {len(settings.computes)} compute hosts" if settings.host_cpus else ""
+    steps.say(f"OpenStack 2026.2 with Stella{several}, below {settings.state} (1-minute load {os.getloadavg()[0]:.1f})")
     if not steps.run(plan.steps(settings)):
         steps.say(
             f"not up after {time.monotonic() - started:.0f} s; logs are in {settings.logs}. `make openstack` goes on from here"
@@ -64,20 +65,30 @@ def _there() -> Settings:
     return settings
 
 
+def _place(name: str | None) -> Enclosure:
+    """The host of that name, by default that of the control plane."""
+    settings = _there()
+    return Enclosure(settings, settings.host(name) if name else None)
+
+
 def _status() -> int:
     settings = _there()
-    for name in Services(Enclosure(settings)).running():
-        steps.say(f"{name:<26} {settings.logs / name}.log")
+    for host in settings.hosts:
+        place = Enclosure(settings, host)
+        if host.cpus:
+            steps.say(f"{host.name}, CPU {','.join(map(str, host.cpus))}{'' if place.is_open() else ': off'}")
+        for name in Services(place).running():
+            steps.say(f"{name:<26} {host.logs / name}.log")
     return 0
 
 
-def _enter(command: Sequence[str]) -> int:
-    argv = Enclosure(_there()).inside(list(command) or [os.environ.get("SHELL", "/bin/bash")])
+def _enter(name: str | None, command: Sequence[str]) -> int:
+    argv = _place(name).inside(list(command) or [os.environ.get("SHELL", "/bin/bash")])
     os.execv(argv[0], argv)  # noqa: S606 - what the caller asked for, in place of this process
 
 
-def _service(verb: str, name: str) -> int:
-    services = Services(Enclosure(_there()))
+def _service(verb: str, name: str, host: str | None) -> int:
+    services = Services(_place(host))
     if verb != "start":
         services.stop(name)
     if verb != "stop":
@@ -85,11 +96,18 @@ def _service(verb: str, name: str) -> int:
     return 0
 
 
+def _host(verb: str, name: str) -> int:
+    started, settings = time.monotonic(), _there()
+    (power.on if verb == "on" else power.off)(settings, name)
+    steps.say(f"{name} is {verb} after {time.monotonic() - started:.1f} s")
+    return 0
+
+
 def _fake_hosts(count: int) -> int:
     started, settings = time.monotonic(), _there()
     enclosure = Enclosure(settings)
     services = Services(enclosure)
-    control = ControlPlane(settings, enclosure, services)
+    control = ControlPlane(settings, enclosure)
     cloud = Cloud(settings, GuestImage(settings))
     FakeHosts(settings, enclosure, services, cloud, control.discover_hosts).have(count)
     steps.say(f"done after {time.monotonic() - started:.0f} s (1-minute load {os.getloadavg()[0]:.1f})")
@@ -102,30 +120,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="laboratory", description="A real OpenStack on this machine, with Stella in it."
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("up", help="bring it up; what is done already is not done again")
+    up = commands.add_parser("up", help="bring it up; what is done already is not done again")
+    up.add_argument(
+        "--hosts", type=int, metavar="N", help="compute hosts; more than one have namespaces and CPUs of their own"
+    )
     commands.add_parser("down", help="remove it")
     commands.add_parser("status", help="what runs")
-    commands.add_parser("enter", help="run a command in its namespaces").add_argument("argv", nargs=argparse.REMAINDER)
+    enter = commands.add_parser("enter", help="run a command in a host's namespaces")
+    enter.add_argument("--host", help="one of several hosts; otherwise that of the control plane")
+    enter.add_argument("argv", nargs=argparse.REMAINDER)
     service = commands.add_parser("service", help="one service")
+    service.add_argument("--host", help="one of several hosts; otherwise that of the control plane")
     service.add_argument("verb", choices=["start", "stop", "restart"])
     service.add_argument("name")
+    host = commands.add_parser("host", help="cut off one of several hosts at once, or start it again")
+    host.add_argument("verb", choices=["on", "off"])
+    host.add_argument("name")
     fake = commands.add_parser("fake-hosts", help=f"have N hosts that are not there, at most {LARGEST}; 0 removes them")
     fake.add_argument("count", type=int, metavar="N")
     given = parser.parse_args(arguments)
     try:
         match given.command:
             case "up":
-                return _up()
+                return _up(given.hosts)
             case "down":
                 return _down()
             case "status":
                 return _status()
             case "enter":
-                return _enter(given.argv)
+                return _enter(given.host, given.argv)
+            case "host":
+                return _host(given.verb, given.name)
             case "fake-hosts":
                 return _fake_hosts(given.count)
             case _:
-                return _service(given.verb, given.name)
+                return _service(given.verb, given.name, given.host)
     except LaboratoryError as error:
         print(f"laboratory: {error}", file=sys.stderr)
         return 1

@@ -10,7 +10,7 @@ from keystoneauth1.exceptions import ClientException
 from openstack.exceptions import SDKException
 
 from laboratory.guest import GuestImage
-from laboratory.settings import HOST, REGION, LaboratoryError, Settings
+from laboratory.settings import REGION, LaboratoryError, Settings
 
 MEMBER, PROJECT = "member", "demo"
 OTHER, OTHER_PROJECT = "other", "neighbour"
@@ -191,17 +191,19 @@ class Cloud:
                     )
         self._stamp("network")
 
-    def _compute(self) -> tuple[bool, bool]:
-        """Whether the compute host's service is up, and whether its cell has been told of it."""
-        compute = self.admin().compute
-        up = any(each.host == HOST and each.state == "up" for each in compute.services(binary="nova-compute"))
-        return up, any(True for _ in compute.hypervisors())
+    def _are_up(self) -> tuple[bool, bool]:
+        """Whether the compute hosts' services are all up, and whether their cell has been told of them all."""
+        compute, names = self.admin().compute, {host.name for host in self._settings.computes}
+        up = {each.host for each in compute.services(binary="nova-compute") if each.state == "up"}
+        return names <= up, names <= {each.name for each in compute.hypervisors()}
 
     def hosts_ready(self) -> bool:
-        """Whether Nova knows its compute host and Neutron its agents, all alive."""
+        """Whether Nova knows its compute hosts and Neutron its agents, all alive."""
+        wanted = {("neutron-openvswitch-agent", host.name) for host in self._settings.hosts}
+        wanted.add(("neutron-dhcp-agent", self._settings.controller.name))
         try:
-            agents = {agent.binary for agent in self.admin().network.agents() if agent.is_alive}
-            return agents >= {"neutron-openvswitch-agent", "neutron-dhcp-agent"} and self._compute() == (True, True)
+            agents = {(agent.binary, agent.host) for agent in self.admin().network.agents() if agent.is_alive}
+            return agents >= wanted and self._are_up() == (True, True)
         except (SDKException, ClientException):
             return False
 
@@ -213,8 +215,10 @@ class Cloud:
         limit = time.monotonic() + READY_SECONDS
         while not self.hosts_ready():
             with contextlib.suppress(SDKException, ClientException):
-                if self._compute() == (True, False):
+                if self._are_up() == (True, False):
                     discover()
             if time.monotonic() > limit:
-                raise LaboratoryError(f"compute host or agents are not up; see {self._settings.logs}/nova-compute.log")
+                raise LaboratoryError(
+                    f"compute hosts or agents are not up; see {self._settings.computes[0].logs}/nova-compute.log"
+                )
             time.sleep(0.5)

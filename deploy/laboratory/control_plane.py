@@ -7,8 +7,8 @@ from pathlib import Path
 
 from laboratory import files, neutron
 from laboratory.enclosure import Enclosure
-from laboratory.services import Service, Services
-from laboratory.settings import CACHE_PORT, HOST, REGION, Settings
+from laboratory.services import Service
+from laboratory.settings import CACHE_PORT, REGION, Settings
 
 NOTIFICATIONS = "stella-notifications.conf"
 """What Stella's role leaves for every service of Nova; its other drop-in is for controllers."""
@@ -29,8 +29,8 @@ def answers_http(port: int, path: str = "/") -> bool:
 class ControlPlane:
     """Each method is one step, or one service of a step."""
 
-    def __init__(self, settings: Settings, enclosure: Enclosure, services: Services) -> None:
-        self._settings, self._enclosure, self._services = settings, enclosure, services
+    def __init__(self, settings: Settings, enclosure: Enclosure) -> None:
+        self._settings, self._enclosure = settings, enclosure
 
     def _path(self, name: str) -> Path:
         service = name.split("-", maxsplit=1)[0].split(".", maxsplit=1)[0]
@@ -43,6 +43,10 @@ class ControlPlane:
         shims.mkdir(parents=True, exist_ok=True)
         sudo = files.write(shims / "sudo", '#!/bin/sh\nexec "$@"\n')  # the laboratory runs as root
         sudo.chmod(0o700)
+        if (
+            settings.host_cpus
+        ):  # what Nova would do on another host with `ssh -o BatchMode=yes HOST COMMAND`: all see the same storage
+            files.write(shims / "ssh", '#!/bin/sh\nshift 3\nexec "$@"\n').chmod(0o700)
         source = settings.environments / "services" / "etc"
         for service in ("glance", "nova", "neutron"):
             shutil.copytree(source / service, settings.etc / service, dirs_exist_ok=True)
@@ -121,7 +125,8 @@ class ControlPlane:
 
     def neutron_schema(self) -> None:
         """Neutron's database."""
-        argv = [self._settings.program("neutron-db-manage"), *self._neutron_options(), "upgrade", "head"]
+        options = [word for path in self._neutron_paths() for word in ("--config-file", str(path))]
+        argv = [self._settings.program("neutron-db-manage"), *options, "upgrade", "head"]
         self._enclosure.run(argv)
         self._stamp("neutron")
 
@@ -182,7 +187,7 @@ class ControlPlane:
                 "concurrency_backend": "threading",
                 "transport_url": settings.queue,
                 "my_ip": "127.0.0.1",
-                "host": HOST,
+                "host": settings.controller.name,
                 "state_path": settings.data / "nova",
                 "instances_path": settings.data / "instances",
                 "compute_driver": "libvirt.LibvirtDriver",
@@ -193,7 +198,7 @@ class ControlPlane:
                 "reserved_host_memory_mb": 4096,
                 "ram_allocation_ratio": "1.0",
                 "cpu_allocation_ratio": "8.0",
-                "allow_resize_to_same_host": "true",  # there is no other
+                "allow_resize_to_same_host": str(not settings.host_cpus).lower(),  # where there is no other
                 # Where disk performance is sold, disks are raw files that have their space, which QEMU reads with aio=native.
                 # `images_type = raw` alone would not do: a resize would then leave a qcow2 file that is read as raw.
                 "use_cow_images": "false",
@@ -223,15 +228,25 @@ class ControlPlane:
         files.write_ini(self._path("nova-compute.conf"), common)  # a compute node must not know the database
 
     def _nova_program(self, name: str) -> Service:
-        """One program of Nova, with the options that Stella's role leaves for it and, in the scheduler, Stella's filter."""
-        compute = name == "nova-compute"
-        paths = [
-            self._path("nova-compute.conf" if compute else "nova.conf"),
-            *(path for path in self._nova_drop_ins() if not compute or path.name == NOTIFICATIONS),
+        """One program of Nova's controllers, with what Stella's role leaves for it: options and, in the scheduler, the filter."""
+        paths = [self._path("nova.conf"), *self._nova_drop_ins()]
+        return self.program(name, paths, also_reads=self._nova_plugin() if name == "nova-scheduler" else ())
+
+    def program(
+        self, name: str, configuration: Sequence[Path], *, also_reads: Sequence[Path] = (), stop_seconds: int = 8
+    ) -> Service:
+        """A program of OpenStack with these configuration files, later ones first."""
+        argv = [
+            self._settings.program(name),
+            *(word for path in configuration for word in ("--config-file", str(path))),
         ]
-        argv = [self._settings.program(name), *(word for path in paths for word in ("--config-file", str(path)))]
-        files_read = [*paths, *(self._nova_plugin() if name == "nova-scheduler" else [])]
-        return Service(name=name, argv=argv, files=files_read, environment=self._with_shims())
+        return Service(
+            name=name,
+            argv=argv,
+            files=[*configuration, *also_reads],
+            environment=self._with_shims(),
+            stop_seconds=stop_seconds,
+        )
 
     def _nova_drop_ins(self) -> list[Path]:
         return sorted((self._settings.etc / "nova" / "nova.conf.d").glob("*.conf"))
@@ -249,17 +264,8 @@ class ControlPlane:
 
     # --- Neutron
 
-    def _neutron_paths(self, *others: str) -> list[Path]:
-        return [self._path(name) for name in ("neutron.conf", *(others or ("neutron-ml2.conf",)))]
-
-    def _neutron_options(self, *others: str) -> list[str]:
-        return [word for path in self._neutron_paths(*others) for word in ("--config-file", str(path))]
-
-    def _neutron_program(self, name: str, *others: str) -> Service:
-        argv = [self._settings.program(name), *self._neutron_options(*others)]
-        return Service(
-            name=name, argv=argv, files=self._neutron_paths(*others), environment=self._with_shims(), stop_seconds=2
-        )
+    def _neutron_paths(self) -> list[Path]:
+        return [self._path(name) for name in ("neutron.conf", "neutron-ml2.conf")]
 
     # --- services
 
@@ -330,13 +336,9 @@ class ControlPlane:
         """Nova's conductor and scheduler."""
         return self._nova_program("nova-conductor"), self._nova_program("nova-scheduler")
 
-    def nova_compute(self) -> Service:
-        """Nova's agent on the compute host."""
-        return self._nova_program("nova-compute")
-
     def neutron_rpc(self) -> Service:
         """Neutron's RPC server; agents that call before it listens wait for a time-out of a minute."""
-        service = self._neutron_program("neutron-rpc-server")
+        service = self.program("neutron-rpc-server", self._neutron_paths(), stop_seconds=2)
         log = self._settings.logs / "neutron-rpc-server.log"
         return Service(
             name=service.name,
@@ -345,29 +347,3 @@ class ControlPlane:
             environment=service.environment,
             ready=lambda: log.exists() and "Selected multiprocessing start method" in log.read_text(errors="replace"),
         )
-
-    def neutron_agents(self) -> tuple[Service, ...]:
-        """Neutron's agents: the switch, and DHCP."""
-        switch = self._neutron_program("neutron-openvswitch-agent")
-        return switch, self._neutron_program("neutron-dhcp-agent", "neutron-dhcp.conf")
-
-    def ensure(self, *makers: Callable[[], Service | tuple[Service, ...]]) -> Callable[[], None]:
-        """A step that starts these services."""
-
-        def start() -> None:
-            for service in self._made(*makers):
-                self._services.ensure(service)
-
-        return start
-
-    def current(self, *makers: Callable[[], Service | tuple[Service, ...]]) -> Callable[[], bool]:
-        """Whether these services run as they are configured."""
-        return lambda: all(self._services.is_current(service) for service in self._made(*makers))
-
-    @staticmethod
-    def _made(*makers: Callable[[], Service | tuple[Service, ...]]) -> list[Service]:
-        made: list[Service] = []
-        for maker in makers:
-            found = maker()
-            made += found if isinstance(found, tuple) else [found]
-        return made

@@ -1,8 +1,9 @@
-"""The laboratory's own namespaces and control groups: what carries guests' packets touches nothing of the machine's own network.
+"""The hosts' own namespaces and control groups: what carries guests' packets touches nothing of the machine's own network.
 
 All processes of the laboratory are in one tree of control groups, which is also how they are found and ended. On cgroup v1 the tree is
 made under every hierarchy, below the group that this process is in; on v2 at the top, because only there a group with processes
-may have children with controllers.
+may have children with controllers. The first host has the laboratory's own group; where there are several, each other one has a group
+below it, confined to its CPUs, and a process namespace, so that it ends as a machine does whose plug is pulled.
 """
 
 import contextlib
@@ -14,13 +15,14 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from laboratory.settings import HOST, NAME, LaboratoryError, Settings
+from laboratory.settings import NAME, Host, LaboratoryError, Settings
 
 HERE = Path(__file__).parent
 MOUNT = Path("/sys/fs/cgroup")
 SHARES = {1: ("cpu.shares", "4096"), 2: ("cpu.weight", "400")}
-"""The laboratory as a whole competes with each process of the machine's top group."""
+"""The laboratory as a whole competes with each process of the machine's top group, and one of several hosts with the control plane."""
 DATA_PATH_SHARES = {1: "65536", 2: "6400"}
 """What carries guests' packets uses little CPU, and comes before the guests, whose weight Stella raises while they miss a floor."""
 KEPT_DATA = ("image", "horizon")
@@ -64,23 +66,26 @@ def _processes(group: Path) -> set[int]:
 
 
 class Enclosure:
-    """Makes the namespaces, runs programs in them, and removes all of it."""
+    """Makes the namespaces of one host, runs programs in them, and removes all of it; by default those of the laboratory itself."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, host: Host | None = None) -> None:
         self.settings = settings
+        self.host = host or settings.controller
+        self._is_one_of_several = bool(self.host.cpus)
         # In memory, as what it speaks of: there is one laboratory for each machine, and this says whose.
-        self._note = settings.volatile / "enclosure.json"
+        self._note = self.host.volatile / "enclosure.json"
         self._owner = str(settings.run.resolve().parent)  # another worktree may link to it
 
-    def _read(self) -> dict[str, object]:
+    def _read(self) -> dict[str, Any]:
         try:
-            found: dict[str, object] = json.loads(self._note.read_text())
+            found: dict[str, Any] = json.loads(self._note.read_text())
         except (OSError, ValueError):
             return {}
         return found
 
-    def _groups(self) -> list[Path]:
-        return [Path(path) for path in self._read().get("groups", [])]  # type: ignore[attr-defined]
+    def groups(self) -> list[Path]:
+        """The host's control groups, one of each hierarchy; below them is all that runs on it."""
+        return [Path(path) for path in self._read().get("groups", [])]
 
     @property
     def holder(self) -> int | None:
@@ -89,7 +94,7 @@ class Enclosure:
         pid = note.get("holder")
         if note.get("owner") != self._owner or not isinstance(pid, int):
             return None
-        return pid if any(pid in _processes(group) for group in self._groups()[:1]) else None
+        return pid if any(pid in _processes(group) for group in self.groups()[:1]) else None
 
     def is_open(self) -> bool:
         """Whether the namespaces are there."""
@@ -99,17 +104,32 @@ class Enclosure:
         """Whether there is anything of this checkout's to remove."""
         return self._read().get("owner") == self._owner
 
+    def _wanted_groups(self) -> tuple[int, dict[str, Path]]:
+        if not self._is_one_of_several:
+            return _own_groups()
+        around = Enclosure(self.settings)
+        if not around.is_open():
+            raise LaboratoryError("the laboratory is not up: make openstack")
+        note = around._read()
+        below = [group / self.host.name for group in around.groups()]
+        return note["version"], dict(zip(note["controllers"], below, strict=True))
+
     def open(self) -> None:
         """Make control groups, directories and namespaces. Raises `LaboratoryError`."""
         self.close()
-        settings = self.settings
-        settings.volatile.mkdir(parents=True, exist_ok=True)
-        settings.volatile.chmod(0o700)
-        version, own = _own_groups()
+        host = self.host
+        host.volatile.mkdir(parents=True, exist_ok=True)
+        host.volatile.chmod(0o700)
+        version, own = self._wanted_groups()
         groups = list(own.values())
-        note = {"owner": self._owner, "groups": [str(group) for group in groups]}
+        note = {
+            "owner": self._owner,
+            "version": version,
+            "controllers": list(own),
+            "groups": [str(group) for group in groups],
+        }
         self._note.write_text(json.dumps(note))
-        if version == 2:
+        if version == 2 and not self._is_one_of_several:
             self._enable(MOUNT)
         for group in groups:
             self._make(group, version)
@@ -118,36 +138,43 @@ class Enclosure:
         (weighed / knob).write_text(value)
         if version == 1:
             (weighed / DATA_PATH / knob).write_text(DATA_PATH_SHARES[version])
-        self._forget()
+        if not self._is_one_of_several:
+            self._forget()
         self._directories()
-        script = ["/bin/bash", str(HERE / "enclosure.sh"), str(settings.state), str(settings.volatile), HOST]
+        ready = host.volatile / "ready"
+        script = [str(HERE / "enclosure.sh"), *map(str, (host.run, host.data, host.etc, ready)), host.name]
         unshare = ["/usr/bin/unshare", "--mount", "--net", "--uts", "--cgroup"]
+        if self._is_one_of_several:
+            unshare += ["--pid", "--fork", "--kill-child"]
         # The namespace's top is the group that the process is in when it is made; the services are in a group below.
-        with (settings.logs / "enclosure.log").open("wb") as log:
-            holder = subprocess.Popen(
-                self._joined(groups, [*unshare, *script, str(version), *own]),
+        with (host.logs / "enclosure.log").open("wb") as log:
+            made = subprocess.Popen(
+                self._joined(groups, [*unshare, "/bin/bash", *script, str(version), *own]),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
             )
         limit = time.monotonic() + 20
-        while not (settings.volatile / "ready").exists():
-            if holder.poll() is not None or time.monotonic() > limit:
-                words = (settings.logs / "enclosure.log").read_text(errors="replace").strip()[-200:]
-                raise LaboratoryError(f"the namespaces could not be made (as root?): {words}")
+        while not ready.exists():
+            if made.poll() is not None or time.monotonic() > limit:
+                words = (host.logs / "enclosure.log").read_text(errors="replace").strip()[-200:]
+                raise LaboratoryError(f"the namespaces of {host.name} could not be made (as root?): {words}")
             time.sleep(0.05)
         self._settle(groups, version)
         if version == 2:  # only now the laboratory's group hands its controllers on
             (weighed / DATA_PATH / knob).write_text(DATA_PATH_SHARES[version])
-        self._note.write_text(json.dumps({**note, "holder": holder.pid}))
+        self._note.write_text(json.dumps({**note, "holder": int(ready.read_text())}))
 
     def _make(self, group: Path, version: int) -> None:
+        cpus = ",".join(map(str, self.host.cpus))
         for each in (group, group / SYSTEM, group / DATA_PATH):
             each.mkdir(exist_ok=True)
             for knob in ("cpuset.cpus", "cpuset.mems"):
                 if version == 1 and (each / knob).exists():
                     (each / knob).write_text((each.parent / knob).read_text())
+            if cpus and each == group and (each / "cpuset.cpus").exists():
+                (each / "cpuset.cpus").write_text(cpus)
 
     @staticmethod
     def _enable(group: Path) -> None:
@@ -172,39 +199,58 @@ class Enclosure:
                 shutil.rmtree(path, ignore_errors=True)
 
     def _directories(self) -> None:
-        settings = self.settings
+        host = self.host
         for path in (
-            *(settings.etc / "libvirt", settings.logs, settings.stamps),
-            *(settings.data / "libvirt" / name for name in ("lib", "log", "cache")),
-            *(settings.volatile / "run" / name for name in ("libvirt", "openvswitch", "netns", "lock", "services")),
+            *(host.etc / "libvirt", host.logs, host.stamps, host.services),
+            *(host.data / "libvirt" / name for name in ("lib", "log", "cache")),
+            *(host.run / name for name in ("libvirt", "openvswitch", "netns", "lock")),
         ):
             path.mkdir(parents=True, exist_ok=True)
-        link = settings.state / "sockets"
-        link.unlink(missing_ok=True)
-        link.symlink_to(settings.volatile / "run")
-        (settings.etc / "hosts").write_text(f"127.0.0.1 localhost\n127.0.0.1 {HOST}\n")
+        if not self._is_one_of_several:
+            link = self.settings.state / "sockets"
+            link.unlink(missing_ok=True)
+            link.symlink_to(host.run)
+        others = "".join(f"{each.address} {each.name}\n" for each in self.settings.hosts)
+        (host.etc / "hosts").write_text(f"127.0.0.1 localhost\n{others}")
 
     @staticmethod
     def _joined(groups: Sequence[Path], argv: Sequence[str]) -> list[str]:
         return ["/bin/sh", "-c", _JOIN, NAME, str(len(groups)), *map(str, groups), *argv]
 
     def outside(self, argv: Sequence[str], group: str = SYSTEM) -> list[str]:
-        """The command that runs ``argv`` on the machine itself, but in the laboratory's groups, so that `close` ends it.
+        """The command that runs ``argv`` on the machine itself, but in the host's groups, so that `close` ends it.
 
         ``group``: `SYSTEM` or `DATA_PATH`.
         """
-        return self._joined([each / group for each in self._groups()], argv)
+        return self._joined([each / group for each in self.groups()], argv)
 
     def inside(self, argv: Sequence[str], group: str = SYSTEM) -> list[str]:
-        """The command that runs ``argv`` in the laboratory. Raises `LaboratoryError` when there is none."""
+        """The command that runs ``argv`` on the host. Raises `LaboratoryError` when it is not up."""
+        return self.outside([*self._entered(), "--", *argv], group)
+
+    def supervised(self, argv: Sequence[str], group: str = SYSTEM) -> list[str]:
+        """The same for a supervisor: it enters the host, but keeps a process number that the machine knows, as do its children."""
+        return self.outside([*self._entered(forks=False), "--", *argv], group)
+
+    def supervised_from_controller(self, argv: Sequence[str]) -> list[str]:
+        """The same, as a command to be run in the laboratory's own namespaces, where groups have other paths."""
+        note = self._read()
+        mounts = [MOUNT / name if note.get("version") == 1 else MOUNT for name in note.get("controllers", ())]
+        place = self.host.name if self._is_one_of_several else ""
+        return self._joined([mount / place / SYSTEM for mount in mounts], [*self._entered(forks=False), "--", *argv])
+
+    def _entered(self, *, forks: bool = True) -> list[str]:
         holder = self.holder
         if holder is None:
-            raise LaboratoryError("the laboratory is not up: make openstack")
-        spaces = ["/usr/bin/nsenter", f"--target={holder}", "--mount", "--net", "--uts", "--cgroup", "--"]
-        return self.outside([*spaces, *argv], group)
+            host = f"the host {self.host.name}" if self._is_one_of_several else "the laboratory"
+            raise LaboratoryError(f"{host} is not up: make openstack")
+        spaces = ["/usr/bin/nsenter", f"--target={holder}", "--mount", "--net", "--uts", "--cgroup"]
+        if self._is_one_of_several:
+            spaces += ["--pid", *([] if forks else ["--no-fork"])]
+        return spaces
 
     def run(self, argv: Sequence[str], *, environment: Mapping[str, str] | None = None, text: str | None = None) -> str:
-        """Run a program in the laboratory to its end; its output. Raises `LaboratoryError` with its last words."""
+        """Run a program on the host to its end; its output. Raises `LaboratoryError` with its last words."""
         done = subprocess.run(
             self.inside(argv),
             capture_output=True,
@@ -219,15 +265,27 @@ class Enclosure:
         return done.stdout
 
     def close(self) -> None:
-        """End every process in the laboratory's groups and remove the groups; the namespaces go with the last process.
+        """End every process in the host's groups and remove the groups; the namespaces go with the last process.
 
         Raises `LaboratoryError`, also for the laboratory of another checkout.
         """
-        groups = self._groups()
+        groups = self.groups()
         owner = self._read().get("owner", self._owner)
         if owner != self._owner and any(_processes(group) for group in groups):
             raise LaboratoryError(f"the laboratory of {owner} runs on this machine: run make openstack-down there")
         limit = time.monotonic() + 30
+        self._end_processes(groups, limit)
+        self._remove_groups(groups, limit)
+        if self._is_one_of_several:  # its disk stays, as does what `power` starts again
+            for path in (self.host.run, self.host.stamps):
+                shutil.rmtree(path, ignore_errors=True)
+            for path in (self._note, self.host.volatile / "ready"):
+                path.unlink(missing_ok=True)
+        else:
+            shutil.rmtree(self.settings.volatile, ignore_errors=True)
+
+    @staticmethod
+    def _end_processes(groups: Sequence[Path], limit: float) -> None:
         while left := set().union(*(_processes(group) for group in groups)):
             if time.monotonic() > limit:
                 raise LaboratoryError(f"these processes do not end: {sorted(left)}")
@@ -238,6 +296,9 @@ class Enclosure:
                 while os.waitpid(-1, os.WNOHANG)[0]:
                     pass
             time.sleep(0.1)
+
+    @staticmethod
+    def _remove_groups(groups: Sequence[Path], limit: float) -> None:
         for group in groups:
             while group.exists() and time.monotonic() < limit:
                 for path in sorted((p for p in group.rglob("*") if p.is_dir()), key=lambda p: -len(p.parts)):
@@ -248,4 +309,3 @@ class Enclosure:
                 time.sleep(0.05)
             if group.exists():
                 raise LaboratoryError(f"{group} cannot be removed")
-        shutil.rmtree(self.settings.volatile, ignore_errors=True)

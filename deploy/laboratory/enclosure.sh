@@ -1,12 +1,16 @@
 #!/bin/bash
-# Holds the laboratory's namespaces: mount, network, UTS and cgroup, all new. Arguments: STATE VOLATILE HOSTNAME CGROUP_VERSION CONTROLLER...
-# It sets up what the services see as their host, writes VOLATILE/ready, and waits; bash, because it must reap what is left to it.
+# Holds the namespaces of a host: mount, network, UTS, cgroup and, for one of several hosts, process; all new.
+# Arguments: RUN DATA ETC READY HOSTNAME CGROUP_VERSION CONTROLLER...
+# It sets up what the services see as their host, writes its process number, as the machine knows it, to READY, and waits; bash,
+# because it must reap what is left to it.
 set -eu
-state=$1 volatile=$2 name=$3 version=$4
-shift 4
+run=$1 data=$2 etc=$3 ready=$4 name=$5 version=$6
+shift 6
+read -r number _ < /proc/self/stat # /proc is still the machine's
 mount --make-rprivate /
+[ $$ != 1 ] || mount -t proc proc /proc
 hostname "$name"
-# /sys of this network namespace, and the control groups seen from the laboratory's own group.
+# /sys of this network namespace, and the control groups seen from the host's own group.
 mount -t sysfs sysfs /sys
 if [ "$version" = 2 ]; then
   mount -t cgroup2 cgroup /sys/fs/cgroup
@@ -21,15 +25,16 @@ else
     esac
   done
 fi
-# /run (sockets of libvirt and Open vSwitch, network namespaces of Neutron) and libvirt's directories are the laboratory's own.
-mount --bind "$volatile/run" /run
+# /run (sockets of libvirt and Open vSwitch, network namespaces of Neutron) and libvirt's directories are the host's own.
+mount --bind "$run" /run
 for directory in lib log cache; do
   mkdir -p "/var/$directory/libvirt"
-  mount --bind "$state/data/libvirt/$directory" "/var/$directory/libvirt"
+  mount --bind "$data/libvirt/$directory" "/var/$directory/libvirt"
 done
 mkdir -p /etc/libvirt
-mount --bind "$state/etc/libvirt" /etc/libvirt
-mount --bind "$state/etc/hosts" /etc/hosts
+mount --bind "$etc/libvirt" /etc/libvirt
+mount --bind "$etc/hosts" /etc/hosts
 ip link set lo up
-touch "$volatile/ready"
+echo "$number" > "$ready.new"
+mv "$ready.new" "$ready"
 while :; do sleep 3600 & wait $!; done

@@ -41,9 +41,11 @@ def write(settings: Settings) -> None:
         "HORIZON_URL": settings.url("horizon"),
         "HORIZON_USER": cloud.MEMBER,
         "HORIZON_PASSWORD": settings.passwords[cloud.MEMBER],
-        "STELLA_OPENSTACK_SOCKETS": str(settings.volatile / "run"),
-        "STELLA_OPENSTACK_LIBVIRT": f"qemu+unix:///system?socket={settings.volatile}/run/libvirt/libvirt-sock",
-        "XGOS_SOCKET": str(settings.volatile / "run" / "xgos" / "xgos.sock"),
+        "STELLA_OPENSTACK_SOCKETS": str(settings.controller.run),
+        "STELLA_OPENSTACK_LIBVIRT": settings.computes[0].libvirt_uri,
+        "XGOS_SOCKET": str(settings.computes[0].agent_socket),
+        # Of each of several hosts.
+        **{f"XGOS_SOCKET_{host.name.upper()}": str(host.agent_socket) for host in settings.hosts if host.cpus},
     }
     _write(admin, {**_openrc(settings, "admin", "admin"), **extra})
     _write(member, _openrc(settings, cloud.MEMBER, cloud.PROJECT))

@@ -1,17 +1,14 @@
-"""What OpenStack stands on: MariaDB, RabbitMQ, memcached, Open vSwitch, libvirt; each the laboratory's own."""
+"""What the control plane stands on: MariaDB, RabbitMQ, memcached; each the laboratory's own."""
 
-import os
 import subprocess
 from pathlib import Path
 
 from laboratory import files
-from laboratory.enclosure import DATA_PATH, Enclosure
+from laboratory.enclosure import Enclosure
 from laboratory.services import Service, Services
-from laboratory.settings import CACHE_PORT, DATABASE_PORT, QUEUE_PORT, SWITCH_PORT, LaboratoryError, Settings
+from laboratory.settings import CACHE_PORT, DATABASE_PORT, QUEUE_PORT, LaboratoryError, Settings
 
 DATABASES = ("keystone", "placement", "glance", "nova_api", "nova", "nova_cell0", "neutron")
-GATEWAY = "10.77.0.1/24"
-"""The laboratory's own address in the network of the guests, inside its network namespace."""
 
 
 class Infrastructure:
@@ -127,89 +124,3 @@ class Infrastructure:
     def memcached(self) -> None:
         """The cache of tokens."""
         self._services.ensure(self._memcached())
-
-    def _switch(self) -> tuple[Service, Service]:
-        database = self._settings.data / "openvswitch" / "conf.db"
-        store = Service(
-            name="ovsdb-server",
-            argv=[
-                *("/usr/sbin/ovsdb-server", str(database), "--remote=punix:/run/openvswitch/db.sock"),
-                *(f"--remote=ptcp:{SWITCH_PORT}:127.0.0.1", "--unixctl=/run/openvswitch/ovsdb-server.ctl"),
-            ],
-            ready=(self._settings.volatile / "run" / "openvswitch" / "db.sock").exists,
-        )
-        # As an operator gives its unit CPUSchedulingPolicy=batch: it then takes packets by the dozen, not each as it comes.
-        argv = ["/usr/bin/chrt", "--batch", "0", "/usr/sbin/ovs-vswitchd", "unix:/run/openvswitch/db.sock"]
-        argv += ["--unixctl=/run/openvswitch/vswitchd.ctl"]
-        return store, Service(name="ovs-vswitchd", argv=argv, group=DATA_PATH)
-
-    def openvswitch_done(self) -> bool:
-        """Whether it runs with its bridges."""
-        return (self._settings.stamps / "bridges").exists() and all(map(self._services.is_current, self._switch()))
-
-    def openvswitch(self) -> None:
-        """The virtual switch on its userspace datapath (no kernel module is needed), the guests' bridge and the outer one."""
-        store, switch = self._switch()
-        database = self._settings.data / "openvswitch" / "conf.db"
-        database.parent.mkdir(parents=True, exist_ok=True)
-        if not database.exists():
-            schema = "/usr/share/openvswitch/vswitch.ovsschema"
-            self._enclosure.run(["/usr/bin/ovsdb-tool", "create", str(database), schema])
-        self._services.ensure(store)
-        self._enclosure.run(["/usr/bin/ovs-vsctl", "--timeout=20", "--no-wait", "init"])
-        self._services.ensure(switch)
-        command = ["/usr/bin/ovs-vsctl", "--timeout=30"]
-        for bridge in ("br-ex", "br-int"):
-            command += ["--", "--may-exist", "add-br", bridge, "--", "set", "bridge", bridge, "datapath_type=netdev"]
-        self._enclosure.run(command)
-        self._enclosure.run(["/usr/sbin/ip", "address", "replace", GATEWAY, "dev", "br-ex"])
-        self._enclosure.run(["/usr/sbin/ip", "link", "set", "br-ex", "up"])
-        # The userspace datapath reads frames before the kernel would fill their checksums in.
-        self._enclosure.run(["/usr/sbin/ethtool", "--offload", "br-ex", "tx", "off"])
-        (self._settings.stamps / "bridges").touch()
-
-    def _libvirt(self) -> tuple[Service, Service]:
-        etc = self._settings.etc / "libvirt"
-        qemu = files.write(
-            etc / "qemu.conf",
-            'user = "root"\ngroup = "root"\ndynamic_ownership = 1\nremember_owner = 0\nsecurity_driver = "none"\n'
-            "namespaces = []\n",
-        )
-        daemon = files.write(
-            etc / "libvirtd.conf", 'listen_tls = 0\nlisten_tcp = 0\nauth_unix_rw = "none"\nauth_unix_ro = "none"\n'
-        )
-        files.write(etc / "virtlogd.conf", "")
-        log = Service(
-            name="virtlogd",
-            argv=["/usr/sbin/virtlogd"],
-            ready=(self._settings.volatile / "run" / "libvirt" / "virtlogd-sock").exists,
-        )
-        return log, Service(
-            name="libvirtd",
-            argv=["/usr/sbin/libvirtd"],
-            files=[qemu, daemon],
-            ready=self._libvirt_answers,
-            group=DATA_PATH,
-        )
-
-    @property
-    def libvirt_uri(self) -> str:
-        """libvirt's address as seen from the machine itself."""
-        return f"qemu+unix:///system?socket={self._settings.volatile}/run/libvirt/libvirt-sock"
-
-    def _libvirt_answers(self) -> bool:
-        argv = ["/usr/bin/virsh", "--connect", self.libvirt_uri, "version"]
-        try:
-            done = subprocess.run(argv, capture_output=True, check=False, timeout=10, env={**os.environ, "LC_ALL": "C"})
-        except subprocess.TimeoutExpired:
-            return False
-        return done.returncode == 0
-
-    def libvirt_done(self) -> bool:
-        """Whether it runs."""
-        return all(map(self._services.is_current, self._libvirt()))
-
-    def libvirt(self) -> None:
-        """libvirtd and virtlogd with directories of their own."""
-        for service in self._libvirt():
-            self._services.ensure(service)

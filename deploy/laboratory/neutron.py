@@ -1,7 +1,7 @@
 """Neutron's configuration: Open vSwitch on its userspace datapath, security groups, QoS."""
 
 from laboratory import files
-from laboratory.settings import HOST, SWITCH_PORT, Settings
+from laboratory.settings import SWITCH_PORT, Settings
 
 
 def write_files(settings: Settings) -> None:
@@ -12,7 +12,7 @@ def write_files(settings: Settings) -> None:
         {
             "DEFAULT": {
                 "transport_url": settings.queue,
-                "host": HOST,
+                "host": settings.controller.name,
                 "core_plugin": "ml2",
                 "service_plugins": "qos",
                 "state_path": settings.data / "neutron",

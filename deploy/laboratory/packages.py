@@ -4,6 +4,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,6 +27,9 @@ DISTRIBUTION = (
         "ethtool",
     ),
 )
+FOR_SEVERAL_HOSTS = ("gcc", "libc6-dev")
+"""They compile `shared_storage_library`."""
+
 HERE = Path(__file__).parent
 PYTHON = "/usr/bin/python3"  # the distribution's, which its libvirt binding is for
 _POLICY = Path("/usr/sbin/policy-rc.d")
@@ -40,19 +44,20 @@ def _run(*argv: str, environment: dict[str, str] | None = None) -> str:
     return done.stdout
 
 
-def _missing() -> list[str]:
-    command = ["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n", *DISTRIBUTION]
+def _missing(settings: Settings) -> list[str]:
+    wanted = (*DISTRIBUTION, *(FOR_SEVERAL_HOSTS if settings.host_cpus else ()))
+    command = ["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n", *wanted]
     text = subprocess.run(command, capture_output=True, text=True, check=False).stdout
     installed = {words[0] for words in map(str.split, text.splitlines()) if words[1:] == ["installed"]}
-    return [name for name in DISTRIBUTION if name not in installed]
+    return [name for name in wanted if name not in installed]
 
 
-def distribution_done() -> bool:
+def distribution_done(settings: Settings) -> bool:
     """Whether every package is installed."""
-    return not _missing()
+    return not _missing(settings)
 
 
-def distribution() -> None:
+def distribution(settings: Settings) -> None:
     """Install what is missing; no service of these packages starts on the machine."""
     made = not _POLICY.exists()
     if made:
@@ -61,12 +66,27 @@ def distribution() -> None:
     try:
         _run("apt-get", "update", "-qq")
         _run(
-            *("apt-get", "install", "-y", "-qq", "--no-install-recommends", *_missing()),
+            *("apt-get", "install", "-y", "-qq", "--no-install-recommends", *_missing(settings)),
             environment={"DEBIAN_FRONTEND": "noninteractive"},
         )
     finally:
         if made:
             _POLICY.unlink(missing_ok=True)
+
+
+def shared_storage_library(settings: Settings) -> Path:
+    """What lets libvirtd see the instances' directory as the network file system that it stands for; compiled where it is not there.
+
+    Raises `LaboratoryError`.
+    """
+    source = HERE / "shared_storage.c"
+    library = settings.data / f"shared_storage-{hashlib.sha256(source.read_bytes()).hexdigest()[:12]}.so"
+    if not library.exists():
+        library.parent.mkdir(parents=True, exist_ok=True)
+        made = library.with_suffix(f".{os.getpid()}-{threading.get_ident()}")
+        _run("/usr/bin/gcc", "-shared", "-fPIC", "-O2", "-o", str(made), str(source), "-ldl")
+        made.replace(library)
+    return library
 
 
 def build_wheel(settings: Settings, source: Path) -> None:

@@ -23,7 +23,7 @@ START_SECONDS = 120.0
 class Service:
     """``files`` are what it reads at its start: when one changed, `ensure` starts it again.
 
-    ``outside``: in the machine's own network. ``group``: of control groups, `enclosure.SYSTEM` or `enclosure.DATA_PATH`.
+    ``outside``: in the machine's own namespaces. ``group``: of control groups, `enclosure.SYSTEM` or `enclosure.DATA_PATH`.
     """
 
     name: str
@@ -36,13 +36,17 @@ class Service:
     stop_seconds: int = 8
 
 
+Maker = Callable[[], Service | tuple[Service, ...]]
+"""What a service is, as configured now."""
+
+
 class Services:
-    """Starts and stops services by name."""
+    """Starts and stops services of one host by name."""
 
     def __init__(self, enclosure: Enclosure) -> None:
         self._enclosure = enclosure
-        self.directory = enclosure.settings.volatile / "run" / "services"
-        self._logs = enclosure.settings.logs
+        self.directory = enclosure.host.services
+        self._logs = enclosure.host.logs
 
     def pid(self, name: str) -> int | None:
         """The supervisor of a service that runs."""
@@ -77,11 +81,11 @@ class Services:
             return
         if self._started(service.name).get("fingerprint") != self._fingerprint(service):
             self.stop(service.name)
-            place = self._enclosure.outside if service.outside else self._enclosure.inside
-            supervised = [str(HERE / "supervise.sh"), str(self.directory), service.name, *service.argv]
             start = {
                 "fingerprint": self._fingerprint(service),
-                "argv": place(supervised, service.group),
+                "argv": [str(HERE / "supervise.sh"), str(self.directory), service.name, *service.argv],
+                "outside": service.outside,
+                "group": service.group,
                 "environment": {"STOP_SECONDS": str(service.stop_seconds), **service.environment},
             }
             write_private(self.directory / f"{service.name}.start", json.dumps(start))
@@ -94,6 +98,19 @@ class Services:
                 )
             time.sleep(0.2)
 
+    def ensured(self, *makers: Maker) -> Callable[[], None]:
+        """A step that starts these services."""
+
+        def start() -> None:
+            for service in _made(makers):
+                self.ensure(service)
+
+        return start
+
+    def current(self, *makers: Maker) -> Callable[[], bool]:
+        """Whether these services run as they are configured."""
+        return lambda: all(map(self.is_current, _made(makers)))
+
     def start(self, name: str) -> None:
         """Start a service as it was started last. Raises `LaboratoryError`."""
         path = self.directory / f"{name}.start"
@@ -103,9 +120,10 @@ class Services:
             known = sorted(each.stem for each in self.directory.glob("*.start"))
             raise LaboratoryError(f"no service {name!r}; there are {', '.join(known)}")
         start = json.loads(path.read_text())
+        place = self._enclosure.outside if start["outside"] else self._enclosure.supervised
         with (self._logs / f"{name}.log").open("ab") as log:
             subprocess.Popen(
-                start["argv"],
+                place(start["argv"], start["group"]),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -118,17 +136,19 @@ class Services:
                 raise LaboratoryError(f"{name} does not start: {self.last_words(name)}")
             time.sleep(0.05)
 
-    def _remember(self, name: str, pid: int) -> None:
+    def remember(self, name: str) -> None:
         """Keep how a service was started that others started (Stella's, by Ansible), so that it can be started again."""
-        path = self.directory / f"{name}.start"
-        if path.exists():
+        path, pid = self.directory / f"{name}.start", self.pid(name)
+        if path.exists() or pid is None:
             return
         argv, environment = (
             [word.decode() for word in Path(f"/proc/{pid}/{file}").read_bytes().split(b"\0") if word]
             for file in ("cmdline", "environ")
         )
         start = {
-            "argv": self._enclosure.inside(argv),
+            "argv": argv,
+            "outside": False,
+            "group": SYSTEM,
             "environment": dict(line.split("=", maxsplit=1) for line in environment if "=" in line),
         }
         write_private(path, json.dumps(start))
@@ -146,7 +166,7 @@ class Services:
         pid = self.pid(name)
         if pid is None:
             return
-        self._remember(name, pid)
+        self.remember(name)
         os.kill(pid, number)
         limit = time.monotonic() + 60
         while self.pid(name) is not None and time.monotonic() < limit:
@@ -160,6 +180,14 @@ class Services:
         """The names of all that run."""
         names = sorted(path.stem for path in self.directory.glob("*.pid"))
         return [name for name in names if self.pid(name) is not None]
+
+
+def _made(makers: Sequence[Maker]) -> list[Service]:
+    made: list[Service] = []
+    for maker in makers:
+        found = maker()
+        made += found if isinstance(found, tuple) else [found]
+    return made
 
 
 def answers(port: int) -> bool:

@@ -3,8 +3,9 @@
 import hashlib
 import json
 import os
+import shlex
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import stella
@@ -12,11 +13,12 @@ from laboratory import files, packages
 from laboratory.control_plane import answers_http
 from laboratory.enclosure import HERE, Enclosure
 from laboratory.services import Services
-from laboratory.settings import HOST, REGION, REPOSITORY, LaboratoryError, Settings
+from laboratory.settings import REGION, REPOSITORY, Host, LaboratoryError, Settings
 
 VERSION = stella.__version__
 ANSIBLE = REPOSITORY / "deploy" / "ansible"
-GROUPS = ("stella_api", "stella_engine", "xgos")
+CONTROLLER_GROUPS = ("stella_api", "stella_engine")
+COMPUTE_GROUPS = ("xgos",)
 NOVA_GROUPS = ("stella_nova",)
 _SOURCES = ("stella", "etc", "deploy/ansible", "plugins", "pyproject.toml")
 _NOVA_SOURCES = ("plugins/stella-nova", "deploy/ansible/roles/stella_nova", "deploy/ansible/site.yml")
@@ -25,8 +27,8 @@ _NOVA_SOURCES = ("plugins/stella-nova", "deploy/ansible/roles/stella_nova", "dep
 class Stella:
     """Its installation, then its configuration and services."""
 
-    def __init__(self, settings: Settings, enclosure: Enclosure, services: Services) -> None:
-        self._settings, self._enclosure, self._services = settings, enclosure, services
+    def __init__(self, settings: Settings, enclosure: Enclosure) -> None:
+        self._settings, self._enclosure = settings, enclosure
 
     @staticmethod
     def _digest(*tops: Path) -> str:
@@ -62,15 +64,41 @@ class Stella:
         stamp, digest = self._stamps()[name]
         stamp.write_text(digest)
 
+    def _of_host(self, host: Host) -> dict[str, object]:
+        """What differs between hosts. The agent's directory has the same name on one of several hosts as beside the control plane."""
+        services = Services(Enclosure(self._settings, host))
+        own: dict[str, object] = {
+            "stella_supervisor": f"{HERE / 'supervise.sh'} {services.directory}",
+            "stella_supervisor_directory": str(services.directory),
+            "stella_log_directory": str(host.logs),
+            "xgos_host_name": host.name,
+            "xgos_state_directory": str(host.data / "xgos"),
+            "xgos_run_directory": "/run/xgos",
+        }
+        if host.cpus:
+            own |= {
+                "stella_supervisor": str(self._supervisor(host)),
+                "xgos_etc_directory": str(host.etc / "stella"),
+                "xgos_run_directory": str(host.agent_socket.parent),
+            }
+        return own
+
+    def _supervisor(self, host: Host) -> Path:
+        """The program by which Ansible, which runs beside the control plane, starts a service on one of several hosts."""
+        place = Enclosure(self._settings, host)
+        path = host.data / "supervise"
+        if place.is_open():
+            command = [str(HERE / "supervise.sh"), str(Services(place).directory)]
+            files.write(path, f'#!/bin/sh\nexec {shlex.join(place.supervised_from_controller(command))} "$@"\n')
+            path.chmod(0o700)
+        return path
+
     def _variables(self) -> dict[str, object]:
         """What differs from an operator's cloud: paths, a supervisor instead of systemd, and where things listen."""
         settings = self._settings
         state = settings.data / "stella"
         return {
             "stella_service_style": "supervised",
-            "stella_supervisor": f"{HERE / 'supervise.sh'} {self._services.directory}",
-            "stella_supervisor_directory": str(self._services.directory),
-            "stella_log_directory": str(settings.logs),
             "stella_user": "root",
             "stella_group": "root",
             "stella_virtualenv": str(settings.environments / "stella"),
@@ -109,10 +137,7 @@ class Stella:
             "stella_nova_password": settings.passwords["nova"],
             # The laboratory starts a service again when a file that it reads changed.
             "stella_nova_restart_command": [],
-            "xgos_host_name": HOST,
             "xgos_mode": "enforce",
-            "xgos_state_directory": str(settings.data / "xgos"),
-            "xgos_run_directory": "/run/xgos",
             # The machine may do other work, which nobody promised anything: it waits while a floor needs its CPU.
             "xgos_host_reserved_cpu_cores": 0.3,
             "xgos_host_overhead": "reserved",
@@ -121,14 +146,11 @@ class Stella:
     def _wheel(self, name: str) -> Path:
         return self._settings.environments / "wheels" / f"{name}-{VERSION}-py3-none-any.whl"
 
-    def _playbook(self, argv: list[str], *, groups: Sequence[str], inside: bool) -> None:
+    def _playbook(self, argv: list[str], *, groups: Mapping[str, Sequence[Host]], inside: bool) -> None:
         home = self._settings.state / "ansible"
-        inventory = files.write(
-            home / f"{groups[0]}.yml",
-            "all:\n  vars:\n    ansible_connection: local\n    ansible_python_interpreter: /usr/bin/python3\n  children:\n"
-            + "".join(f"    {group}:\n      hosts:\n        {HOST}:\n" for group in groups),
-        )
-        variables = files.write(home / f"{groups[0]}.json", json.dumps(self._variables(), indent=1))
+        name = next(iter(groups))
+        inventory = files.write(home / f"{name}.yml", json.dumps(self._inventory(groups), indent=1))
+        variables = files.write(home / f"{name}.json", json.dumps(self._variables(), indent=1))
         program = self._settings.program("ansible-playbook", "tools")
         command = [program, "-i", str(inventory), "-e", f"@{variables}", *argv, str(ANSIBLE / "site.yml")]
         environment = {
@@ -155,6 +177,27 @@ class Stella:
             words = " ".join((" ".join(lines) or done.stderr).split())[:500]
             raise LaboratoryError(f"ansible-playbook ended with {done.returncode}: {words} ({log})")
 
+    def _inventory(self, groups: Mapping[str, Sequence[Host]]) -> dict[str, object]:
+        """The hosts of each group; every one is this machine. JSON is YAML."""
+        hosts = {host.name: host for each in groups.values() for host in each}
+        return {
+            "all": {
+                "vars": {"ansible_connection": "local", "ansible_python_interpreter": "/usr/bin/python3"},
+                "hosts": {name: self._of_host(host) for name, host in hosts.items()},
+                "children": {group: {"hosts": {host.name: {} for host in each}} for group, each in groups.items()},
+            }
+        }
+
+    def _groups(self) -> dict[str, Sequence[Host]]:
+        settings = self._settings
+        return {
+            **{group: (settings.controller,) for group in CONTROLLER_GROUPS},
+            **{group: settings.computes for group in COMPUTE_GROUPS},
+        }
+
+    def _nova_groups(self) -> dict[str, Sequence[Host]]:
+        return {group: (self._settings.controller,) for group in NOVA_GROUPS}
+
     def install_done(self) -> bool:
         """Whether the virtual environment has this tree's Stella."""
         return self._is_current("install")
@@ -162,20 +205,28 @@ class Stella:
     def install(self) -> None:
         """The roles' installation, where packages can be had: on the machine itself."""
         packages.build_wheel(self._settings, REPOSITORY)
-        self._playbook(["--tags", "install"], groups=GROUPS, inside=False)
+        alone = {group: (self._settings.controller,) for group in (*CONTROLLER_GROUPS, *COMPUTE_GROUPS)}
+        self._playbook(["--tags", "install"], groups=alone, inside=False)
         self._remember("install")
 
     def done(self) -> bool:
         """Whether API, engine and agent run this tree's Stella."""
         return (
             self._is_current("deployed")
-            and all(self._services.pid(name) is not None for name in ("stella-api", "stella-engine", "xgos"))
+            and all(
+                Services(Enclosure(self._settings, host)).pid(name) is not None
+                for host, name in (
+                    (self._settings.controller, "stella-api"),
+                    (self._settings.controller, "stella-engine"),
+                    *((host, "xgos") for host in self._settings.computes),
+                )
+            )
             and answers_http(self._settings.ports["stella"], "/healthcheck")
         )
 
     def deploy(self) -> None:
         """Everything else the roles do, in the laboratory."""
-        self._playbook(["--skip-tags", "install"], groups=GROUPS, inside=True)
+        self._playbook(["--skip-tags", "install"], groups=self._groups(), inside=True)
         self._remember("deployed")
 
     def nova_install_done(self) -> bool:
@@ -185,7 +236,7 @@ class Stella:
     def nova_install(self) -> None:
         """The installation of the role for Nova, on the machine itself."""
         packages.build_wheel(self._settings, REPOSITORY / "plugins" / "stella-nova")
-        self._playbook(["--tags", "install"], groups=NOVA_GROUPS, inside=False)
+        self._playbook(["--tags", "install"], groups=self._nova_groups(), inside=False)
         self._remember("nova install")
 
     def nova_done(self) -> bool:
@@ -194,5 +245,5 @@ class Stella:
 
     def nova(self) -> None:
         """The rest of the role for Nova: its drop-ins, before Nova starts."""
-        self._playbook(["--skip-tags", "install"], groups=NOVA_GROUPS, inside=True)
+        self._playbook(["--skip-tags", "install"], groups=self._nova_groups(), inside=True)
         self._remember("nova")

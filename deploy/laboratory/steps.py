@@ -3,9 +3,9 @@
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from laboratory.settings import LaboratoryError
 
@@ -20,6 +20,10 @@ class Step:
     run: Callable[[], None]
     done: Callable[[], bool] = lambda: False
     after: tuple[str, ...] = ()
+
+    def only_after(self, names: Collection[str]) -> "Step":
+        """The same step where only those of ``names`` are still to be done."""
+        return replace(self, after=tuple(name for name in self.after if name in names))
 
 
 _lock = threading.Lock()

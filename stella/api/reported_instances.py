@@ -15,6 +15,8 @@ from stella.db.models import Instance
 from stella.db.reports import KnownInstance
 
 _NO_SHAPE = "{}"
+_RUNNING, _SHUT_OFF = "running", "shut_off"
+"""As a host tells the state of an instance."""
 
 
 def take(work: Work, found: Iterable[Section]) -> None:
@@ -26,7 +28,7 @@ def take(work: Work, found: Iterable[Section]) -> None:
         present.add(uuid)
         known = work.known.get(uuid) or _new(work, uuid, section)
         if known.host_id != work.host.id:
-            if not _moved_here(work, known):
+            if not _moved_here(work, known, is_running=section["state"] == _RUNNING):
                 work.ignored.append((uuid, "instances: it runs on another host"))
                 continue
             known = replace(known, previous_host_id=known.host_id, host_id=work.host.id)
@@ -77,14 +79,16 @@ def _changed(known: KnownInstance, section: Section) -> Mapping[str, object]:
     return changed
 
 
-def _moved_here(work: Work, known: KnownInstance) -> bool:
+def _moved_here(work: Work, known: KnownInstance, *, is_running: bool) -> bool:
     """Whether this host may take over an instance of another one: that one lost it, or is silent. Its SLO comes along, PENDING.
 
-    A suspended one stays suspended: stella-engine resumes it where there is room.
+    One that runs here may be shut off there: until a resize or cold migration is confirmed, Nova keeps its definition on the host that
+    it left. A suspended SLO stays suspended: stella-engine resumes it where there is room.
     """
     other = hosts.lock(work.session, known.host_id)
     silent = other.reported_at is None or work.origin.at - other.reported_at > work.silent_seconds
-    if known.state != GONE and not silent:
+    is_left_behind = is_running and known.state == _SHUT_OFF
+    if known.state != GONE and not silent and not is_left_behind:
         return False
     reports.change(work.session, known.id, {"previous_host_id": other.id, "host_id": work.host.id})
     row = slos.find(work.session, known.id)

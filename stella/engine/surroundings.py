@@ -39,8 +39,8 @@ def limits_of_devices(config: cfg.ConfigOpts) -> Mapping[Metric, float]:
 def find(config: cfg.ConfigOpts) -> Surroundings:
     """What ``[cloud] kind`` says; nothing is asked yet. Raises `stella.conf.InvalidConfig`."""
     if config.cloud.kind != OPENSTACK:
-        own = (relief.duty(config, None), evacuation.duty(config, None), failover.duty(config))
-        return Surroundings(cloud=Standalone(), ledger=NoLedger(), duties=(*DUTIES, *own))
+        moving = (relief.duty(config, None), evacuation.duty(config, None), failover.duty(config))
+        return Surroundings(cloud=Standalone(), ledger=NoLedger(), duties=(*DUTIES, *moving))
     # imported here: without OpenStack its client is not loaded
     from stella.clouds.openstack.allocations import ledger_of  # noqa: PLC0415
     from stella.clouds.openstack.moves import Moves  # noqa: PLC0415

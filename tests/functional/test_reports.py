@@ -123,6 +123,20 @@ def test_an_instance_that_moved_takes_its_slo_along(cloud: Cloud, host: Agent) -
     assert late.json["stored_minutes"] == 1, "the host it came from may still tell what it counted"
 
 
+def test_an_instance_that_runs_elsewhere_is_taken_from_the_host_where_it_is_shut_off(cloud: Cloud, host: Agent) -> None:
+    there = cloud.host("host2")
+    cloud.member.put_slo(VM, {"cpu": {"floor": 0.2}})
+    there.instances[VM] = {**host.instances[VM], "state": "shut_off"}
+    host.instances[VM] = {**host.instances[VM], "state": "shut_off"}
+    host.report()
+    assert [entry["uuid"] for entry in there.report().json["ignored"]] == [VM], "it runs on neither"
+    there.instances[VM] = {**there.instances[VM], "state": "running"}
+    assert not there.report().json["ignored"]
+    assert [entry["uuid"] for entry in host.report().json["ignored"]] == [VM]
+    assert cloud.admin.get(f"/v1/instances/{VM}").json["host"] == "host2"
+    assert host.intent().json["slos"] == {} and VM in there.intent().json["slos"]
+
+
 def test_an_instance_of_a_silent_host_may_be_reported_by_another(cloud: Cloud, host: Agent) -> None:
     there = cloud.host("host2")
     there.add(VM)

@@ -25,6 +25,7 @@ from stella.xgos.link.sections import (
     instances_section,
     observes_reason,
     points_section,
+    running_instances,
     standing_states,
     state_section,
 )
@@ -41,6 +42,10 @@ _ROW_FIELDS = ("minutes", "violations", "states")
 _NOW_FIELDS = ("host", "instances")
 _POINTS_FIELD = "points"
 _WATCHED_SECONDS = 1.0
+_CONTESTED_SECONDS = 1.0
+"""How soon instances are reported again of which the API says that they run elsewhere: they may be on their way here."""
+
+_LOOK_SECONDS = 0.25
 _EARLY = 0.9
 _CLOCK_OFFSET = "stella.report.clock_offset"
 _LARGEST_STEP_BACK_SECONDS = 60.0
@@ -71,6 +76,8 @@ class Reporter:
         self._states_told_at = float("-inf")
         self._whole_at = float("-inf")
         self._told_mode: Mode | None = None
+        self._told_running: frozenset[str] | None = None
+        self._is_contested = False
         board.watch = outbox.live.watch
         self._rows_alone = False  # the last report was refused for what it told of host or instances
 
@@ -86,7 +93,19 @@ class Reporter:
             if self._back_off.failures:
                 stop.wait(seconds)
             else:
-                self._wake.wait(seconds)
+                self._wait(seconds)
+
+    def _wait(self, seconds: float) -> None:
+        """Until the next report is due, a state changed, or an instance came or went, for which another host may wait."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0 and not self._wake.wait(min(_LOOK_SECONDS, left)):
+            published = self._published()
+            if published is not None and self._is_news(published):
+                return
+
+    def _is_news(self, published: Published) -> bool:
+        running = running_instances(published)
+        return running is not None and running != self._told_running
 
     def step(self) -> float:
         """Report once; returns the seconds to wait before the next time (0: there is more)."""
@@ -96,7 +115,9 @@ class Reporter:
             return REPORT_SECONDS / 10
         now = self._wall()
         points = self._outbox.live.take(MOST_POINTS)
-        whole = batch is not None or self._is_due(now) or published.mode is not self._told_mode
+        whole = (
+            batch is not None or self._is_due(now) or published.mode is not self._told_mode or self._is_news(published)
+        )
         if not whole and not points:
             return _WATCHED_SECONDS
         all_states = not 0 <= now - self._states_told_at < _ALL_STATES_SECONDS or published.mode is not self._told_mode
@@ -111,12 +132,13 @@ class Reporter:
             return self._failed(str(error))
         if answer.status != _OK:
             return self._refused(answer, batch, with_points=bool(points))
-        if not self._taken(answer, batch):
+        if not self._taken(answer, batch, running_instances(published) if whole else None):
             return self._failed("the API's answer to a report cannot be used")
         if tell_states:
             self._states_told_at, self._told_mode = now, published.mode
         if whole:
             self._whole_at = now
+            self._told_running = running_instances(published)
         self._most_rows = MOST_ROWS if drained else self._most_rows
         return self._back_off.succeeded(self._pause_seconds() if drained else 0.0)
 
@@ -128,6 +150,8 @@ class Reporter:
 
     def _pause_seconds(self) -> float:
         seconds = self._board.report_seconds
+        if self._is_contested:
+            seconds = min(_CONTESTED_SECONDS, seconds)
         return min(_WATCHED_SECONDS, seconds) if self._outbox.live.watched else seconds
 
     def _body(self, batch: Batch | None, published: Published, *, states: bool, whole: bool) -> dict[str, Json]:
@@ -157,8 +181,8 @@ class Reporter:
         instances = instances_section(published)
         return {**body, "host": host_section(published), **({"instances": instances} if instances is not None else {})}
 
-    def _taken(self, answer: Answer, batch: Batch | None) -> bool:
-        """Acknowledge in the outbox what the API has; False when its answer tells nothing."""
+    def _taken(self, answer: Answer, batch: Batch | None, running: frozenset[str] | None) -> bool:
+        """Acknowledge in the outbox what the API has; False when its answer tells nothing. ``running`` was told of."""
         try:
             found = wire.parse(answer.body)
             accepted = wire.decode(int, found.get("accepted_sequence") if isinstance(found, dict) else None)
@@ -167,6 +191,9 @@ class Reporter:
         ignored = found.get("ignored") if isinstance(found, dict) else None
         if ignored:
             _LOG.warning("the API ignored parts of a report: %s", wire.dumps(ignored)[:300])
+        if running is not None:
+            parts = ignored if isinstance(ignored, list) else []
+            self._is_contested = any(isinstance(part, dict) and part.get("uuid") in running for part in parts)
         if batch is not None:
             self._outbox.acknowledge(batch.epoch, min(accepted, batch.sequence))
         self._board.reported(self._wall())

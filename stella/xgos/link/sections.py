@@ -50,13 +50,20 @@ def _down(cores: float) -> float:
     return math.floor(max(0.0, cores) * 100.0) / 100.0
 
 
+def running_instances(published: Published) -> frozenset[str] | None:
+    """Those that run here, by uuid; None while that is not known."""
+    if any(sensor.name == "hypervisor" and not sensor.ok for sensor in published.snapshot.sensors):
+        return None
+    return frozenset(reading.uuid for reading in published.snapshot.instances)
+
+
 def instances_section(published: Published) -> list[Json] | None:
     """All instances of this host; None while that is not known, since for the API what is missing is gone."""
-    if any(sensor.name == "hypervisor" and not sensor.ok for sensor in published.snapshot.sensors):
+    seen = running_instances(published)
+    if seen is None:
         return None
     decisions = {decision.uuid: decision for decision in published.decision.instances}
     running = [_instance(reading, decisions.get(reading.uuid), published) for reading in published.snapshot.instances]
-    seen = {reading.uuid for reading in published.snapshot.instances}
     off: list[dict[str, Json]] = [
         {"uuid": uuid, "state": SHUT_OFF} for uuid in published.snapshot.shut_off or () if uuid not in seen
     ]

@@ -1,6 +1,8 @@
 """Every row reaches the API once, whatever happens to reports and their answers."""
 
 import random
+import threading
+import time
 from typing import Any
 
 import pytest
@@ -266,3 +268,35 @@ def test_points_that_are_refused_hold_up_no_row(rig: Rig, answer: Answer) -> Non
 def test_the_interval_is_the_servers(rig: Rig) -> None:
     rig.board.report_seconds = 12.0
     assert rig.reporter.step() == 12.0
+
+
+def test_an_instance_that_runs_elsewhere_is_told_of_again_soon(rig: Rig) -> None:
+    rig.board.report_seconds = 12.0
+    ignored = [{"uuid": VM1, "reason": "instances: it runs on another host"}]
+    rig.api.reports = [ok({"accepted_sequence": 0, "ignored": ignored}), ok({"accepted_sequence": 0, "ignored": []})]
+    assert [rig.reporter.step(), rig.reporter.step()] == [1.0, 12.0]
+
+
+def has_posted(rig: Rig, reports: int) -> bool:
+    limit = time.monotonic() + 10
+    while len(rig.api.bodies) < reports and time.monotonic() < limit:
+        time.sleep(0.01)
+    return len(rig.api.bodies) == reports
+
+
+def test_instances_that_came_or_went_are_reported_at_once(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    rig.board.report_seconds = 60.0
+    stop = threading.Event()
+    reporter = threading.Thread(target=rig.reporter.run, args=(stop,))
+    reporter.start()
+    try:
+        assert has_posted(rig, 1)
+        fewer = make_published(rig.port.store.intents)
+        fewer = replace(fewer, snapshot=replace(fewer.snapshot, instances=fewer.snapshot.instances[1:]))
+        monkeypatch.setattr(rig.reporter, "_published", lambda: fewer)
+        assert has_posted(rig, 2)
+    finally:
+        stop.set()
+        rig.reporter.wake()
+        reporter.join(5)
+    assert len(rig.api.bodies[0]["instances"]) == len(rig.api.bodies[1]["instances"]) + 1
