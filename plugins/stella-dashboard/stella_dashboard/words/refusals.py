@@ -17,6 +17,9 @@ _SENTENCES = {
     "stella.host.generation_conflict": gettext_lazy(
         "Someone else changed this host meanwhile. Close this form and look at it again."
     ),
+    "stella.host.reports": gettext_lazy(
+        "The host reports, so it is not dead. Stop it before you say that it is fenced."
+    ),
     "stella.sla.generation_conflict": gettext_lazy(
         "Someone else changed this SLA class meanwhile. Close this form and look at it again."
     ),
