@@ -82,7 +82,7 @@ def divide(
     for sender, claim, grant in zip(senders, claims, share(usable, claims), strict=True):
         if claim.bound > grant.total * (1 + 1e-9):
             old = sender.limit
-            keeps = old is not None and abs(grant.total - old) <= _DEADBAND_RATIO * old
+            keeps = old is not None and (1.0 - _DEADBAND_RATIO) * grant.total <= old <= grant.total
             limits[sender.uuid] = old if keeps and old is not None else max(1.0, grant.total)
     return UplinkState(contended_until_seconds=until, limits=limits)
 
