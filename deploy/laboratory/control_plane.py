@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from laboratory import files, neutron
-from laboratory.enclosure import Enclosure
+from laboratory.enclosure import CONTROL_PLANE_MEMORY_MB, Enclosure
 from laboratory.services import Service
 from laboratory.settings import CACHE_PORT, REGION, Settings
 
@@ -195,7 +195,7 @@ class ControlPlane:
                 "service_down_time": 60,
                 "vif_plugging_timeout": 120,
                 "shutdown_timeout": 5,  # the guests have no ACPI daemon: waiting the usual 60 s changes nothing
-                "reserved_host_memory_mb": 4096,
+                "reserved_host_memory_mb": CONTROL_PLANE_MEMORY_MB,
                 "ram_allocation_ratio": "1.0",
                 "cpu_allocation_ratio": "8.0",
                 "allow_resize_to_same_host": str(not settings.host_cpus).lower(),  # where there is no other

@@ -25,6 +25,8 @@ SHARES = {1: ("cpu.shares", "4096"), 2: ("cpu.weight", "400")}
 """The laboratory as a whole competes with each process of the machine's top group, and one of several hosts with the control plane."""
 DATA_PATH_SHARES = {1: "65536", 2: "6400"}
 """What carries guests' packets uses little CPU, and comes before the guests, whose weight Stella raises while they miss a floor."""
+CONTROL_PLANE_MEMORY_MB = 4096
+"""What the machine keeps for all but instances."""
 KEPT_DATA = ("image", "horizon")
 """What is made from packages alone."""
 SYSTEM = "system"
@@ -63,6 +65,15 @@ def _processes(group: Path) -> set[int]:
         with contextlib.suppress(OSError):
             found.update(int(pid) for pid in file.read_text().split())
     return found
+
+
+def _machine_memory_mb() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20
+
+
+def memory_mb(machine_mb: int, hosts: int) -> int:
+    """The memory of each of several hosts: together they have what one alone would give to instances."""
+    return max(1024, (machine_mb - CONTROL_PLANE_MEMORY_MB) // hosts)
 
 
 class Enclosure:
@@ -212,6 +223,9 @@ class Enclosure:
             link.symlink_to(host.run)
         others = "".join(f"{each.address} {each.name}\n" for each in self.settings.hosts)
         (host.etc / "hosts").write_text(f"127.0.0.1 localhost\n{others}")
+        if self._is_one_of_several:
+            kib = memory_mb(_machine_memory_mb(), len(self.settings.host_cpus)) << 10
+            (host.etc / "meminfo").write_text(f"Node 0 MemTotal: {kib} kB\nNode 0 MemFree: {kib} kB\n")
 
     @staticmethod
     def _joined(groups: Sequence[Path], argv: Sequence[str]) -> list[str]:

@@ -34,6 +34,8 @@ done
 mkdir -p /etc/libvirt
 mount --bind "$etc/libvirt" /etc/libvirt
 mount --bind "$etc/hosts" /etc/hosts
+# What libvirt, and so Nova, count as the host's memory.
+[ ! -e "$etc/meminfo" ] || mount --bind "$etc/meminfo" /sys/devices/system/node/node0/meminfo
 ip link set lo up
 echo "$number" > "$ready.new"
 mv "$ready.new" "$ready"

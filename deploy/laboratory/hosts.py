@@ -5,6 +5,7 @@ A host beside the control plane reads the same configuration files as it; each o
 
 import os
 import subprocess
+import time
 from pathlib import Path
 from uuid import NAMESPACE_URL, uuid5
 
@@ -13,10 +14,9 @@ from laboratory.control_plane import NOTIFICATIONS, ControlPlane
 from laboratory.enclosure import DATA_PATH, HERE, Enclosure
 from laboratory.fabric import GATEWAY, PHYSICAL
 from laboratory.services import Service, Services
-from laboratory.settings import QUEUE_PORT, SWITCH_PORT, Host, Settings
+from laboratory.settings import QUEUE_PORT, SWITCH_PORT, Host, LaboratoryError, Settings
 
-CONTROL_PLANE_MEMORY_MB = 4096
-"""What the machine keeps for all but instances."""
+_LINK_SECONDS = 30.0
 
 
 class HostServices:
@@ -87,12 +87,21 @@ class HostServices:
         if self._settings.host_cpus:
             command += ["--", "--may-exist", "add-port", "br-ex", PHYSICAL]
         self.enclosure.run(command)
+        self._wait_for_link("br-ex")  # of a host that is started again it is in the database before it is there
         if not self._settings.host_cpus:
             self.enclosure.run(["/usr/sbin/ip", "address", "replace", GATEWAY, "dev", "br-ex"])
         self.enclosure.run(["/usr/sbin/ip", "link", "set", "br-ex", "up"])
         # The userspace datapath reads frames before the kernel would fill their checksums in.
         self.enclosure.run(["/usr/sbin/ethtool", "--offload", "br-ex", "tx", "off"])
         (self.host.stamps / "bridges").touch()
+
+    def _wait_for_link(self, device: str) -> None:
+        limit = time.monotonic() + _LINK_SECONDS
+        argv = self.enclosure.inside(["/usr/sbin/ip", "link", "show", device])
+        while subprocess.run(argv, capture_output=True, check=False).returncode:
+            if time.monotonic() > limit:
+                raise LaboratoryError(f"Open vSwitch makes no {device}: {self.services.last_words('ovs-vswitchd')}")
+            time.sleep(0.1)
 
     # --- libvirt
 
@@ -167,7 +176,7 @@ class HostServices:
         sections = self._common("nova")
         sections["DEFAULT"] |= {
             "my_ip": self.host.address,
-            "reserved_host_memory_mb": reserved_memory_mb(_machine_memory_mb(), len(self._settings.host_cpus)),
+            "reserved_host_memory_mb": 0,  # of the host's memory, which is less than the machine's
         }
         # Nova asks how many CPUs the machine has, not how many the host's cpuset holds.
         sections["compute"] = {"cpu_shared_set": ",".join(map(str, self.host.cpus))}
@@ -191,13 +200,3 @@ class HostServices:
             self._control.program(name, [neutron / "neutron.conf", neutron / file, *own], stop_seconds=2)
             for name, file in wanted
         )
-
-
-def _machine_memory_mb() -> int:
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20
-
-
-def reserved_memory_mb(machine_mb: int, hosts: int) -> int:
-    """What each of several hosts keeps from instances, so that together they give away what one alone would; in whole GiB."""
-    share = (machine_mb - CONTROL_PLANE_MEMORY_MB) // max(1, hosts)
-    return -(-(machine_mb - share) // 1024) * 1024

@@ -7,7 +7,7 @@ server is left on the old one.
 import contextlib
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -28,6 +28,9 @@ OBJECTIVES = {
     GOLD: {"cpu": {"floor": 0.15}, "network_packets": {"floor": 800.0}},
 }
 IN_FORCE_SECONDS = 5.0
+RESIZED_SECONDS = 20.0
+"""The engine may look at the server while Nova and the hosts still differ, and looks again after 15 s."""
+
 MOVED_SECONDS = 180.0
 CLEAN_SECONDS = 30.0
 SILENT_SECONDS = 150.0
@@ -44,7 +47,9 @@ class Moves:
     uuid: str
     domain: str
     ports: list[str]
-    knobs: dict[str, dict[str, str]] = field(default_factory=dict)
+    knobs: dict[str, dict[str, str]]
+    objectives: Mapping[str, Any]
+    """What its flavor sells at present."""
 
     def host(self) -> str:
         """Where Nova has it."""
@@ -66,11 +71,11 @@ class Moves:
         FIGURES.append((done, f"{status} on {there}", time.monotonic() - began))
         return time.monotonic()
 
-    def is_in_force(self, done: str, there: str, objectives: Mapping[str, Any], since: float) -> None:
-        """Its SLO is in force on ``there``, by Stella's word and by its agent's, at most 5 s after ``since``."""
+    def is_in_force(self, done: str, there: str, since: float, *, most: float = IN_FORCE_SECONDS) -> None:
+        """Its SLO is in force on ``there``, by Stella's word and by its agent's, at most ``most`` seconds after ``since``."""
 
         def ask() -> Mapping[str, Any]:
-            _, shown = self.cloud.stella("GET", f"/v1/instances/{self.uuid}")
+            _, shown = self.admin.stella("GET", f"/v1/instances/{self.uuid}")
             kept = self.cloud.slo()
             own = self.hosts[there].instance(self.uuid)
             return {
@@ -84,14 +89,14 @@ class Moves:
         wanted = {
             "host": there,
             "state": "enforced",
-            "objectives": objectives,
-            "on the host": set(objectives),
+            "objectives": self.objectives,
+            "on the host": set(self.objectives),
             "frozen": False,
         }
         eventually(ask, lambda found: found == wanted, seconds=60)
         seconds = time.monotonic() - since
         FIGURES.append((done, "in force", seconds))
-        assert seconds <= IN_FORCE_SECONDS, f"in force {seconds:.1f} s after {done}"
+        assert seconds <= most, f"in force {seconds:.1f} s after {done}"
 
     def has_left(self, here: str) -> None:
         """Nothing of it is on ``here``, and every other knob there holds what it held before."""
@@ -154,6 +159,7 @@ def moves(member: Person, admin: Person, hosts: dict[str, ComputeHost], flavors:
         domain=shown.instance_name,
         ports=ports,
         knobs=knobs,
+        objectives=OBJECTIVES[SILVER],
     )
     for name in (NAME, FILLER):
         delete_server(member, name)
@@ -193,7 +199,7 @@ def test_live_migration(moves: Moves, busy: None, way: str) -> None:
     here, there, accounted = moves.host(), moves.other(), moves.accounted()
     moves.operator.run("openstack", "server", "migrate", "--live-migration", moves.uuid)
     moment = moves.arrives(f"live migration {way}", there)
-    moves.is_in_force(f"live migration {way}", there, OBJECTIVES[SILVER], moment)
+    moves.is_in_force(f"live migration {way}", there, moment)
     moves.has_left(here)
     own = eventually(
         lambda: moves.hosts[there].instance(moves.uuid),
@@ -201,38 +207,41 @@ def test_live_migration(moves: Moves, busy: None, way: str) -> None:
         seconds=20,
     )
     assert own["slo"]
-    eventually(moves.accounted, lambda seconds: seconds > accounted, seconds=150)
+    if way == "back":  # minutes of both hosts are on one account
+        eventually(moves.accounted, lambda seconds: seconds > accounted, seconds=150)
 
 
 def test_cold_migration(moves: Moves) -> None:
     here, there = moves.host(), moves.other()
     moves.admin.compute.migrate_server(moves.uuid)
     moment = moves.arrives("cold migration", there, "VERIFY_RESIZE")
-    moves.is_in_force("cold migration", there, OBJECTIVES[SILVER], moment)
+    moves.is_in_force("cold migration", there, moment)
     moves.admin.compute.confirm_server_resize(moves.uuid)
     moves.cloud.wait("ACTIVE")
     moves.has_left(here)
-    moves.cloud.keeps(OBJECTIVES[SILVER])
+    moves.cloud.keeps(moves.objectives)
 
 
 def test_resize(moves: Moves) -> None:
     here, there = moves.host(), moves.other()
     moves.cloud.compute.resize_server(moves.uuid, moves.cloud.compute.find_flavor(GOLD).id)
+    moves.objectives = OBJECTIVES[GOLD]
     moment = moves.arrives("resize", there, "VERIFY_RESIZE")
-    moves.is_in_force("resize", there, OBJECTIVES[GOLD], moment)
+    moves.is_in_force("resize", there, moment, most=RESIZED_SECONDS)
     moves.cloud.compute.confirm_server_resize(moves.uuid)
     moves.cloud.wait("ACTIVE")
     moves.has_left(here)
-    moves.cloud.keeps(OBJECTIVES[GOLD])
+    moves.cloud.keeps(moves.objectives)
 
 
 def test_resize_that_is_reverted(moves: Moves) -> None:
     here, there = moves.host(), moves.other()
-    moves.cloud.compute.resize_server(moves.uuid, moves.cloud.compute.find_flavor(SILVER).id)
+    other = SILVER if moves.objectives == OBJECTIVES[GOLD] else GOLD
+    moves.cloud.compute.resize_server(moves.uuid, moves.cloud.compute.find_flavor(other).id)
     moves.arrives("resize", there, "VERIFY_RESIZE")
     moves.cloud.compute.revert_server_resize(moves.uuid)
     moment = moves.arrives("resize reverted", here)
-    moves.is_in_force("resize reverted", here, OBJECTIVES[GOLD], moment)
+    moves.is_in_force("resize reverted", here, moment)
     moves.has_left(there)
 
 
@@ -240,11 +249,11 @@ def test_shelve_and_unshelve_on_the_other_host(moves: Moves) -> None:
     here, there = moves.host(), moves.other()
     moves.cloud.compute.shelve_server(moves.uuid)
     moves.cloud.wait("SHELVED_OFFLOADED")
-    moves.cloud.has(OBJECTIVES[GOLD], "suspended")
+    moves.cloud.has(moves.objectives, "suspended")
     moves.has_left(here)
     moves.operator.run("openstack", "server", "unshelve", "--host", there, moves.uuid)
     moment = moves.arrives("unshelve", there)
-    moves.is_in_force("unshelve", there, OBJECTIVES[GOLD], moment)
+    moves.is_in_force("unshelve", there, moment)
 
 
 def test_a_host_that_cannot_hold_it_is_refused(moves: Moves, member: Person) -> None:
@@ -270,7 +279,7 @@ def test_a_host_that_cannot_hold_it_is_refused(moves: Moves, member: Person) -> 
     details = moves.admin.compute.get_server_action(action.request_id, moves.uuid)
     assert any(event["result"] == "Error" for event in details.events), details.events
     assert moves.host() == here
-    moves.cloud.keeps(OBJECTIVES[GOLD])
+    moves.cloud.keeps(moves.objectives)
     delete_server(member, FILLER)
 
 
@@ -288,7 +297,7 @@ def test_evacuation(moves: Moves) -> None:
     moves.arrives("evacuation", there, "SHUTOFF")
     moves.cloud.compute.start_server(moves.uuid)
     moment = moves.arrives("evacuated, start", there)
-    moves.is_in_force("evacuation", there, OBJECTIVES[GOLD], moment)
+    moves.is_in_force("evacuation", there, moment)
     began = time.monotonic()
     moves.hosts[here].on()
     FIGURES.append(("host on again", "services answer", time.monotonic() - began))
@@ -302,5 +311,5 @@ def test_evacuation(moves: Moves) -> None:
 
     eventually(is_up, bool, seconds=120)
     moves.has_left(here)
-    moves.cloud.keeps(OBJECTIVES[GOLD])
+    moves.cloud.keeps(moves.objectives)
     assert moves.accounted() >= accounted

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from laboratory import hosts, plan, settings, steps
-from laboratory.enclosure import HERE
+from laboratory import plan, settings, steps
+from laboratory.enclosure import HERE, memory_mb
 from laboratory.settings import LaboratoryError, Settings, divide
 
 PATIENCE_SECONDS = 20.0
@@ -62,10 +62,9 @@ def test_hosts_have_equal_shares_of_the_cpus(
     assert divide(cpus, count) == expected
 
 
-def test_hosts_together_give_away_what_one_alone_would() -> None:
-    assert hosts.reserved_memory_mb(24 * 1024, 1) == 4096
-    given = 2 * (24 * 1024 - hosts.reserved_memory_mb(24 * 1024, 2))
-    assert 24 * 1024 - 4096 - 2048 <= given <= 24 * 1024 - 4096
+def test_hosts_together_have_the_memory_that_one_alone_would_give_away() -> None:
+    assert [memory_mb(24 * 1024, count) for count in (1, 2, 3)] == [20 * 1024, 10 * 1024, 20 * 1024 // 3]
+    assert memory_mb(2048, 2) == 1024
 
 
 def test_alone_the_compute_host_is_the_control_planes(alone: Settings) -> None:
