@@ -58,7 +58,7 @@ def test_what_a_guest_receives_is_limited_in_packets_and_in_bytes(host: Host) ->
     host.begin()
     host.send(host.peer, 0, size=64, packets=6000)
     host.send(host.peer, 1, size=1000, packets=6000)
-    (packets, _), (_, octets) = host.measure(*host.guests)
+    (packets, _), (_, octets) = host.measure(*host.guests[:2])
     assert packets == pytest.approx(2000, rel=0.05)
     assert octets == pytest.approx(3e6, rel=0.05)
     link = host.sense().instances[0].links
