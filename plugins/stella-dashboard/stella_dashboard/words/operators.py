@@ -39,6 +39,8 @@ DECISIONS = {
     "sla": gettext_lazy("SLA changed"),
     "relief": gettext_lazy("Relief"),
     "evacuation": gettext_lazy("Evacuation"),
+    "host_fenced": gettext_lazy("Host fenced"),
+    "failover": gettext_lazy("Place for the loss of a host"),
 }
 MOVES = {
     "suggested": gettext_lazy("suggested"),

@@ -49,6 +49,9 @@ _TITLES = {
     "stella.slo.not_supported": gettext_lazy("The host of the instance cannot enforce this"),
     "stella.sla.invalid": gettext_lazy("The SLA class is not valid"),
     "stella.sla.not_allowed": gettext_lazy("The SLA class of the instance does not allow this"),
+    "stella.slo.no_failover": gettext_lazy(
+        "No other host could take it should its host be lost, as its SLA class promises"
+    ),
     "stella.sla.attached": gettext_lazy("The SLA class, or another one, is attached"),
     "stella.sla.name_in_use": gettext_lazy("Another SLA class has this name"),
     "stella.report.clock_offset": gettext_lazy("The clock of the host is off"),
