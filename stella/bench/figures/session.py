@@ -41,10 +41,10 @@ from stella.bench.solo import TOGETHER_SECONDS, TURN_SECONDS, WARMUP_SECONDS
 
 SCENARIOS = Path(__file__).parents[3] / "scenarios"
 RUN_OVERHEAD_SECONDS = 8.0
-GUEST_OVERHEAD_SECONDS = 6.5
+GUEST_OVERHEAD_SECONDS = 5.0
 """Of one round besides its runs, and for each guest: lab, boot, proof of the loads, cleaning up.
 
-Measured while the machine did other things too: 14 s with one guest, 37 to 41 s with five.
+With 6.5 s for each guest the plan was 9 % longer than what all figures took on 2026-11-28.
 """
 POLICY_OVERHEAD_SECONDS = 4.0
 """Of each policy besides warm-up and measured time: beginning, collecting, ending, putting back."""

@@ -38,6 +38,9 @@ ALL_SECONDS = 600.0
 AGAIN_SECONDS = 15.0
 """How often an instance is looked at that waits: for room, for a host that reports it, or for Nova to say that it is deleted."""
 
+SOON_SECONDS, RECENT_SECONDS = 2.0, 60.0
+"""How often in the time after a hint: then Nova and the hosts differ for a moment only."""
+
 _OVERLAP_SECONDS = 120.0
 """Clocks differ, and Nova's list of what changed counts whole seconds."""
 
@@ -72,6 +75,7 @@ class Following:
         self._queue: dict[str, None] = {}
         self._later: dict[str, None] = {}
         self._asked: dict[str, float] = {}
+        self._hinted_at: dict[str, float] = {}
         self._ran_at = self._found_at = float("-inf")
         self._newest_id = 0
         self._rounds = _Rounds()
@@ -80,9 +84,11 @@ class Following:
         self._sees_all = False
 
     def is_hinted(self) -> bool:
-        """Whether there is a hint that can be followed now."""
+        """Whether there is a hint that can be followed now, or one of before may be followed further."""
         now = self._monotonic()
-        return len(self._hints) > 0 and now >= self._rest_until and now - self._ran_at >= _SHORTEST_PAUSE_SECONDS
+        pause = _SHORTEST_PAUSE_SECONDS if len(self._hints) > 0 else SOON_SECONDS
+        is_any = len(self._hints) > 0 or bool(self._hinted_at)
+        return is_any and now >= self._rest_until and now - self._ran_at >= pause
 
     def run(self, work: Work) -> Outcome:
         """Look at the servers that wait, and at the next of the list. Raises `Unanswered` where Nova or Placement does not answer."""
@@ -119,7 +125,10 @@ class Following:
         hinted = self._hints.take(_LOOKED_FOR)
         with work.store.reader() as session:
             found = [instance.uuid for instance, _, _ in followed.find(session, hinted)]
-            if now - self._found_at >= INTERVAL_SECONDS and len(self._queue) < _LARGEST_QUEUE:
+            self._hinted_at = {uuid: at for uuid, at in self._hinted_at.items() if now - at < RECENT_SECONDS}
+            self._hinted_at |= dict.fromkeys(found, now)
+            pause = SOON_SECONDS if self._hinted_at else INTERVAL_SECONDS
+            if now - self._found_at >= pause and len(self._queue) < _LARGEST_QUEUE:
                 self._found_at = now
                 waiting = followed.waiting(session, largest=_LOOKED_FOR)
                 fresh, self._newest_id = followed.since(session, self._newest_id, largest=_LOOKED_FOR)
@@ -129,9 +138,12 @@ class Following:
 
     def _due(self, waiting: Sequence[str], now: float) -> Sequence[str]:
         self._asked = {uuid: self._asked[uuid] for uuid in waiting if uuid in self._asked}
-        due = [uuid for uuid in waiting if now - self._asked.get(uuid, float("-inf")) >= AGAIN_SECONDS]
+        due = [uuid for uuid in waiting if now - self._asked.get(uuid, float("-inf")) >= self._pause(uuid)]
         self._asked |= dict.fromkeys(due, now)
         return due
+
+    def _pause(self, uuid: str) -> float:
+        return SOON_SECONDS if uuid in self._hinted_at else AGAIN_SECONDS
 
     def _look(self, began: float) -> Iterable[Server]:
         """What Nova says of those in the queue. Of one of which it tells nothing, it is asked again later."""
