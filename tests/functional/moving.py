@@ -68,7 +68,7 @@ class MovingCloud:
         """One more, with an SLO where it has a floor."""
         one = uuid(number)
         self.servers.create(one, host=host, flavor="small", extra_specs={})
-        self.shapes[one] = {"cpu": {"used_cores": used}}
+        self.shapes[one] = {"cpu": {"used_cores": used, "entitled_cores": used}}
         self.report()
         if floor is not None:
             answer = self.cloud.admin.put_slo(one, {"cpu": {"floor": floor, **more}})

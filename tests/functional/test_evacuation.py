@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from stella.control.relief_view import Limits, Mode
-from stella.engine.duties import hosts
+from stella.engine.duties import failover, hosts
 from stella.engine.duties.evacuation import Evacuation
 from stella.engine.duty import Outcome
 from stella.engine.fencing import Ended, Fencing, InvalidCommand
@@ -186,3 +186,26 @@ def test_a_fencing_command_that_fails_or_hangs_fences_nothing() -> None:
     for wrong, message in (("fence", "does not name {host}"), ("fence '{host}", "No closing quotation")):
         with pytest.raises(InvalidCommand, match=r"\[relief\] fencing_command.*" + message):
             Fencing(wrong, seconds=1.0)
+
+
+def test_one_whose_class_survives_the_loss_of_a_host_goes_to_the_place_that_was_kept(world: World) -> None:
+    admin, duty = world.cloud.admin, failover.duty(world.cloud.config)
+    body = {"name": "gold", "terms": {"attainment_target_ratio": "0.999"}, "failover": True}
+    sla = admin.ask("POST", "/v1/slas", json=body).json["uuid"]
+    admin.ask("POST", f"/v1/slas/{sla}/attachments", json={"scope": "instance", "target": world.low})
+    duty.run(world.work)
+    keeper = admin.get(f"/v1/instances/{world.low}/slo").json["failover"]["host"]
+    (other,) = {"b", "c"} - {keeper}
+    for number, host in ((4, keeper), (5, other), (6, other)):
+        world.instance(number, host, floor=0.5)
+    world.die("a")
+    world.fenced()
+    world.run()
+    found = {one["uuid"]: one["move"] for one in world.decisions("evacuation")}
+    assert (found[world.low]["state"], found[world.low]["to"]) == ("moving", keeper)
+    assert found[world.high]["state"] == "refused", "its priority is higher, and no place was kept for it"
+    world.servers.finish(world.low)
+    world.run()
+    assert world.where(world.low) == keeper
+    duty.run(world.work)
+    assert world.host(keeper)["failover_cpu_cores"] == 0.0, "it has arrived"
