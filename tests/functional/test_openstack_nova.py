@@ -138,13 +138,13 @@ def test_compute_nodes_are_told_by_host(emulated: EmulatedNova, tmp_path: Path) 
 def test_the_configuration_chooses_the_cloud(tmp_path: Path, emulated: EmulatedNova) -> None:
     found = surroundings.find(conf.load([str(config_file(tmp_path, emulated.url))]))
     assert isinstance(found.cloud, Nova)
-    own = ["relief", "evacuation", "following", "placement", "ledger", "limits", "no_host"]
+    own = ["relief", "evacuation", "failover", "following", "placement", "ledger", "limits", "no_host"]
     assert [duty.name for duty in found.duties] == [*(duty.name for duty in DUTIES), *own]
     alone = tmp_path / "alone.conf"
     alone.write_text("[database]\nconnection = sqlite://\n")
     standing = surroundings.find(conf.load([str(alone)]))
     assert isinstance(standing.cloud, Standalone)
-    assert [duty.name for duty in standing.duties] == [*(duty.name for duty in DUTIES), "relief", "evacuation"]
+    assert [duty.name for duty in standing.duties] == [*(duty.name for duty in DUTIES), "relief", "evacuation", "failover"]
     alone.write_text("[database]\nconnection = sqlite://\n[relief]\nfencing_command = power-off\n")
     with pytest.raises(InvalidConfig, match=r"\[relief\] fencing_command does not name {host}"):
         surroundings.find(conf.load([str(alone)]))
