@@ -144,7 +144,12 @@ def test_the_configuration_chooses_the_cloud(tmp_path: Path, emulated: EmulatedN
     alone.write_text("[database]\nconnection = sqlite://\n")
     standing = surroundings.find(conf.load([str(alone)]))
     assert isinstance(standing.cloud, Standalone)
-    assert [duty.name for duty in standing.duties] == [*(duty.name for duty in DUTIES), "relief", "evacuation", "failover"]
+    assert [duty.name for duty in standing.duties] == [
+        *(duty.name for duty in DUTIES),
+        "relief",
+        "evacuation",
+        "failover",
+    ]
     alone.write_text("[database]\nconnection = sqlite://\n[relief]\nfencing_command = power-off\n")
     with pytest.raises(InvalidConfig, match=r"\[relief\] fencing_command does not name {host}"):
         surroundings.find(conf.load([str(alone)]))
