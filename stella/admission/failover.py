@@ -47,8 +47,9 @@ def find(
     if kept is not None and kept.host_id != instance.host_id:
         found[kept.host_id] = hosts.get(session, kept.host_id)
     able = [host for host in found.values() if not verdicts.unfit(slo, host, silent_before)]
-    places = slos.failover_places(session, [host.id for host in able])
-    held = slos.holdings(session, [host.id for host in able], lost=instance.host_id)
+    ids = [host.id for host in able]
+    places = slos.failover_places(session, ids)
+    now, held = slos.holdings(session, ids), slos.holdings(session, ids, lost=instance.host_id)
     place = Place(
         instance=instance.id,
         lost=instance.host_id,
@@ -56,7 +57,9 @@ def find(
         io_ratio=io_ratio,
         vcpus=verdicts.shape_of_text(instance.shape).vcpus,
     )
-    keepers = [Keeper(host=host, free_cores=_free(session, host), places=places[host.id]) for host in able]
+    keepers = [
+        Keeper(host=host, free_cores=verdicts.free_cores(host, now[host.id]), places=places[host.id]) for host in able
+    ]
     for keeper in keepers_in_order(place, keepers):
         host = keeper.host
         beside = [one for one in held[host.id] if one.instance_id != instance.id]
@@ -64,10 +67,6 @@ def find(
             before = kept.host_id if kept is not None and kept.host_id != host.id else None
             return Found(instance_id=instance.id, keeper=host, cores=cores, io_ratio=io_ratio, before_id=before)
     return None
-
-
-def _free(session: Session, host: Host) -> float:
-    return verdicts.free_cores(host, slos.holdings(session, [host.id])[host.id])
 
 
 def keep(session: Session, found: Found, *, at: float) -> None:

@@ -122,11 +122,11 @@ _HOLDINGS = _holdings_of()
 
 
 def holdings(
-    session: Session, host_ids: Collection[int], *, without: int | None = None, lost: int | None = None
+    session: Session, host_ids: Collection[int], *, lost: int | None = None
 ) -> Mapping[int, tuple[Holding, ...]]:
     """What is held on each of these hosts, by uuid of the instance, and what they keep for the loss of another one.
 
-    ``without``: the place of this instance is left out. ``lost``: as after the loss of this host: the places for its instances are
+    ``lost``: as after the loss of this host: the places for its instances are
     held each by its own, and none for the loss of a second host.
     """
     found: dict[int, list[Holding]] = {host_id: [] for host_id in host_ids}
@@ -139,7 +139,7 @@ def holdings(
             kept.setdefault(row[0], []).append(row)
     for host_id, rows in kept.items():
         coming = {one.instance_id for one in found[host_id]}
-        places = [_place(row) for row in rows if row[1] not in coming and row[1] != without]
+        places = [_place(row) for row in rows if row[1] not in coming]
         if lost is None:
             found[host_id] += [_kept(one) for one in worst_loss(places)]
         else:
