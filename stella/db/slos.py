@@ -126,8 +126,7 @@ def holdings(
 ) -> Mapping[int, tuple[Holding, ...]]:
     """What is held on each of these hosts, by uuid of the instance, and what they keep for the loss of another one.
 
-    ``lost``: as after the loss of this host: the places for its instances are
-    held each by its own, and none for the loss of a second host.
+    ``lost``: as after the loss of this host: the places for its instances are held each by its own, none for that of a second host.
     """
     found: dict[int, list[Holding]] = {host_id: [] for host_id in host_ids}
     kept: dict[int, list[Row[Any]]] = {}
