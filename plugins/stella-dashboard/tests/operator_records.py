@@ -80,6 +80,7 @@ def summary(**more: Any) -> dict[str, Any]:
             "capacity_cpu_cores": 96.0,
             "reserved_cpu_cores": 48.0,
             "free_cpu_cores": 16.0,
+            "free_without_one_cpu_cores": 9.0,
         },
         **more,
     }

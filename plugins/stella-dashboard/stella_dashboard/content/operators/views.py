@@ -105,6 +105,12 @@ def tiles(summary: Summary) -> list[dict[str, Any]]:
     return shown if summary.hosts is None else [*_of_hosts(summary.hosts, index), *shown]
 
 
+def _with_one_lost(found: Hosts) -> list[str]:
+    if found.free_without_one_cpu_cores is None:
+        return []
+    return [_("With any one host lost: %(cores)s") % {"cores": host_rows.cores(found.free_without_one_cpu_cores)}]
+
+
 def _of_hosts(found: Hosts, index: str) -> list[dict[str, Any]]:
     modes = ", ".join(f"{names.of(operators.MODES, mode)}: {found.modes[mode]}" for mode in sorted(found.modes))
     share = found.reserved_cpu_cores / found.capacity_cpu_cores if found.capacity_cpu_cores else None
@@ -118,7 +124,9 @@ def _of_hosts(found: Hosts, index: str) -> list[dict[str, Any]]:
         {
             "label": _("Head-room"),
             "value": host_rows.cores(found.free_cpu_cores),
-            "note": _("Reserved: %(reserved)s of %(capacity)s (%(share)s)") % reserved,
+            "note": ". ".join(
+                [_("Reserved: %(reserved)s of %(capacity)s (%(share)s)") % reserved, *_with_one_lost(found)]
+            ),
             "url": f"{index}?mode=enforce&silent=false&sort=free_cpu_cores:desc",
         },
         {
