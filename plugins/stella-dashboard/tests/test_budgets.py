@@ -99,7 +99,7 @@ class ByBudgetTest(OperatorCase):
         self.assert_shows(text, "gold: target missed", "gold: 7.5 min left (75.00 %)", "Under no SLA class")
         self.assertEqual([path for _, path in self.asked], ["/v1/budgets", "/v1/instances"])
         self.assertEqual(self.api.asked[-1][2]["health"], "guaranteed")
-        self.assertNotIn('data-stella-module="service_levels"', text)
+        self.assertIn('data-stella-live=""', text, "nothing comes anew")
 
     def test_otherwise_budgets_are_not_asked_for(self) -> None:
         text = self.text(INDEX)

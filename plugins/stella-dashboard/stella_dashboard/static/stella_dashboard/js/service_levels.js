@@ -5,11 +5,14 @@ const REFRESH_MILLISECONDS = 5000;
 const PENDING_MILLISECONDS = 500; // while a host has yet to take on what was set
 const LARGEST_MILLISECONDS = 60000;
 
-/** Watches the list in `root`, whose rows come anew from its data-stella-live. */
+/** Names the controls of the list in `root`, and watches it where its rows come anew from a data-stella-live. */
 export function start(root) {
   const notice = root.querySelector('[data-stella-notice]');
   nameControls(root, root);
   const address = root.getAttribute('data-stella-live');
+  if (!address) {
+    return;
+  }
   let updatedAt = new Date();
   let wait = usual();
   let staleShown = false;
