@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Generic, TypeVar
 
-H = TypeVar("H", bound=object)
-EPSILON_CORES = 1e-9
+from stella.control.capacity import EPSILON_CORES
+
+H = TypeVar("H")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

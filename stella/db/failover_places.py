@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import delete, select
+from sqlalchemy import ColumnElement, delete, select
 from sqlalchemy.orm import Session
 
 from stella.control.failover import Place, Wanted
@@ -40,7 +40,7 @@ def for_loss_of(session: Session, host_id: int) -> Mapping[int, Kept]:
     return _kept(session, Instance.host_id == host_id, FailoverPlace.host_id != host_id)
 
 
-def _kept(session: Session, *conditions) -> dict[int, Kept]:  # type: ignore[no-untyped-def]  # SQL expressions
+def _kept(session: Session, *conditions: ColumnElement[bool]) -> dict[int, Kept]:
     query = (
         select(FailoverPlace, Host.name, Instance.host_id)
         .join(Host, Host.id == FailoverPlace.host_id)
