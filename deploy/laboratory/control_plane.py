@@ -8,7 +8,7 @@ from pathlib import Path
 from laboratory import files, neutron
 from laboratory.enclosure import CONTROL_PLANE_MEMORY_MB, Enclosure
 from laboratory.services import Service
-from laboratory.settings import CACHE_PORT, REGION, Settings
+from laboratory.settings import CACHE_PORT, REGION, LaboratoryError, Settings
 
 NOTIFICATIONS = "stella-notifications.conf"
 """What Stella's role leaves for every service of Nova; its other drop-in is for controllers."""
@@ -120,8 +120,12 @@ class ControlPlane:
         self._stamp("nova")
 
     def discover_hosts(self) -> None:
-        """Map new compute hosts into the cell."""
-        self._manage("nova-manage", "nova.conf", ["cell_v2", "discover_hosts"])
+        """Map new compute hosts into the cell. That Nova's scheduler, which looks as well, was first, is no error."""
+        try:
+            self._manage("nova-manage", "nova.conf", ["cell_v2", "discover_hosts"])
+        except LaboratoryError as error:
+            if "Duplicate host mapping" not in str(error):
+                raise
 
     def neutron_schema(self) -> None:
         """Neutron's database."""
