@@ -8,7 +8,7 @@ Weights made from allocations are work-conserving, so an entitlement that is not
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from stella.control.share import Claim, share
 
@@ -41,7 +41,7 @@ class CpuClaim:
 class CpuShare:
     """What it gets: ``reservation_cores`` for its floors, ``allocation_cores`` in all.
 
-    ``best_effort_cores`` would be all that it gets without floors.
+    ``best_effort_cores`` would be all that it gets without floors. ``placed_cores``: what it gets of each CPU that carries it.
     ``fits`` when what admission set aside was granted.
     """
 
@@ -49,6 +49,7 @@ class CpuShare:
     allocation_cores: float
     fits: bool
     best_effort_cores: float = 0.0
+    placed_cores: Mapping[int, float] = field(default_factory=dict)
 
 
 def divide(capacity_cores: float, claims: Sequence[CpuClaim]) -> Mapping[str, CpuShare]:
@@ -105,17 +106,17 @@ class LocalClaim:
     taken_cores: float = math.inf
 
 
-def divide_each(one_cpu_cores: float, claims: Sequence[LocalClaim]) -> Mapping[str, float]:
-    """What each placed instance gets in cores, each CPU divided for itself: floors first there too, its rest by weight.
+def divide_each(one_cpu_cores: float, claims: Sequence[LocalClaim]) -> Mapping[str, Mapping[int, float]]:
+    """What each placed instance gets of each CPU that carries it, in cores: floors first there too, its rest by weight.
 
     Weights act within one CPU's queue. Where two reservations fill a CPU while another has room to spare, shares of the whole
     host's rest would dilute the dearer of the two. ``one_cpu_cores``: what instances can have of one CPU.
     """
-    granted: dict[str, float] = {}
+    granted: dict[str, dict[int, float]] = {}
     on: dict[int, list[LocalClaim]] = {}
     for claim in claims:
         on.setdefault(claim.cpu, []).append(claim)
-    for _, here in sorted(on.items()):
+    for cpu, here in sorted(on.items()):
         left = one_cpu_cores - sum(min(claim.reserved_cores, claim.taken_cores) for claim in here)
         rest = max(left, one_cpu_cores * SMALLEST_REST_RATIO)
         weights = sum(claim.weight for claim in here)
@@ -123,8 +124,8 @@ def divide_each(one_cpu_cores: float, claims: Sequence[LocalClaim]) -> Mapping[s
             part = (
                 claim.weight / weights if weights > 0 else 0.0
             )  # a stage that did not run has no part of its instance
-            got = claim.reserved_cores + rest * part
-            granted[claim.uuid] = granted.get(claim.uuid, 0.0) + got
+            of_instance = granted.setdefault(claim.uuid, {})
+            of_instance[cpu] = of_instance.get(cpu, 0.0) + claim.reserved_cores + rest * part
     return granted
 
 

@@ -29,7 +29,7 @@ class Demand:
     """What an instance asked of one metric.
 
     ``asked`` is False when it was content with what it got. ``value`` is its demand in the metric's base unit, bounded by what
-    its own vCPUs can use; with ``known`` False nothing of it ran, so that its demand cannot be told.
+    its own vCPUs can use; with ``known`` False too little of it ran to tell its demand: ``value`` is then the least that it can be.
     ``limit`` is the stage that bounds it (None when nothing was full). ``starved_ratio`` is that of the stage that waited most.
     """
 
@@ -49,12 +49,20 @@ def cpu_demand_cores(cpu: CpuRates, *roles: Role) -> float:
     )
 
 
+def _never_idle(cpu: CpuRates) -> list[StageRate]:
+    return [s for s in cpu.stages if s.role is Role.VCPU and s.busy_ratio >= FULL_BUSY_RATIO]
+
+
 def _pipeline(cpu: CpuRates, metric: Metric) -> list[StageRate]:
-    """The stages that one packet or request passes: the busiest vCPU, then the thread of QEMU that serves it."""
+    """The stages that one packet or request passes: the busiest vCPU, then the thread of QEMU that serves it.
+
+    Of several vCPUs that are never idle any may be the one that feeds it: the one that waited most counts.
+    """
     serving = (Role.EMULATOR, Role.VHOST)
     if metric.resource == "block" and any(s.role is Role.IOTHREAD for s in cpu.stages):
         serving = (Role.IOTHREAD, Role.VHOST)
-    stages = (cpu.fullest(Role.VCPU), cpu.fullest(*serving))
+    feeding = max(_never_idle(cpu), key=lambda s: s.wait_ratio, default=cpu.fullest(Role.VCPU))
+    stages = (feeding, cpu.fullest(*serving))
     return [s for s in stages if s is not None]
 
 
@@ -98,9 +106,10 @@ def of_io(metric: Metric, direction: Direction, rates: InstanceRates, usage: flo
     if not (saturated or queued or dropped > 0):
         return Demand(asked=False, value=usage, limit=None, starved_ratio=starved)
     running = max((s.run_ratio for s in pipeline), default=0.0)
-    if running < _HARDLY_RAN_RATIO and starved > _MOSTLY_WAITED_RATIO:
-        return Demand(asked=True, value=usage + dropped, limit=full, starved_ratio=starved, known=False)
     potential = usage / max(running, _HARDLY_RAN_RATIO)
+    if starved > _MOSTLY_WAITED_RATIO and (running < _HARDLY_RAN_RATIO or len(_never_idle(rates.cpu)) > 1):
+        value = max(usage + dropped, 0.0 if running < _HARDLY_RAN_RATIO else potential)
+        return Demand(asked=True, value=value, limit=full, starved_ratio=starved, known=False)
     limit = max(pipeline, key=lambda s: s.run_ratio, default=None)
     return Demand(asked=True, value=max(potential, usage + dropped), limit=limit, starved_ratio=starved)
 

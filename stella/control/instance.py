@@ -7,11 +7,12 @@ from stella.control.best_effort_throttle import OWED_SECONDS
 from stella.control.cpu import CpuClaim, CpuShare, spread_ceiling
 from stella.control.cpu_sets import Placement
 from stella.control.demand import cpu_demand_cores
+from stella.control.inner_weights import io_has_priority, io_weight, io_weight_factor, vcpu_weight_factors
 from stella.control.instance_state import ACTIVE_CORES, InstanceState, starved_ratio
 from stella.control.link_ceilings import allocations
 from stella.control.placement import Item, Stage
 from stella.control.rates import sent
-from stella.control.reservation import io_floors, io_has_priority, io_weight_factor
+from stella.control.reservation import io_floors
 from stella.control.uplink import Sender, sent_floor
 from stella.model.allocation import CpuAllocation, InstanceDecision
 from stella.model.slo import Direction, Metric, Objective
@@ -86,22 +87,40 @@ def _ceilings(state: InstanceState, throttled_cores: float | None) -> tuple[floa
     return tuple(spread_ceiling(ceiling, used, throttled))
 
 
-def _io_weighting(state: InstanceState) -> tuple[bool, float]:
-    """`io_has_priority` and `io_weight_factor`. Over more than a tick, because a vCPU that waits long looks idle meanwhile.
+def _busy_ratios(state: InstanceState) -> Mapping[Stage, float]:
+    """The share of time in which each stage had something to do.
 
-    Beside a single vCPU I/O threads have no priority.
+    Over more than a tick, because a vCPU that waits long looks idle meanwhile.
     """
-    if state.reading.vcpus < 2:
-        return False, 1.0
     ticks = [t for t in state.memory.ticks if t.end_seconds > state.memory.ticks[-1].end_seconds - _BUSY_OVER_SECONDS]
-    busy: dict[int, float] = {}
+    busy: dict[Stage, float] = {}
     for tick in ticks:
         for stage in tick.cpu.stages if tick.cpu else ():
-            if stage.role is Role.VCPU:
-                busy[stage.index] = busy.get(stage.index, 0.0) + (stage.run_ratio + stage.wait_ratio) / len(ticks)
+            key = (stage.role, stage.index)
+            busy[key] = busy.get(key, 0.0) + stage.busy_ratio / len(ticks)
+    return busy
+
+
+def _io_weighting(state: InstanceState, busy: Mapping[Stage, float]) -> tuple[bool, float]:
+    """`io_has_priority` and `io_weight_factor`. Beside a single vCPU I/O threads have no priority."""
+    if state.reading.vcpus < 2:
+        return False, 1.0
+    vcpus = [ratio for stage, ratio in busy.items() if stage[0] is Role.VCPU]
     slo = state.intent.slo if state.intent else None
-    io_priority = io_has_priority(list(busy.values()), computes=bool(slo and slo.floor(Metric.CPU) > 0))
-    return io_priority, io_weight_factor(list(busy.values()), io_priority=io_priority)
+    io_priority = io_has_priority(vcpus, computes=bool(slo and slo.floor(Metric.CPU) > 0))
+    return io_priority, io_weight_factor(vcpus, io_priority=io_priority)
+
+
+def _vcpu_weights(
+    state: InstanceState, got: CpuShare, placement: Placement, busy: Mapping[Stage, float], weight_factor: float
+) -> tuple[float, ...]:
+    """`vcpu_weight_factors` by index; empty where all are 1, and where stages are not confined to one CPU each."""
+    homes = placement.homes.at.get(state.reading.uuid, {})
+    if any(len(cpus) != 1 for cpus in placement.sets.get(state.reading.uuid, {}).values()):
+        return ()
+    weight = io_weight(state.reservation.io_ratio, weight_factor, vcpus=state.reading.vcpus)
+    factors = vcpu_weight_factors(homes, busy, got.placed_cores, weight)
+    return tuple(factors.get(index, 1.0) for index in range(state.reading.vcpus)) if factors else ()
 
 
 def _batching(state: InstanceState, *, io_priority: bool) -> tuple[Role, ...]:
@@ -180,7 +199,8 @@ def decided(
     """The decision for one instance, with its reason. ``uplink_bytes``: what it may send, in bytes/s, while the uplink is full."""
     cpu = state.rates.cpu if state.rates else None
     feedback = state.memory.feedback
-    io_priority, weight_factor = _io_weighting(state)
+    busy = _busy_ratios(state)
+    io_priority, weight_factor = _io_weighting(state, busy)
     reason = "no SLO: shares what is left by weight"
     if throttled_cores is not None:
         reason += f", bounded to {throttled_cores:.3f} cores: it had more while a promise beside it was missed"
@@ -202,6 +222,7 @@ def decided(
             allocation_cores=got.allocation_cores,
             io_ratio=state.reservation.io_ratio,
             io_weight_factor=weight_factor,
+            vcpu_weight_factors=() if state.frozen else _vcpu_weights(state, got, placement, busy, weight_factor),
             batching=_batching(state, io_priority=io_priority) if placement.homes.at and not state.frozen else (),
             vcpu_ceilings_cores=_ceilings(state, throttled_cores),
             placement=tuple((r, i, cpus) for (r, i), cpus in placement.sets.get(state.reading.uuid, {}).items()),

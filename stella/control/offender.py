@@ -52,20 +52,32 @@ def _cpus(decided: InstanceDecision) -> frozenset[int] | None:
 
 
 def takers(
-    decision: Decision, rates: Mapping[str, InstanceRates | None], *, host_reserved_cores: float
+    decision: Decision,
+    rates: Mapping[str, InstanceRates | None],
+    *,
+    lasting_cores: Mapping[str, float],
+    host_reserved_cores: float,
 ) -> tuple[Taker, ...]:
-    """All that used CPU: the instances as ``rates`` tell of the window, and host services against what is reserved for them."""
-    found = [
-        Taker(
-            uuid=one.uuid,
-            used_cores=seen.cpu.cores(),
-            entitled_cores=one.cpu.allocation_cores,
-            cpus=_cpus(one),
-            deadband_cores=max(_SMALLEST_EXCESS_CORES, _SMALLEST_EXCESS_RATIO * one.cpu.allocation_cores),
+    """All that used CPU: the instances as ``rates`` tell of the window, and host services against what is reserved for them.
+
+    An instance is entitled to what it was allocated, and to no less than ``lasting_cores``: its allocation without what feedback gives
+    the others for a while. Who uses what is its own when nobody is behind has taken nothing from one that is.
+    """
+    found = []
+    for one in decision.instances:
+        seen = rates.get(one.uuid)
+        if seen is None or seen.cpu is None:
+            continue
+        entitled = max(one.cpu.allocation_cores, lasting_cores.get(one.uuid, 0.0))
+        found.append(
+            Taker(
+                uuid=one.uuid,
+                used_cores=seen.cpu.cores(),
+                entitled_cores=entitled,
+                cpus=_cpus(one),
+                deadband_cores=max(_SMALLEST_EXCESS_CORES, _SMALLEST_EXCESS_RATIO * entitled),
+            )
         )
-        for one in decision.instances
-        if (seen := rates.get(one.uuid)) is not None and seen.cpu is not None
-    ]
     host = Taker(
         uuid=HOST,
         used_cores=decision.host.overhead_cores,

@@ -7,7 +7,7 @@ The entitlement is therefore right *before* a neighbour arrives, and there is no
 and of the packet or request size that each floor names (`cost.unit_price`).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from stella.control.cost import UnitCost, unit_price
@@ -15,9 +15,6 @@ from stella.model.slo import Metric, Objective, Slo
 
 SERIAL_STAGE_CORES = 0.9
 """A thread of QEMU cannot use more than one core; above this a floor cannot be guaranteed."""
-
-IO_WEIGHT_FACTOR = 32.0
-_BUSY_RATIO = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,23 +96,3 @@ def floors_of(slo: Slo) -> dict[Metric, float]:
 def reserve(slo: Slo, costs: Mapping[Metric, UnitCost], *, vcpus: int, margin: float) -> Reservation:
     """What the floors of ``slo`` need. ``costs`` must hold every metric of `io_floors`; ``margin`` is 1 or more."""
     return prices(slo, costs).reservation(floors_of(slo), vcpus=vcpus, margin=margin)
-
-
-def io_has_priority(vcpu_busy_ratios: Sequence[float], *, computes: bool) -> bool:
-    """Whether an instance's I/O threads must run at once.
-
-    ``vcpu_busy_ratios``: the share of time in which each vCPU had something to do; ``computes``: it is guaranteed CPU as well.
-    Against the vCPU that feeds it, an I/O thread must not have priority: one that runs at once for every packet or request does not
-    batch (`docs/decisions/0011`). Against further vCPUs that always compute it must be: they never sleep, and would keep it
-    waiting for whole slices.
-    """
-    busy = sum(1 for busy in vcpu_busy_ratios if busy >= _BUSY_RATIO)
-    return busy > (1 if computes else 2)
-
-
-def io_weight_factor(vcpu_busy_ratios: Sequence[float], *, io_priority: bool) -> float:
-    """The weight of an instance's I/O threads in units of what their part of its CPU needs beside all its vCPUs; busy ones count."""
-    if not vcpu_busy_ratios:
-        return 1.0
-    beside = max(1.0, sum(min(1.0, busy) for busy in vcpu_busy_ratios)) / len(vcpu_busy_ratios)
-    return beside * (IO_WEIGHT_FACTOR if io_priority else 1.0)

@@ -5,7 +5,7 @@ The order is the control law's: rates -> cost -> evaluation -> feedback -> reser
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from stella.control import best_effort_throttle, cpu_sets, offender, windows
@@ -64,13 +64,17 @@ def _where_placed(
         for one in items
         for stage, cpu in placement.homes.at.get(one.uuid, {}).items()
     ]
-    granted = dict(divide_each(one_cpu, local))
+    placed = divide_each(one_cpu, local)
+    granted = {uuid: sum(each.values()) for uuid, each in placed.items()}
     for one in items:
         homes = placement.homes.at.get(one.uuid, {})
         elsewhere = sum(part for stage, part in one.stages.items() if stage not in homes)
         if homes and elsewhere > 0:
             granted[one.uuid] += shares[one.uuid].allocation_cores * elsewhere
-    return {u: replace(s, allocation_cores=granted.get(u, s.allocation_cores)) for u, s in shares.items()}
+    return {
+        u: replace(s, allocation_cores=granted.get(u, s.allocation_cores), placed_cores=placed.get(u, {}))
+        for u, s in shares.items()
+    }
 
 
 def _throttled_neighbours(
@@ -130,9 +134,13 @@ def _close_window(
     now: Snapshot,
     memory: Memory,
     decision: Decision,
+    lasting: Callable[[], Mapping[str, CpuShare]],
     settings: Settings,
 ) -> tuple[tuple[windows.Window, ...], AccountClock]:
-    """All windows that are due, and the clock after them. ``memory`` tells when each intent was accepted."""
+    """All windows that are due, and the clock after them. ``memory`` tells when each intent was accepted.
+
+    ``lasting``: makes the division of the host without feedback, for those who look for an offender.
+    """
     clock = memory.clock or begun(now.wall_seconds, now.monotonic_seconds)
     spans, clock = windows.due(clock, now.wall_seconds, now.monotonic_seconds)
     closed = []
@@ -145,7 +153,12 @@ def _close_window(
         found += [_evaluated(intent, None, EvaluationContext(), memory, span) for intent in unseen]
         if any(windows.short_of_cpu(one) for one in found):
             rates = {s.reading.uuid: _rates(s, span) for s in states}
-            takers = offender.takers(decision, rates, host_reserved_cores=settings.host_reserved_cores)
+            takers = offender.takers(
+                decision,
+                rates,
+                lasting_cores={uuid: one.allocation_cores for uuid, one in lasting().items()},
+                host_reserved_cores=settings.host_reserved_cores,
+            )
             found = [windows.blamed(one, takers) for one in found]
         closed.append(
             windows.Window(
@@ -218,7 +231,8 @@ def decide(
         overhead += pace * (host.overhead_cores - overhead)
     measured = replace(memory, overhead_cores=overhead)
     claims = [claim(s) for s in states]
-    shares = divide(capacity_for_floors(measured, now.host.cores, settings), claims)
+    capacity = capacity_for_floors(measured, now.host.cores, settings)
+    shares = divide(capacity, claims)
     states = [_with_fit(s, fits=shares[s.reading.uuid].fits and not _degraded(s)) for s in states]
     is_full, placement, placed = _placed(states, shares, now, host, memory)
     one_cpu = capacity_of_one_cpu(measured, now.host.cores, settings)
@@ -238,7 +252,15 @@ def decide(
     )
     accepted = _accepted(intents, now, memory)
     unseen = _unseen(intents, now)
-    closed, clock = _close_window(states, unseen, now, replace(memory, accepted=accepted), decision, settings)
+    closed, clock = _close_window(
+        states,
+        unseen,
+        now,
+        replace(memory, accepted=accepted),
+        decision,
+        lambda: divide(capacity, [replace(one, needed_cores=one.floor_cores) for one in claims]),
+        settings,
+    )
     return (
         decision,
         closed,

@@ -53,11 +53,12 @@ class ObjectiveReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CpuAllocation:
-    """CPU for one instance, in cores but for the two figures of ``io_…``.
+    """CPU for one instance, in cores but for the ratio and the factors.
 
     ``reservation_cores`` is set aside for its floors. ``allocation_cores`` is its share of the host when all instances want more
     than there is: weights are made from it. ``io_ratio`` (0 to 1) is the part of the instance's CPU that its emulator and
     iothread groups are entitled to before its vCPUs; ``io_weight_factor`` multiplies the weight that this needs beside all vCPUs.
+    ``vcpu_weight_factors`` multiply the weight of each vCPU (by index; 1 where none is given), so that CPUs carry their part of it.
     Threads whose role is in ``batching`` do not preempt the running thread when they wake: they hand each other more at once.
     ``vcpu_ceilings_cores`` bounds each vCPU (None: no bound). ``placement`` confines stages while the host is full: role, index,
     and the numbers of the CPUs that the stage may use, in order, within its allowed ones. A stage that is not named is not confined.
@@ -67,6 +68,7 @@ class CpuAllocation:
     allocation_cores: float
     io_ratio: float
     io_weight_factor: float = 1.0
+    vcpu_weight_factors: tuple[float, ...] = ()
     batching: tuple[Role, ...] = ()
     vcpu_ceilings_cores: tuple[float | None, ...] = ()
     placement: tuple[tuple[Role, int, tuple[int, ...]], ...] = ()

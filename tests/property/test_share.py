@@ -150,8 +150,8 @@ def test_each_cpu_serves_its_reservations_first_and_gives_all_it_has(
 ) -> None:
     granted = divide_each(each, given_claims)
     for uuid, got in granted.items():
-        assert got >= sum(c.reserved_cores for c in given_claims if c.uuid == uuid) - 1e-9
+        assert sum(got.values()) >= sum(c.reserved_cores for c in given_claims if c.uuid == uuid) - 1e-9
     cpus = {c.cpu for c in given_claims}
     taken = {cpu: sum(c.reserved_cores for c in given_claims if c.cpu == cpu) for cpu in cpus}
     most = sum(max(each, taken[cpu] + SMALLEST_REST_RATIO * each) for cpu in cpus)
-    assert abs(sum(granted.values()) - most) <= 1e-6
+    assert abs(sum(sum(got.values()) for got in granted.values()) - most) <= 1e-6

@@ -1,6 +1,17 @@
 """All families, in the order in which they are run and shown."""
 
-from stella.bench.figures import attainment, ceiling, changes, demonstration, honesty, killing, mixed, offender, seeds
+from stella.bench.figures import (
+    attainment,
+    ceiling,
+    changes,
+    contention,
+    demonstration,
+    honesty,
+    killing,
+    mixed,
+    offender,
+    seeds,
+)
 from stella.bench.figures.session import Family
 
 FAMILIES: tuple[Family, ...] = (
@@ -14,6 +25,8 @@ FAMILIES: tuple[Family, ...] = (
     killing.FAMILY,
     seeds.FAMILY,
 )
+OF_OTHER_PAGES: tuple[Family, ...] = (contention.FAMILY,)
+"""Run when they are named only: with them all figures would take more than they may."""
 
 
 class UnknownFamily(ValueError):
@@ -22,11 +35,11 @@ class UnknownFamily(ValueError):
 
 def chosen(only: str) -> tuple[Family, ...]:
     """The families named, joined by commas, all for empty text. Raises `UnknownFamily`."""
-    known = {family.name: family for family in FAMILIES}
+    known = {family.name: family for family in (*FAMILIES, *OF_OTHER_PAGES)}
     names = {name.strip() for name in only.split(",") if name.strip()}
     for name in sorted(names):
         if name not in known:
             raise UnknownFamily(f"--only: {name!r} is not one of {', '.join(known)}")
     if not names:
         return FAMILIES
-    return tuple(family for family in FAMILIES if family.name in names)
+    return tuple(family for family in known.values() if family.name in names)

@@ -4,7 +4,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from stella.bench.lab.accelerator import choose
@@ -146,6 +146,11 @@ class Lab(Rig):
     def network_namespace(self) -> str:
         """The network namespace with the bridges and taps, by its name under /run/netns."""
         return self.name
+
+    @property
+    def limited_uplinks(self) -> Mapping[str, float]:
+        """Where guests share a wire with a limit: its inner end."""
+        return self.network.limited()
 
     @property
     def libvirtd_pid(self) -> int:

@@ -110,6 +110,11 @@ class Network:
                     run("/usr/sbin/tc", "-n", self.name, "qdisc", "replace", "dev", port, "root", *words)
                     self._settle_port(port, [])
 
+    def limited(self) -> dict[str, float]:
+        """The devices on the host's side through which limited uplinks send, with their rates in bytes/s."""
+        each = enumerate(self.uplinks)
+        return {f"wire{n}i": u.rate_bytes_per_second for n, u in each if u.rate_bytes_per_second is not None}
+
     def seat(self, guest: str, uplink: str, index: int, *, peer: bool) -> Seat:
         """Make room for one guest; with a peer's namespace when it has network load. Its tap is made by libvirt later."""
         if uplink not in self._outside:

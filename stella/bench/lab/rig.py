@@ -82,6 +82,11 @@ class Rig(ABC):
     def uri(self) -> str:
         """Of that libvirtd."""
 
+    @property
+    def limited_uplinks(self) -> Mapping[str, float]:
+        """Devices in that namespace through which uplinks with a limit send, and the limits in bytes/s."""
+        return {}
+
     @abstractmethod
     def uuid(self, name: str) -> str:
         """A guest's uuid."""

@@ -32,6 +32,11 @@ class LabPort(Protocol):
         """Its name, with the bridges and taps."""
         ...
 
+    @property
+    def limited_uplinks(self) -> Mapping[str, float]:
+        """Devices in that namespace through which uplinks with a limit send, and the limits in bytes/s."""
+        ...
+
     def uuid(self, name: str) -> str:
         """Of an instance of the scenario."""
         ...

@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from stella.bench.policies.base import LabPort, PolicyError
@@ -34,8 +35,20 @@ class ApiLink:
     credential_file: Path
 
 
-def config_text(*, mode: str, directory: Path, home: Path, socket: Path, uri: str, link: ApiLink | None = None) -> str:
-    """The agent's configuration file (TOML): state in ``directory`` (absolute), the journal in the lab's own ``home``."""
+def config_text(
+    *,
+    mode: str,
+    directory: Path,
+    home: Path,
+    socket: Path,
+    uri: str,
+    link: ApiLink | None = None,
+    uplinks: Mapping[str, float] = MappingProxyType({}),
+) -> str:
+    """The agent's configuration file (TOML): state in ``directory`` (absolute), the journal in the lab's own ``home``.
+
+    ``uplinks``: the devices that may be full, with what can pass in bytes/s.
+    """
     keys: dict[str, object] = {
         "mode": mode,
         "tick_milliseconds": TICK_MILLISECONDS,
@@ -45,6 +58,8 @@ def config_text(*, mode: str, directory: Path, home: Path, socket: Path, uri: st
         "socket": str(socket),
         "metrics_listen": "",
     }
+    for device, rate in uplinks.items():
+        keys |= {"network_uplink": device, "network_uplink_capacity_mbit_per_second": rate * 8 / 1e6}
     if link is not None:
         keys |= {"api_url": link.url, "api_host_name": link.host_name, "api_credential_file": str(link.credential_file)}
     return "".join(f"{key} = {json.dumps(value)}\n" for key, value in keys.items())
@@ -86,7 +101,13 @@ class StellaPolicy:
         self._log = WindowLog({lab.uuid(i.name): i.name for i in scenario.instances})
         (self._directory / "state").mkdir(parents=True, exist_ok=True)
         text = config_text(
-            mode=self._mode, directory=self._directory, home=lab.home, socket=self._socket, uri=lab.uri, link=self.link
+            mode=self._mode,
+            directory=self._directory,
+            home=lab.home,
+            socket=self._socket,
+            uri=lab.uri,
+            link=self.link,
+            uplinks=lab.limited_uplinks,
         )
         (self._directory / "xgos.toml").write_text(text, encoding="utf-8")
         self._start()

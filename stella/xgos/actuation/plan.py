@@ -5,7 +5,8 @@ writes one file. Inside the instance the emulator and each iothread get, beside 
 
     io_ratio = w_io / (w_io + W)   =>   w_io = W * io_ratio / (1 - io_ratio)
 
-times a factor that the control law chooses (see `stella.control.reservation.io_weight_factor`). It is never below the default.
+times a factor that the control law chooses. It is never below the default. vCPUs on other CPUs than the I/O threads weigh more, so
+that those CPUs carry their part of the instance's weight (see `stella.control.inner_weights`).
 
 Quotas, for a ceiling or a best-effort throttle. libvirt has no group for all vCPUs together, so a bound over n vCPUs is spread
 over them anew each tick. Such a spread goes stale when it is not renewed: these writes are temporary, and the guard lifts them.
@@ -23,13 +24,13 @@ marked temporary. A frozen instance is given back all of that, and is set nothin
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from stella.control.inner_weights import io_weight
 from stella.linux import cgroup, cpuset, scheduling
 from stella.linux.link_limit import show_limit
 from stella.model.allocation import Decision, InstanceDecision, Write
 from stella.model.snapshot import NO_LIMIT, GroupReading, HostReading, InstanceReading, LinkLimit, Quota, Role, Snapshot
 from stella.model.target import Target, cgroup_target, link_target, thread_policy_target
 
-LARGEST_IO_RATIO = 0.9
 INSTANCE_DEADBAND_RATIO = 0.02
 INNER_DEADBAND_RATIO = 0.2
 QUOTA_DEADBAND_RATIO = 0.005
@@ -172,20 +173,29 @@ def _outer(knobs: _Knobs, seen: InstanceReading, each: InstanceDecision, per_cor
 
 
 def _inner(knobs: _Knobs, seen: InstanceReading, each: InstanceDecision) -> Iterator[Write]:
-    groups = seen.groups or ()
+    groups = [group for group in seen.groups or () if group.role is not None]
+    before = {g.path: knobs.originals.get(knobs.target(g, knobs.files.weight)) for g in groups}
     if not each.managed:
         for group in groups:
-            original = knobs.originals.get(knobs.target(group, knobs.files.weight))
-            if group.role in _IO_ROLES and original is not None:
+            if (original := before[group.path]) is not None:
                 yield from knobs.weight(group, int(original), 0.0, f"{seen.name}: no SLO any more")
         return
-    vcpus = sum(group.weight for group in groups if group.role is Role.VCPU)
-    ratio = min(max(each.cpu.io_ratio, 0.0), LARGEST_IO_RATIO)
-    wanted = max(vcpus * ratio / (1 - ratio) * each.cpu.io_weight_factor, knobs.files.default_weight)
+    vcpus = {g.path: float(before[g.path] or g.weight) for g in groups if g.role is Role.VCPU}
+    if not vcpus:
+        return
+    one = sum(vcpus.values()) / len(vcpus)
+    serving = max(
+        one * io_weight(each.cpu.io_ratio, each.cpu.io_weight_factor, vcpus=len(vcpus)), knobs.files.default_weight
+    )
+    factors = each.cpu.vcpu_weight_factors
     for group in groups:
-        if group.role in _IO_ROLES and vcpus:
-            reason = f"{seen.name}: {group.role} {group.index} beside its vCPUs, I/O {ratio:.0%} of its CPU"
-            yield from knobs.weight(group, wanted, INNER_DEADBAND_RATIO, reason)
+        if group.role in _IO_ROLES:
+            reason = f"{seen.name}: {group.role} {group.index} beside its vCPUs, I/O {each.cpu.io_ratio:.0%} of its CPU"
+            yield from knobs.weight(group, serving, INNER_DEADBAND_RATIO, reason)
+        elif group.path in vcpus and (factors or before[group.path] is not None):
+            factor = factors[group.index] if group.index < len(factors) else 1.0
+            reason = f"{seen.name}: vCPU {group.index} times {factor:.1f}: its CPU's part of the instance's weight"
+            yield from knobs.weight(group, vcpus[group.path] * factor, INNER_DEADBAND_RATIO, reason)
 
 
 def _ceilings(knobs: _Knobs, seen: InstanceReading, each: InstanceDecision) -> Iterator[Write]:

@@ -145,6 +145,19 @@ def test_one_that_is_starved_altogether_asked_for_what_it_asked_before() -> None
     assert status(NET, ALTOGETHER, before) == (Status.VIOLATED, Cause.CPU)
 
 
+def test_one_that_computes_on_some_vcpus_while_the_one_that_feeds_its_io_starves_is_not_its_own_limit() -> None:
+    seen = rates(
+        *(stage(Role.VCPU, 0.5, 0.48, n) for n in (0, 1)),
+        stage(Role.VCPU, 0.02, 0.96, 2),
+        stage(Role.EMULATOR, 0.1, 0.05),
+        packets=120,
+        vcpus=4,
+    )
+    before = EvaluationContext(demands={Metric.NETWORK_PACKETS: 21_000.0})
+    assert status(NET, seen, before) == (Status.VIOLATED, Cause.CPU)
+    assert status(NET, seen) == (Status.SELF_LIMITED, None)  # nothing tells that it ever asked for so many
+
+
 def test_one_that_asked_for_nothing_is_not_missed_while_it_is_starved() -> None:
     idle = EvaluationContext(demands={Metric.NETWORK_PACKETS: 2.0})
     assert status(NET, ALTOGETHER, idle)[0] in (Status.NO_DEMAND, Status.SELF_LIMITED)

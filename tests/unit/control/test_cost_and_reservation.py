@@ -1,4 +1,4 @@
-"""Costs before there is history are priced for what an SLO guarantees; I/O threads get priority by what runs beside them."""
+"""Costs before there is history are priced for what an SLO guarantees."""
 
 from dataclasses import replace
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from stella.control.cost import HISTORY_SECONDS, Prior, UnitCost, at_size, both_per_unit, learn, learn_all
 from stella.control.memory import Memory, Settings, capacity_for_floors, capacity_of_one_cpu, fresh_costs, priced
 from stella.control.rates import BlockRates, CpuRates, InstanceRates, NetworkRates, StageRate
-from stella.control.reservation import IO_WEIGHT_FACTOR, io_has_priority, io_weight_factor, reserve
+from stella.control.reservation import reserve
 from stella.model.slo import Direction, Metric, parse_slo
 from stella.model.snapshot import Role
 
@@ -33,23 +33,6 @@ def test_an_slo_that_comes_later_prices_what_rests_on_the_prior_only() -> None:
     assert again.unit_bytes == 4096 and 10e-9 < again.io < 15e-9  # a byte in 4 KiB requests, though 64 KiB were seen
     assert priced({**costs, Metric.BLOCK_BYTES: again}, PRIOR, None)[Metric.BLOCK_BYTES].io == pytest.approx(1e-9)
     assert priced(before, PRIOR, None) is before
-
-
-def test_io_threads_are_eager_only_against_vcpus_that_compute() -> None:
-    assert io_weight_factor([], io_priority=False) == 1.0
-    assert io_weight_factor([0.9], io_priority=False) == 1.0
-    assert io_weight_factor([0.9, 0.1], io_priority=False) == pytest.approx(
-        0.5
-    )  # an idle vCPU is nobody to compete with
-    assert io_weight_factor([0.9, 0.8], io_priority=False) == pytest.approx(0.85)
-    assert io_weight_factor([0.9, 0.8], io_priority=True) == pytest.approx(0.85 * IO_WEIGHT_FACTOR)
-
-
-def test_io_threads_are_eager_only_beside_vcpus_that_never_sleep() -> None:
-    assert not io_has_priority([0.9], computes=True)
-    assert not io_has_priority([0.9, 0.8], computes=False)
-    assert io_has_priority([0.9, 0.8], computes=True)
-    assert io_has_priority([1.0, 1.0, 1.0, 0.2], computes=False)
 
 
 def seen(

@@ -12,8 +12,8 @@ def local(uuid: str, cpu: int, *, reserved: float = 0.0, weight: float = 1.0) ->
 
 def test_a_stage_without_a_part_alone_on_a_cpu_gets_nothing() -> None:
     granted = divide_each(0.9, [local("a", 4), local("a", 7, weight=0.0), local("b", 4)])
-    assert granted == {"a": pytest.approx(0.45), "b": pytest.approx(0.45)}
-    assert divide_each(0.9, [local("a", 511, weight=0.0)]) == {"a": 0.0}
+    assert granted == {"a": {4: pytest.approx(0.45), 7: 0.0}, "b": {4: pytest.approx(0.45)}}
+    assert divide_each(0.9, [local("a", 511, weight=0.0)]) == {"a": {511: 0.0}}
     assert divide_each(0.9, []) == {}
 
 
@@ -23,7 +23,7 @@ def test_no_capacity_and_no_claims() -> None:
     assert not divide(0.0, [claim])["a"].fits
     weightless = CpuClaim(uuid="a", reserved_cores=0.0, floor_cores=0.0, needed_cores=0.0, active=True, weight=0.0)
     assert divide(1.0, [weightless])["a"].allocation_cores == 0.0
-    assert divide_each(0.0, [local("a", 0, reserved=0.2)]) == {"a": 0.2}
+    assert divide_each(0.0, [local("a", 0, reserved=0.2)]) == {"a": {0: 0.2}}
     assert spread_ceiling(0.5, [], []) == ()
 
 

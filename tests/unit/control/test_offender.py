@@ -78,13 +78,23 @@ def decision(overhead: float, **allocations: float) -> Decision:
 
 
 def test_the_host_may_be_it() -> None:
-    all_of_them = takers(decision(1.2, a=0.5, b=0.5), {"a": rates(0.2), "b": rates(0.5)}, host_reserved_cores=0.1)
+    seen = {"a": rates(0.2), "b": rates(0.5)}
+    all_of_them = takers(decision(1.2, a=0.5, b=0.5), seen, lasting_cores={}, host_reserved_cores=0.1)
     assert [t.uuid for t in all_of_them] == ["a", "b", HOST]
     assert all_of_them[0].cpus == frozenset({0, 1})
     found = find("a", all_of_them)
     assert found is not None and (found.uuid, found.used_cores, found.entitled_cores) == (HOST, 1.2, 0.1)
-    calm = takers(decision(0.15, a=0.5, b=0.5), {"a": rates(0.2), "b": None}, host_reserved_cores=0.1)
+    calm = takers(decision(0.15, a=0.5, b=0.5), {"a": rates(0.2), "b": None}, lasting_cores={}, host_reserved_cores=0.1)
     assert find("a", calm) is None
+
+
+def test_what_feedback_takes_from_a_neighbour_for_a_while_makes_it_no_offender() -> None:
+    made, seen = decision(0.1, victim=1.5, busy=0.05, hog=0.05), {"busy": rates(0.2), "hog": rates(0.4)}
+    lasting = {"victim": 0.9, "busy": 0.25, "hog": 0.25}
+    all_of_them = takers(made, seen, lasting_cores=lasting, host_reserved_cores=0.1)
+    found = find("victim", all_of_them)
+    assert found is not None and (found.uuid, found.entitled_cores) == ("hog", 0.25)
+    assert find("victim", [t for t in all_of_them if t.uuid != "hog"]) is None
 
 
 def test_a_window_missed_for_want_of_cpu_names_it() -> None:

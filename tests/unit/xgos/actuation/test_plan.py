@@ -311,3 +311,25 @@ def test_threads_that_serve_io_batch_and_are_given_back() -> None:
 def test_a_policy_that_is_not_stellas_is_left_alone(policy: str | None) -> None:
     assert policies(batching=(), policy=policy) == []
     assert policies(batching=(Role.EMULATOR,), policy=policy) == []
+
+
+def weighed(io_ratio: float, factors: tuple[float, ...]) -> Decision:
+    made = decision(("a", 1.0), io_ratio=io_ratio)
+    (one,) = made.instances
+    return replace(made, instances=(replace(one, cpu=replace(one.cpu, vcpu_weight_factors=factors)),))
+
+
+def test_vcpus_on_other_cpus_weigh_more_and_then_as_before_again() -> None:
+    seen = snapshot(instance("a", weight=10240, vcpus=2))
+    found = by_path(plan(seen, weighed(0.5, (1.0, 8.0))))
+    assert found["/machine/a/vcpu1/cpu.shares"] == "8192" and "/machine/a/vcpu0/cpu.shares" not in found
+    (own,) = seen.instances
+    raised = tuple(
+        replace(g, weight={"vcpu1": 8192, "emulator": 2048, "iothread1": 2048}.get(g.path.rpartition("/")[2], g.weight))
+        for g in own.groups or ()
+    )
+    held = cgroup_originals({f"{MOUNT}/machine/a/vcpu1/cpu.shares": "1024"})
+    again = by_path(plan(snapshot(replace(own, groups=raised)), weighed(0.5, ()), held))
+    assert again == {
+        "/machine/a/vcpu1/cpu.shares": "1024"
+    }  # and its I/O threads weigh what they did beside unchanged vCPUs
