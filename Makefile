@@ -23,7 +23,7 @@ down:
 	@if [ -x $(PYTHON) ]; then $(PYTHON) -m stella.cmd.stella_bench down; fi
 
 test: check
-	@$(PYTHON) -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m 'not vm' --ignore-glob '*/test_network_*' \
+	@$(PYTHON) -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m 'not vm' --ignore-glob '*/test_network_*' \
 	  tests/faults tests/functional/test_schemathesis.py tests/functional tests/agent -p no:cacheprovider --timeout 600
 	@$(PYTHON) -m pytest tests/functional/test_network_ceilings.py tests/functional/test_network_uplink.py -p no:cacheprovider --timeout 120
 	@scripts/browser.sh

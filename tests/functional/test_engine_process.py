@@ -1,11 +1,8 @@
-"""The command as operators run it: killed in the middle of its work, once from cron, with the database away, and its metrics."""
+"""The command as operators run it: once from cron, with the database away, and its metrics."""
 
-import os
-import random
 import socket
 import subprocess
 import sys
-import threading
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -15,16 +12,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
-from stella.control.rollup import DAY_SECONDS, HOUR_SECONDS
-from stella.db.models import Minute, RollUp
-from stella.engine.duties import rollups
+from stella.control.rollup import HOUR_SECONDS
+from stella.db.models import RollUp
 from stella.model.report import StatusCounts
 from tests.functional import mariadb
-from tests.functional.conftest import BOTH_DATABASES, Cloud
-from tests.functional.engines import Process, lease, run_duties, wait_for
-from tests.functional.ledger import DAY, Ledger, ledger
-
-KILLS = int(os.environ.get("STELLA_KILLS", "4"))
+from tests.functional.conftest import Cloud
+from tests.functional.engines import Process, lease, wait_for
+from tests.functional.ledger import DAY, ledger
 
 
 def configure(cloud: Cloud, text: str = "") -> Path:
@@ -41,55 +35,6 @@ def engines() -> Iterator[list[Process]]:
     yield started
     for process in started:
         process.end()
-
-
-def store_until(book: Ledger, stop: threading.Event) -> None:
-    """Minutes of four days, in any order, some again and some with more seconds.
-
-    With pauses: SQLite hands its one writer's turn to nobody, so that a process that never pauses keeps it.
-    """
-    chance = random.Random(1)
-    while not stop.wait(0.02):
-        starts = [DAY - chance.randrange(0, 4 * DAY_SECONDS // 60) * 60 for _ in range(50)]
-        book.keep(
-            {start: StatusCounts(met=chance.randrange(1, 50), violated=chance.randrange(0, 11)) for start in starts}
-        )
-
-
-def rolled_up(cloud: Cloud) -> int:
-    """How many minutes are in the roll-up of their hour."""
-    with cloud.database.reader() as session:
-        return session.scalar(select(func.count()).where(Minute.is_rolled_up.is_(True))) or 0
-
-
-@BOTH_DATABASES
-def test_every_minute_counts_once_when_the_engine_is_killed_at_its_work(cloud: Cloud, engines: list[Process]) -> None:
-    book, path, stop = ledger(cloud), configure(cloud), threading.Event()
-    writer = threading.Thread(target=store_until, args=(book, stop))
-    writer.start()
-    chance = random.Random(2)
-    try:
-        for number in range(KILLS):
-            process = Process(path, f"engine{number}")
-            engines.append(process)
-            wait_for(lambda number=number: lease(cloud.database).token == number + 1)  # type: ignore[misc]
-            if number == 0:  # at least one is killed at its work; the others at any moment
-                wait_for(lambda: rolled_up(cloud) > 0)
-            time.sleep(chance.uniform(0.0, 0.6))
-            process.end()
-    finally:
-        stop.set()
-        writer.join(30)
-    book.check(DAY - 5 * DAY_SECONDS, DAY + DAY_SECONDS)
-    cloud.clock.now = DAY + 2.0 * DAY_SECONDS
-    run_duties(cloud, (rollups.DUTY,))
-    for day in range(-5, 1):
-        book.check(DAY + day * DAY_SECONDS, DAY + (day + 1) * DAY_SECONDS)
-        book.check(DAY + day * DAY_SECONDS + HOUR_SECONDS, DAY + (day + 2) * DAY_SECONDS + 5 * HOUR_SECONDS)
-    with cloud.database.reader() as session:
-        hours = session.scalar(select(func.sum(RollUp.met_seconds)).where(RollUp.span_seconds == HOUR_SECONDS))
-        days = session.scalar(select(func.sum(RollUp.met_seconds)).where(RollUp.span_seconds == DAY_SECONDS))
-    assert hours == days == book.plain(0, 10**10).met
 
 
 def once(path: Path) -> subprocess.CompletedProcess[str]:

@@ -3,7 +3,8 @@
 While instances are watched, their points go in small reports of their own in between; a point that cannot be sent is let go of.
 
 A row is acknowledged in the outbox only when the API has answered that it was taken. A report that was taken while its answer got lost
-is sent again; the API keeps its rows by their own keys. Rows that the API will never take are found by halving, logged and counted.
+is sent again; the API keeps its rows by their own keys. Rows that the API will never take are found by halving, logged and counted. So
+are those that a clock which stepped ahead and back has dated in the future: kept, they would hold up all behind them until then.
 """
 
 import logging
@@ -207,7 +208,7 @@ class Reporter:
             _LOG.warning("the API does not take live points, which are let go of: %s", detail or refusal(answer.status))
             self._outbox.live.clear()
             return self._back_off.succeeded(_WATCHED_SECONDS)
-        about_rows = field.startswith(_ROW_FIELDS) and code != _CLOCK_OFFSET
+        about_rows = field.startswith(_ROW_FIELDS) and (code != _CLOCK_OFFSET or _dated_after(batch, self._wall()))
         if rows > 1 and (answer.status == _TOO_LARGE or (answer.status == _BAD_REQUEST and about_rows)):
             self._most_rows = max(1, rows // 2)
             return self._back_off.succeeded(0.0)
@@ -226,6 +227,13 @@ class Reporter:
         self._states_told_at = float("-inf")
         self._outbox.live.clear()
         return self._back_off.failed()
+
+
+def _dated_after(batch: Batch | None, now: float) -> bool:
+    """Whether rows are of a time that has not come by this host's own clock either: it was ahead when they were made."""
+    minutes = [row.start for row in batch.minutes] if batch else []
+    violations = [row.closed_at or row.opened_at for row in batch.violations] if batch else []
+    return max([*minutes, *violations], default=now) > now
 
 
 def _rows(batch: Batch | None) -> int:

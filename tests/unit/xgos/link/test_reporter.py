@@ -142,6 +142,7 @@ def test_rows_go_alone_when_the_host_section_is_refused(rig: Rig) -> None:
 @pytest.mark.parametrize("field", ["sent_at", "minutes[0].start"])
 def test_a_clock_that_is_off_waits_and_loses_nothing(rig: Rig, field: str) -> None:
     add_minutes(rig, 2)
+    rig.clock.now = MINUTE + 300.0
     rig.api.refuse = lambda body: error(400, "stella.report.clock_offset", field, "The clock is off.")
     for _ in range(5):
         rig.reporter.step()
@@ -149,6 +150,21 @@ def test_a_clock_that_is_off_waits_and_loses_nothing(rig: Rig, field: str) -> No
     rig.api.refuse = lambda body: None
     drain(rig)
     assert len(rig.api.minutes) == 2
+
+
+def test_minutes_that_a_clock_which_went_back_has_dated_in_the_future_hold_up_nothing(rig: Rig) -> None:
+    rig.clock.now = MINUTE + 120.0
+    add_minutes(rig, 2)
+    add_minutes(rig, 2, first=20)
+
+    def refuse(body: dict[str, Any]) -> Answer | None:
+        found = [n for n, minute in enumerate(body["minutes"]) if minute["start"] > rig.clock.now]
+        return error(400, "stella.report.clock_offset", f"minutes[{found[0]}].start", "Future.") if found else None
+
+    rig.api.refuse = refuse
+    drain(rig)
+    kept = sorted(start for _, _, start in rig.api.minutes)
+    assert kept == [MINUTE, MINUTE + 60, MINUTE + 120] and rig.board.status.rejected_rows > 0
 
 
 def test_nothing_is_reported_before_the_first_tick(rig: Rig) -> None:
