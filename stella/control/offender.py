@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from stella.control.rates import InstanceRates
-from stella.model.allocation import Decision, InstanceDecision
+from stella.model.allocation import Decision
+from stella.model.snapshot import InstanceReading
 
 HOST = "host"
 """Stands for host services, in place of an instance's uuid."""
@@ -46,19 +47,23 @@ class Offender:
     cpus: tuple[int, ...] | None = None
 
 
-def _cpus(decided: InstanceDecision) -> frozenset[int] | None:
-    stages = [cpus for _, _, cpus in decided.cpu.placement]
-    return frozenset(cpu for cpus in stages for cpu in cpus) if stages and all(stages) else None
+def cpus_of(seen: InstanceReading) -> frozenset[int] | None:
+    """The CPUs that its threads may run on, by the cpusets that are in force; None: anywhere."""
+    sets = [group.cpus for group in seen.groups or () if group.role is not None]
+    return frozenset(cpu for cpus in sets for cpu in cpus or ()) if sets and all(sets) else None
 
 
 def takers(
     decision: Decision,
     rates: Mapping[str, InstanceRates | None],
     *,
+    cpus: Mapping[str, frozenset[int] | None],
     lasting_cores: Mapping[str, float],
     host_reserved_cores: float,
 ) -> tuple[Taker, ...]:
     """All that used CPU: the instances as ``rates`` tell of the window, and host services against what is reserved for them.
+
+    ``cpus``: where each may run (`cpus_of`), which is not what was decided where the agent only observes.
 
     An instance is entitled to what it was allocated, and to no less than ``lasting_cores``: its allocation without what feedback gives
     the others for a while. Who uses what is its own when nobody is behind has taken nothing from one that is.
@@ -74,7 +79,7 @@ def takers(
                 uuid=one.uuid,
                 used_cores=seen.cpu.cores(),
                 entitled_cores=entitled,
-                cpus=_cpus(one),
+                cpus=cpus.get(one.uuid),
                 deadband_cores=max(_SMALLEST_EXCESS_CORES, _SMALLEST_EXCESS_RATIO * entitled),
             )
         )

@@ -156,6 +156,7 @@ def _close_window(
             takers = offender.takers(
                 decision,
                 rates,
+                cpus={s.reading.uuid: offender.cpus_of(s.reading) for s in states},
                 lasting_cores={uuid: one.allocation_cores for uuid, one in lasting().items()},
                 host_reserved_cores=settings.host_reserved_cores,
             )

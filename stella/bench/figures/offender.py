@@ -118,7 +118,7 @@ def _judge(parts: Mapping[str, Facts]) -> list[Row]:
             OBSERVE,
             lambda f: [f["shares_of_entitlement"].get(name) for name in NEIGHBOURS],
             name="offender.entitled",
-            title="the same in parts of its entitlement, mean",
+            title="the same in parts of what it had beside the feedback of the starved ones, mean",
             aim=Bound(most=1.0),
             source=AGENT,
         ),

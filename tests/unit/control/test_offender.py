@@ -1,12 +1,12 @@
 """The offender is who took most above its entitlement where the missed instance runs, not the largest user."""
 
-from stella.control.offender import HOST, Offender, Taker, find, takers
+from stella.control.offender import HOST, Offender, Taker, cpus_of, find, takers
 from stella.control.rates import CpuRates, InstanceRates, StageRate
 from stella.control.windows import InstanceWindow, blamed
 from stella.model.allocation import CpuAllocation, Decision, HostUsage, InstanceDecision, ObjectiveReport
 from stella.model.attainment import Cause, Status
 from stella.model.slo import Metric
-from stella.model.snapshot import Role
+from stella.model.snapshot import GroupReading, InstanceReading, Quota, Role, RunState
 
 VICTIM = Taker(uuid="victim", used_cores=0.1, entitled_cores=0.5)
 
@@ -59,12 +59,7 @@ def decision(overhead: float, **allocations: float) -> Decision:
                 name=uuid,
                 managed=False,
                 frozen=False,
-                cpu=CpuAllocation(
-                    reservation_cores=0.0,
-                    allocation_cores=cores,
-                    io_ratio=0.0,
-                    placement=((Role.VCPU, 0, (1,)), (Role.EMULATOR, 0, (0,))),
-                ),
+                cpu=CpuAllocation(reservation_cores=0.0, allocation_cores=cores, io_ratio=0.0),
                 usage_cores=0.0,
                 demand_cores=0.0,
                 starved_ratio=0.0,
@@ -79,22 +74,51 @@ def decision(overhead: float, **allocations: float) -> Decision:
 
 def test_the_host_may_be_it() -> None:
     seen = {"a": rates(0.2), "b": rates(0.5)}
-    all_of_them = takers(decision(1.2, a=0.5, b=0.5), seen, lasting_cores={}, host_reserved_cores=0.1)
+    all_of_them = takers(
+        decision(1.2, a=0.5, b=0.5), seen, cpus={"a": frozenset({0, 1})}, lasting_cores={}, host_reserved_cores=0.1
+    )
     assert [t.uuid for t in all_of_them] == ["a", "b", HOST]
     assert all_of_them[0].cpus == frozenset({0, 1})
     found = find("a", all_of_them)
     assert found is not None and (found.uuid, found.used_cores, found.entitled_cores) == (HOST, 1.2, 0.1)
-    calm = takers(decision(0.15, a=0.5, b=0.5), {"a": rates(0.2), "b": None}, lasting_cores={}, host_reserved_cores=0.1)
+    calm = takers(decision(0.15, a=0.5, b=0.5), {"a": rates(0.2)}, cpus={}, lasting_cores={}, host_reserved_cores=0.1)
     assert find("a", calm) is None
 
 
 def test_what_feedback_takes_from_a_neighbour_for_a_while_makes_it_no_offender() -> None:
     made, seen = decision(0.1, victim=1.5, busy=0.05, hog=0.05), {"busy": rates(0.2), "hog": rates(0.4)}
     lasting = {"victim": 0.9, "busy": 0.25, "hog": 0.25}
-    all_of_them = takers(made, seen, lasting_cores=lasting, host_reserved_cores=0.1)
+    all_of_them = takers(made, seen, cpus={}, lasting_cores=lasting, host_reserved_cores=0.1)
     found = find("victim", all_of_them)
     assert found is not None and (found.uuid, found.entitled_cores) == ("hog", 0.25)
     assert find("victim", [t for t in all_of_them if t.uuid != "hog"]) is None
+
+
+def group(role: Role | None, cpus: tuple[int, ...] | None) -> GroupReading:
+    quota = Quota(quota_us=None, period_us=100_000)
+    return GroupReading(path="", role=role, index=0, weight=100, quota=quota, throttled_seconds=0.0, cpus=cpus)
+
+
+def test_where_it_runs_is_what_is_in_force() -> None:
+    def seen(*groups: GroupReading) -> InstanceReading:
+        return InstanceReading(
+            uuid="a",
+            name="a",
+            pid=7,
+            state=RunState.RUNNING,
+            vcpus=1,
+            iothreads=0,
+            threads=(),
+            links=(),
+            disks=(),
+            disks_monotonic_seconds=None,
+            groups=groups,
+        )
+
+    confined = (group(None, (0, 1, 2)), group(Role.VCPU, (1,)), group(Role.EMULATOR, (0,)))
+    assert cpus_of(seen(*confined)) == frozenset({0, 1})
+    assert cpus_of(seen(*confined, group(Role.IOTHREAD, None))) is None
+    assert cpus_of(seen()) is None
 
 
 def test_a_window_missed_for_want_of_cpu_names_it() -> None:
