@@ -21,7 +21,7 @@ from stella.bench.results import Run
 from stella.xgos.local_api.client import Client, RequestRefused, Unreachable
 
 NAME = "offender"
-HOG, NEIGHBOURS = "hog", ("sends", "reads", "both")
+HOG, NEIGHBOURS = "hog", ("receives", "reads", "writes")
 _BUSY_CORES = 0.03
 
 
