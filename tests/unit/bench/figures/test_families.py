@@ -181,8 +181,8 @@ def test_offender() -> None:
         word("starved-net", "MET", met=True) | none,
         word("hog", None) | other,
     ]
-    used = {"hog": 1.2, "sends": 0.1, "reads": 0.2, "both": 0.02}
-    shares = {"sends": 0.7, "reads": 0.9}
+    used = {"hog": 1.2, "receives": 0.1, "reads": 0.2, "writes": 0.02}
+    shares = {"receives": 0.7, "reads": 0.9}
     facts: Facts = {"windows_said": said, "used_cores": used, "shares_of_entitlement": shares}
     assert offender.named_ratio(facts, ("hog",)) == 0.9
     assert offender.named_ratio({"windows_said": [word("hog", None) | hog]}, ("hog",)) is None
