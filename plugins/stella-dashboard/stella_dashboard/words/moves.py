@@ -44,6 +44,9 @@ BECAUSE = {
     "migration_ended": _("the migration (%(migration)s) ended in Nova as: %(status)s"),
     "not_begun": _("Nova did not begin it within %(seconds)s s"),
 }
+OF_A_HOST = ("move_frees", "move_frees_part")
+"""Their CPU is that of a host: it is said in cores, as on the pages of hosts."""
+
 RELIEF_MODES = {
     "off": _("off"),
     "suggest": _("suggest only"),

@@ -144,6 +144,8 @@ def _part(code: str, values: Mapping[str, Any]) -> str | None:
 def _value(code: str, name: str, value: Any) -> str:
     if name in _WORDS:
         return names.of(_WORDS[name], str(value))
+    if code in moves.OF_A_HOST and name == "cores" and isinstance(value, int | float):
+        return quantities.cores(f"{value:.3g}")
     if isinstance(value, int | float):
         is_cpu = name in _CORES or (name == "free" and code == "capacity")
         return quantities.show_measured("cpu", value) if is_cpu else f"{value:.15g}"
