@@ -90,7 +90,11 @@ def _move(host: HostView, misses: Sequence[Miss], choice: Choice) -> MoveDecisio
     missed = f"the floors of {len(victims)} instances are missed on {host.name}"
     if len(victims) == 1:
         is_own = victims[0] == choice.guest.uuid
-        missed = f"its own floor is missed on {host.name}" if is_own else f"the floor of another instance is missed on {host.name}"
+        missed = (
+            f"its own floor is missed on {host.name}"
+            if is_own
+            else f"the floor of another instance is missed on {host.name}"
+        )
     enough = "" if choice.is_enough else ", which is not all that is lacking"
     return MoveDecision(
         kind=Kind.RELIEF,

@@ -11,7 +11,6 @@ from tests.browser.pages import Panel, sign_in
 from tests.browser.site import SIZE, Project, Site
 from tests.browser.stella import always
 from tests.browser.watching import Watch
-from tests.functional.process import wait
 
 _PAGES = {
     "/project/service_levels_overview/": "db",
@@ -173,7 +172,9 @@ def test_a_suggested_move_is_taken_and_its_effect_is_shown(
         page, words, path = panel.page, panel.words, f"/admin/stella_decisions/?kind=relief&project={project.name}"
         panel.goto_answered(path)
         row = page.locator("tbody tr")
-        expect(row).to_contain_text(words("what another instance is guaranteed is missed on %(host)s", host=project.host.agent.name))
+        expect(row).to_contain_text(
+            words("what another instance is guaranteed is missed on %(host)s", host=project.host.agent.name)
+        )
         watch.require_accessible(".stella")
         row.get_by_role("link", name=words("Move", context="button"), exact=True).click()
         expect(panel.dialog).to_contain_text(other.agent.name)
@@ -183,10 +184,7 @@ def test_a_suggested_move_is_taken_and_its_effect_is_shown(
         ((moved, asked),) = site.keystone.actions
         assert moved == hog
         assert asked == {"os-migrateLive": {"host": other.agent.name, "block_migration": "auto"}}
-        del project.host.guests[hog]
-        other.agent.instances[hog] = project.host.agent.instances.pop(hog)
-        arrived = wait(lambda: project.user.get(f"/v1/instances/{hog}").json["host"] == other.agent.name, 15)
-        assert arrived, "the other host does not report it"
+        site.stella.move(project.host, hog, other.agent.name)
         offences.follow(project)
         panel.goto_answered(path)
         expect(row).to_contain_text(words("moved"))

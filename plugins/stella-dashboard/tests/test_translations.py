@@ -163,7 +163,22 @@ _OF_NO_LANGUAGE = {
     "vcpu",
     "GiB",
 }
-_OF_NO_LANGUAGE |= {"CSV", "JSON", "SHA", "sha", "Mbit", "MB", "iops", "ms", "EUR", "Asia", "Seoul", "cores", "Nova", "ERROR"}
+_OF_NO_LANGUAGE |= {
+    "CSV",
+    "JSON",
+    "SHA",
+    "sha",
+    "Mbit",
+    "MB",
+    "iops",
+    "ms",
+    "EUR",
+    "Asia",
+    "Seoul",
+    "cores",
+    "Nova",
+    "ERROR",
+}
 _OF_NO_LANGUAGE |= {"stella", "manage", "sla", "recompute", "json"}
 _TOLD = {
     "web",

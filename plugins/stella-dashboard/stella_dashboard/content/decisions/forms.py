@@ -48,7 +48,9 @@ def suggestion(request: HttpRequest, number: int) -> Suggestion | Problem:
 
 
 def _outdated() -> Refused:
-    sentence = _("This suggestion is out of date: it was taken or is older than an hour, or the instance has left its host.")
+    sentence = _(
+        "This suggestion is out of date: it was taken or is older than an hour, or the instance has left its host."
+    )
     return Refused(status=HTTPStatus.CONFLICT, code="", detail=sentence)
 
 
@@ -62,5 +64,7 @@ class MoveForm(modal.Form):
         if not servers.move(request, found.instance.uuid, found.destination):
             sentence = _("Nova does not move it. The log of the dashboard tells why.")
             return Refused(status=HTTPStatus.CONFLICT, code="", detail=sentence)
-        self.done = _("Nova was asked to move %(name)s to %(host)s. What it helped is shown here some minutes later.") % shown
+        self.done = (
+            _("Nova was asked to move %(name)s to %(host)s. What it helped is shown here some minutes later.") % shown
+        )
         return None

@@ -109,9 +109,13 @@ class MoveView(modal.FormView):
         """What Nova is asked for, and what that should bring."""
         shown = {"name": found.instance.title, "source": found.source, "host": found.destination}
         sentences = [
-            gettext("Nova is asked to move %(name)s from %(source)s to %(host)s while it runs. For a moment it stands still.")
+            gettext(
+                "Nova is asked to move %(name)s from %(source)s to %(host)s while it runs. For a moment it stands still."
+            )
             % shown,
-            gettext("What it is guaranteed goes along. No place is reserved for it there: Nova refuses where it no longer fits."),
+            gettext(
+                "What it is guaranteed goes along. No place is reserved for it there: Nova refuses where it no longer fits."
+            ),
         ]
         if found.predicted is not None:
             predicted = {"duration": slas.minutes(round(found.predicted))}

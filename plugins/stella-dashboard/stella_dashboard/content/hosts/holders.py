@@ -50,7 +50,11 @@ def offenders(explanation: Explanation) -> list[Mapping[str, Any]]:
         {"name": one.title, "url": links.instance(one.uuid), "project_id": one.project_id, "use": one.use}
         for one in explanation.holders
     ]
-    found = [one for one in (*instances, {"name": _("the host itself"), "use": explanation.services}) if one["use"].violations]
+    found = [
+        one
+        for one in (*instances, {"name": _("the host itself"), "use": explanation.services})
+        if one["use"].violations
+    ]
     found.sort(key=lambda one: -one["use"].missed_seconds)
     return [{**one, **use(one["use"]), **_offences(one["use"])} for one in found]
 
