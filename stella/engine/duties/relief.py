@@ -145,7 +145,7 @@ class Relief:
 
 
 def _note_followed(work: Work) -> int:
-    """Suggestions that an operator followed, in whatever way, are moves from now on: their effect is measured, and limits count them."""
+    """Suggestions that an operator followed, in whatever way, are moves now: their effect is measured, and limits count them."""
     now = work.clock()
     with work.store.reader() as session:
         found = moves.followed(session, since=now - FOLLOWED_WITHIN_SECONDS)

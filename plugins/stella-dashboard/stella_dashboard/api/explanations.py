@@ -46,7 +46,10 @@ class Holder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """``holders``: those that offend first, then by what they use above their entitlement. Violations count that last or ended ``since``."""
+    """``holders``: those that offend first, then by what they use above their entitlement.
+
+    Violations count that last, or ended ``since``.
+    """
 
     since: datetime
     free_cpu_cores: float | None

@@ -12,7 +12,6 @@ from stella_dashboard.content import links
 from stella_dashboard.content.hosts.rows import cores
 from stella_dashboard.words import names, operators, reasons, slas
 
-
 FRESH = timedelta(hours=1)
 """So long a suggestion may be taken; Stella suggests again what would still help, and counts no older one as followed."""
 
