@@ -74,7 +74,8 @@ def progress(move: UnderWay, found: Movement, now: float) -> Progress:
         is_late = now - move.since >= ARRIVE_SECONDS
         return Progress(state=State.DONE if move.has_arrived or is_late else State.MOVING)
     if found.host != move.source:
-        return Progress(state=State.FAILED, reason=f"the instance went to {found.host or 'no host'}")
+        where = f"the instance went to {found.host}" if found.host else "the instance went to no host"
+        return Progress(state=State.FAILED, reason=where)
     own = [one for one in found.migrations if one.created_at >= move.decided_at - CLOCK_SECONDS]
     if own and own[-1].status in _FAILED:
         return Progress(

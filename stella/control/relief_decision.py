@@ -87,9 +87,14 @@ def _decide(
 
 def _move(host: HostView, misses: Sequence[Miss], choice: Choice) -> MoveDecision:
     victims = _victims(misses)
-    whose = f"the floors of {len(victims)} instances are"
+    missed = f"the floors of {len(victims)} instances are missed on {host.name}"
     if len(victims) == 1:
-        whose = "its own floor is" if victims[0] == choice.guest.uuid else "the floor of another instance is"
+        is_own = victims[0] == choice.guest.uuid
+        missed = (
+            f"its own floor is missed on {host.name}"
+            if is_own
+            else f"the floor of another instance is missed on {host.name}"
+        )
     enough = "" if choice.is_enough else ", which is not all that is lacking"
     return MoveDecision(
         kind=Kind.RELIEF,
@@ -100,7 +105,7 @@ def _move(host: HostView, misses: Sequence[Miss], choice: Choice) -> MoveDecisio
         freed_cores=choice.freed_cores,
         predicted_effect=choice.effect,
         victims=victims,
-        reason=f"{whose} missed on {host.name}; moving it to {choice.destination} frees {choice.freed_cores:.3f} cores{enough}",
+        reason=f"{missed}; moving it to {choice.destination} frees {choice.freed_cores:.3f} cores{enough}",
     )
 
 

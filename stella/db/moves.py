@@ -126,6 +126,35 @@ def unmeasured(session: Session, *, since: float) -> Sequence[Move]:
     )
 
 
+def followed(session: Session, *, since: float) -> Sequence[Move]:
+    """Reliefs that were suggested ``since`` (Unix seconds) and whose instance is where it was suggested to go, the last of each.
+
+    Those that were followed by a move of Stella's own are left out.
+    """
+    later = aliased(MoveRow)
+    begun = select(later.decision_id).where(
+        later.instance_id == MoveRow.instance_id,
+        later.state.in_(_BEGUN),
+        later.decision_id > MoveRow.decision_id,
+    )
+    found = _moves(
+        session,
+        MoveRow.state == State.SUGGESTED.value,
+        MoveRow.kind == Kind.RELIEF.value,
+        MoveRow.decided_at >= since,
+        Instance.host_id == MoveRow.to_host_id,
+        ~begun.exists(),
+    )
+    return list({move.instance.id: move for move in found}.values())
+
+
+def follow(session: Session, number: int, *, now: float) -> bool:
+    """What was suggested was done, by an operator. False where it is no suggestion any more."""
+    changed = update(MoveRow).where(MoveRow.decision_id == number, MoveRow.state == State.SUGGESTED.value)
+    changed = changed.values(state=State.DONE.value, changed_at=now, ended_at=now)
+    return changed_rows(session.execute(changed.execution_options(synchronize_session=False))) == 1
+
+
 def _moves(session: Session, *conditions: ColumnElement[bool]) -> Sequence[Move]:
     source, destination = aliased(Host), aliased(Host)
     query = (

@@ -102,10 +102,59 @@ CODES: Mapping[str, str] = {
     "placement_over": (
         r"(?P<classes>[A-Z_, ]+): more is allocated in Placement than the host has; the total stays at what is allocated"
     ),
+    # why an instance is to leave its host, or why nothing moves
+    "to_move": r"the instance is to move to another host",
+    "host_dead": r"the host of the instance is dead",
+    "own_floor_missed": rf"its own floor is missed on {_HOST}; {_REST}",
+    "other_floor_missed": rf"the floor of another instance is missed on {_HOST}; {_REST}",
+    "floors_missed": rf"the floors of (?P<number>{_NUMBER}) instances are missed on {_HOST}; {_REST}",
+    "move_frees": rf"moving it to {_HOST} frees (?P<cores>{_NUMBER}) cores",
+    "move_frees_part": rf"moving it to {_HOST} frees (?P<cores>{_NUMBER}) cores, which is not all that is lacking",
+    "many_silent": (
+        rf"(?P<number>{_NUMBER}) of (?P<hosts>{_NUMBER}) hosts are silent at once: nothing is (?:moved|evacuated)"
+    ),
+    "no_host_for_move": r"no other host can take an instance that would help",
+    "no_move_worth": rf"no move would end (?P<seconds>{_NUMBER}) violated seconds an hour",
+    "kept_from_moving": rf"the instances that would help may not be moved: {_REST}",
+    "none_helps": r"no instance on the host would help by leaving it",
+    "opted_out": r"it is opted out of relief",
+    "state_is": r"it is (?P<state>[a-z_]+)",
+    "status_is": r"its status is (?P<status>[A-Za-z_]+)",
+    "moved_lately": rf"it moved less than (?P<seconds>{_NUMBER}) s ago",
+    "project_moves": rf"its project has had its (?P<number>{_NUMBER}) moves of this hour",
+    "cloud_moves": rf"the cloud has had its (?P<number>{_NUMBER}) moves of this hour",
+    "host_moves": rf"{_HOST} has had its (?P<number>{_NUMBER}) moves of this hour",
+    "host_waits": rf"{_HOST} waits (?P<seconds>{_NUMBER}) s after a move that failed",
+    "moves_in_vain": rf"the last (?P<number>{_NUMBER}) moves from {_HOST} did not help",
+    "cloud_moves_in_vain": rf"the last (?P<number>{_NUMBER}) moves in the cloud did not help",
+    # dead hosts, and places kept for the loss of one
+    "not_fenced": (
+        rf"{_HOST} is silent for (?P<seconds>{_NUMBER}) s and not fenced: (?P<number>{_NUMBER}) instances with an SLO wait"
+    ),
+    "fenced_not_down": (
+        rf"{_HOST} is silent for (?P<seconds>{_NUMBER}) s and fenced, and the cloud does not call it down yet"
+    ),
+    "dead_and_fenced": rf"{_HOST} is dead and fenced",
+    "no_other_host": r"no other host can take it",
+    "fenced": r"fenced",
+    "not_fenced_any_more": r"not fenced any more",
+    "fencing_succeeded": rf"the fencing command succeeded: {_REST}",
+    "fencing_failed": rf"the fencing command failed: {_REST}",
+    "no_failover_place": r"no other host could take its SLO should its host be lost",
+    "has_failover_place": r"another host keeps a place for its SLO should its host be lost",
+    "relief_mode_changed": r"relief (?P<relief_before>[a-z ]+) -> (?P<relief_after>[a-z ]+)",
+    # what became of a move
+    "cloud_refuses": rf"the cloud refuses: {_REST}",
+    "status_now": r"the instance is (?P<status>[A-Z_]+) now",
+    "status_error": r"the instance is in status ERROR",
+    "went_nowhere": r"the instance went to no host",
+    "went_elsewhere": rf"the instance went to {_HOST}",
+    "migration_ended": r"the cloud calls the (?P<migration>[a-z-]+) (?P<status>[a-z]+)",
+    "not_begun": rf"the cloud did not begin it within (?P<seconds>{_NUMBER}) s",
 }
 """Each code with the sentence that it stands for. ``rest`` is another sentence, ``host`` the name of a host, all else are values."""
 
-_NUMBERS = ("vcpus", "cores", "free", "largest", "number", "seconds")
+_NUMBERS = ("vcpus", "cores", "free", "largest", "number", "hosts", "seconds")
 _PATTERNS = tuple((code, re.compile(pattern)) for code, pattern in CODES.items())
 _METRICS = "|".join(metric.value for metric in Metric)
 _KEYS = "floor|ceiling|target|weight|unit|direction|priority"

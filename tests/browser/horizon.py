@@ -103,6 +103,7 @@ class Horizon:
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = directory / "horizon.log"
         options = ("--worker-class", "gthread", "--threads", "4", "--bind", f"127.0.0.1:{self.port}")
+        options += ("--timeout", "0")  # a machine that stands still for a while costs no sessions
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [

@@ -11,6 +11,7 @@ from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from tests.functional.conftest import Agent, Clock, Cloud
+from tests.functional.process import wait
 
 _TICK_SECONDS = 0.2
 _LIVE_SECONDS = 890
@@ -115,7 +116,7 @@ class ScriptedHost:
         return found
 
     def _points(self, uuid: str, slos: Mapping[str, Any], now: int) -> list[dict[str, Any]]:
-        objectives = slos.get(uuid, {}).get("objectives", {})
+        objectives = {} if self.guests[uuid].refused else slos.get(uuid, {}).get("objectives", {})
         start = max(self._sent_until.get(uuid, 0), now - _LIVE_SECONDS)
         self._sent_until[uuid] = now
         guest = self.guests[uuid]
@@ -219,6 +220,14 @@ class Stella:
         host.agent.add(uuid, project=project, name=name)
         host.guests[uuid] = Guest(uuid, course, refused)
         host.agent.report()
+
+    def move(self, source: ScriptedHost, uuid: str, to: str) -> None:
+        """The instance runs on the host of this name from now on; returns once that is known."""
+        other = next(one for one in self.hosts if one.agent.name == to)
+        other.guests[uuid] = source.guests.pop(uuid)
+        other.agent.instances[uuid] = source.agent.instances.pop(uuid)
+        path = f"/v1/instances/{uuid}"
+        assert wait(lambda: self.cloud.admin.get(path).json["host"] == to, 15), "the other host does not report it"
 
     def stop(self) -> None:
         """End it."""

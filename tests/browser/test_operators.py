@@ -5,6 +5,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
+from tests.browser import offences
 from tests.browser.keystone import PASSWORD
 from tests.browser.pages import Panel, sign_in
 from tests.browser.site import SIZE, Project, Site
@@ -128,6 +129,70 @@ def test_an_instance_is_moved_where_what_was_asked_for_would_fit(
         assert moved == uuid
         assert asked == {"os-migrateLive": {"host": "roomy", "block_migration": "auto"}}
         assert project.user.get(f"/v1/instances/{uuid}/slo").status_code == 404
+        watch.require_clean(known_reports=known_reports)
+    finally:
+        site.stella.hosts.remove(other)
+        site.keystone.actions.clear()
+
+
+def test_a_host_tells_who_offends_and_from_whom_it_took(
+    panel: Panel, project: Project, watch: Watch, known_reports: frozenset[str]
+) -> None:
+    victim, hog = project.instance("db", course=always("missed")), project.instance("hog")
+    project.set(victim, cpu=0.2)
+    offences.use(project, hog, used_cores=1.6, entitled_cores=0.4)
+    offences.offend(project, hog, victim, missed_seconds=90)
+    project.wait_for_violation(victim)
+    path = f"/admin/stella_hosts/{project.host.agent.name}/"
+    panel.goto_answered(path)
+    page, words = panel.page, panel.words
+    row = page.get_by_role("table", name=words("Who offends")).locator("tbody tr")
+    expect(row).to_have_count(1)
+    for shown in ("hog", "1.6", "0.4", "1.2", "90", "db"):
+        expect(row).to_contain_text(shown)
+    held = page.get_by_role("table", name=words("Who holds what"))
+    expect(held.locator("tbody .stella-name").first).to_have_text("hog")
+    expect(held).to_contain_text(words("Best effort: nothing is guaranteed."))
+    watch.require_accessible(".stella")
+    page.get_by_role("link", name=words("All violations of this host, with their evidence")).click()
+    over = page.locator("tbody tr", has=page.get_by_role("link", name="hog"))
+    over.locator("a[href*=violations]").first.click()
+    expect(page.locator(".stella-rows")).to_contain_text(words("CPU that the offender used"))
+    watch.require_clean(known_reports=known_reports)
+
+
+def test_a_suggested_move_is_taken_and_its_effect_is_shown(
+    panel: Panel, project: Project, site: Site, watch: Watch, known_reports: frozenset[str]
+) -> None:
+    other = site.stella.host(f"{project.host.agent.name}-b", cpus=8)
+    try:
+        victim, hog = project.instance("db"), project.instance("hog")
+        project.set(victim, cpu=0.2)
+        number = offences.suggest(project, hog, other.agent.name, victim)
+        page, words, path = panel.page, panel.words, f"/admin/stella_decisions/?kind=relief&project={project.name}"
+        panel.goto_answered(path)
+        row = page.locator("tbody tr")
+        expect(row).to_contain_text(
+            words("what another instance is guaranteed is missed on %(host)s", host=project.host.agent.name)
+        )
+        watch.require_accessible(".stella")
+        row.get_by_role("link", name=words("Move", context="button"), exact=True).click()
+        expect(panel.dialog).to_contain_text(other.agent.name)
+        watch.require_accessible("#stella_suggested_move_form")
+        assert not site.keystone.actions
+        panel.submit()
+        ((moved, asked),) = site.keystone.actions
+        assert moved == hog
+        assert asked == {"os-migrateLive": {"host": other.agent.name, "block_migration": "auto"}}
+        site.stella.move(project.host, hog, other.agent.name)
+        offences.follow(project)
+        panel.goto_answered(path)
+        expect(row).to_contain_text(words("moved"))
+        expect(row.locator("a.btn")).to_have_count(0)
+        offences.measure(project, number, effect=900.0)
+        panel.goto_answered(path)
+        expect(row.locator(".stella-number").last).to_contain_text("15")
+        expect(row.locator(".stella-met")).to_have_text(words("helped"))
         watch.require_clean(known_reports=known_reports)
     finally:
         site.stella.hosts.remove(other)

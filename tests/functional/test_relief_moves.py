@@ -150,6 +150,32 @@ def test_suggest_records_once_and_moves_nothing(world: World) -> None:
     assert len(world.decisions("relief")) == 1, "stand-alone, act is suggest"
 
 
+def test_a_suggestion_that_an_operator_followed_is_measured(world: World) -> None:
+    world.relief = world.duty(Mode.SUGGEST)
+    world.minutes(world.victim, "a", start=world.cloud.clock.now - 360, count=6, violated=30)
+    world.run()
+    (made,) = world.decisions("relief")
+    assert made["move"]["state"] == "suggested" and made["why"][0]["code"] == "other_floor_missed"
+    world.servers.set(world.hog, host="b")
+    world.run(5.0)  # its report comes first
+    (taken,) = world.decisions("relief", state="done")
+    assert taken["id"] == made["id"] and taken["move"]["measured_effect_seconds_per_hour"] is None
+    world.cloud.clock.now += 480.0
+    world.minutes(world.victim, "a", start=world.cloud.clock.now - 480, count=8, violated=5)
+    world.run()
+    move = world.cloud.admin.get(f"/v1/decisions/{made['id']}").json["move"]
+    assert (move["measured_effect_seconds_per_hour"], move["helped"]) == (1500.0, True)
+    assert world.moves_asked() == 0, "Stella asked Nova for none"
+
+
+def test_an_old_suggestion_is_not_taken_for_followed(world: World) -> None:
+    world.relief = world.duty(Mode.SUGGEST)
+    world.run()
+    world.servers.set(world.hog, host="b")
+    world.run(3700.0)
+    assert world.decisions("relief", state="done") == []
+
+
 def test_the_mode_of_a_host_goes_before_that_of_the_cloud_but_for_off(world: World) -> None:
     def mode(value: str | None) -> None:
         answer = world.cloud.admin.ask("PATCH", "/v1/hosts/a", json={"relief_mode": value})

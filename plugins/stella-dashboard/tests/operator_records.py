@@ -84,3 +84,52 @@ def summary(**more: Any) -> dict[str, Any]:
         },
         **more,
     }
+
+
+def held(number: int, **more: Any) -> dict[str, Any]:
+    """An instance as the explanation of its host has it: it keeps to its entitlement, and is kept."""
+    return {
+        "uuid": UUID.format(number),
+        "name": f"web-{number}",
+        "project_id": "p1",
+        "state": "running",
+        "slo_state": "enforced",
+        "reserved_cpu_cores": 8.0,
+        "used_cpu_cores": 0.25,
+        "entitled_cpu_cores": 0.5,
+        "excess_cpu_cores": 0.0,
+        "guaranteed": {"cpu": {"floor": 0.5, "priority": 0}},
+        "objectives": [{"metric": "cpu", "usage": 0.2, "demand": 0.2, "status": "MET", "cause": None}],
+        "violations": 0,
+        "missed_seconds": 0.0,
+        "offences": offences(),
+        **more,
+    }
+
+
+def offences(*victims: int, lasting: int = 0, missed_seconds: float = 0.0) -> dict[str, Any]:
+    """One violation of each of these."""
+    return {
+        "violations": len(victims),
+        "lasting": lasting,
+        "missed_seconds": missed_seconds,
+        "victims": [{"uuid": UUID.format(number), "name": f"web-{number}"} for number in victims],
+    }
+
+
+def explanation(*instances: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """Of a host whose services keep to their entitlement."""
+    services = {"used_cpu_cores": 0.125, "entitled_cpu_cores": None, "excess_cpu_cores": None, "offences": offences()}
+    return {
+        "name": "compute-1",
+        "mode": "enforce",
+        "silent": False,
+        "reported_at": NOW,
+        "capacity_cpu_cores": 32.0,
+        "reserved_cpu_cores": 30.5,
+        "free_cpu_cores": 1.5,
+        "since": "2026-11-28T11:00:00Z",
+        "host_services": services,
+        "instances": list(instances),
+        **more,
+    }

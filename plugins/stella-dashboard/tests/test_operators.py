@@ -1,6 +1,7 @@
 """The panels of operators: what they ask, what they show, what they offer to whom."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from unittest import mock
 
@@ -11,6 +12,7 @@ from stella_dashboard.content.hosts import rows
 from stella_dashboard.words import operators
 
 from tests import operator_records as records
+from tests import sla_records
 from tests.base import TestCase
 from tests.emulated_api import UUID, error, instance
 
@@ -20,6 +22,8 @@ MODE = reverse("horizon:admin:stella_hosts:mode", args=["compute-1"])
 VIOLATIONS = reverse("horizon:admin:stella_violations:index")
 DECISIONS = reverse("horizon:admin:stella_decisions:index")
 OVERVIEW = reverse("horizon:admin:stella_overview:index")
+TAKE = reverse("horizon:admin:stella_decisions:move", args=[7])
+LIVE_MIGRATE = "os_compute_api:os-migrate-server:migrate_live"
 ALL = (HOSTS, HOST, VIOLATIONS, DECISIONS, OVERVIEW)
 HOSTILE = ("<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "한국어 🚀", "x" * 255, "{$ 7*7 $}")
 
@@ -41,6 +45,7 @@ class OperatorCase(TestCase):
         self.api.answer("GET", "/v1/summary", 200, records.summary())
         self.lists("hosts", records.host())
         self.api.answer("GET", "/v1/hosts/compute-1", 200, records.host())
+        self.api.answer("GET", "/v1/hosts/compute-1/explanation", 200, records.explanation(records.held(1)))
         self.lists("violations", records.violation())
         self.lists("decisions", records.decision())
         self.api.lists(instance(1, objectives={"cpu": (0.5, 0.2, "MET", None, 1.0, 1.0)}, reserved_cpu_cores=8.0))
@@ -141,10 +146,62 @@ class HostTest(OperatorCase):
         self.assert_shows(text, "Disk latency: On average at most")
         self.assert_shows(text, "does not enforce a target")
         self.assert_shows(text, reverse("horizon:project:service_levels:detail", args=[UUID.format(99)]))
-        asked = [("GET", "/v1/hosts/compute-1"), ("GET", "/v1/instances"), ("GET", "/v1/violations")]
-        self.assertEqual(self.asked, asked)
-        expected = {"host": "compute-1", "gone": "false", "sort": "reserved_cpu_cores:desc", "limit": "21"}
-        self.assertEqual(self.api.asked[1][2], expected)
+        asked = ["/v1/hosts/compute-1", "/v1/hosts/compute-1/explanation", "/v1/violations"]
+        self.assertEqual(self.asked, [("GET", path) for path in asked])
+
+    def explain(self, *instances: dict[str, Any], **more: Any) -> str:
+        self.fill()
+        told = records.explanation(*instances, **more)
+        self.api.answer("GET", "/v1/hosts/compute-1/explanation", 200, told)
+        return self.text(HOST)
+
+    def test_offenders_come_with_what_they_took_from_whom(self) -> None:
+        services = {"used_cpu_cores": 2.0, "entitled_cpu_cores": 0.5, "excess_cpu_cores": 1.5}
+        text = self.explain(
+            records.held(
+                9,
+                name="greedy",
+                slo_state=None,
+                guaranteed={},
+                objectives=[],
+                used_cpu_cores=1.75,
+                entitled_cpu_cores=0.5,
+                excess_cpu_cores=1.25,
+                offences=records.offences(2, 3, lasting=1, missed_seconds=90.0),
+            ),
+            records.held(1),
+            host_services={**services, "offences": records.offences(*range(2, 10), missed_seconds=600.0)},
+        )
+        table = text[text.index('id="stella-offenders"') : text.index("Open violations</h2>")]
+        self.assert_shows(table, "greedy", "1.75 cores", "0.5 cores", "1.25 cores", "1 open", "90 s", "web-2", "web-3")
+        self.assert_shows(table, "the host itself", "10 min", "3 more", "2026-11-28 11:00:00")
+        self.assertLess(table.index("the host itself"), table.index("greedy"))
+        self.assertNotIn("web-1<", table)
+        held = text[text.index('id="stella-holders"') :]
+        self.assert_shows(held, "Best effort", "CPU: at least 50 %", "The host itself", "Head-room")
+
+    def test_nobody_offends(self) -> None:
+        text = self.explain(records.held(1, slo_state="suspended", state="paused", used_cpu_cores=None))
+        self.assert_shows(text, "No violation names an offender here.", "suspended", "paused")
+        self.assertIn("No instances on this host.", self.explain())
+
+    def test_many_instances_are_paged(self) -> None:
+        many = [records.held(number) for number in range(1, 46)]
+        first = self.explain(*many)
+        self.assert_shows(first, "web-20<", f"?after={UUID.format(20)}#stella-holders")
+        self.assertNotIn("web-21<", first)
+        second = self.text(HOST, after=UUID.format(20))
+        self.assert_shows(second, "web-21<", "web-40<", f"?before={UUID.format(21)}#", f"?after={UUID.format(40)}#")
+        last = self.text(HOST, after=UUID.format(40))
+        self.assertIn("web-45<", last)
+        self.assertNotIn("?after=", last)
+
+    def test_an_api_that_cannot_explain_leaves_the_rest(self) -> None:
+        self.fill()
+        self.api.answer("GET", "/v1/hosts/compute-1/explanation", *error("stella.request.forbidden", 403, "no"))
+        text = self.text(HOST)
+        self.assert_shows(text, "Your roles do not allow this.", "Open violations", "32 cores")
+        self.assertNotIn("stella-holders", text)
 
     def test_one_that_is_not_there(self) -> None:
         self.api.answer("GET", "/v1/hosts/compute-1", *error("stella.request.not_found", 404, "no"))
@@ -273,6 +330,75 @@ class DecisionsTest(OperatorCase):
         self.assertEqual(self.api.asked[-1][2], {"kind": "host_mode", "sort": "decided_at", "limit": "21"})
 
 
+class SuggestedMoveTest(OperatorCase):
+    """A move that Stella suggests is made by Nova when an operator says so."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.suggest()
+        self.found = instance(7, name="hog", host="compute-1", project_id="p1")
+        self.api.answer("GET", f"/v1/instances/{UUID.format(7)}", 200, self.found)
+
+    def suggest(self, *, minutes: float = 5.0, **more: Any) -> None:
+        decided = datetime.now(UTC) - timedelta(minutes=minutes)
+        told = records.decision(
+            7,
+            kind="relief",
+            name="hog",
+            decided_at=decided.isoformat(),
+            reason="the floor of another instance is missed on compute-1; moving it to compute-2 frees 0.800 cores",
+            why=[
+                {"code": "other_floor_missed", "values": {"host": "compute-1"}},
+                {"code": "move_frees", "values": {"host": "compute-2", "cores": 0.8}},
+            ],
+            move=sla_records.move(state="suggested", measured_effect_seconds_per_hour=None, helped=None, **more),
+        )
+        self.lists("decisions", told)
+        self.api.answer("GET", "/v1/decisions/7", 200, told)
+
+    def test_it_has_a_button_for_those_who_may(self) -> None:
+        text = self.text(DECISIONS)
+        self.assert_shows(text, TAKE, "moving it to compute-2 frees 0.8 cores of CPU", "20 min an hour")
+        with mock.patch("openstack_auth.policy.check", allow_all_but(LIVE_MIGRATE)):
+            self.assertNotIn(TAKE, self.text(DECISIONS))
+            self.assert_shows(self.text(TAKE), "Your roles do not allow this.")
+        for more in ({"minutes": 61.0}, {"to": None}):
+            self.suggest(**more)
+            self.assertNotIn(TAKE, self.text(DECISIONS))
+
+    def test_nova_is_asked_once_it_is_confirmed(self) -> None:
+        text = self.text(TAKE)
+        self.assert_shows(text, "Nova is asked to move hog from compute-1 to compute-2", "20 min an hour")
+        with mock.patch("stella_dashboard.api.servers.nova.server_live_migrate") as asked:
+            page = self.client.post(TAKE, {})
+            self.assertRedirects(page, DECISIONS, fetch_redirect_response=False)
+            ((_, uuid, host), _) = asked.call_args
+            self.assertEqual((uuid, host), (UUID.format(7), "compute-2"))
+            asked.side_effect = RuntimeError
+            self.assertContains(self.client.post(TAKE, {}), "Nova does not move it.")
+
+    def test_what_is_out_of_date_is_not_asked_for(self) -> None:
+        def refuses() -> None:
+            self.assert_shows(self.text(TAKE), "This suggestion is out of date")
+            self.assertContains(self.client.post(TAKE, {}), "This suggestion is out of date")
+
+        with mock.patch("stella_dashboard.api.servers.nova.server_live_migrate") as asked:
+            self.api.answer("GET", f"/v1/instances/{UUID.format(7)}", 200, {**self.found, "host": "compute-2"})
+            refuses()
+            self.api.answer("GET", f"/v1/instances/{UUID.format(7)}", 200, self.found)
+            self.suggest(minutes=61.0)
+            refuses()
+            self.api.answer("GET", "/v1/decisions/7", 200, records.decision(7))
+            refuses()
+            asked.assert_not_called()
+
+    def test_what_became_of_a_move_is_said_by_code(self) -> None:
+        why = [{"code": "cloud_refuses", "values": {}}, {"code": "other", "values": {"text": "locked"}}]
+        self.lists("decisions", records.decision(kind="relief", move=sla_records.move(state="failed", why=why)))
+        self.assert_shows(self.text(DECISIONS, state="failed"), "Nova refuses: locked")
+        self.assertEqual(self.api.asked[-1][2]["state"], "failed")
+
+
 class OverviewTest(OperatorCase):
     """The overview."""
 
@@ -323,9 +449,11 @@ class AnyPageTest(OperatorCase):
             self.lists("decisions", records.decision(name=name, reason=name, detail=told, user_id=name, kind=name))
             self.lists("hosts", records.host(versions={"xgos": name}, capabilities={name: name}, agent=name))
             self.api.answer("GET", "/v1/hosts/compute-1", 200, records.host(capabilities={name: name}, agent=name))
-            self.api.lists(
-                instance(1, name=name, project_id=name, objectives={"cpu": (0.5, 0.2, name, name, 1.0, 1.0)})
-            )
+            objective = {"metric": "cpu", "usage": 0.2, "demand": None, "status": name, "cause": name}
+            named = records.offences(2, missed_seconds=9.0)
+            named["victims"][0]["name"] = name
+            held = records.held(1, name=name, project_id=name, objectives=[objective], offences=named, state=name)
+            self.api.answer("GET", "/v1/hosts/compute-1/explanation", 200, records.explanation(held))
             for address in ALL:
                 text = self.text(address)
                 for bad in ("<script>alert", "<img src=x", "{$ 7"):

@@ -16,7 +16,7 @@ from django.test import SimpleTestCase
 from django.urls import reverse
 from django.utils import translation
 from stella_dashboard.api.reasons import Reason
-from stella_dashboard.words import quantities, reasons, refusals
+from stella_dashboard.words import moves, quantities, reasons, refusals
 
 from tests import catalogues, sla_records
 from tests import operator_records as records
@@ -163,7 +163,22 @@ _OF_NO_LANGUAGE = {
     "vcpu",
     "GiB",
 }
-_OF_NO_LANGUAGE |= {"CSV", "JSON", "SHA", "sha", "Mbit", "MB", "iops", "ms", "EUR", "Asia", "Seoul", "cores"}
+_OF_NO_LANGUAGE |= {
+    "CSV",
+    "JSON",
+    "SHA",
+    "sha",
+    "Mbit",
+    "MB",
+    "iops",
+    "ms",
+    "EUR",
+    "Asia",
+    "Seoul",
+    "cores",
+    "Nova",
+    "ERROR",
+}
 _OF_NO_LANGUAGE |= {"stella", "manage", "sla", "recompute", "json"}
 _TOLD = {
     "web",
@@ -184,6 +199,13 @@ _TOLD |= {"later", "figure", "bytes", "Cancel"}
 """Words of the tests' data, and Horizon's own: names."""
 
 
+EVERY_REASON = [
+    [{"code": code, "values": {"number": 2, "hosts": 9, "seconds": 60, "cores": 0.5, "state": "paused", "status": "x"}}]
+    for code in sorted(moves.BECAUSE)
+]
+"""Each by itself, without the host that an operator is told."""
+
+
 class KoreanOperatorsTest(SlaCase):
     """What operators see: pages that are all of Stella's."""
 
@@ -193,7 +215,8 @@ class KoreanOperatorsTest(SlaCase):
         self.fill()
         self.fill_slas()
         self.api.answer("GET", "/v1/budgets", 200, {"budgets": [sla_records.budget(1)]})
-        self.lists("decisions", records.decision(kind="relief", move=sla_records.move()))
+        moved = [records.decision(kind="relief", why=why, move=sla_records.move(why=why)) for why in EVERY_REASON]
+        self.lists("decisions", *moved)
         budgets = [reverse("horizon:project:error_budgets:index"), reverse("horizon:admin:stella_budgets:index")]
         overview = reverse("horizon:project:service_levels_overview:index")
         for address in (*ALL, *PAGES, *FORMS, *budgets, overview):

@@ -20,7 +20,8 @@ def _show(listed: decisions.Listed, *, for_operator: bool) -> dict[str, Json]:
     told = detail.get("hosts") if for_operator else None
     reason = whys.told(row.reason, host=host, for_operator=for_operator)
     if listed.move is not None and not for_operator:
-        reason = {"reason": _TO_TENANTS[listed.move.kind], "why": []}
+        said = _TO_TENANTS[listed.move.kind]
+        reason = {"reason": said, "why": whys.of(said)}
     return {
         "id": row.id,
         "decided_at": times.show(row.decided_at),
@@ -53,7 +54,7 @@ def _show_move(listed: decisions.Listed, move: MoveRow, *, for_operator: bool) -
         "helped": move.helped if for_operator else None,
         "victims": json.loads(move.victims) if for_operator else [],
         "changed_at": times.show(move.changed_at),
-        "reason": move.reason if for_operator else "",
+        **whys.told(move.reason if for_operator else "", host=listed.host, for_operator=for_operator),
     }
 
 

@@ -51,6 +51,7 @@ MOVE = mapping(
         "victims": listing(UUID, description="Instances whose floor is missed."),
         "changed_at": TIME,
         "reason": {**TEXT, "description": "Why it failed."},
+        "why": WHY,
     }
 )
 DECISION = mapping(

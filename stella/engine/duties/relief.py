@@ -24,6 +24,8 @@ from stella.engine.relief_views import Places
 INTERVAL_SECONDS = 5.0
 _HOUR_SECONDS = 3600.0
 _MEASURED_WITHIN_SECONDS = 86_400.0
+FOLLOWED_WITHIN_SECONDS = 3600.0
+"""So long a suggestion counts: what was missed before it says less and less of what a move does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +51,7 @@ class Relief:
     def run(self, work: Work) -> Outcome:
         """Follow what moves, measure what moved, decide anew. Raises `stella.clouds.port.Unanswered`."""
         changed = moving.follow(work, self._mover, Kind.RELIEF) if self._mover is not None else 0
+        changed += _note_followed(work)
         changed += self._measure(work)
         if self._cloud is Mode.OFF:
             return Outcome(changed=changed, hosts={"relief_stopped": 0})
@@ -139,6 +142,16 @@ class Relief:
         if self._mover is None and shown.mode is Mode.ACT:
             shown = replace(shown, mode=Mode.SUGGEST)
         return relief_views.with_guests(shown, guests, [one for one in lacking if one.host_id == host.id])
+
+
+def _note_followed(work: Work) -> int:
+    """Suggestions that an operator followed, in whatever way, are moves now: their effect is measured, and limits count them."""
+    now = work.clock()
+    with work.store.reader() as session:
+        found = moves.followed(session, since=now - FOLLOWED_WITHIN_SECONDS)
+    for move in found:
+        work.store.write(partial(moves.follow, number=move.row.decision_id, now=now))
+    return len(found)
 
 
 def _parts(made: MoveDecision, known: Mapping[str, Host], places: Places) -> Parts:

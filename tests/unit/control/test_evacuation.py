@@ -6,6 +6,7 @@ import pytest
 
 from stella.control.evacuation import DEAD_SECONDS, DeadHost, Fence, Stranded, acts_elsewhere, evacuate, fence
 from stella.control.relief_view import HostView, Kind, Limits, Mode, MoveDecision, State
+from stella.model import reasons
 
 
 def stranded(uuid: str, priority: int = 0, cores: float = 0.5, **more: object) -> Stranded:
@@ -30,7 +31,7 @@ HOSTS = (
 
 
 def run(dead: DeadHost, *, silent: int = 1, full: tuple[str, ...] = (), largest: int = 9) -> tuple[MoveDecision, ...]:
-    return evacuate(
+    made = evacuate(
         dead,
         HOSTS,
         take=lambda uuid, host: host not in full,
@@ -39,6 +40,8 @@ def run(dead: DeadHost, *, silent: int = 1, full: tuple[str, ...] = (), largest:
         limits=Limits(),
         largest=largest,
     )
+    assert all(reasons.read(one.reason) for one in made), "what it says has a code"
+    return made
 
 
 def test_the_highest_priority_goes_first_to_where_most_is_free() -> None:

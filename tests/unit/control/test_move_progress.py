@@ -7,6 +7,7 @@ import pytest
 from stella.control import move_effect
 from stella.control.move_progress import ARRIVE_SECONDS, BEGIN_SECONDS, Migration, Movement, UnderWay, progress
 from stella.control.relief_view import Kind, State
+from stella.model import reasons
 
 NOW = 1_000_000.0
 MOVE = UnderWay(
@@ -50,7 +51,7 @@ def test_progress(name: str) -> None:
     move, found, state, asks = ROWS[name]
     told = progress(move, found, NOW)
     assert (told.state, told.asks) == (state, asks)
-    assert bool(told.reason) == (state is State.FAILED)
+    assert bool(told.reason) == (state is State.FAILED) == bool(reasons.read(told.reason))
 
 
 def test_the_effect_is_measured_over_whole_minutes_after_it_settled() -> None:

@@ -21,7 +21,9 @@ from stella.control.relief_view import (
     PastMove,
     State,
 )
+from stella.model import reasons
 from stella.model.attainment import Cause
+from stella.model.reasons import OTHER
 
 NOW, LIMITS = 1_000_000.0, Limits()
 
@@ -56,7 +58,7 @@ def decide(
     silent: int = 0,
     unfit: tuple[str, ...] = (),
 ) -> tuple[MoveDecision, ...]:
-    return relief_decision.decide(
+    made = relief_decision.decide(
         hosts or (FULL, EMPTY),
         past,
         fits=lambda uuid, host: host not in unfit,
@@ -65,6 +67,10 @@ def decide(
         silent_hosts=silent,
         all_hosts=20,
     )
+    for one in made:  # whatever it says, a page can say it in another language
+        codes = [part.code for part in reasons.read(one.reason)]
+        assert codes and OTHER not in codes, one.reason
+    return made
 
 
 def past(instance: str = "other", **more: object) -> PastMove:

@@ -11,6 +11,7 @@ from stella.control.capacity import Held, HostCapacity
 from stella.control.cost import Prior
 from stella.control.following import SHELVED, Followed, Server, decide
 from stella.control.memory import fresh_costs
+from stella.engine.duties.failover import HAS_PLACE, NO_PLACE
 from stella.model import reasons
 from stella.model.reasons import CODES, OTHER, Reason
 from stella.model.slo import InvalidSlo, parse_slo
@@ -44,6 +45,17 @@ SAID = [
         {"field": "cpu.floor", "free": 3.0, "class": "CUSTOM_STELLA_CPU_MILLICORES"},
     ),
     ("mode observe -> enforce", "mode_changed", {"before": "observe", "after": "enforce"}),
+    (
+        "relief as the cloud -> act",
+        "relief_mode_changed",
+        {"relief_before": "as the cloud", "relief_after": "act"},
+    ),
+    ("fenced", "fenced", {}),
+    ("not fenced any more", "not_fenced_any_more", {}),
+    ("it is paused", "state_is", {"state": "paused"}),
+    ("its status is SUSPENDED", "status_is", {"status": "SUSPENDED"}),
+    (NO_PLACE, "no_failover_place", {}),
+    (HAS_PLACE, "has_failover_place", {}),
 ]
 SHAPE = InstanceShape(vcpus=2, iothreads=1, links=1, disks=1)
 FREE = HostCapacity(capacity_cores=15.9, cpus=tuple(range(16)), one_cpu_cores=0.99)
@@ -62,6 +74,16 @@ def test_a_sentence_inside_another_comes_after_it() -> None:
     assert inner == Reason("capacity", {"field": "cpu.floor", "cores": 0.53, "free": 0.12})
     none = reasons.read(f"none of 2 hosts can take the instance, such as h1: {text.partition('h1: ')[2]}")
     assert [one.code for one in none] == ["no_candidate", "capacity"]
+
+
+def test_why_an_instance_moves_is_read() -> None:
+    said = "the floors of 2 instances are missed on h1; moving it to h2 frees 0.500 cores, which is not all that is lacking"
+    assert reasons.read(said) == (
+        Reason("floors_missed", {"number": 2.0, "host": "h1"}),
+        Reason("move_frees_part", {"host": "h2", "cores": 0.5}),
+    )
+    why, what = reasons.read("the fencing command failed: fence: took longer than 30 s")
+    assert (why.code, what) == ("fencing_failed", Reason(OTHER, {"text": "fence: took longer than 30 s"}))
 
 
 def test_what_is_not_known_stays_text() -> None:

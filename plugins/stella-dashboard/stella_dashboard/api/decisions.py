@@ -7,9 +7,9 @@ from typing import Any
 
 from django.http import HttpRequest
 
-from stella_dashboard.api import lists, reasons
+from stella_dashboard.api import lists, reasons, transport
 from stella_dashboard.api.lists import Items
-from stella_dashboard.api.problems import Problem
+from stella_dashboard.api.problems import PROBLEMS, Problem
 from stella_dashboard.api.reasons import Reason
 
 SORT_KEYS = ("id", "decided_at", "kind")
@@ -31,7 +31,7 @@ class Move:
     measured: float | None = None
     helped: bool | None = None
     victims: tuple[str, ...] = ()
-    trouble: str = ""
+    trouble: Reason = reasons.NONE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,10 +72,16 @@ def page(
     after: str | None = None,
     before: str | None = None,
 ) -> Items[Decision] | Problem:
-    """Decisions; ``query`` may have kind, refusals, host, project, uuid, from and to."""
+    """Decisions; ``query`` may have kind, refusals, state, host, project, uuid, from and to."""
     return lists.page(
         request, "/v1/decisions", _decision, query=query, sort=sort, limit=limit, after=after, before=before
     )
+
+
+def show(request: HttpRequest, number: int) -> Decision | Problem:
+    """The decision of this number."""
+    answer = transport.of(request).ask("GET", f"/v1/decisions/{number}")
+    return answer if isinstance(answer, PROBLEMS) else _decision(answer)
 
 
 def _decision(told: Mapping[str, Any]) -> Decision:
@@ -106,7 +112,7 @@ def _move(told: Mapping[str, Any]) -> Move:
         measured=told["measured_effect_seconds_per_hour"],
         helped=told["helped"],
         victims=tuple(told["victims"]),
-        trouble=told["reason"],
+        trouble=reasons.of(told["reason"], told.get("why")),
     )
 
 

@@ -8,8 +8,7 @@ from typing import Any
 from django.http import HttpRequest
 from stellaclient.units import UNIT_OF
 
-from stella_dashboard.api import lists, reasons, transport
-from stella_dashboard.api.lists import Items
+from stella_dashboard.api import reasons, transport
 from stella_dashboard.api.problems import PROBLEMS, Problem
 from stella_dashboard.api.reasons import Reason
 
@@ -125,22 +124,6 @@ def page(
     return Page(instances=tuple(found), has_previous=bool(after), has_next=more)
 
 
-def on_host(
-    request: HttpRequest, host: str, *, limit: int, after: str | None = None, before: str | None = None
-) -> Items[Instance] | Problem:
-    """One page of the instances of a host, those that hold most of it first. For operators."""
-    return lists.page(
-        request,
-        "/v1/instances",
-        _instance,
-        query={"host": host, "gone": "false"},
-        sort="reserved_cpu_cores:desc",
-        limit=limit,
-        after=after,
-        before=before,
-    )
-
-
 def show(request: HttpRequest, uuid: str) -> Instance | Problem:
     """The instance of this uuid, without attainment."""
     answer = transport.of(request).ask("GET", f"/v1/instances/{uuid}")
@@ -162,7 +145,7 @@ def _instance(told: Mapping[str, Any]) -> Instance:
         vcpus=told["vcpus"],
         host=told.get("host"),
         slo=_slo(slo) if slo else None,
-        objectives=_objectives(told, slo["objectives"]) if slo else (),
+        objectives=objectives_of(told, slo["objectives"], slo["state"]) if slo else (),
         contradictions=tuple(told.get("contradictions") or ()),
         costs=told.get("costs") or {},
         reserved_cpu_cores=told.get("reserved_cpu_cores") or 0.0,
@@ -182,8 +165,10 @@ def _slo(told: Mapping[str, Any]) -> Slo:
     )
 
 
-def _objectives(told: Mapping[str, Any], promised: Mapping[str, Mapping[str, Any]]) -> tuple[Objective, ...]:
-    """What is promised, with what the host last reported of it: until it did, that is nothing."""
+def objectives_of(
+    told: Mapping[str, Any], promised: Mapping[str, Mapping[str, Any]], state: str | None
+) -> tuple[Objective, ...]:
+    """What is promised by an SLO in this state, with what the host last reported of it: until it did, that is nothing."""
     reported = {one["metric"]: one for one in told.get("objectives") or ()}
     attained = told.get("attainment") or {}
     today, month = attained.get("today") or {}, attained.get("month") or {}
@@ -196,7 +181,7 @@ def _objectives(told: Mapping[str, Any], promised: Mapping[str, Mapping[str, Any
                 promise=promise,
                 usage=now.get("usage"),
                 demand=now.get("demand"),
-                status=_status(now.get("status"), told["slo"]["state"]),
+                status=_status(now.get("status"), state),
                 cause=now.get("cause"),
                 attained_today=today.get(metric),
                 attained_this_month=month.get(metric),
@@ -211,7 +196,7 @@ def in_order(objectives: Mapping[str, Any]) -> dict[str, Any]:
     return dict(sorted(objectives.items(), key=lambda one: known.index(one[0]) if one[0] in known else len(known)))
 
 
-def _status(reported: str | None, state: str) -> str:
+def _status(reported: str | None, state: str | None) -> str:
     """Nothing is called kept before the host has acknowledged what is to be kept."""
     if state == "pending":
         return "PENDING"

@@ -9,11 +9,12 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from stella_dashboard.api.reasons import Reason
-from stella_dashboard.words import names, quantities
+from stella_dashboard.words import moves, names, quantities
 
 OTHER = "other"
 
-_BECAUSE = {
+_BECAUSE: Mapping[str, str | Promise] = {
+    **moves.BECAUSE,
     "no_network_interface": gettext_lazy("the instance has no network interface"),
     "no_disk": gettext_lazy("the instance has no disk"),
     "few_vcpus": gettext_lazy("the instance cannot use more cores than it has vCPUs: %(vcpus)s"),
@@ -104,6 +105,9 @@ _WORDS: Mapping[str, Mapping[str, str | Promise]] = {
     "before": names.MODES,
     "after": names.MODES,
     "direction": names.DIRECTIONS,
+    "state": names.INSTANCE_STATES,
+    "relief_before": moves.RELIEF_MODES,
+    "relief_after": moves.RELIEF_MODES,
 }
 _CORES = ("cores", "largest")
 
@@ -140,6 +144,8 @@ def _part(code: str, values: Mapping[str, Any]) -> str | None:
 def _value(code: str, name: str, value: Any) -> str:
     if name in _WORDS:
         return names.of(_WORDS[name], str(value))
+    if code in moves.OF_A_HOST and name == "cores" and isinstance(value, int | float):
+        return quantities.cores(f"{value:.3g}")
     if isinstance(value, int | float):
         is_cpu = name in _CORES or (name == "free" and code == "capacity")
         return quantities.show_measured("cpu", value) if is_cpu else f"{value:.15g}"

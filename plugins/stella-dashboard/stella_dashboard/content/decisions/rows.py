@@ -1,14 +1,19 @@
 """What is shown of a decision, on all pages that show decisions."""
 
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
+from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from stella_dashboard.api.decisions import Decision, Move
 from stella_dashboard.content import links
 from stella_dashboard.content.hosts.rows import cores
 from stella_dashboard.words import names, operators, reasons, slas
+
+FRESH = timedelta(hours=1)
+"""So long a suggestion may be taken; Stella suggests again what would still help, and counts no older one as followed."""
 
 
 def show(decision: Decision, viewer_id: str) -> Mapping[str, Any]:
@@ -45,8 +50,21 @@ def _move(move: Move) -> Mapping[str, Any]:
         "helped": "" if move.helped is None else _("helped") if move.helped else _("did not help"),
         "helped_class": "met" if move.helped else "missed",
         "victims": [{"uuid": uuid, "url": links.instance(uuid)} for uuid in move.victims],
-        "trouble": move.trouble,
+        "trouble": reasons.show(move.trouble),
     }
+
+
+def can_be_taken(decision: Decision, now: datetime) -> bool:
+    """Whether it suggests a move that an operator may still have Nova make."""
+    move = decision.move
+    if move is None or (decision.kind, move.state) != ("relief", "suggested") or not decision.uuid:
+        return False
+    return bool(move.destination) and now - decision.decided_at < FRESH
+
+
+def move_url(decision: Decision) -> str:
+    """Where a suggested move is taken."""
+    return reverse("horizon:admin:stella_decisions:move", args=[decision.id])
 
 
 def _effect(seconds_per_hour: float) -> str:

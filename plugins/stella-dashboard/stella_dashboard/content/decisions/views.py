@@ -1,19 +1,24 @@
-"""The panel's page."""
+"""The panel's page, and the form in which a suggested move is taken."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from django import forms
+from django.urls import reverse_lazy
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from stella_dashboard import access
 from stella_dashboard.api import decisions
 from stella_dashboard.api.decisions import Decision
 from stella_dashboard.api.lists import Items
 from stella_dashboard.api.problems import PROBLEMS, Problem
-from stella_dashboard.content import listing
+from stella_dashboard.content import listing, modal
 from stella_dashboard.content.decisions import rows
+from stella_dashboard.content.decisions.forms import MoveForm, Suggestion, suggestion
 from stella_dashboard.content.violations.views import filter_fields
-from stella_dashboard.words import operators
+from stella_dashboard.words import operators, slas
 
 _REFUSALS = "refusals"
 _EFFECTS = (
@@ -32,6 +37,7 @@ class DecisionFilter(listing.FilterForm):
         choices=(("", _("All")), (_REFUSALS, _("All refusals")), *operators.DECISIONS.items()),
         label=_("Kind"),
     )
+    state = forms.ChoiceField(required=False, choices=(("", _("All")), *operators.MOVES.items()), label=_("Move"))
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -72,10 +78,46 @@ class IndexView(listing.ListView):
         return found
 
     def row(self, item: Decision) -> Mapping[str, Any]:
-        """A decision."""
-        return rows.show(item, self.request.user.id)
+        """A decision; a suggested move has a button for those who may move the instance."""
+        may_take = rows.can_be_taken(item, datetime.now(UTC)) and access.may_move(self.request, item.project_id)
+        shown = rows.show(item, self.request.user.id)
+        return {**shown, "move_url": rows.move_url(item) if may_take else ""}
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         """Also whether there are effects."""
         context = super().get_context_data(**kwargs)
         return {**context, "has_moves": self.has_moves}
+
+
+class MoveView(modal.FormView):
+    """Have Nova make a move that was suggested."""
+
+    rule = access.LIST_ALL_DECISIONS
+    form_class = MoveForm
+    modal_id = "stella_suggested_move_modal"
+    form_id = "stella_suggested_move_form"
+    page_title = _("Move Instance")
+    modal_header = _("Move Instance")
+    submit_label = _("Move")
+    success_url = reverse_lazy("horizon:admin:stella_decisions:index")
+
+    def find(self) -> Suggestion | Problem:
+        """What is suggested."""
+        return suggestion(self.request, self.kwargs["number"])
+
+    def lead(self, found: Suggestion) -> str:
+        """What Nova is asked for, and what that should bring."""
+        shown = {"name": found.instance.title, "source": found.source, "host": found.destination}
+        sentences = [
+            gettext(
+                "Nova is asked to move %(name)s from %(source)s to %(host)s while it runs. For a moment it stands still."
+            )
+            % shown,
+            gettext(
+                "What it is guaranteed goes along. No place is reserved for it there: Nova refuses where it no longer fits."
+            ),
+        ]
+        if found.predicted is not None:
+            predicted = {"duration": slas.minutes(round(found.predicted))}
+            sentences.append(gettext("Violated time that should end: %(duration)s an hour.") % predicted)
+        return " ".join(sentences)

@@ -37,6 +37,7 @@ def show(host: Host) -> Mapping[str, Any]:
         "instances": host.instances,
         "open_violations": host.open_violations,
         "violations_url": f"{reverse('horizon:admin:stella_violations:index')}?{urlencode({'open': 'true', 'host': host.name})}",
+        "all_violations_url": f"{reverse('horizon:admin:stella_violations:index')}?{urlencode({'host': host.name})}",
         "decisions_url": f"{reverse('horizon:admin:stella_decisions:index')}?{urlencode({'host': host.name})}",
         "version": host.versions.get("xgos", ""),
         "agent": host.agent or "",

@@ -12,7 +12,8 @@ from horizon import forms, views
 from horizon.utils import functions
 
 from stella_dashboard import access
-from stella_dashboard.api import hosts, instances, violations
+from stella_dashboard.api import explanations, hosts, lists, violations
+from stella_dashboard.api.explanations import Explanation
 from stella_dashboard.api.hosts import Host
 from stella_dashboard.api.lists import Items
 from stella_dashboard.api.problems import PROBLEMS, Problem, Refused
@@ -93,29 +94,39 @@ class DetailView(views.HorizonTemplateView):
         host = hosts.show(request, name)
         if isinstance(host, PROBLEMS):
             return {"host_name": name, "host": None, "problem": sentence(host)}
-        held = instances.on_host(
-            request,
-            name,
-            limit=functions.get_page_size(request),
-            after=request.GET.get("after"),
-            before=request.GET.get("before"),
-        )
+        told = explanations.of_host(request, name)
         lasting = violations.page(request, query={"host": name, "open": "true"}, limit=_LARGEST_VIOLATIONS)
-        problems = [one for one in (held, lasting) if isinstance(one, PROBLEMS)]
-        kept: Items[instances.Instance] = Items() if isinstance(held, PROBLEMS) else held
+        problems = [one for one in (told, lasting) if isinstance(one, PROBLEMS)]
         open_: Items[violations.Violation] = Items() if isinstance(lasting, PROBLEMS) else lasting
         return {
             "host_name": name,
             "host": rows.show(host),
-            "problem": sentence(problems[0]) if problems else None,
+            "problem": refusals.sentence(problems[0]) if problems else None,
             "capabilities": holders.capabilities(host),
-            "holders": [holders.show(one, host) for one in kept.items],
-            "next_marker": kept.items[-1].uuid if kept.has_next and kept.items else "",
-            "previous_marker": kept.items[0].uuid if kept.has_previous and kept.items else "",
+            "explained": None if isinstance(told, PROBLEMS) else _explained(request, told, host),
             "violations": [violation_rows.show(one) for one in open_.items],
             "has_more_violations": open_.has_next,
             "may_update": access.may(request, access.UPDATE_HOST),
         }
+
+
+def _explained(request: HttpRequest, told: Explanation, host: Host) -> Mapping[str, Any]:
+    page = lists.cut(
+        told.holders,
+        lambda one: one.uuid,
+        limit=functions.get_page_size(request),
+        after=request.GET.get("after"),
+        before=request.GET.get("before"),
+    )
+    return {
+        "since": told.since,
+        "offenders": holders.offenders(told),
+        "holders": [holders.show(one, host) for one in page.items],
+        "services": holders.use(told.services),
+        "free": rows.cores(told.free_cpu_cores),
+        "next_marker": page.items[-1].uuid if page.has_next and page.items else "",
+        "previous_marker": page.items[0].uuid if page.has_previous and page.items else "",
+    }
 
 
 class ModeView(forms.ModalFormView):
