@@ -120,7 +120,7 @@ def parse_mountinfo(text: str, controller: str = "cpu") -> tuple[Hierarchy, ...]
 
     A cgroup2 mount of a hybrid host has no controllers: the caller looks for it in its ``cgroup.controllers``. A mount that
     another one covers is left out: a host in namespaces lists those of the machine below, which its paths no longer reach.
-    Format: proc_pid_mountinfo(5).
+    The root of a host without a disk, its initramfs, is its own parent. Format: proc_pid_mountinfo(5).
     """
     mounts: list[_Mount] = []
     for line in text.splitlines():
@@ -131,7 +131,10 @@ def parse_mountinfo(text: str, controller: str = "cpu") -> tuple[Hierarchy, ...]
         root, mount = (_OCTAL.sub(lambda m: chr(int(m[1], 8)), part) for part in fields[3:5])
         mounts.append(_Mount(fields[0], fields[1], root, mount, source[0], source[2]))
     numbers = {each.number for each in mounts}
-    on_top = {(each.parent if each.parent in numbers else "", each.path): each.number for each in mounts}
+    on_top = {
+        (each.parent if each.parent in numbers and each.parent != each.number else "", each.path): each.number
+        for each in mounts
+    }
     found: list[Hierarchy] = []
     for each in mounts:
         version = {"cgroup2": 2, "cgroup": 1}.get(each.kind)
