@@ -4,6 +4,7 @@ Facts leave as JSON lines ``[NAME, SECONDS, VALUE]`` over the virtio port; `test
 that what is waited for comes. libvirt's test driver names the instances; the agent is the program as it is installed.
 """
 
+import contextlib
 import ctypes
 import json
 import os
@@ -18,11 +19,11 @@ from typing import NamedTuple
 
 TOP = Path("/sys/fs/cgroup")
 MACHINE = TOP / "machine.slice"
+SECOND_CPU = Path("/sys/devices/system/cpu/cpu1/online")
 BUSY, PIDS = Path("/run/busy"), Path("/run/libvirt/qemu")
 CONFIG, LOG = Path("/run/xgos.toml"), Path("/run/agent.log")
 PATIENCE_SECONDS = 30.0
 SETTLE_SECONDS, MEASURE_SECONDS = 5.0, 4.0
-_NO_KNOBS = ("cgroup.procs", "cgroup.threads")
 _RESTART, _TUNSETIFF, _TUNSETPERSIST, _TAP = 0x01234567, 0x400454CA, 0x400454CB, 0x1002
 _AGENT = [sys.executable, "-m", "stella.cmd.xgos"]
 
@@ -61,7 +62,7 @@ CAPPED = Instance(
 )
 INSTANCES = (LIGHT, HEAVY, CAPPED)
 
-_out = open(next(Path("/dev").glob("vport*")), "w", buffering=1)  # noqa: SIM115, PTH123
+_out = open(next(Path("/dev").glob("vport*"), Path(os.devnull)), "w", buffering=1)  # noqa: SIM115, PTH123
 
 
 def tell(name: str, value: object) -> None:
@@ -96,26 +97,29 @@ def make_tap(name: str) -> None:
     subprocess.run(["ip", "link", "set", name, "up"], check=True)
 
 
+def tids_of(pid: int) -> dict[str, str]:
+    """The threads of a process by their names."""
+    return {(each / "comm").read_text().strip(): each.name for each in Path(f"/proc/{pid}/task").iterdir()}
+
+
 def start(instance: Instance) -> "subprocess.Popen[bytes]":
     """Its process, and its groups as libvirt 9 makes them under systemd: the inner ones hold threads."""
-    argv = ["/usr/bin/qemu-system-x86_64", "-m", "instance", "-uuid", instance.uuid, "-name"]
+    argv = ["/usr/bin/qemu-system-x86_64", "-I", "-S", "/opt/stella/instance.pyc", "-uuid", instance.uuid, "-name"]
     process = subprocess.Popen([*argv, instance.name, str(instance.vcpus)])
+    threads = {"emulator": "qemu-system-x86", "iothread1": "IO iothread1"}
+    threads |= {f"vcpu{n}": f"CPU {n}/TCG" for n in range(instance.vcpus)}
     (PIDS / f"{instance.name}.pid").write_text(f"{process.pid}\n")
     inner = instance.scope / "libvirt"
     inner.mkdir(parents=True)
     enable(instance.scope, "cpu cpuset io memory pids")
     (inner / "cgroup.procs").write_text(str(process.pid))
-    wait_for(f"{instance.name} runs", (PIDS / f"{instance.name}.ready").exists)
-    names = {Path(each, "comm").read_text().strip(): each.name for each in Path(f"/proc/{process.pid}/task").iterdir()}
-    groups = {f"vcpu{n}": f"CPU {n}/TCG" for n in range(instance.vcpus)} | {"iothread1": "IO iothread1"}
-    for group in ("emulator", *groups):
+    wait_for(f"{instance.name} runs", lambda: set(threads.values()) <= tids_of(process.pid).keys())
+    for group in threads:
         (inner / group).mkdir()
         (inner / group / "cgroup.type").write_text("threaded")
     enable(inner, "cpu cpuset")
-    for tid in (tid for name, tid in names.items() if name not in groups.values()):
-        (inner / "emulator" / "cgroup.threads").write_text(tid)
-    for group, name in groups.items():
-        (inner / group / "cgroup.threads").write_text(names[name])
+    for group, thread in threads.items():
+        (inner / group / "cgroup.threads").write_text(tids_of(process.pid)[thread])
     for knob, value in instance.knobs.items():
         (instance.scope / knob).write_text(value)
     return process
@@ -148,18 +152,16 @@ def describe() -> None:
 
 
 def knobs() -> dict[str, str]:
-    """All that can be set in the groups of instances, bit for bit, what threads are where, and how they are scheduled."""
+    """All that can be set in the groups of instances, bit for bit: threads too. ``NAME: THREAD`` tells how a thread is scheduled."""
     found = {}
     for path in sorted(MACHINE.rglob("*")):
-        mode = path.stat().st_mode
-        if path.is_file() and mode & 0o200 and mode & 0o400 and not path.name.endswith(".pressure"):
-            if path.name == "cgroup.procs" and "libvirt/" in str(path):
-                continue  # a threaded group does not tell
-            found[str(path.relative_to(TOP))] = path.read_text()
+        is_knob = path.is_file() and path.stat().st_mode & 0o600 == 0o600 and not path.name.endswith(".pressure")
+        if is_knob or path.name == "cpuset.cpus.effective":
+            with contextlib.suppress(OSError):  # a threaded group does not tell its processes
+                found[str(path.relative_to(MACHINE))] = path.read_text()
     for instance in INSTANCES:
-        pid = int((PIDS / f"{instance.name}.pid").read_text())
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            found[f"{instance.name}: {(task / 'comm').read_text().strip()}"] = str(os.sched_getscheduler(int(task.name)))
+        for name, tid in tids_of(int((PIDS / f"{instance.name}.pid").read_text())).items():
+            found[f"{instance.name}: {name}"] = str(os.sched_getscheduler(int(tid)))
     return found
 
 
@@ -169,19 +171,15 @@ def changed(before: dict[str, str]) -> dict[str, list[str]]:
     return {k: [before.get(k, ""), now.get(k, "")] for k in sorted({*before, *now}) if before.get(k) != now.get(k)}
 
 
-def is_restraint(name: str) -> bool:
-    return name.endswith(("cpu.max", "cpu.max.burst", "cpuset.cpus")) or ": " in name
-
-
-def restraints(before: dict[str, str]) -> list[str]:
-    return [name for name in changed(before) if is_restraint(name)]
+def restrained(before: dict[str, str], what: str = "") -> bool:
+    """Whether anything restrains instances (or one kind of knob does) that did not before."""
+    ends = (what,) if what else ("cpu.max", "cpu.max.burst", "cpuset.cpus.effective")
+    return any(name.endswith(ends) or (": " in name and not what) for name in changed(before))
 
 
 def usage() -> dict[str, float]:
     """CPU seconds of each instance so far, as the kernel counts them."""
-    return {
-        i.name: int((i.scope / "cpu.stat").read_text().split()[1]) / 1e6 for i in INSTANCES
-    }
+    return {i.name: int((i.scope / "cpu.stat").read_text().split()[1]) / 1e6 for i in INSTANCES}
 
 
 def cores() -> dict[str, float]:
@@ -237,28 +235,34 @@ def run() -> None:
     agent = start_agent()
     tell("agent's group", Path(f"/proc/{agent.pid}/cgroup").read_text())
     tell("agent's weight", (TOP / "stella-xgos" / "cpu.weight").read_text())
+    SECOND_CPU.write_text("0")  # on several CPUs a scheduler's halves need not add up to the ratio of the whole
     busy(LIGHT, HEAVY)
     time.sleep(SETTLE_SECONDS)
     tell("contention", cores())
     tell("changed under contention", changed(before))
+    SECOND_CPU.write_text("1")
 
     busy(CAPPED)
     time.sleep(SETTLE_SECONDS)
     tell("ceiling", cores())
     tell("changed under a ceiling", changed(before))
 
-    busy(*INSTANCES)
     guard = guard_of(agent.pid)
     os.kill(guard, signal.SIGKILL)
     wait_for("another guard", lambda: guard_of(agent.pid) not in (0, guard))
-    wait_for("restraints under another guard", lambda: len(restraints(before)) > 3)
+    time.sleep(1.0)
+    wait_for("a ceiling under another guard", lambda: restrained(before, "cpu.max"))
+    busy(*INSTANCES)
+    wait_for("CPU sets under another guard", lambda: restrained(before, "cpuset.cpus.effective"))
+    tell("changed before the agent's death", changed(before))
     agent.kill()
     agent.wait()
-    tell("lifted after seconds", wait_for("the guard lifts", lambda: not restraints(before)))
+    tell("lifted after seconds", wait_for("the guard lifts", lambda: not restrained(before)))
     tell("changed after the agent's death", changed(before))
 
     agent = start_agent()
-    wait_for("restraints by the second agent", lambda: len(restraints(before)) > 3)
+    wait_for("a ceiling by the second agent", lambda: restrained(before, "cpu.max"))
+    wait_for("CPU sets by the second agent", lambda: restrained(before, "cpuset.cpus.effective"))
     guard = guard_of(agent.pid)
     agent.send_signal(signal.SIGSTOP)
     os.kill(guard, signal.SIGKILL)

@@ -1,37 +1,34 @@
-"""Runs in the guest as ``qemu-system-x86_64 -m instance -uuid UUID -name NAME VCPUS``: threads with QEMU's names, which the test loads.
+"""Runs in the guest as ``qemu-system-x86_64 instance.pyc -uuid UUID -name NAME VCPUS``: threads with QEMU's names, for the test to load.
 
 A vCPU is busy while the file /run/busy/NAME exists; its work holds no lock of Python's, so that vCPUs run side by side.
 """
 
+import os
 import sys
 import threading
 import time
 import zlib
-from pathlib import Path
 
 _PIECE = bytes(1 << 20)
 
 
-def _run(name: str, busy: Path | None) -> None:
-    Path(f"/proc/self/task/{threading.get_native_id()}/comm").write_text(name)
+def _run(name: str, busy: str) -> None:
+    with open(f"/proc/self/task/{threading.get_native_id()}/comm", "w", encoding="ascii") as file:  # noqa: PTH123
+        file.write(name)
     while True:
-        if busy is not None and busy.exists():
+        if busy and os.path.exists(busy):  # noqa: PTH110 (pathlib takes a second to import in the guest)
             zlib.crc32(_PIECE)
         else:
-            time.sleep(0.05)
+            time.sleep(0.1)
 
 
 def main() -> None:
-    """Threads for vCPUs and one I/O thread; the first thread is the main loop."""
+    """Threads for the vCPUs and one I/O thread; the first thread is the main loop."""
     name, vcpus = sys.argv[-2], int(sys.argv[-1])
-    busy = Path("/run/busy") / name
     for number in range(vcpus):
-        threading.Thread(target=_run, args=(f"CPU {number}/TCG", busy)).start()
-    _run_io = threading.Thread(target=_run, args=("IO iothread1", None))
-    _run_io.start()
-    Path(f"/run/libvirt/qemu/{name}.ready").touch()
-    while True:
-        time.sleep(0.1)
+        threading.Thread(target=_run, args=(f"CPU {number}/TCG", f"/run/busy/{name}")).start()
+    threading.Thread(target=_run, args=("IO iothread1", "")).start()
+    _run("qemu-system-x86", "")
 
 
 if __name__ == "__main__":
