@@ -51,7 +51,9 @@ class Apply:
         self._refused.update(each.write.target for each in outcomes if each.result is WriteResult.UNSUPPORTED)
         for each in outcomes:
             if each.result is WriteResult.GONE and each.write.lifts:
-                self.journal.note_written(each.write.target, each.write.value, lifts=True)  # nothing is restrained there any more
+                self.journal.note_written(
+                    each.write.target, each.write.value, lifts=True
+                )  # nothing is restrained there any more
         self.audit.outcomes(wall_seconds, outcomes)
         return outcomes
 

@@ -1,7 +1,7 @@
 """Runs in the guest: libvirt's groups on cgroup v2 with real processes in them, the agent over them, and what came of it.
 
-Facts leave as JSON lines ``[NAME, SECONDS, VALUE]`` over the virtio port; `tests/vm/test_cgroup_v2.py` judges them. Nothing is judged here but
-that what is waited for comes. libvirt's test driver names the instances; the agent is the program as it is installed.
+Facts leave as JSON lines ``[NAME, SECONDS, VALUE]`` over the virtio port, and `tests/vm/test_cgroup_v2.py` judges them. Here nothing is
+judged but that what is waited for comes. libvirt's test driver names the instances; the agent is the program as it is installed.
 """
 
 import contextlib
@@ -215,8 +215,8 @@ def command(*words: str) -> dict[str, object]:
     return {"status": done.returncode, "out": done.stdout, "error": done.stderr}
 
 
-def run() -> None:
-    """The whole story, in its order."""
+def prepare() -> None:
+    """The host as it is before the agent comes."""
     for directory in (BUSY, PIDS):
         directory.mkdir(parents=True)
     tell("controllers", (TOP / "cgroup.controllers").read_text())
@@ -227,6 +227,10 @@ def run() -> None:
     describe()
     for instance in INSTANCES:
         start(instance)
+
+
+def run() -> None:
+    """The whole story, in its order."""
     before, groups = knobs(), sorted(each.name for each in TOP.iterdir() if each.is_dir())
     tell("before", before)
     tell("sensed", command("run", "--once", "--dry-run"))
@@ -278,6 +282,7 @@ def run() -> None:
 def main() -> None:
     """Tell the facts, or why there are no more; then the machine ends."""
     try:
+        prepare()
         run()
     except Exception:
         tell("failed", traceback.format_exc())

@@ -1,4 +1,4 @@
-"""Runs in the guest as ``qemu-system-x86_64 instance.pyc -uuid UUID -name NAME VCPUS``: threads with QEMU's names, for the test to load.
+"""Runs in the guest as ``qemu-system-x86_64 instance.pyc -uuid UUID -name NAME VCPUS``: threads with QEMU's names, to be loaded.
 
 A vCPU is busy while the file /run/busy/NAME exists; its work holds no lock of Python's, so that vCPUs run side by side.
 """

@@ -191,7 +191,12 @@ def test_a_burst_above_the_quota_goes_first_and_comes_back_last(
     assert tuple(knob for knob, _ in made) == knobs and dict(made)[knobs[0]] == "0"
     small = writes(plan(with_burst(9_000, quota), decision(("a", 1.0), ceilings=(0.2,))))
     assert tuple(knob for knob, _ in small) == knobs[1:], "the kernel takes a quota above it"
-    originals = {knobs[0]: "16000", "cpu.cfs_period_us": "100000", "cpu.cfs_quota_us": "30000", "cpu.max": "30000 100000"}
+    originals = {
+        knobs[0]: "16000",
+        "cpu.cfs_period_us": "100000",
+        "cpu.cfs_quota_us": "30000",
+        "cpu.max": "30000 100000",
+    }
     held = cgroup_originals({f"{MOUNT}/machine/a/vcpu0/{knob}": originals[knob] for knob in knobs})
     ours = with_burst(0, Quota(quota_us=10_000, period_us=QUOTA_PERIOD_US))
     lifted = writes(plan(ours, decision(("a", 1.0)), held))
