@@ -1,21 +1,24 @@
 """Runs in the guest: libvirt's groups on cgroup v2 with real processes in them, the agent over them, and what came of it.
 
-Facts leave as JSON lines ``[NAME, SECONDS, VALUE]`` over the virtio port, and `tests/vm/test_cgroup_v2.py` judges them. Here nothing is
-judged but that what is waited for comes. libvirt's test driver names the instances; the agent is the program as it is installed.
+Facts leave as JSON lines ``[NAME, SECONDS, VALUE]`` over the virtio port, and `tests/vm/test_cgroup_v2.py` judges them. Nothing is
+judged here but that what is waited for comes. libvirt's test driver names the instances; the agent is the program as it is installed.
 """
 
 import contextlib
 import ctypes
+import fcntl
+import functools
 import json
 import os
 import signal
+import struct
 import subprocess
 import sys
 import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TextIO
 
 TOP = Path("/sys/fs/cgroup")
 MACHINE = TOP / "machine.slice"
@@ -50,8 +53,11 @@ class Instance(NamedTuple):
 LIGHT = Instance("light", 1, 2, "{cpu: {weight: 1}}", {})
 HEAVY = Instance("heavy", 2, 2, "{cpu: {weight: 4}}", {"libvirt/vcpu1/cpuset.cpus": "0-1"})
 CAPPED = Instance(
-    *("capped", 3, 1, "{cpu: {ceiling: 30%}, network_packets: {floor: 1kpps, direction: tx}}"),
-    {
+    name="capped",
+    number=3,
+    vcpus=1,
+    slo="{cpu: {ceiling: 30%}, network_packets: {floor: 1kpps, direction: tx}}",
+    knobs={
         "cpu.weight": "250",
         "libvirt/emulator/cpu.weight": "50",
         "libvirt/vcpu0/cpu.max": "90000 100000",
@@ -62,12 +68,16 @@ CAPPED = Instance(
 )
 INSTANCES = (LIGHT, HEAVY, CAPPED)
 
-_out = open(next(Path("/dev").glob("vport*"), Path(os.devnull)), "w", buffering=1)  # noqa: SIM115, PTH123
+
+@functools.cache
+def port() -> TextIO:
+    """Where facts leave."""
+    return open(next(Path("/dev").glob("vport*")), "w", buffering=1)  # noqa: PTH123
 
 
 def tell(name: str, value: object) -> None:
     """One fact to the test outside, and how long after the boot it was found."""
-    _out.write(json.dumps([name, round(time.monotonic(), 1), value]) + "\n")
+    port().write(json.dumps([name, round(time.monotonic(), 1), value]) + "\n")
 
 
 def wait_for(what: str, true: Callable[[], object], seconds: float = PATIENCE_SECONDS) -> float:
@@ -88,9 +98,6 @@ def enable(group: Path, controllers: str) -> None:
 
 
 def make_tap(name: str) -> None:
-    import fcntl  # noqa: PLC0415
-    import struct  # noqa: PLC0415
-
     with open("/dev/net/tun", "r+b", buffering=0) as device:  # noqa: PTH123
         fcntl.ioctl(device, _TUNSETIFF, struct.pack("16sH22x", name.encode(), _TAP))
         fcntl.ioctl(device, _TUNSETPERSIST, 1)
@@ -288,7 +295,7 @@ def main() -> None:
         tell("failed", traceback.format_exc())
     tell("log", LOG.read_text() if LOG.exists() else "")
     tell("end", True)
-    _out.close()
+    port().close()
     ctypes.CDLL(None).reboot(_RESTART)
 
 
