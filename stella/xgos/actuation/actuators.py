@@ -53,17 +53,16 @@ def same(kind: TargetKind, one: str, other: str) -> bool:
 def lifting(actuator: Actuator, target: Target, original: str) -> str:
     """What to write so that nothing restrains any more: ``original``, but not an empty list of CPUs (cgroup v2: the parent's).
 
-    The kernel takes that from groups without threads only, so it is left to the release, and all CPUs of the hierarchy do until then.
+    The kernel takes that from groups without threads only: it is left to the release, and until then all CPUs of the hierarchy do.
     """
     if original or target.knob != cgroup.CPUSET:
         return original
-    text, place = original, target.place
+    found, place = [original], target.place
     with contextlib.suppress(Unavailable):
-        if not actuator.read(target):
-            return original
-        while place := place.rpartition("/")[0]:
-            text = actuator.read(replace(target, place=place, knob=cgroup.CPUSET_EFFECTIVE))
-    return text
+        if actuator.read(target):
+            while place := place.rpartition("/")[0]:
+                found.append(actuator.read(replace(target, place=place, knob=cgroup.CPUSET_EFFECTIVE)))
+    return found[-1]
 
 
 def _meaning(kind: TargetKind, text: str) -> object:
