@@ -57,7 +57,8 @@ def lifting(actuator: Actuator, target: Target, original: str) -> str:
     """
     if original or target.knob != cgroup.CPUSET:
         return original
-    found, place = [original], target.place
+    place = target.place
+    found: list[str] = [original]
     with contextlib.suppress(Unavailable):
         if actuator.read(target):
             while place := place.rpartition("/")[0]:
