@@ -110,7 +110,7 @@ def test_the_agent_has_a_group_of_its_own(told: Facts) -> None:
 def test_one_cpu_is_shared_by_weight(told: Facts) -> None:
     change, cores = told["changed under contention"], told["contention"]
     assert weight(change, HEAVY) / weight(change, LIGHT) == pytest.approx(4.0, rel=0.1)
-    assert cores[LIGHT.name] + cores[HEAVY.name] > 0.3, "both were busy"
+    assert 0.3 < cores[LIGHT.name] + cores[HEAVY.name] < 1.1, "both were busy, on one CPU"
     assert cores[HEAVY.name] / cores[LIGHT.name] == pytest.approx(4.0, rel=0.25)
 
 
