@@ -25,6 +25,7 @@ MACHINE = TOP / "machine.slice"
 BUSY, PIDS = Path("/run/busy"), Path("/run/libvirt/qemu")
 CONFIG, LOG = Path("/run/xgos.toml"), Path("/run/agent.log")
 PATIENCE_SECONDS = 90.0
+RESTRAINTS = ("cpu.max", "cpu.max.burst", "cpuset.cpus.effective")
 SETTLE_SECONDS, MEASURE_SECONDS = 5.0, 4.0
 _RESTART, _TUNSETIFF, _TUNSETPERSIST, _TAP = 0x01234567, 0x400454CA, 0x400454CB, 0x1002
 _AGENT = [sys.executable, "-m", "stella.cmd.xgos"]
@@ -85,7 +86,7 @@ def wait_for(what: str, true: Callable[[], object], seconds: float = PATIENCE_SE
     while not true():
         if time.monotonic() - begin > seconds:
             raise TimeoutError(f"in {seconds:g} s it did not come to this: {what}")
-        time.sleep(0.02)
+        time.sleep(0.1)
     return time.monotonic() - begin
 
 
@@ -158,12 +159,21 @@ def describe() -> None:
 # --- what is looked at ------------------------------------------------------------------------------------------------
 
 
-def knobs() -> dict[str, str]:
-    """All that can be set in the groups of instances, bit for bit: threads too. ``NAME: THREAD`` tells how a thread is scheduled."""
+@functools.cache
+def knob_files() -> tuple[Path, ...]:
+    """All that can be set in the groups of instances, and the CPUs that groups really have."""
+
+    def is_knob(path: Path) -> bool:
+        return path.is_file() and path.stat().st_mode & 0o600 == 0o600 and not path.name.endswith(".pressure")
+
+    return tuple(p for p in sorted(MACHINE.rglob("*")) if p.name == "cpuset.cpus.effective" or is_knob(p))
+
+
+def knobs(names: tuple[str, ...] = ()) -> dict[str, str]:
+    """What they hold (those of these names alone), bit for bit: threads too. ``NAME: THREAD`` tells how a thread is scheduled."""
     found = {}
-    for path in sorted(MACHINE.rglob("*")):
-        is_knob = path.is_file() and path.stat().st_mode & 0o600 == 0o600 and not path.name.endswith(".pressure")
-        if is_knob or path.name == "cpuset.cpus.effective":
+    for path in knob_files():
+        if not names or path.name in names:
             with contextlib.suppress(OSError):  # a threaded group does not tell its processes
                 found[str(path.relative_to(MACHINE))] = path.read_text()
     for instance in INSTANCES:
@@ -172,24 +182,18 @@ def knobs() -> dict[str, str]:
     return found
 
 
-def changed(before: dict[str, str]) -> dict[str, list[str]]:
+def changed(before: dict[str, str], names: tuple[str, ...] = ()) -> dict[str, list[str]]:
     """What differs from ``before``: the value then and now."""
-    now = knobs()
-    return {k: [before.get(k, ""), now.get(k, "")] for k in sorted({*before, *now}) if before.get(k) != now.get(k)}
-
-
-def restrained(before: dict[str, str]) -> bool:
-    """Whether anything restrains instances that did not before."""
-    return any(name.endswith(("cpu.max", "burst", "cpus.effective")) or ": " in name for name in changed(before))
+    return {k: [before.get(k, ""), now] for k, now in knobs(names).items() if before.get(k) != now}
 
 
 def restrained_at(before: dict[str, str], *ends: str) -> dict[str, list[str]]:
-    """What is changed at a moment when knobs with all these ends are. (The guard lifts them whenever the agent is late.)"""
+    """What restrains at a moment when knobs with all these ends do. (The guard lifts them whenever the agent is late.)"""
     found: dict[str, list[str]] = {}
 
     def is_so() -> bool:
         found.clear()
-        found.update(changed(before))
+        found.update(changed(before, RESTRAINTS))
         return all(any(name.endswith(end) for name in found) for end in ends)
 
     wait_for(f"{' and '.join(ends)} changed", is_so)
@@ -285,7 +289,7 @@ def run() -> None:
     tell("changed on a full host", restrained_at(before, "cpuset.cpus.effective", ": qemu-system-x86"))
     agent.kill()
     agent.wait()
-    tell("lifted after seconds", wait_for("the guard lifts", lambda: not restrained(before)))
+    tell("lifted after seconds", wait_for("the guard lifts", lambda: not changed(before, RESTRAINTS)))
     tell("changed after the agent's death", changed(before))
 
     busy(CAPPED)  # an agent that starts has no CPU of its own yet
