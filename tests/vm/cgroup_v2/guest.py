@@ -184,7 +184,9 @@ def knobs(names: tuple[str, ...] = ()) -> dict[str, str]:
 
 def changed(before: dict[str, str], names: tuple[str, ...] = ()) -> dict[str, list[str]]:
     """What differs from ``before``: the value then and now."""
-    return {k: [before.get(k, ""), now] for k, now in knobs(names).items() if before.get(k) != now}
+    now = knobs(names)
+    keys = now.keys() if names else now.keys() | before.keys()
+    return {key: [before.get(key, ""), now.get(key, "")] for key in sorted(keys) if before.get(key) != now.get(key)}
 
 
 def restrained_at(before: dict[str, str], *ends: str) -> dict[str, list[str]]:
