@@ -1,7 +1,8 @@
 """The CPU controller's text, cgroup v1 and v2: where the hierarchy is, what its files are called, what they say.
 
 Under v1 a weight is cpu.shares (2 to 262144, default 1024) and a limit is two files, cpu.cfs_quota_us (-1: none) and
-cpu.cfs_period_us. Under v2 it is cpu.weight (1 to 10000, default 100) and cpu.max ("max 100000": none).
+cpu.cfs_period_us. Under v2 it is cpu.weight (1 to 10000, default 100) and cpu.max ("max 100000": none). What a group may save up
+beside its limit (cpu.cfs_burst_us, cpu.max.burst, in us; since Linux 5.14) may never be more than the quota: the kernel refuses both.
 """
 
 import re
@@ -28,6 +29,7 @@ class CpuFiles:
     weight: str
     quota: str
     period: str
+    burst: str
     stat: str
     tasks: str
     smallest_weight: int
@@ -41,7 +43,7 @@ class CpuFiles:
     @property
     def knobs(self) -> frozenset[str]:
         """Every file name that Stella may write in a group of an instance."""
-        return frozenset((self.weight, self.quota, self.period))
+        return frozenset((self.weight, self.quota, self.period, self.burst))
 
 
 V1 = CpuFiles(
@@ -49,6 +51,7 @@ V1 = CpuFiles(
     weight="cpu.shares",
     quota="cpu.cfs_quota_us",
     period="cpu.cfs_period_us",
+    burst="cpu.cfs_burst_us",
     stat="cpu.stat",
     tasks="tasks",
     smallest_weight=2,
@@ -60,6 +63,7 @@ V2 = CpuFiles(
     weight="cpu.weight",
     quota="cpu.max",
     period="cpu.max",
+    burst="cpu.max.burst",
     stat="cpu.stat",
     tasks="cgroup.threads",
     smallest_weight=1,
@@ -67,6 +71,7 @@ V2 = CpuFiles(
     default_weight=100,
 )
 CPUSET = "cpuset.cpus"
+CPUSET_EFFECTIVE = "cpuset.cpus.effective"
 KNOBS = V1.knobs | V2.knobs | {CPUSET}
 
 
@@ -120,7 +125,7 @@ def parse_mountinfo(text: str, controller: str = "cpu") -> tuple[Hierarchy, ...]
 
     A cgroup2 mount of a hybrid host has no controllers: the caller looks for it in its ``cgroup.controllers``. A mount that
     another one covers is left out: a host in namespaces lists those of the machine below, which its paths no longer reach.
-    Format: proc_pid_mountinfo(5).
+    The root of a host without a disk, its initramfs, is its own parent. Format: proc_pid_mountinfo(5).
     """
     mounts: list[_Mount] = []
     for line in text.splitlines():
@@ -131,7 +136,10 @@ def parse_mountinfo(text: str, controller: str = "cpu") -> tuple[Hierarchy, ...]
         root, mount = (_OCTAL.sub(lambda m: chr(int(m[1], 8)), part) for part in fields[3:5])
         mounts.append(_Mount(fields[0], fields[1], root, mount, source[0], source[2]))
     numbers = {each.number for each in mounts}
-    on_top = {(each.parent if each.parent in numbers else "", each.path): each.number for each in mounts}
+    on_top = {
+        (each.parent if each.parent in numbers and each.parent != each.number else "", each.path): each.number
+        for each in mounts
+    }
     found: list[Hierarchy] = []
     for each in mounts:
         version = {"cgroup2": 2, "cgroup": 1}.get(each.kind)

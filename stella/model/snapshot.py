@@ -119,6 +119,7 @@ class GroupReading:
     cpus: tuple[int, ...] | None = None  # inner groups: the CPUs it is confined to; None: no cpuset here
     allowed_cpus: tuple[int, ...] | None = None  # those that libvirt, Nova or an administrator allow; None: not known
     allowed_quota: Quota | None = None  # the quota that they set; None: not known
+    burst_us: int = 0  # what it may save up beside its quota
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

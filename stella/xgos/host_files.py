@@ -241,3 +241,7 @@ class HostFiles:
     def move_process(self, group: str, pid: int) -> None:
         """Put a process into a cgroup. Raises `WriteFailed`, `Unsupported` or `InstanceGone`."""
         self._write(f"{group}/cgroup.procs", group, str(pid))
+
+    def move_thread(self, group: str, tid: int) -> None:
+        """Put a thread into a threaded cgroup (v2). Raises `WriteFailed`, `Unsupported` or `InstanceGone`."""
+        self._write(f"{group}/cgroup.threads", group, str(tid))

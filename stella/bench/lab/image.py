@@ -26,6 +26,7 @@ MODULES = (
 )
 TOOLS = ("fio", "sysbench", "sockperf", "tc")
 GUEST_PYTHON = "/usr/bin/python3"
+_BUSYBOX = "/usr/bin/busybox"
 AGENT_SOURCE = Path(__file__).with_name("guest_agent.py")
 
 _LINKS = {"bin": "usr/bin", "sbin": "usr/sbin", "lib": "usr/lib", "lib64": "usr/lib64"}
@@ -91,7 +92,7 @@ class Image:
     release: str
 
 
-class _Archive:
+class Archive:
     """A cpio archive in the ``newc`` format (see the kernel's Documentation/driver-api/early-userspace/buffer-format.rst)."""
 
     def __init__(self, path: Path) -> None:
@@ -145,22 +146,22 @@ def _tool_paths() -> list[Path]:
         if not path:
             raise LabError(f"the guests need {name}: install it")
         paths.append(Path(path))
-    for path_text in (GUEST_PYTHON, "/usr/bin/busybox"):
+    for path_text in (GUEST_PYTHON, _BUSYBOX):
         if not Path(path_text).exists():
             raise LabError(f"the guests need {path_text}: install it")
     return paths
 
 
-def _libraries(program: Path) -> set[Path]:
+def libraries_of(program: Path) -> set[Path]:
     """The shared libraries a program is linked with, as ldd finds them."""
     result = subprocess.run(["/usr/bin/ldd", str(program)], capture_output=True, text=True, check=False)
     words = (word for line in result.stdout.splitlines() for word in line.split())
     return {Path(word) for word in words if word.startswith("/")}
 
 
-def _module_files(release: str) -> dict[str, Path]:
+def _module_files(release: str, *more: str) -> dict[str, Path]:
     files = {path.name.split(".ko")[0]: path for path in Path("/lib/modules", release, "kernel").rglob("*.ko*")}
-    return {name: files[name] for name in MODULES if name in files}
+    return {name: files[name] for name in (*MODULES, *more) if name in files}
 
 
 def _usr(path: Path) -> str:
@@ -201,27 +202,38 @@ def _module_bytes(path: Path) -> bytes:
     return lzma.decompress(data) if path.suffix == ".xz" else data
 
 
-def _write(path: Path, tools: list[Path], libraries: set[Path], modules: dict[str, Path], scratch: Path) -> None:
-    archive = _Archive(path)
+def add_system(archive: Archive, release: str, *more_modules: str) -> None:
+    """What every guest has: the directories, busybox, the guests' Python, and the modules (and ``more_modules``) in their order."""
     for name, target in _LINKS.items():
         archive.add(name, stat.S_IFLNK | 0o777, target.encode())
     for name in _DIRECTORIES:
         archive.add(name, stat.S_IFDIR | 0o755)
     archive.add("dev/console", stat.S_IFCHR | 0o600, device=(5, 1))
-    archive.add("init", stat.S_IFREG | 0o755, _INIT.encode())
-    archive.add("usr/bin/busybox", stat.S_IFREG | 0o755, Path("/usr/bin/busybox").read_bytes())
+    archive.add("usr/bin/busybox", stat.S_IFREG | 0o755, Path(_BUSYBOX).read_bytes())
     for name in ("sh", "mount", "insmod", "ip", "ls", "cat", "sleep", "top", "dmesg", "arp"):
         archive.add(f"usr/bin/{name}", stat.S_IFLNK | 0o777, b"busybox")
     archive.add("usr/bin/python3", stat.S_IFREG | 0o755, Path(GUEST_PYTHON).read_bytes())
-    for tool in tools:
-        archive.add(f"usr/bin/{tool.name}", stat.S_IFREG | 0o755, tool.read_bytes())
-    for library in sorted(libraries):
-        archive.add(_usr(library), stat.S_IFREG | 0o755, library.read_bytes())
-    for name, content in _collect_python(scratch).items():
-        archive.add(name, stat.S_IFREG | 0o755, content)
+    modules = _module_files(release, *more_modules)
     for name, module in modules.items():
         archive.add(f"modules/{name}.ko", stat.S_IFREG | 0o644, _module_bytes(module))
     archive.add("modules/order", stat.S_IFREG | 0o644, " ".join(modules).encode())
+
+
+def add_libraries(archive: Archive, libraries: Iterable[Path]) -> None:
+    """Shared libraries, where programs look for them."""
+    for library in sorted(libraries):
+        archive.add(_usr(library), stat.S_IFREG | 0o755, library.read_bytes())
+
+
+def _write(path: Path, release: str, tools: list[Path], libraries: set[Path], scratch: Path) -> None:
+    archive = Archive(path)
+    archive.add("init", stat.S_IFREG | 0o755, _INIT.encode())
+    add_system(archive, release)
+    for tool in tools:
+        archive.add(f"usr/bin/{tool.name}", stat.S_IFREG | 0o755, tool.read_bytes())
+    add_libraries(archive, libraries)
+    for name, content in _collect_python(scratch).items():
+        archive.add(name, stat.S_IFREG | 0o755, content)
     archive.close()
 
 
@@ -233,15 +245,15 @@ def build(cache: Path) -> Image:
     release, kernel = newest_kernel()
     tools = _tool_paths()
     programs = [*tools, Path(GUEST_PYTHON).resolve()]
-    libraries = set().union(*(_libraries(program) for program in programs))
+    libraries = set().union(*(libraries_of(program) for program in programs))
     modules = _module_files(release)
-    key = _digest([kernel, *programs, *libraries, *modules.values(), Path("/usr/bin/busybox")])
+    key = _digest([kernel, *programs, *libraries, *modules.values(), Path(_BUSYBOX)])
     target = cache / f"guest-{release}-{key}.cpio"
     if not target.exists():
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cache) as scratch:
             unfinished = Path(scratch) / "image"
-            _write(unfinished, tools, libraries, modules, Path(scratch))
+            _write(unfinished, release, tools, libraries, Path(scratch))
             unfinished.rename(target)
         for old in cache.glob("guest-*.cpio"):
             if old != target and old.stat().st_mtime < target.stat().st_mtime - 3600:

@@ -6,7 +6,8 @@ waits for another process, such as QEMU) is refused in the tick: it needs a work
 """
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Protocol
 
 from stella.linux import cgroup, cpuset
@@ -14,6 +15,9 @@ from stella.model.target import Target, TargetKind
 from stella.xgos.actuation.link_limits import LinkActuator, NoLinks
 from stella.xgos.host_files import HostFiles, InstanceGone, Unavailable, Unsupported, WriteFailed
 from stella.xgos.link_limits import LinkLimits
+
+_EMPTYING_TRIES = 5
+_LARGEST_TASKS_BYTES = 1 << 20
 
 
 class Actuator(Protocol):
@@ -44,6 +48,22 @@ Actuators = Mapping[TargetKind, Actuator]
 def same(kind: TargetKind, one: str, other: str) -> bool:
     """Whether two texts of a knob mean the same: ``0-1`` and ``0,1`` do, ``batch`` and ``batch+reset-on-fork`` too."""
     return one == other or _meaning(kind, one) == _meaning(kind, other)
+
+
+def lifting(actuator: Actuator, target: Target, original: str) -> str:
+    """What to write so that nothing restrains any more: ``original``, but not an empty list of CPUs (cgroup v2: the parent's).
+
+    The kernel takes that from groups without threads only: it is left to the release, and until then all CPUs of the hierarchy do.
+    """
+    if original or target.knob != cgroup.CPUSET:
+        return original
+    place = target.place
+    found: list[str] = [original]
+    with contextlib.suppress(Unavailable):
+        if actuator.read(target):
+            while place := place.rpartition("/")[0]:
+                found.append(actuator.read(replace(target, place=place, knob=cgroup.CPUSET_EFFECTIVE)))
+    return found[-1]
 
 
 def _meaning(kind: TargetKind, text: str) -> object:
@@ -78,7 +98,36 @@ class CgroupActuator:
                 raise InstanceGone(f"{target.place}: another group has this name now")
         except Unavailable as error:
             raise InstanceGone(str(error)) from None
-        self._files.write_knob(f"{target.place}/{target.knob}", value)
+        try:
+            self._files.write_knob(f"{target.place}/{target.knob}", value)
+        except WriteFailed:
+            if value or target.knob != cgroup.CPUSET:
+                raise
+            self._write_without_threads(target, value)
+
+    def _write_without_threads(self, target: Target, value: str) -> None:
+        """Its threads wait in the parent meanwhile: the kernel takes an empty list of CPUs from groups without threads only."""
+        parent, moved = target.place.rpartition("/")[0], set[str]()
+        try:
+            for attempt in range(_EMPTYING_TRIES):  # threads may be born meanwhile
+                found = self._files.read(f"{target.place}/cgroup.threads", largest_bytes=_LARGEST_TASKS_BYTES).split()
+                moved.update(found)
+                self._move_threads(found, parent)
+                try:
+                    self._files.write_knob(f"{target.place}/{target.knob}", value)
+                    break
+                except WriteFailed:
+                    if attempt == _EMPTYING_TRIES - 1:
+                        raise
+        except Unavailable as error:
+            raise WriteFailed(str(error)) from None
+        finally:
+            self._move_threads(moved, target.place)
+
+    def _move_threads(self, tids: Iterable[str], group: str) -> None:
+        for tid in tids:
+            with contextlib.suppress(WriteFailed, InstanceGone, Unsupported):  # it has ended
+                self._files.move_thread(group, int(tid))
 
     def remove(self, target: Target) -> None:
         """See `Actuator.remove`. What is left in the group is moved to its parent first."""

@@ -2,11 +2,12 @@
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from stella.model.allocation import Outcome, Write, WriteResult
 from stella.model.snapshot import InstanceReading
 from stella.model.target import Target, TargetKind, thread_policy_target
-from stella.xgos.actuation.actuators import Actuators, same
+from stella.xgos.actuation.actuators import Actuators, lifting, same
 from stella.xgos.actuation.audit import Audit
 from stella.xgos.actuation.journal import Journal
 from stella.xgos.actuation.restore import Restored, release, restore
@@ -50,7 +51,9 @@ class Apply:
         self._refused.update(each.write.target for each in outcomes if each.result is WriteResult.UNSUPPORTED)
         for each in outcomes:
             if each.result is WriteResult.GONE and each.write.lifts:
-                self.journal.note_written(each.write.target, each.write.value)  # nothing is restrained there any more
+                self.journal.note_written(
+                    each.write.target, each.write.value, lifts=True
+                )  # nothing is restrained there any more
         self.audit.outcomes(wall_seconds, outcomes)
         return outcomes
 
@@ -103,8 +106,10 @@ class Apply:
                 return Outcome(
                     write=write, result=WriteResult.FAILED, error=f"{write.target}: changed meanwhile to {now!r}"
                 )
+        if write.lifts:
+            write = replace(write, value=lifting(actuator, write.target, write.value))
         actuator.write(write.target, write.value, entry.identity)
-        self.journal.note_written(write.target, write.value)
+        self.journal.note_written(write.target, write.value, lifts=write.lifts)
         return Outcome(write=write, result=WriteResult.WRITTEN)
 
     def _tell_why_unread(self, target: Target) -> None:
@@ -129,7 +134,7 @@ class Apply:
         results = restore(self.actuators, self.journal.entries, temporary_only=True)
         for each in results:
             if not each.error:
-                self.journal.note_written(each.target, each.value)
+                self.journal.note_written(each.target, each.value, lifts=True)
         self._tell("lifted", wall_seconds, results)
         return results
 

@@ -141,7 +141,7 @@ class HostActuation:
         if same(target.kind, holds, entry.original):
             return entry.original
         ours = journal.written(target)
-        if not entry.lifted and (ours is None or same(target.kind, holds, ours)):
+        if not entry.lifted if ours is None else same(target.kind, holds, ours):
             return entry.original
         if self._passive:
             return holds
@@ -222,8 +222,7 @@ class HostActuation:
 
     def _restrained(self) -> list[Entry]:
         """The targets that Stella restrains now, or may restrain."""
-        written = self._apply.journal.written
-        return [e for e in self._apply.journal.entries if e.temporary and written(e.target) != e.original]
+        return [e for e in self._apply.journal.entries if self._apply.journal.restrains(e)]
 
     def _lifted(self, entries: Iterable[Entry], reason: str) -> Iterator[Write]:
         for entry in entries:

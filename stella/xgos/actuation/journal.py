@@ -40,6 +40,7 @@ class Journal:
         self._copy = JournalCopy(copy_path)
         self._entries: dict[Target, Entry] = {}
         self._written: dict[Target, str] = {}
+        self._lifted: set[Target] = set()
         self._originals: dict[Target, str] | None = None
         self._revision = 0
         self._revisions: dict[str, int] = {}
@@ -91,17 +92,26 @@ class Journal:
         """What Stella last set; None when it is not known (or nothing was set) in this process."""
         return self._written.get(target)
 
-    def note_written(self, target: Target, value: str) -> None:
-        """Remember what was set, for targets in the journal."""
+    def restrains(self, entry: Entry) -> bool:
+        """Whether Stella restrains this target now, or may restrain it."""
+        return entry.temporary and entry.target not in self._lifted and self.written(entry.target) != entry.original
+
+    def note_written(self, target: Target, value: str, *, lifts: bool = False) -> None:
+        """Remember what was set, for targets in the journal. ``lifts``: nothing is restrained by it."""
         if target in self._entries:
             self._written[target] = value
+            (self._lifted.add if lifts else self._lifted.discard)(target)
             self._touch(target)
 
     def doubt_restraints(self) -> None:
         """The guard may have lifted any restraint meanwhile: what they hold is not known until they are set again."""
         for target in [t for t in self._written if (entry := self._entries.get(t)) and entry.temporary]:
-            del self._written[target]
+            self._forget_written(target)
             self._touch(target)
+
+    def _forget_written(self, target: Target) -> None:
+        self._written.pop(target, None)
+        self._lifted.discard(target)
 
     def revision(self, instance: str) -> int:
         """Another number whenever something that is known of this instance's targets changed."""
@@ -162,7 +172,7 @@ class Journal:
     def adopt(self, target: Target, value: str) -> None:
         """Another program or an administrator set ``value``: from now on it is the original. Call `store` after the last one."""
         old = self._entries[target]
-        self._written.pop(target, None)
+        self._forget_written(target)
         self._keep([replace(old, original=value, lifted=False)])
 
     def record_made(self, target: Target) -> None:
@@ -213,7 +223,7 @@ class Journal:
     def _drop(self, targets: Iterable[Target]) -> None:
         lines = []
         for target in targets:
-            self._written.pop(target, None)
+            self._forget_written(target)
             self._touch(target)
             entry = self._entries.pop(target, None)
             if entry is not None:

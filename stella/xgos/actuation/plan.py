@@ -12,7 +12,8 @@ Quotas, for a ceiling or a best-effort throttle. libvirt has no group for all vC
 over them anew each tick. Such a spread goes stale when it is not renewed: these writes are temporary, and the guard lifts them.
 Emulator, iothread and instance groups never get one: a throttled main loop holds up everything. The period is 50 ms: a vCPU
 stands still for less than that, a tick of 250 ms holds five, and a quota stays above the kernel's 1 ms down to 2 % of a core;
-the scheduler's overrun of up to a timer tick is booked as debt, so the mean holds.
+the scheduler's overrun of up to a timer tick is booked as debt, so the mean holds. A burst that an administrator allowed is taken
+away first where it is more than the quota, which the kernel would refuse, and given back after it.
 
 Limits of links, for network ceilings: each direction of each tap has one, of packets and of bytes. A ceiling over several is spread
 over them by the control law (`stella.control.link_ceilings`).
@@ -105,6 +106,11 @@ class _Knobs:
                 values.insert(0, (*held[1], str(wanted.period_us)))
             if lifts and group.quota.quota_us == wanted.quota_us:
                 values.pop()
+        burst = self.target(group, self.files.burst)
+        if not lifts and wanted.quota_us is not None and group.burst_us > wanted.quota_us:
+            values.insert(0, (burst, str(group.burst_us), "0"))
+        if lifts and burst in self.originals:
+            values.append((burst, str(group.burst_us), self.originals[burst]))
         for target, previous, value in values:
             yield Write(target=target, value=value, previous=previous, reason=reason, temporary=True, lifts=lifts)
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from stella.model.target import Target
-from stella.xgos.actuation.actuators import Actuators
+from stella.xgos.actuation.actuators import Actuators, lifting
 from stella.xgos.actuation.journal import Journal
 from stella.xgos.actuation.journal_text import Entry
 from stella.xgos.host_files import Gone, InstanceGone, Unavailable, Unsupported, WriteFailed
@@ -12,9 +12,9 @@ from stella.xgos.host_files import Gone, InstanceGone, Unavailable, Unsupported,
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restored:
-    """What became of one entry: ``error`` is empty when the knob holds its original again, or no longer exists.
+    """What became of one entry: ``error`` is empty when the knob holds ``value``, or no longer exists.
 
-    ``changed``: it held something else before.
+    ``value`` is its original or, while a restraint is only lifted, what `lifting` tells. ``changed``: it held something else before.
     """
 
     target: Target
@@ -30,20 +30,24 @@ def restore(actuators: Actuators, entries: Iterable[Entry], *, temporary_only: b
     Idempotent. What fails is tried once more at the end: under cgroup v1 a quota may depend on its period, or on a parent's.
     """
     todo = [e for e in reversed(tuple(entries)) if e.original is not None and (e.temporary or not temporary_only)]
-    done = [_restore_one(actuators, entry) for entry in todo]
+    done = [_restore_one(actuators, entry, exactly=not temporary_only) for entry in todo]
     for n, (entry, result) in enumerate(zip(todo, done, strict=True)):
         if result.error:
-            done[n] = _restore_one(actuators, entry)
+            done[n] = _restore_one(actuators, entry, exactly=not temporary_only)
     return tuple(done)
 
 
-def _restore_one(actuators: Actuators, entry: Entry) -> Restored:
+def _restore_one(actuators: Actuators, entry: Entry, *, exactly: bool) -> Restored:
+    """``exactly``: the original itself, also where the guard had lifted the restraint by something else."""
     value, target, changed = entry.original or "", entry.target, False
     actuator = actuators[target.kind]
     try:
         if actuator.identity(target) != entry.identity:
             return Restored(target=target, value=value, gone=True)
-        if not entry.lifted and actuator.read(target) != value:
+        lifted = lifting(actuator, target, value)
+        value = value if exactly else lifted
+        now = actuator.read(target)
+        if now != value and (not entry.lifted or now == lifted):
             actuator.write(target, value, entry.identity)
             changed = True
     except (Gone, InstanceGone, Unsupported):

@@ -40,9 +40,11 @@ def find_cpuset(files: HostFiles) -> str:
 
 
 class Group:
-    """One cgroup, its knobs held open: two or three preads a pass, and its throttled time while there is a quota."""
+    """One cgroup, its knobs held open: two or three preads a pass; its throttled time and burst while there is a quota."""
 
     __slots__ = (
+        "_burst",
+        "_burst_us",
         "_cpus",
         "_period",
         "_quota",
@@ -74,6 +76,9 @@ class Group:
         self._quota = files.keep(f"{directory}/{names.quota}")
         self._period: KeptFile | None = files.keep(f"{directory}/{names.period}") if self._version == 1 else None
         self._stat = files.keep(f"{directory}/{names.stat}")
+        burst = f"{directory}/{names.burst}"
+        self._burst = files.keep(burst) if role and files.exists(burst) else None
+        self._burst_us = 0
         cpus = f"{cpuset_mount}{path}/{cgroup.CPUSET}"
         self._cpus = files.keep(cpus) if role and cpuset_mount and files.exists(cpus) else None
         self._throttled_seconds: float | None = None
@@ -86,7 +91,8 @@ class Group:
         self._reading = None
         try:
             self._throttled_seconds = cgroup.parse_throttled_seconds(self._stat.read(4096).decode(errors="replace"))
-        except cgroup.InvalidText as error:
+            self._burst_us = int(self._burst.read()) if self._burst else 0
+        except ValueError as error:  # InvalidText is one
             raise Unavailable(f"{self.path}: {error}") from None
 
     def read(self) -> GroupReading:
@@ -126,6 +132,7 @@ class Group:
             quota=quota,
             throttled_seconds=self._throttled_seconds,
             cpus=cpus,
+            burst_us=self._burst_us,
         )
 
 

@@ -61,6 +61,15 @@ def test_a_mount_that_another_covers_is_left_out() -> None:
     assert cgroup.parse_mountinfo(stacked)[0].root == "/host"
 
 
+def test_a_host_that_runs_from_its_initramfs() -> None:
+    text = (
+        "1 1 0:2 / / rw - rootfs none rw\n"
+        "22 1 0:20 / /sys rw - sysfs sys rw\n"
+        "25 22 0:23 / /sys/fs/cgroup rw - cgroup2 cgroup rw\n"
+    )
+    assert [h.mount for h in cgroup.parse_mountinfo(text)] == ["/sys/fs/cgroup"]
+
+
 def test_path_of_a_process() -> None:
     text = "12:cpuset:/a\n3:cpu,cpuacct:/machine/q\n0::/unified/path\n"
     assert cgroup.parse_process_cgroup(text, 1) == "/machine/q"

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stella.linux import cgroup
 from stella.model.allocation import Write, WriteResult
 from stella.model.target import Target, TargetKind, cgroup_target, thread_policy_target
 from stella.xgos.actuation.actuators import actuators
@@ -19,7 +20,7 @@ from stella.xgos.actuation.journal import Journal
 from stella.xgos.actuation.journal_text import Entry, InvalidJournal, current_boot, parse_journal, show_journal
 from stella.xgos.actuation.private_files import filesystem_of
 from stella.xgos.actuation.restore import release, restore
-from stella.xgos.host_files import Gone, HostFiles, InstanceGone, Unavailable, Unsupported
+from stella.xgos.host_files import Gone, HostFiles, InstanceGone, Unavailable, Unsupported, WriteFailed
 
 GROUP = "/sys/fs/cgroup/cpu/machine/a"
 SHARES, QUOTA = f"{GROUP}/cpu.shares", f"{GROUP}/vcpu0/cpu.cfs_quota_us"
@@ -317,3 +318,85 @@ def test_a_kernel_that_refuses(
 def test_which_file_system(path: str, kind: str) -> None:
     mounts = "1 0 8:1 / / rw - ext4 /dev/a rw\n2 1 0:2 / /run rw,nosuid shared:5 - tmpfs tmpfs rw\n"
     assert filesystem_of(path, mounts) == kind
+
+
+EMPTY = cgroup_target("/cg/machine/a/vcpu0", cgroup.CPUSET)
+EMPTY_FILE = f"{EMPTY.place}/{EMPTY.knob}"
+CONFINED = Write(target=EMPTY, value="1", previous="", reason="test", temporary=True)
+FREED = Write(target=EMPTY, value="", previous="1", reason="test", temporary=True, lifts=True)
+
+
+@pytest.fixture
+def v2(tmp_path: Path) -> HostFiles:
+    """A group without CPUs of its own, below groups and a root that tell theirs."""
+    root = tmp_path / "root"
+    (root / "cg/machine/a/vcpu0").mkdir(parents=True)
+    (root / "cg/machine/a/vcpu0/cpuset.cpus").write_text("\n")
+    for path in ("cg", "cg/machine", "cg/machine/a"):
+        (root / path / "cpuset.cpus.effective").write_text("0-3\n" if path == "cg" else "0-1\n")
+    return HostFiles(str(root))
+
+
+def test_an_empty_cpu_set_is_lifted_by_all_cpus_and_released_exactly(v2: HostFiles, tmp_path: Path) -> None:
+    apply = make(v2, tmp_path)
+    apply.apply([CONFINED], 1.0)
+    (entry,) = apply.journal.entries
+    assert apply.journal.restrains(entry) and v2.read(EMPTY_FILE) == "1\n"
+    (outcome,) = apply.apply([FREED], 2.0)
+    assert (outcome.write.value, v2.read(EMPTY_FILE), apply.journal.written(EMPTY)) == ("0-3", "0-3\n", "0-3")
+    assert not apply.journal.restrains(entry), "or it would be lifted in each tick"
+    (restored,) = apply.release(3.0)
+    assert (restored.value, restored.error, v2.read(EMPTY_FILE)) == ("", "", "\n")
+
+
+@pytest.mark.parametrize(("now", "after"), [("0-3", "\n"), ("2", "2\n")])
+def test_what_the_guard_lifted_is_released_unless_another_program_set_it(
+    now: str, after: str, v2: HostFiles, tmp_path: Path
+) -> None:
+    apply = make(v2, tmp_path)
+    apply.apply([CONFINED], 1.0)
+    restore(actuators(v2), apply.journal.entries, temporary_only=True)
+    assert v2.read(EMPTY_FILE) == "0-3\n"
+    (again,) = restore(actuators(v2), apply.journal.entries, temporary_only=True)
+    assert not again.changed
+    v2.write_knob(EMPTY_FILE, now)
+    marked = [replace(entry, lifted=True) for entry in apply.journal.entries]
+    (restored,) = restore(actuators(v2), marked)
+    assert (restored.error, v2.read(EMPTY_FILE)) == ("", after)
+
+
+def test_threads_wait_in_the_parent_while_their_group_is_emptied(
+    v2: HostFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the kernel does, an empty list is refused while the group has threads; one is born while they move."""
+    groups = {"/cg/machine/a": set[int](), "/cg/machine/a/vcpu0": {7, 8}}
+    born = [9]
+
+    def move(group: str, tid: int) -> None:
+        if tid == 8:
+            raise InstanceGone("it has ended")
+        for tids in groups.values():
+            tids.discard(tid)
+        groups[group].add(tid)
+        groups["/cg/machine/a/vcpu0"].discard(8)
+        groups["/cg/machine/a/vcpu0"].update([born.pop()] if born else [])
+
+    write, read = v2.write_knob, v2.read
+
+    def write_knob(path: str, value: str) -> None:
+        if not value and groups["/cg/machine/a/vcpu0"]:
+            raise WriteFailed("No space left on device")
+        write(path, value)
+
+    def read_file(path: str, *, largest_bytes: int = 65536) -> str:
+        own, _, name = path.rpartition("/")
+        return " ".join(map(str, groups[own])) if name == "cgroup.threads" else read(path, largest_bytes=largest_bytes)
+
+    apply = make(v2, tmp_path)
+    apply.apply([CONFINED], 1.0)
+    monkeypatch.setattr(v2, "move_thread", move)
+    monkeypatch.setattr(v2, "write_knob", write_knob)
+    monkeypatch.setattr(v2, "read", read_file)
+    (restored,) = apply.release(2.0)
+    assert (restored.error, read(EMPTY_FILE)) == ("", "\n")
+    assert groups == {"/cg/machine/a": set(), "/cg/machine/a/vcpu0": {7, 9}}

@@ -166,6 +166,43 @@ def test_quotas_only_on_vcpus_and_temporary() -> None:
     assert (write.value, write.previous, write.temporary) == ("1000 50000", "max 100000", True)
 
 
+@pytest.mark.parametrize(
+    ("version", "quota", "knobs"),
+    [
+        (1, Quota(quota_us=30_000, period_us=100_000), ("cpu.cfs_burst_us", "cpu.cfs_period_us", "cpu.cfs_quota_us")),
+        (2, Quota(quota_us=30_000, period_us=100_000), ("cpu.max.burst", "cpu.max")),
+    ],
+)
+def test_a_burst_above_the_quota_goes_first_and_comes_back_last(
+    version: int, quota: Quota, knobs: tuple[str, ...]
+) -> None:
+    seen = instance("a", vcpus=1, weight=10240, version=version, quota=quota)
+
+    def with_burst(burst_us: int, quota: Quota) -> Snapshot:
+        groups = tuple(
+            replace(g, burst_us=burst_us, quota=quota) if g.role is Role.VCPU else g for g in seen.groups or ()
+        )
+        return snapshot(replace(seen, groups=groups), version=version)
+
+    def writes(found: tuple[Write, ...]) -> list[tuple[str, str]]:
+        return [(write.target.knob, write.value) for write in found if "vcpu" in write.target.place]
+
+    made = writes(plan(with_burst(16_000, quota), decision(("a", 1.0), ceilings=(0.2,))))
+    assert tuple(knob for knob, _ in made) == knobs and dict(made)[knobs[0]] == "0"
+    small = writes(plan(with_burst(9_000, quota), decision(("a", 1.0), ceilings=(0.2,))))
+    assert tuple(knob for knob, _ in small) == knobs[1:], "the kernel takes a quota above it"
+    originals = {
+        knobs[0]: "16000",
+        "cpu.cfs_period_us": "100000",
+        "cpu.cfs_quota_us": "30000",
+        "cpu.max": "30000 100000",
+    }
+    held = cgroup_originals({f"{MOUNT}/machine/a/vcpu0/{knob}": originals[knob] for knob in knobs})
+    ours = with_burst(0, Quota(quota_us=10_000, period_us=QUOTA_PERIOD_US))
+    lifted = writes(plan(ours, decision(("a", 1.0)), held))
+    assert lifted[-1] == (knobs[0], "16000") and {knob for knob, _ in lifted} == set(knobs)
+
+
 def test_an_administrators_quota_is_never_exceeded_and_comes_back() -> None:
     admin = Quota(quota_us=30_000, period_us=100_000)
     quota, period = f"{MOUNT}/machine/a/vcpu0/cpu.cfs_quota_us", f"{MOUNT}/machine/a/vcpu0/cpu.cfs_period_us"
