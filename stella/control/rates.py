@@ -115,7 +115,8 @@ class InstanceRates:
     """One instance between two readings. What could not be read is None. Block rates have their own interval.
 
     ``links`` has the rates of each link by its name, as far as they are known. ``uplink_ratio`` is the part of what it sent that the
-    uplink carried (see `carried`).
+    uplink carried (see `carried`). ``overrun_ratio`` is the part of the time in which an uplink of its received all it can carry, so
+    that what was lost before it is not known.
     """
 
     start_seconds: float
@@ -128,6 +129,7 @@ class InstanceRates:
     block_end_seconds: float = 0.0
     links: Mapping[str, NetworkRates] = field(default_factory=dict)
     uplink_ratio: float = 1.0
+    overrun_ratio: float = 0.0
 
     @property
     def seconds(self) -> float:

@@ -112,19 +112,26 @@ def over(ticks: Sequence[InstanceRates], start_seconds: float, end_seconds: floa
     if weights is None:
         return None
     cpu = _mean_cpu([t.cpu for t in cpu_ticks if t.cpu is not None], weights)
-    network, block = None, None
+    network, block, overrun = None, None, 0.0
     with_network = [t for t in ticks if t.network is not None]
     weights = _weights([(t.start_seconds, t.end_seconds) for t in with_network], start_seconds, end_seconds)
     if weights is not None:
         rates = [t.network for t in with_network if t.network is not None]
         network = _mean(NetworkRates, NetworkRates.__slots__, rates, weights)
+        overrun = sum(t.overrun_ratio * w for t, w in zip(with_network, weights, strict=True))
     with_block = [t for t in ticks if t.block is not None]
     spans = [(t.block_start_seconds, t.block_end_seconds) for t in with_block]
     weights = _weights(spans, start_seconds, end_seconds)
     if weights is not None:
         block = _mean(BlockRates, BlockRates.__slots__, [t.block for t in with_block if t.block is not None], weights)
     return replace(
-        ticks[-1], start_seconds=start_seconds, end_seconds=end_seconds, cpu=cpu, network=network, block=block
+        ticks[-1],
+        start_seconds=start_seconds,
+        end_seconds=end_seconds,
+        cpu=cpu,
+        network=network,
+        block=block,
+        overrun_ratio=overrun,
     )
 
 

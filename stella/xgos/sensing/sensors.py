@@ -3,7 +3,7 @@
 import itertools
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -27,8 +27,9 @@ from stella.xgos.sensing.domains import Domain, RecordedHypervisor
 from stella.xgos.sensing.groups import Groups, find_hierarchy
 from stella.xgos.sensing.host import Host
 from stella.xgos.sensing.hypervisor import LibvirtHypervisor
-from stella.xgos.sensing.network import Links, NetlinkLinks, RecordedLinks, uplink_of
+from stella.xgos.sensing.network import Links, NetlinkLinks, RecordedLinks
 from stella.xgos.sensing.threads import REFRESH_SECONDS, Threads
+from stella.xgos.sensing.uplinks import NamedUplink, uplinks_of
 
 _TURNS = (
     4  # instances re-read their lists of threads, and of groups, in so many turns, so that no tick carries them all
@@ -163,7 +164,7 @@ class Sensors:
             self._last_host = replace(
                 self._host.read(paths),
                 link_limits_lack=self._links.limits_lack,
-                uplink=self._links.uplink,
+                uplinks=self._links.uplinks,
                 uplink_lack=self._links.uplink_lack,
             )
         except Unavailable as error:
@@ -281,13 +282,13 @@ def open_sensors(
     *,
     uri: str = "qemu:///system",
     block_seconds: float = BLOCK_SECONDS,
-    uplink: tuple[str, float] = ("", 0.0),
+    uplinks: Sequence[NamedUplink] = (),
     monotonic: Callable[[], float] = time.monotonic,
     wall: Callable[[], float] = time.time,
 ) -> Sensors:
     """Sensors of this machine, or of the recorded tree at ``root``. Raises `Broken` when there is no CPU hierarchy.
 
-    ``uplink``: its device (empty: none) and its speed in Mbit/s (0: as the device tells).
+    ``uplinks``: through which its instances reach the network.
     """
     raise_descriptor_limit()
     files = HostFiles(os.fspath(root))
@@ -302,5 +303,5 @@ def open_sensors(
             monotonic=monotonic,
             block_seconds=block_seconds,
         )
-        links = NetlinkLinks(limits=LinkLimits(), uplink=uplink_of(files, *uplink))
+        links = NetlinkLinks(limits=LinkLimits(), uplinks=uplinks_of(files, uplinks))
     return Sensors(files, hierarchy, discovery, links, monotonic=monotonic, wall=wall)
