@@ -86,9 +86,9 @@ def narrow(host: Host) -> None:
 def test_a_received_floor_is_kept_beside_two_tcp_floods(host: Host) -> None:
     narrow(host)
     host.open(Uplink(device=UPLINK, capacity=lambda: CAPACITY))
-    stream(host, 0, connections=2)
     for flood in (1, 2):
-        stream(host, flood, connections=4)
+        stream(host, flood, connections=6)
+    stream(host, 0, connections=2)
     host.begin()
     host.run(0.5)
     alone = got(host, 1, 1.0)
