@@ -153,6 +153,7 @@ def _configure(directory: Path, count: int, port: int) -> Path:
         "run_directory": str(directory / "run"),
         "socket": str(directory / "s"),
         "metrics_listen": f"127.0.0.1:{port}",
+        "host_overhead": "reserved",
         "slo_file": str(directory / "slos.yaml"),
     }
     path = directory / "xgos.toml"
@@ -164,6 +165,14 @@ def _status(socket: Path) -> Mapping[str, Any]:
     with contextlib.suppress(Unreachable, RequestRefused):
         return Client(socket, timeout_seconds=5.0).status()
     return {}
+
+
+def _is_ready(status: Mapping[str, Any], count: int) -> bool:
+    """Whether all instances are seen whole, and half of them have their SLO in force."""
+    if not status or not all(sensor["ok"] for sensor in status["sensors"]):
+        return False
+    enforced = (status["intent_states"] or {}).get("enforced", 0)
+    return status["instances"] == count and enforced == (count + 1) // 2
 
 
 def _ticks(port: int) -> tuple[dict[float, int], float]:
@@ -191,12 +200,8 @@ def measure(count: int, seconds: int, directory: Path) -> Cost:
             [*command, "--config", str(config)], log=directory / "log", cores=frozenset(os.sched_getaffinity(0))
         )
         try:
-            agent.wait_until(lambda: _status(directory / "s").get("instances", 0) == count)
+            agent.wait_until(lambda: _is_ready(_status(directory / "s"), count))
             time.sleep(_WARM_SECONDS)
-            told = _status(directory / "s")
-            failing = [sensor["error"] for sensor in told["sensors"] if not sensor["ok"]]
-            if failing or told["instances_with_slo"] != (count + 1) // 2:
-                raise NotStarted(f"the agent does not see its instances: {failing or told['instances_with_slo']}")
             before, spent, began = agent.cpu_seconds, _ticks(port), time.monotonic()
             time.sleep(seconds)
             took = time.monotonic() - began
