@@ -15,7 +15,6 @@ from stella.model.attainment import TOLERANCE_RATIO, Cause, Status
 from stella.model.slo import Direction, Metric, Objective
 from stella.model.snapshot import Role
 
-
 _MOSTLY_OVERRUN_RATIO = 0.5
 
 

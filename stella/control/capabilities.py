@@ -128,7 +128,7 @@ def unlimited_link(slo: Slo, links: Sequence[LinkReading] | None) -> tuple[str, 
 
 
 def receiving_note(slo: Slo, available: Mapping[str, str]) -> str:
-    """What a host cannot do for the floors of what an instance receives; empty for an SLO without any. ``available``: see `missing`."""
+    """What a host cannot do for floors of what an instance receives; empty for an SLO without any. ``available``: see `missing`."""
     floors = [o for o in slo.objectives if o.metric.resource == "network" and o.floor is not None]
     receives = any(o.direction is not Direction.TX for o in floors)
     return available.get(Capability.NETWORK_RECEIVED_FLOOR.value, "") if receives else ""

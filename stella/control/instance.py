@@ -185,5 +185,7 @@ def decided(
         starved_ratio=starved_ratio(state.rates),
         objectives=state.reports,
         reason=reason,
-        network=allocations(state.intent.slo if state.intent else None, state.reading.links, state.rates, uplink_shares),
+        network=allocations(
+            state.intent.slo if state.intent else None, state.reading.links, state.rates, uplink_shares
+        ),
     )

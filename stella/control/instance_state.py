@@ -86,10 +86,7 @@ def _on_uplinks(rates: InstanceRates, reading: InstanceReading, memory: Memory) 
     if not links:
         return rates
     sent_bytes = sum(rates.links[link.name].tx_bytes for link in reading.links or () if link.name in rates.links)
-    lost = sum(
-        rates.links[link.name].tx_bytes * (1.0 - memory.uplink_ratios.get(link.uplink, 1.0))
-        for link in links
-    )
+    lost = sum(rates.links[link.name].tx_bytes * (1.0 - memory.uplink_ratios.get(link.uplink, 1.0)) for link in links)
     if any(link.uplink in memory.overrun for link in links):
         rates = replace(rates, overrun_ratio=1.0)
     return carried(rates, 1.0 - lost / sent_bytes) if lost > 0 else rates

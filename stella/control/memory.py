@@ -64,7 +64,7 @@ class Memory:
 
     ``clock`` tells the first window not yet closed. ``accepted``: for each intent its generation and the monotonic second at which
     that was first decided upon. ``throttled``: the bound of each neighbour that has one, in cores. ``uplink_ratios``: by
-    uplink, the part of what instances sent in the last tick that it carried. ``overrun``: the uplinks that received all they can carry.
+    uplink, the part of what instances sent in the last tick that it carried. ``overrun``: the uplinks that received all they can.
     """
 
     previous: Snapshot | None = None

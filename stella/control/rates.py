@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from operator import attrgetter
 
 from stella.model.allocation import HostUsage
 from stella.model.slo import Direction, Metric
@@ -229,14 +230,15 @@ def _of_each(
     if before is None or after is None or seconds <= 0:
         return None
     known = {device.name: device for device in before}
+    counters = attrgetter(*names)
     found = {}
     for device in after:
         old = known.get(device.name)
         if old is None:
             continue
-        deltas = {name: getattr(device, name) - getattr(old, name) for name in names}
-        if min(deltas.values()) >= 0:
-            found[device.name] = {name: delta / seconds for name, delta in deltas.items()}
+        deltas = [new - first for new, first in zip(counters(device), counters(old), strict=True)]
+        if min(deltas) >= 0:
+            found[device.name] = dict(zip(names, [delta / seconds for delta in deltas], strict=True))
     return found
 
 

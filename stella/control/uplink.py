@@ -7,7 +7,7 @@ others use and some room, is divided by max-min (`stella.control.share`). Each i
 it, and one that wants less has no limit. So a floor that was lent is there at once when its owner wakes, and the others are held back
 a tick later. While the uplink is not contended nobody is limited.
 
-What an instance below its floor wants is not known while the uplink drops its packets: TCP grows only into room that it finds. So it is
+What an instance below its floor wants is not known while the uplink drops its packets: TCP grows only into room that it finds. It is
 kept its whole floor at first, half as much again as it sends while it uses up what it is kept, and a quarter less each tick while it
 does not. Of what comes in, one above its floor that wants less is limited too, with room to grow: the senders to it would take at once
 what another one lost.

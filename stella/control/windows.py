@@ -58,12 +58,13 @@ def _weights(spans: Sequence[tuple[float, float]], start: float, end: float) -> 
 
 
 def _mean(make: Callable[..., Rates], names: Sequence[str], rates: Sequence[Rates], weights: Sequence[float]) -> Rates:
-    return make(**{n: sum(getattr(r, n) * w for r, w in zip(rates, weights, strict=True)) for n in names})
+    counted = [(rate, weight) for rate, weight in zip(rates, weights, strict=True) if weight > 0]
+    return make(**{n: sum(getattr(rate, n) * weight for rate, weight in counted) for n in names})
 
 
 def _mean_cpu(rates: Sequence[CpuRates], weights: Sequence[float]) -> CpuRates:
     sums: dict[tuple[Role, int], tuple[float, float, float]] = {}
-    for cpu, weight in zip(rates, weights, strict=True):
+    for cpu, weight in ((cpu, weight) for cpu, weight in zip(rates, weights, strict=True) if weight > 0):
         for stage in cpu.stages:
             run, wait, throttled = sums.get((stage.role, stage.index), (0.0, 0.0, 0.0))
             sums[stage.role, stage.index] = (

@@ -1,4 +1,7 @@
-"""Which device is a port of which, from the kernel's list of links (linux/if_link.h), and which uplinks a tap reaches. Opens nothing."""
+"""Which device is a port of which, from the kernel's list of links (linux/if_link.h), and which uplinks a tap reaches.
+
+Opens nothing.
+"""
 
 import struct
 import sys
@@ -16,7 +19,8 @@ _SKIP_STATISTICS = 1 << 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Device:
-    """A link by its name. ``master``: the index of what it is a port of; ``beside``: of the device below a VLAN, or a veth's other end.
+    """A link by its name. ``master``: the index of what it is a port of; ``beside``: of the device below a VLAN, or of a veth's
+    other end.
 
     Both are 0 for none here.
     """
@@ -59,7 +63,8 @@ def neighbours(devices: Mapping[int, Device]) -> Mapping[int, frozenset[int]]:
 def reached(
     start: int, devices: Mapping[int, Device], beside: Mapping[int, frozenset[int]], ends: Mapping[str, str]
 ) -> frozenset[str]:
-    """The uplinks that traffic of a tap can reach. ``ends``: the uplink by the name of itself, or of a bridge that is said to lead to it.
+    """The uplinks that traffic of a tap can reach. ``ends``: the uplink by the name of itself, or of a bridge that
+    is said to lead to it.
 
     Nothing is followed through these. ``beside``: `neighbours`.
     """

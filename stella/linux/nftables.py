@@ -238,9 +238,7 @@ def _with_rule(known: Chain | None, rule: _Rule, body: bytes) -> Chain:
     chain = known or _EMPTY
     if rule.counted_at is not None:
         octets, packets = (_COUNT.unpack_from(body, at)[0] for at in rule.counted_at)
-        chain = replace(
-            chain, number=rule.number, packets=rule.packets, dropped_packets=packets, dropped_bytes=octets
-        )
+        chain = replace(chain, number=rule.number, packets=rule.packets, dropped_packets=packets, dropped_bytes=octets)
     return chain if rule.forward is None else replace(chain, forward=rule.forward)
 
 

@@ -15,6 +15,8 @@ from stella.xgos.sensing.uplinks import Uplink
 from .network_host import PEER, UPLINK, Host, running, statuses
 
 CAPACITY = 2.5e6  # bytes/s: 20 Mbit/s
+
+
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[Host]:
     with running(tmp_path) as made:

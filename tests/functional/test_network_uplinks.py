@@ -1,4 +1,4 @@
-"""What comes in, packet rates and several uplinks, on a real kernel (`network_host`). All traffic stays in the test's own namespaces."""
+"""What comes in, packet rates and several uplinks, on a real kernel (`network_host`). Traffic stays in the test's own namespaces."""
 
 import subprocess
 import sys

@@ -1,7 +1,7 @@
 """``stella-bench scale host``: what the agent costs on a host with many instances, beside the same with a tenth of them.
 
 The agent is the real command, on this kernel's `/proc` and control groups; the instances are processes that sleep (`sleeping`), in
-groups as libvirt makes them. What libvirt and the taps would tell stands in files (``hypervisor.json``, ``links.json``), so what asking
+groups as libvirt makes them. What libvirt and the taps would tell stands in files (``hypervisor.json``, ``links.json``): what asking
 libvirtd takes is not in it. Half of the instances have an SLO.
 """
 
@@ -44,7 +44,7 @@ class Options:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """What the agent and its guard took. ``tick_seconds``: bounds of the histogram's part in which the p99 and the longest tick lie."""
+    """What the agent and its guard took. The p99 and the longest tick are bounds of the histogram's part in which they lie."""
 
     instances: int
     cpu_ratio: float
@@ -78,7 +78,7 @@ def _make(group: Path) -> None:
 
 def _inner(thread: str) -> str:
     if thread.startswith("CPU "):
-        return f"vcpu{thread.split('/')[0].removeprefix('CPU ')}"
+        return f"vcpu{thread.split('/', maxsplit=1)[0].removeprefix('CPU ')}"
     return thread.removeprefix("IO ") if thread.startswith("IO ") else "emulator"
 
 

@@ -1,6 +1,6 @@
 """Processes that look like QEMU's to an agent, and sleep: run by path under the system's Python.
 
-``argv``: how many, and vCPUs of each. Prints a line of JSON for each: ``pid``, ``start_ticks``, and ``threads`` by number and name. They
+``argv``: how many, and vCPUs of each. Prints a line of JSON for each: ``pid``, ``start_ticks``, ``threads`` by number and name. They
 end with the standard input.
 """
 

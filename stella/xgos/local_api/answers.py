@@ -259,7 +259,7 @@ def _uplink_counts(published: Published) -> list[tuple[UplinkReading, int]]:
 
 
 def _links_not_limited(published: Published) -> Json:
-    """The links on which limits cannot act, for each what and why: ``tx_bytes`` and the like, or ``uplink`` where that is not known."""
+    """The links on which limits cannot act, with what and why: ``tx_bytes`` and the like, or ``uplink`` where that is not known."""
     return [
         {"uuid": instance.uuid, "name": instance.name, "link": link.name, "limits": cast(Json, limits)}
         for instance in published.snapshot.instances

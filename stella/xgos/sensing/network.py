@@ -61,9 +61,10 @@ class _Dropped:
     _bucket: int = 0
 
     def add(self, chain: tuple[int, int, int], bucket: int, through: tuple[int, int], *, at_most: bool) -> None:
-        """``chain``: the number of its limit, and packets and bytes that this dropped. ``bucket``: packets alone, taken to be as large as those in ``through``.
+        """``chain``: the number of its limit, and packets and bytes that this dropped.
 
-        ``through``: packets and bytes that the device counted since the last call; ``at_most``: no more than these were dropped.
+        ``bucket``: packets alone, taken to be as large as those in ``through``: packets and bytes that the device counted since the
+        last call. ``at_most``: no more than these were dropped.
         """
         old = self._chain if chain[0] == self._chain[0] and chain[1] >= self._chain[1] else (0, 0, 0)
         queued = bucket - (self._bucket if bucket >= self._bucket else 0)
@@ -94,7 +95,7 @@ class _Link:
     rx: _Dropped = field(default_factory=_Dropped)
     because: Lacks = ()
 
-    def read(  # noqa: PLR0913
+    def read(
         self, name: str, index: int, now: rtnetlink.LinkCounters, limits: LimitState, uplink: str, uplink_lack: str
     ) -> LinkReading:
         """The host's view of a tap, turned around: the guest sent what the host received."""

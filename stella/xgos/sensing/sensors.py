@@ -24,11 +24,11 @@ from stella.xgos.host_files import Gone, HostFiles, Unavailable, raise_descripto
 from stella.xgos.link_limits import LinkLimits
 from stella.xgos.sensing.discovery import BLOCK_SECONDS, DISKS_KEPT_SECONDS, Discovery, HypervisorView
 from stella.xgos.sensing.domains import Domain, RecordedHypervisor
-from stella.xgos.sensing.groups import Groups, find_hierarchy
+from stella.xgos.sensing.groups import RETRY_SECONDS, Groups, find_hierarchy
 from stella.xgos.sensing.host import Host
 from stella.xgos.sensing.hypervisor import LibvirtHypervisor
 from stella.xgos.sensing.network import Links, NetlinkLinks, RecordedLinks
-from stella.xgos.sensing.threads import REFRESH_SECONDS, Threads
+from stella.xgos.sensing.threads import WHOLE_REFRESH_SECONDS, Threads
 from stella.xgos.sensing.uplinks import NamedUplink, uplinks_of
 
 _TURNS = (
@@ -255,16 +255,17 @@ class Sensors:
             if held.hinted_refresh != held.threads.refreshes:
                 held.hinted_refresh = held.threads.refreshes
                 held.threads.hint(held.groups.thread_roles())
+                held.groups.refresh_soon()
             return held.groups.read(now)
         except Unavailable as error:
             sensor.fail(error)
-            held.groups, held.retry_seconds = None, now + REFRESH_SECONDS
+            held.groups, held.retry_seconds = None, now + RETRY_SECONDS
             return None
 
 
 def _at_turn(turn: int, now: float) -> float:
     """When an instance with this turn re-reads its lists next."""
-    return now + REFRESH_SECONDS * (1 + turn % _TURNS) / _TURNS
+    return now + WHOLE_REFRESH_SECONDS * (1 + turn % _TURNS) / _TURNS
 
 
 def _disks(domain: Domain, seen: HypervisorView, now: float) -> tuple[tuple[DiskReading, ...] | None, float | None]:

@@ -117,8 +117,8 @@ class Uplinks:
             self._devices, self._found = {}, {}
 
     def of(self, index: int) -> tuple[str, str]:
-        """The uplink that a tap reaches (empty: none, or not known), and then why. One uplink alone serves all. Raises `Unavailable`."""
-        if len(self._named) < 2:  # noqa: PLR2004
+        """The uplink that a tap reaches (empty: not known), and why it is not. One uplink alone serves all. Raises `Unavailable`."""
+        if len(self._named) < 2:
             return (self._named[0].device, "") if self._named else ("", "")
         known = self._found.get(index)
         if known is None:

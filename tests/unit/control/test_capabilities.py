@@ -10,7 +10,6 @@ from stella.model import reasons
 from stella.model.slo import parse_slo
 from stella.model.snapshot import HostReading, LinkReading, UplinkReading
 
-
 LINK = LinkReading(
     name="tap0", tx_packets=0, tx_bytes=0, tx_drops=0, rx_packets=0, rx_bytes=0, rx_drops=0, uplink="eth0"
 )

@@ -50,7 +50,10 @@ def test_values_are_taken() -> None:
         ('network_uplink = [{bridges = ["br0"]}]', "network_uplink[0]"),
         ('network_uplink = [{device = "eth0", speed = 3}]', "network_uplink[0]"),
         ('network_uplink = [{device = "eth0", bridges = "br0"}]', "network_uplink[0].bridges"),
-        ('network_uplink = [{device = "eth0", capacity_mbit_per_second = "1G"}]', "network_uplink[0].capacity_mbit_per_second"),
+        (
+            'network_uplink = [{device = "eth0", capacity_mbit_per_second = "1G"}]',
+            "network_uplink[0].capacity_mbit_per_second",
+        ),
         ('network_uplink = [{device = "e0", bridges = ["b"]}, {device = "e1", bridges = ["b"]}]', "network_uplink"),
         ("network_uplink_capacity_packets_per_second = -1", "network_uplink_capacity_packets_per_second"),
         ("network_uplink_capacity_mbit_per_second = -1", "network_uplink_capacity_mbit_per_second"),
