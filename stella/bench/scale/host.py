@@ -172,7 +172,7 @@ def _is_ready(status: Mapping[str, Any], count: int) -> bool:
     if not status or not all(sensor["ok"] for sensor in status["sensors"]):
         return False
     enforced = (status["intent_states"] or {}).get("enforced", 0)
-    return status["instances"] == count and enforced == (count + 1) // 2
+    return bool(status["instances"] == count and enforced == (count + 1) // 2)
 
 
 def _ticks(port: int) -> tuple[dict[float, int], float]:
