@@ -60,6 +60,7 @@ vector = ctypes.create_string_buffer(part)
 message = struct.pack("PIxxxxPNPNixxxxIxxxx", 0, 0, ctypes.addressof(vector), 1, 0, 0, 0, 0)  # struct mmsghdr
 messages = ctypes.create_string_buffer(message * many)
 send = ctypes.CDLL(None, use_errno=True).sendmmsg
+print("ready", flush=True)
 begin, sent = time.monotonic(), 0
 while (now := time.monotonic() - begin) < seconds:
     while (due := int(now / 0.005 * each_tick) - sent) > 0:
@@ -237,10 +238,11 @@ class Host:
         self.intents[uuid] = Intent(uuid=uuid, slo=slo, generation=1, reserved_cpu_cores=0.0, estimated=False)
 
     def send(self, namespace: str, to: int, *, size: int, packets: int) -> None:
-        """``packets`` a second of ``size`` bytes with all headers, for longer than is measured."""
-        words = [f"10.9.0.10{to}", str(size - HEADER_BYTES), str(packets // 200), "6"]
+        """``packets`` a second of ``size`` bytes with all headers, for longer than is measured. Returns once it sends."""
+        words = [f"10.9.0.10{to}", str(size - HEADER_BYTES), str(packets // 200), "20"]
         argv = ["ip", "netns", "exec", namespace, sys.executable, "-S", "-E", "-c", SENDER, *words]
-        self.senders.append(subprocess.Popen(argv))
+        self.senders.append(subprocess.Popen(argv, stdout=subprocess.PIPE))
+        assert self.senders[-1].stdout is not None and self.senders[-1].stdout.readline() == b"ready\n"
 
     def received(self, namespace: str) -> tuple[int, int]:
         """Packets and bytes that came in at the other end."""
