@@ -225,7 +225,8 @@ def _accepted(instance: str, answer: Mapping[str, Any]) -> str:
     estimated = " (estimated from the host's default costs: no history yet)" if answer.get("estimated") else ""
     accepted = ", ".join(f"{metric} {fmt.objective_words(metric, keys)}" for metric, keys in answer["slo"].items())
     reserved = f"{answer['reserved_cpu_cores']:.2f} cores of CPU {would}reserved{estimated}"
-    return f"{fmt.plain(instance)}: {accepted}; {reserved}; generation {answer['generation']}"
+    note = f"\nnote: {fmt.plain(answer['note'])}" if answer.get("note") else ""
+    return f"{fmt.plain(instance)}: {accepted}; {reserved}; generation {answer['generation']}{note}"
 
 
 def refusal(error: RequestRefused) -> str:

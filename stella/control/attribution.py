@@ -12,8 +12,10 @@ from stella.control import demand as asking
 from stella.control.rates import InstanceRates, mean_unit_bytes, usage
 from stella.model.allocation import ObjectiveReport
 from stella.model.attainment import TOLERANCE_RATIO, Cause, Status
-from stella.model.slo import Metric, Objective
+from stella.model.slo import Direction, Metric, Objective
 from stella.model.snapshot import Role
+
+_MOSTLY_OVERRUN_RATIO = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +48,8 @@ def _missed(
 ) -> tuple[Status, Cause | None]:
     """The status of a floor that was not reached, and its cause."""
     if not wanted.asked:
+        if _may_be_lost_before_the_host(objective, rates):
+            return Status.UNKNOWN, Cause.SENSOR
         return Status.NO_DEMAND, None
     limit = wanted.limit
     if objective.metric is Metric.CPU and floor > rates.vcpus and wanted.value >= rates.vcpus * TOLERANCE_RATIO:
@@ -63,6 +67,12 @@ def _missed(
     if cause is Cause.CPU and not here.reservation_fits:
         return Status.DEGRADED, Cause.CAPACITY
     return Status.VIOLATED, cause
+
+
+def _may_be_lost_before_the_host(objective: Objective, rates: InstanceRates) -> bool:
+    """Whether what it receives may have been dropped where this host cannot see it: its uplink received all it can carry."""
+    receives = objective.metric.resource == "network" and objective.direction is not Direction.TX
+    return receives and rates.overrun_ratio >= _MOSTLY_OVERRUN_RATIO
 
 
 def _shortfalls(

@@ -20,6 +20,7 @@ class Capability(enum.StrEnum):
     NETWORK_BYTES_FLOOR = "network_bytes_floor"
     NETWORK_BYTES_CEILING = "network_bytes_ceiling"
     NETWORK_BYTES_WEIGHT = "network_bytes_weight"
+    NETWORK_RECEIVED_FLOOR = "network_received_floor"
     BLOCK_BYTES_FLOOR = "block_bytes_floor"
     BLOCK_BYTES_CEILING = "block_bytes_ceiling"
     BLOCK_BYTES_WEIGHT = "block_bytes_weight"
@@ -41,6 +42,11 @@ _NO_CPUSET = "this host has no cpuset control group hierarchy, so weights are le
 
 
 _NO_UPLINK = "this host shares no uplink: "
+_NO_LINK_UPLINK = "the uplink of its link {link} is not known: "
+_RECEIVED = (
+    "what comes in has passed the uplink before this host can hold it back: beside senders that do not slow down (UDP floods) "
+    "a floor of what an instance receives is kept only while the uplink is not full"
+)
 _UPLINK_SHARES = (Capability.NETWORK_PACKETS_WEIGHT, Capability.NETWORK_BYTES_WEIGHT)
 _LINK_LIMITS = {Capability.NETWORK_PACKETS_CEILING: "packets", Capability.NETWORK_BYTES_CEILING: "bytes"}
 
@@ -49,6 +55,11 @@ def _link_limits(host: HostReading, kind: str) -> str:
     """Why links cannot be limited in ``packets`` or ``bytes``."""
     lacks = {kind: _NOT_TRIED} if host.link_limits_lack is None else dict(host.link_limits_lack)
     return f"{_NO_LINK_LIMITS}{lacks[kind]}" if kind in lacks else ""
+
+
+def _uplink_shares(host: HostReading) -> str:
+    """Why no uplink can be divided."""
+    return _link_limits(host, "bytes") or ("" if host.uplinks else f"{_NO_UPLINK}{host.uplink_lack}")
 
 
 def of(metric: Metric, kind: str) -> Capability:
@@ -60,7 +71,8 @@ def capabilities(host: HostReading, *, quota: bool = True) -> Mapping[str, str]:
     """Every capability by name: an empty text where this host has it, else the reason why not, in one sentence.
 
     ``quota``: whether the CPU groups have a quota knob. Floors for network and disks are enforced by the CPU that their I/O needs, so
-    they need what a CPU floor needs. Without placement everything else is available.
+    they need what a CPU floor needs. Without placement everything else is available. ``network_received_floor`` is against any sender
+    outside, which no host has: it is told, and a floor that an SLO asks for does not need it.
     """
     groups = "" if host.cgroup_version in (1, 2) and host.cgroup_mount else _NO_CPU_GROUPS
     found: dict[str, str] = {}
@@ -75,7 +87,9 @@ def capabilities(host: HostReading, *, quota: bool = True) -> Mapping[str, str]:
         elif capability in _LINK_LIMITS:
             reason = _link_limits(host, _LINK_LIMITS[capability])
         elif capability in _UPLINK_SHARES:
-            reason = _link_limits(host, "bytes") or ("" if host.uplink else f"{_NO_UPLINK}{host.uplink_lack}")
+            reason = _uplink_shares(host)
+        elif capability is Capability.NETWORK_RECEIVED_FLOOR:
+            reason = groups or _uplink_shares(host) or _RECEIVED
         elif resource == "cpu" or capability.value.endswith("_floor"):
             reason = groups
         else:
@@ -90,18 +104,34 @@ def _kinds(objective: Objective) -> list[str]:
 
 
 def unlimited_link(slo: Slo, links: Sequence[LinkReading] | None) -> tuple[str, str, str] | None:
-    """(field, capability, reason) of the first ceiling that cannot act on a link of this instance; None when all can."""
+    """(field, capability, reason) of the first ceiling or weight that cannot act on a link of this instance; None when all can.
+
+    A weight acts by limiting bytes, and only where the link's uplink is known. A floor acts on the links of others.
+    """
     for objective in slo.objectives:
-        if objective.metric.resource != "network" or objective.ceiling is None:
+        if objective.metric.resource != "network":
             continue
-        kind = objective.metric.value.removeprefix("network_")
         ways = ("tx", "rx") if objective.direction is Direction.BOTH else (objective.direction.value,)
-        for link in links or ():
-            why = next((text for part, text in link.unlimited_because if part in [f"{w}_{kind}" for w in ways]), "")
-            if why:
-                field, name = f"{objective.metric.value}.ceiling", of(objective.metric, "ceiling").value
-                return field, name, f"its link {link.name} cannot be limited: {why}"
+        for asked, part in (("ceiling", objective.metric.value.removeprefix("network_")), ("weight", "bytes")):
+            if getattr(objective, asked) is None:
+                continue
+            for link in links or ():
+                because = dict(link.unlimited_because)
+                why = next((because[f"{way}_{part}"] for way in ways if f"{way}_{part}" in because), "")
+                if why:
+                    why = f"its link {link.name} cannot be limited: {why}"
+                elif asked == "weight" and not link.uplink:
+                    why = f"{_NO_LINK_UPLINK.format(link=link.name)}{link.uplink_lack}"
+                if why:
+                    return f"{objective.metric.value}.{asked}", of(objective.metric, asked).value, why
     return None
+
+
+def receiving_note(slo: Slo, available: Mapping[str, str]) -> str:
+    """What a host cannot do for floors of what an instance receives; empty for an SLO without any. ``available``: see `missing`."""
+    floors = [o for o in slo.objectives if o.metric.resource == "network" and o.floor is not None]
+    receives = any(o.direction is not Direction.TX for o in floors)
+    return available.get(Capability.NETWORK_RECEIVED_FLOOR.value, "") if receives else ""
 
 
 def missing(slo: Slo, available: Mapping[str, str]) -> tuple[str, str, str] | None:

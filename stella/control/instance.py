@@ -11,11 +11,11 @@ from stella.control.inner_weights import io_has_priority, io_weight, io_weight_f
 from stella.control.instance_state import ACTIVE_CORES, InstanceState, starved_ratio
 from stella.control.link_ceilings import allocations
 from stella.control.placement import Item, Stage
-from stella.control.rates import sent
 from stella.control.reservation import io_floors
-from stella.control.uplink import Sender, sent_floor
+from stella.control.uplink import Way
+from stella.control.uplinks import said
 from stella.model.allocation import CpuAllocation, InstanceDecision
-from stella.model.slo import Direction, Metric, Objective
+from stella.model.slo import Metric
 from stella.model.snapshot import GroupReading, Role
 
 _BUSY_OVER_SECONDS = 2.0
@@ -37,32 +37,6 @@ def claim(state: InstanceState) -> CpuClaim:
         priority=max((o.priority for o in slo.objectives), default=0) if slo else 0,
         demand_cores=_wanted_cores(state),
     )
-
-
-def sender(state: InstanceState, limit: float | None) -> Sender | None:
-    """Its claim on the uplink; None while its traffic is not known, or cannot be limited. ``limit``: that of the last tick."""
-    rates = sent(state.rates) if state.rates else None
-    if rates is None or rates.network is None or state.rates is None or state.rates.network is None:
-        return None
-    if any("tx_bytes" in dict(link.unlimited_because) for link in state.reading.links or ()):
-        return None
-    network, slo = rates.network, state.intent.slo if state.intent else None
-    packet_bytes = network.tx_bytes / network.tx_packets if network.tx_packets > 0 else 0.0
-    objectives = [o for o in slo.objectives if o.metric.resource == "network"] if slo else []
-    return Sender(
-        uuid=state.reading.uuid,
-        offered=network.tx_bytes,
-        through=network.tx_bytes - network.tx_limited_bytes,
-        floor=sent_floor(slo, packet_bytes) if slo else 0.0,
-        weight=max((o.weight for o in objectives if o.weight is not None), default=1.0),
-        priority=max((o.priority for o in objectives), default=0),
-        ceiling=min((o.ceiling for o in objectives if _caps_sent_bytes(o) and o.ceiling), default=math.inf),
-        limit=limit,
-    )
-
-
-def _caps_sent_bytes(objective: Objective) -> bool:
-    return objective.metric is Metric.NETWORK_BYTES and objective.direction is not Direction.RX
 
 
 def _wanted_cores(state: InstanceState) -> float:
@@ -194,9 +168,9 @@ def decided(
     got: CpuShare,
     placement: Placement,
     throttled_cores: float | None,
-    uplink_bytes: float | None = None,
+    uplink_shares: Mapping[Way, float] | None = None,
 ) -> InstanceDecision:
-    """The decision for one instance, with its reason. ``uplink_bytes``: what it may send, in bytes/s, while the uplink is full."""
+    """The decision for one instance, with its reason. ``uplink_shares``: what it may have of full uplinks."""
     cpu = state.rates.cpu if state.rates else None
     feedback = state.memory.feedback
     busy = _busy_ratios(state)
@@ -210,8 +184,8 @@ def decided(
             parts.append(f"debt {feedback.debt_seconds:.2f} s, gain {feedback.gain:.2f}")
         parts.append(f"granted {got.reservation_cores:.3f} of {state.intent.reserved_cpu_cores:.3f} reserved")
         reason = ", ".join(parts)
-    if uplink_bytes is not None:
-        reason += f", may send {uplink_bytes:.0f} bytes/s: the uplink is full"
+    for way, share in (uplink_shares or {}).items():
+        reason += f", {said(way, share, state.rates)}"
     return InstanceDecision(
         uuid=state.reading.uuid,
         name=state.reading.name,
@@ -232,5 +206,7 @@ def decided(
         starved_ratio=starved_ratio(state.rates),
         objectives=state.reports,
         reason=reason,
-        network=allocations(state.intent.slo if state.intent else None, state.reading.links, state.rates, uplink_bytes),
+        network=allocations(
+            state.intent.slo if state.intent else None, state.reading.links, state.rates, uplink_shares
+        ),
     )

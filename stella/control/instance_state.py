@@ -55,13 +55,13 @@ def _observe(
     before: Snapshot,
     now: Snapshot,
     known: InstanceMemory,
-    uplink_ratio: float,
+    memory_of_host: Memory,
 ) -> tuple[InstanceMemory, InstanceRates | None]:
     """What this tick taught about one instance, and its rates (block rates carried on while they are fresh)."""
     rates = instance_rates(old, reading, before.monotonic_seconds, now.monotonic_seconds) if old else None
     if rates is None:
         return replace(known, ticks=()), None
-    rates = carried(rates, uplink_ratio)
+    rates = _on_uplinks(rates, reading, memory_of_host)
     horizon = now.monotonic_seconds - _KEPT_TICKS_SECONDS
     ticks = (*(t for t in known.ticks if t.end_seconds >= horizon), rates)
     block = rates.block if rates.block is not None else known.block
@@ -78,6 +78,18 @@ def _observe(
         stage_demand_cores=_stage_demand_cores(reading, known, rates),
     )
     return memory, rates if rates.block is block else replace(rates, block=block)
+
+
+def _on_uplinks(rates: InstanceRates, reading: InstanceReading, memory: Memory) -> InstanceRates:
+    """What its uplinks carried of what it sent, and whether they received all they can carry."""
+    links = [link for link in reading.links or () if link.uplink and link.name in rates.links]
+    if not links:
+        return rates
+    sent_bytes = sum(rates.links[link.name].tx_bytes for link in reading.links or () if link.name in rates.links)
+    lost = sum(rates.links[link.name].tx_bytes * (1.0 - memory.uplink_ratios.get(link.uplink, 1.0)) for link in links)
+    if any(link.uplink in memory.overrun for link in links):
+        rates = replace(rates, overrun_ratio=1.0)
+    return carried(rates, 1.0 - lost / sent_bytes) if lost > 0 else rates
 
 
 def _restless(reading: InstanceReading, known: InstanceMemory, now: Snapshot) -> bool:
@@ -157,7 +169,7 @@ def instance_state(
         known = known if costs is known.costs else replace(known, costs=costs)
     if reading.state is RunState.MIGRATING:
         known = replace(known, settled_after_seconds=now.monotonic_seconds + SETTLING_SECONDS)
-    known, rates = _observe(reading, old, before, now, known, memory.uplink_ratio)
+    known, rates = _observe(reading, old, before, now, known, memory)
     reports = tuple(r for o in slo.objectives for r in evaluate(o, rates, evaluation_context(known))) if slo else ()
     asked = {r.metric: r.demand for r in reports if r.kind == "floor" and r.demand is not None}
     if asked:

@@ -10,11 +10,12 @@ use and some room to grow. So a load that moves to the other direction finds its
 serve are left as they are: each change fills a bucket anew.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from stella.control.rates import InstanceRates, NetworkRates
 from stella.control.share import Claim, share
+from stella.control.uplink import Way
 from stella.model.allocation import LinkAllocation
 from stella.model.slo import Direction, Metric, Slo
 from stella.model.snapshot import LinkLimit, LinkReading
@@ -67,11 +68,14 @@ def spread(ceiling: float, parts: Sequence[Part]) -> tuple[float, ...]:
 
 
 def allocations(
-    slo: Slo | None, links: Sequence[LinkReading] | None, rates: InstanceRates | None, share_bytes: float | None = None
+    slo: Slo | None,
+    links: Sequence[LinkReading] | None,
+    rates: InstanceRates | None,
+    shares: Mapping[Way, float] | None = None,
 ) -> tuple[LinkAllocation, ...]:
     """Each direction of each link that is to be limited, in whole packets/s and bytes/s; a limit is never below 1.
 
-    ``share_bytes``: what the instance may send in bytes/s while the uplink is full (`stella.control.uplink`).
+    ``shares``: what the instance may send or receive while uplinks are full (`stella.control.uplink`).
     """
     asked: dict[tuple[str, str], dict[str, float]] = {}
     for metric, kind in _KINDS.items():
@@ -82,10 +86,11 @@ def allocations(
         for key, limit in _spread(objective.ceiling, ways, kind, links, rates).items():
             asked.setdefault(key, {})[kind] = limit
     limits = {key: dict(one) for key, one in asked.items()}
-    if share_bytes is not None:
-        for key, limit in _spread(share_bytes, ("tx",), "bytes", links, rates).items():
+    for way, part in (shares or {}).items():
+        behind = [link for link in links or () if link.uplink == way.uplink]
+        for key, limit in _spread(part, (way.direction,), way.kind, behind, rates).items():
             known = limits.setdefault(key, {})
-            known["bytes"] = min(limit, known.get("bytes", limit))
+            known[way.kind] = min(limit, known.get(way.kind, limit))
     return tuple(
         LinkAllocation(device=d, direction=way, limit=LinkLimit(**one), ceiling=LinkLimit(**asked.get((d, way), {})))
         for (d, way), one in sorted(limits.items())

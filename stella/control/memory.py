@@ -9,7 +9,7 @@ from stella.control.cpu_sets import Placement
 from stella.control.feedback import Feedback
 from stella.control.placement import Stage
 from stella.control.rates import BlockRates, InstanceRates
-from stella.control.uplink import UplinkState
+from stella.control.uplink import UplinkState, Way
 from stella.model.slo import Metric, Slo
 from stella.model.snapshot import Snapshot
 
@@ -63,8 +63,8 @@ class Memory:
     """What is remembered from tick to tick.
 
     ``clock`` tells the first window not yet closed. ``accepted``: for each intent its generation and the monotonic second at which
-    that was first decided upon. ``throttled``: the bound of each neighbour that has one, in cores. ``uplink_ratio``:
-    the part of what instances sent in the last tick that the uplink carried.
+    that was first decided upon. ``throttled``: the bound of each neighbour that has one, in cores. ``uplink_ratios``: by
+    uplink, the part of what instances sent in the last tick that it carried. ``overrun``: the uplinks that received all they can.
     """
 
     previous: Snapshot | None = None
@@ -76,8 +76,9 @@ class Memory:
     throttled: Mapping[str, float] = field(default_factory=dict)
     clock: AccountClock | None = None
     accepted: Mapping[str, tuple[int, float]] = field(default_factory=dict)
-    uplink: UplinkState = field(default_factory=UplinkState)
-    uplink_ratio: float = 1.0
+    uplinks: Mapping[Way, UplinkState] = field(default_factory=dict)
+    uplink_ratios: Mapping[str, float] = field(default_factory=dict)
+    overrun: frozenset[str] = frozenset()
 
 
 def fresh_costs(prior: Prior, slo: Slo | None = None) -> dict[Metric, UnitCost]:

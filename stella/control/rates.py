@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from operator import attrgetter
 
 from stella.model.allocation import HostUsage
 from stella.model.slo import Direction, Metric
@@ -115,7 +116,8 @@ class InstanceRates:
     """One instance between two readings. What could not be read is None. Block rates have their own interval.
 
     ``links`` has the rates of each link by its name, as far as they are known. ``uplink_ratio`` is the part of what it sent that the
-    uplink carried (see `carried`).
+    uplink carried (see `carried`). ``overrun_ratio`` is the part of the time in which an uplink of its received all it can carry, so
+    that what was lost before it is not known.
     """
 
     start_seconds: float
@@ -128,6 +130,7 @@ class InstanceRates:
     block_end_seconds: float = 0.0
     links: Mapping[str, NetworkRates] = field(default_factory=dict)
     uplink_ratio: float = 1.0
+    overrun_ratio: float = 0.0
 
     @property
     def seconds(self) -> float:
@@ -227,14 +230,15 @@ def _of_each(
     if before is None or after is None or seconds <= 0:
         return None
     known = {device.name: device for device in before}
+    counters = attrgetter(*names)
     found = {}
     for device in after:
         old = known.get(device.name)
         if old is None:
             continue
-        deltas = {name: getattr(device, name) - getattr(old, name) for name in names}
-        if min(deltas.values()) >= 0:
-            found[device.name] = {name: delta / seconds for name, delta in deltas.items()}
+        deltas = [new - first for new, first in zip(counters(device), counters(old), strict=True)]
+        if min(deltas) >= 0:
+            found[device.name] = dict(zip(names, [delta / seconds for delta in deltas], strict=True))
     return found
 
 

@@ -8,19 +8,17 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from stella.control import best_effort_throttle, cpu_sets, offender, windows
+from stella.control import best_effort_throttle, cpu_sets, offender, uplinks, windows
 from stella.control import placement as packing
 from stella.control.account_clock import AccountClock, begun
 from stella.control.attribution import EvaluationContext, evaluate
 from stella.control.cpu import CpuClaim, CpuShare, LocalClaim, divide, divide_each
 from stella.control.cpu_sets import Placement
-from stella.control.instance import claim, decided, item, sender
+from stella.control.instance import claim, decided, item
 from stella.control.instance_state import InstanceState, evaluation_context, instance_state, used_lately
 from stella.control.memory import Memory, Settings, capacity_for_floors, capacity_of_one_cpu
 from stella.control.placement import Item
 from stella.control.rates import InstanceRates, host_usage
-from stella.control.uplink import UplinkState, passed_ratio
-from stella.control.uplink import divide as divide_uplink
 from stella.model.allocation import Decision, HostUsage, Intent
 from stella.model.attainment import Status
 from stella.model.intent import IntentState
@@ -214,10 +212,12 @@ def decide(
     """Decide one tick. Returns the decision, the windows that closed, oldest first, and what to remember."""
     before = memory.previous or now
     earlier = {r.uuid: r for r in before.instances}
-    used_bytes, through_bytes = _uplink_rates(before, now)
-    if now.host.uplink is not None:
-        ratio = passed_ratio(now.host.uplink.capacity, used_bytes, through_bytes)
-        memory = replace(memory, uplink_ratio=ratio)
+    traffic = uplinks.traffic(before, now)
+    memory = replace(
+        memory,
+        uplink_ratios=uplinks.carried_ratios(now.host, traffic),
+        overrun=uplinks.overrun(now.host, traffic),
+    )
     states = [
         instance_state(r, earlier.get(r.uuid), intents.get(r.uuid), before, now, memory, settings)
         for r in now.instances
@@ -239,14 +239,20 @@ def decide(
     one_cpu = capacity_of_one_cpu(measured, now.host.cores, settings)
     shares = _where_placed(shares, claims, placement, placed, one_cpu)
     bounds = _throttled_neighbours(states, shares, placement, memory.throttled)
-    uplink = _uplink(states, now, used_bytes, memory)
+    shared = uplinks.divided(states, now, traffic, memory.uplinks)
     factor = _parent_factor(memory.parent_factor, states, host, settings)
     decision = Decision(
         monotonic_seconds=now.monotonic_seconds,
         wall_seconds=now.wall_seconds,
         host=host,
         instances=tuple(
-            decided(s, shares[s.reading.uuid], placement, bounds.get(s.reading.uuid), uplink.limits.get(s.reading.uuid))
+            decided(
+                s,
+                shares[s.reading.uuid],
+                placement,
+                bounds.get(s.reading.uuid),
+                uplinks.shares_of(s.reading.uuid, shared),
+            )
             for s in states
         ),
         parent_weight_factor=factor,
@@ -277,41 +283,8 @@ def decide(
             throttled=bounds,
             clock=clock,
             accepted=accepted,
-            uplink=uplink,
+            uplinks=shared,
         ),
-    )
-
-
-def _uplink_rates(before: Snapshot, now: Snapshot) -> tuple[float, float]:
-    """What the uplink sent, and what came through the links of all instances, in bytes/s."""
-    seconds = now.monotonic_seconds - before.monotonic_seconds
-    old, new = before.host.uplink, now.host.uplink
-    if old is None or new is None or old.name != new.name or seconds <= 0:
-        return 0.0, 0.0
-    earlier = {(i.uuid, link.name): link.tx_bytes for i in before.instances for link in i.links or ()}
-    through = sum(
-        max(0, link.tx_bytes - earlier.get((i.uuid, link.name), link.tx_bytes))
-        for i in now.instances
-        for link in i.links or ()
-    )
-    return max(0, new.tx_bytes - old.tx_bytes) / seconds, through / seconds
-
-
-def _uplink(states: list[InstanceState], now: Snapshot, used_bytes: float, memory: Memory) -> UplinkState:
-    """The shares of a full uplink; none where there is no uplink to share, or no instance has a claim on it."""
-    uplink = now.host.uplink
-    if uplink is None or now.host.link_limits_lack != ():
-        return UplinkState()
-    senders = [
-        found
-        for s in states
-        if not s.frozen and (found := sender(s, memory.uplink.limits.get(s.reading.uuid))) is not None
-    ]
-    claimed = any(s.floor > 0 or s.weight != 1.0 for s in senders)
-    return (
-        divide_uplink(uplink.capacity, used_bytes, senders, memory.uplink, now.monotonic_seconds)
-        if claimed
-        else UplinkState()
     )
 
 

@@ -58,12 +58,13 @@ def _weights(spans: Sequence[tuple[float, float]], start: float, end: float) -> 
 
 
 def _mean(make: Callable[..., Rates], names: Sequence[str], rates: Sequence[Rates], weights: Sequence[float]) -> Rates:
-    return make(**{n: sum(getattr(r, n) * w for r, w in zip(rates, weights, strict=True)) for n in names})
+    counted = [(rate, weight) for rate, weight in zip(rates, weights, strict=True) if weight > 0]
+    return make(**{n: sum(getattr(rate, n) * weight for rate, weight in counted) for n in names})
 
 
 def _mean_cpu(rates: Sequence[CpuRates], weights: Sequence[float]) -> CpuRates:
     sums: dict[tuple[Role, int], tuple[float, float, float]] = {}
-    for cpu, weight in zip(rates, weights, strict=True):
+    for cpu, weight in ((cpu, weight) for cpu, weight in zip(rates, weights, strict=True) if weight > 0):
         for stage in cpu.stages:
             run, wait, throttled = sums.get((stage.role, stage.index), (0.0, 0.0, 0.0))
             sums[stage.role, stage.index] = (
@@ -112,19 +113,26 @@ def over(ticks: Sequence[InstanceRates], start_seconds: float, end_seconds: floa
     if weights is None:
         return None
     cpu = _mean_cpu([t.cpu for t in cpu_ticks if t.cpu is not None], weights)
-    network, block = None, None
+    network, block, overrun = None, None, 0.0
     with_network = [t for t in ticks if t.network is not None]
     weights = _weights([(t.start_seconds, t.end_seconds) for t in with_network], start_seconds, end_seconds)
     if weights is not None:
         rates = [t.network for t in with_network if t.network is not None]
         network = _mean(NetworkRates, NetworkRates.__slots__, rates, weights)
+        overrun = sum(t.overrun_ratio * w for t, w in zip(with_network, weights, strict=True))
     with_block = [t for t in ticks if t.block is not None]
     spans = [(t.block_start_seconds, t.block_end_seconds) for t in with_block]
     weights = _weights(spans, start_seconds, end_seconds)
     if weights is not None:
         block = _mean(BlockRates, BlockRates.__slots__, [t.block for t in with_block if t.block is not None], weights)
     return replace(
-        ticks[-1], start_seconds=start_seconds, end_seconds=end_seconds, cpu=cpu, network=network, block=block
+        ticks[-1],
+        start_seconds=start_seconds,
+        end_seconds=end_seconds,
+        cpu=cpu,
+        network=network,
+        block=block,
+        overrun_ratio=overrun,
     )
 
 

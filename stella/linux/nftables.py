@@ -171,8 +171,12 @@ def probe(device: str, index: int, sequence: int) -> bytes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chain:
-    """What the chain of a device and direction holds: its limit in packets/s, what that dropped, and the device that gets the rest."""
+    """What the chain of a device and direction holds: its limit in packets/s, what that dropped, and the device that gets the rest.
 
+    ``number`` is the kernel's for the rule that limits: what it dropped is counted anew in another one.
+    """
+
+    number: int = 0
     packets: float | None = None
     dropped_packets: int = 0
     dropped_bytes: int = 0
@@ -202,6 +206,7 @@ class _Rule:
     """One rule. ``counted_at``: where in its message what a limit dropped stands, bytes and packets."""
 
     chain: str
+    number: int = 0
     packets: float | None = None
     forward: int | None = None
     counted_at: tuple[int, int] | None = None
@@ -233,7 +238,7 @@ def _with_rule(known: Chain | None, rule: _Rule, body: bytes) -> Chain:
     chain = known or _EMPTY
     if rule.counted_at is not None:
         octets, packets = (_COUNT.unpack_from(body, at)[0] for at in rule.counted_at)
-        chain = replace(chain, packets=rule.packets, dropped_packets=packets, dropped_bytes=octets)
+        chain = replace(chain, number=rule.number, packets=rule.packets, dropped_packets=packets, dropped_bytes=octets)
     return chain if rule.forward is None else replace(chain, forward=rule.forward)
 
 
@@ -257,7 +262,8 @@ def _parse_rule(body: bytes) -> _Rule | None:
 
     if text(1) != TABLE:
         return None
-    rule, loaded = _Rule(chain=text(2)), None
+    number = int.from_bytes(body[slice(*found.get(3, (0, 0)))], "big")
+    rule, loaded = _Rule(chain=text(2), number=number), None
     for _, begin, end in netlink.spans(body, *found.get(4, (0, 0))):
         parts = {kind: at for kind, *at in netlink.spans(body, begin, end)}
         name, inner = parts.get(1, [0, 0]), parts.get(2, [0, 0])

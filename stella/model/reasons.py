@@ -44,6 +44,8 @@ CODES: Mapping[str, str] = {
     "no_uplink": r"this host shares no uplink: .+",
     "uplink_room": r"the floors need .+ of the uplink .+ and it has .+ left to guarantee",
     "no_link_limits": r"this host cannot limit network traffic: .+",
+    "received_floor": r"what comes in has passed the uplink before this host can hold it back: .+",
+    "link_uplink_unknown": r"the uplink of its link (?P<link>\S+) is not known: .+",
     "link_not_limited": r"its link (?P<link>\S+) cannot be limited: .+",
     "no_block_shares": r"this release does not limit or share disk traffic",
     "no_latency_target": r"this release measures disk latency but does not enforce a target",

@@ -75,6 +75,8 @@ class LinkReading:
     tx_limit: LinkLimit = NO_LIMIT
     rx_limit: LinkLimit = NO_LIMIT
     unlimited_because: tuple[tuple[str, str], ...] = ()
+    uplink: str = ""
+    uplink_lack: str = ""
 
     def limit(self, direction: str) -> LinkLimit:
         """The limit of ``tx`` or ``rx``."""
@@ -152,11 +154,22 @@ class InstanceReading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UplinkReading:
-    """The device through which all instances send. ``capacity`` is in bytes/s, each way."""
+    """A device through which instances reach the network. ``capacity`` is in bytes/s each way, ``packets_capacity`` in packets/s.
+
+    ``packets_capacity`` is None where only bytes bound it. The counters are those of the device: what left the host is ``tx``.
+    """
 
     name: str
     capacity: float
     tx_bytes: int
+    rx_bytes: int = 0
+    tx_packets: int = 0
+    rx_packets: int = 0
+    packets_capacity: float | None = None
+
+    def capacity_of(self, kind: str) -> float | None:
+        """The capacity in ``bytes`` or ``packets``."""
+        return self.capacity if kind == "bytes" else self.packets_capacity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,7 +180,7 @@ class HostReading:
     the CPU hierarchy is mounted: the paths of groups are below it. ``cpuset_mount`` is the same for the cpuset hierarchy (empty:
     there is none). ``cpus`` are the numbers of the CPUs that this host may use and that are on line; ``cores`` tells how many.
     ``link_limits_lack`` tells why the host cannot limit a kind of network traffic (``packets``, ``bytes``); None: it was not tried.
-    ``uplink_lack`` tells why ``uplink`` is None.
+    ``uplink_lack`` tells why there is no uplink, or not each that is configured.
     """
 
     cores: int
@@ -181,7 +194,7 @@ class HostReading:
     cpus: tuple[int, ...] = ()
     parents: tuple[GroupReading, ...] = ()
     link_limits_lack: tuple[tuple[str, str], ...] | None = None
-    uplink: UplinkReading | None = None
+    uplinks: tuple[UplinkReading, ...] = ()
     uplink_lack: str = "network_uplink is not set"
 
 

@@ -132,6 +132,13 @@ class HostFiles:
         except OSError as error:
             raise _unavailable(error, path) from None
 
+    def count_directories(self, path: str) -> int:
+        """How many directories there are in a directory, by its links: one call of the kernel. Raises `Gone` or `Unavailable`."""
+        try:
+            return os.stat(self.real(path)).st_nlink - 2  # noqa: PTH116
+        except OSError as error:
+            raise _unavailable(error, path) from None
+
     def directories(self, path: str) -> list[str]:
         """Names of the directories in a directory. Raises `Gone` or `Unavailable`."""
         try:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
-from stella.linux import nftables, traffic_control
+from stella.linux import link_topology, nftables, traffic_control
 from stella.model.snapshot import NO_LIMIT, LinkLimit
 from stella.xgos.netlink_socket import NETFILTER, ROUTE, NetlinkSocket
 
@@ -101,6 +101,13 @@ class LinkLimits:
         """Whether a device is a port of a bridge or of another device; False for one that is no more."""
         answers = self._route.ask(partial(traffic_control.link_request, index))
         return any(traffic_control.parse_master(message) for message in answers)
+
+    def topology(self) -> dict[int, link_topology.Device]:
+        """All links of the namespace, by index. Takes milliseconds with hundreds of them."""
+        found: dict[int, link_topology.Device] = {}
+        for message in self._route.dump(link_topology.links_request):
+            link_topology.parse_link(message, found)
+        return found
 
     def limit(self, device: str, index: int, direction: str) -> LinkLimit:
         """What one direction of a tap is limited to. Asks for this alone: with hundreds of links all of them take milliseconds."""

@@ -43,26 +43,38 @@ from stella.xgos.actuation.host import HostActuation
 from stella.xgos.actuation.journal import Journal
 from stella.xgos.host_files import HostFiles
 from stella.xgos.link_limits import LinkLimits
-from stella.xgos.sensing.network import NetlinkLinks, Uplink
+from stella.xgos.sensing.network import NetlinkLinks
+from stella.xgos.sensing.uplinks import Uplink
 
 TICK_SECONDS = 0.25
 PEER, UPLINK = 3, "tap3"
 SETTLE_SECONDS, MEASURE_SECONDS = 0.5, 0.8
 SENDER = """
-import socket, sys, time
+import ctypes, socket, struct, sys, time
 to, size, each_tick, seconds = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
 made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-payload, begin, sent = bytes(size), time.monotonic(), 0
+made.connect((to, 9))
+payload, many = ctypes.create_string_buffer(size), 64
+part = struct.pack("PN", ctypes.addressof(payload), size)
+vector = ctypes.create_string_buffer(part)
+message = struct.pack("PIxxxxPNPNixxxxIxxxx", 0, 0, ctypes.addressof(vector), 1, 0, 0, 0, 0)  # struct mmsghdr
+messages = ctypes.create_string_buffer(message * many)
+send = ctypes.CDLL(None, use_errno=True).sendmmsg
+print("ready", flush=True)
+begin, sent = time.monotonic(), 0
 while (now := time.monotonic() - begin) < seconds:
-    while sent < now / 0.005 * each_tick:
-        try:
-            made.sendto(payload, (to, 9))
-        except OSError:
-            pass
-        sent += 1
+    while (due := int(now / 0.005 * each_tick) - sent) > 0:
+        sent += max(1, send(made.fileno(), messages, min(due, many), 0))
     time.sleep(0.002)
 """
 HEADER_BYTES = 42
+COUNTERS = """
+table netdev seen { %s
+    chain in { type filter hook ingress device "eth0" priority 0; policy accept;
+        %s
+    }
+}
+"""
 
 
 def ip(*words: str) -> str:
@@ -142,10 +154,9 @@ class Host:
                 "eth0",
             )
 
-    def open(self, uplink_bytes_per_second: float = 0.0) -> None:
+    def open(self, *uplinks: Uplink) -> None:
         """The agent begins."""
-        uplink = Uplink(device=UPLINK if uplink_bytes_per_second else "", capacity=lambda: uplink_bytes_per_second)
-        self.links = NetlinkLinks(limits=LinkLimits(), uplink=uplink)
+        self.links = NetlinkLinks(limits=LinkLimits(), uplinks=uplinks)
         journal = Journal.load(str(self.directory / "run" / "journal"))
         audit = Audit(str(self.directory / "state" / "audit.jsonl"))
         self.apply = Apply(actuators(HostFiles("/")), journal, audit)
@@ -170,7 +181,7 @@ class Host:
             steal_seconds=0.0,
             cgroup_version=2,
             link_limits_lack=self.links.limits_lack,
-            uplink=self.links.uplink,
+            uplinks=self.links.uplinks,
             uplink_lack=self.links.uplink_lack,
         )
 
@@ -227,15 +238,38 @@ class Host:
         self.intents[uuid] = Intent(uuid=uuid, slo=slo, generation=1, reserved_cpu_cores=0.0, estimated=False)
 
     def send(self, namespace: str, to: int, *, size: int, packets: int) -> None:
-        """``packets`` a second of ``size`` bytes with all headers, for longer than is measured."""
-        words = [f"10.9.0.10{to}", str(size - HEADER_BYTES), str(packets // 200), "6"]
+        """``packets`` a second of ``size`` bytes with all headers, for longer than is measured. Returns once it sends."""
+        words = [f"10.9.0.10{to}", str(size - HEADER_BYTES), str(packets // 200), "20"]
         argv = ["ip", "netns", "exec", namespace, sys.executable, "-S", "-E", "-c", SENDER, *words]
-        self.senders.append(subprocess.Popen(argv))
+        self.senders.append(subprocess.Popen(argv, stdout=subprocess.PIPE))
+        assert self.senders[-1].stdout is not None and self.senders[-1].stdout.readline() == b"ready\n"
 
     def received(self, namespace: str) -> tuple[int, int]:
         """Packets and bytes that came in at the other end."""
         (link,) = json.loads(ip("-n", namespace, "-j", "-s", "link", "show", "eth0"))
         return link["stats64"]["rx"]["packets"], link["stats64"]["rx"]["bytes"]
+
+    def count_sources(self) -> None:
+        """From now on the peer counts what it gets from each guest."""
+        count = "\n".join(f"counter c{n} {{ }}" for n in range(3))
+        rules = "\n".join(f"ip saddr 10.9.0.{n + 1} counter name c{n}" for n in range(3))
+        argv = ["ip", "netns", "exec", self.peer, "nft", "-f", "-"]
+        subprocess.run(argv, input=COUNTERS % (count, rules), text=True, check=True)
+
+    def counted(self) -> list[tuple[int, int]]:
+        """Packets, and bytes with Ethernet headers, from each guest that came out of the uplink."""
+        argv = ["ip", "netns", "exec", self.peer, "nft", "-j", "list", "counters"]
+        listed = json.loads(subprocess.run(argv, capture_output=True, check=True, text=True).stdout)["nftables"]
+        found = {each["counter"]["name"]: each["counter"] for each in listed if "counter" in each}
+        counters = [found[f"c{n}"] for n in range(3)]
+        return [(one["packets"], one["bytes"] + 14 * one["packets"]) for one in counters]
+
+    def measure_sources(self, seconds: float, which: int) -> list[float]:
+        """Packets/s (0) or bytes/s (1) of each guest over some seconds."""
+        begin, before = stamped(self.counted)
+        self.run(seconds)
+        end, after = stamped(self.counted)
+        return [(new[which] - old[which]) / (end - begin) for new, old in zip(after, before, strict=True)]
 
     def measure(self, *namespaces: str) -> list[tuple[float, float]]:
         """Mean packets/s and bytes/s at each other end, once the load runs."""

@@ -1,9 +1,7 @@
 """A shared uplink that is full, on a real kernel (`network_host`): floors first, the rest by weight, nothing outlives the agent."""
 
-import json
 import subprocess
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,17 +10,11 @@ from stella.model.allocation import Intent
 from stella.model.attainment import Cause, Status
 from stella.model.slo import parse_slo
 from stella.model.snapshot import LinkLimit
+from stella.xgos.sensing.uplinks import Uplink
 
-from .network_host import PEER, UPLINK, Host, running, stamped, statuses
+from .network_host import PEER, UPLINK, Host, running, statuses
 
 CAPACITY = 2.5e6  # bytes/s: 20 Mbit/s
-COUNTERS = """
-table netdev seen { %s
-    chain in { type filter hook ingress device "eth0" priority 0; policy accept;
-        %s
-    }
-}
-"""
 
 
 @pytest.fixture
@@ -30,27 +22,13 @@ def host(tmp_path: Path) -> Iterator[Host]:
     with running(tmp_path) as made:
         words = f"tc qdisc add dev {UPLINK} root handle 1: tbf rate 20mbit burst 20000 limit 40000"
         subprocess.run(words.split(), check=True)
-        count = "\n".join(f"counter c{n} {{ }}" for n in range(3))
-        rules = "\n".join(f"ip saddr 10.9.0.{n + 1} counter name c{n}" for n in range(3))
-        argv = ["ip", "netns", "exec", made.peer, "nft", "-f", "-"]
-        subprocess.run(argv, input=COUNTERS % (count, rules), text=True, check=True)
-        made.open(CAPACITY)
+        made.count_sources()
+        made.open(Uplink(device=UPLINK, capacity=lambda: CAPACITY))
         yield made
 
 
-def seen(host: Host) -> list[int]:
-    """Bytes from each guest that came out of the uplink, Ethernet headers included."""
-    argv = ["ip", "netns", "exec", host.peer, "nft", "-j", "list", "counters"]
-    listed = json.loads(subprocess.run(argv, capture_output=True, check=True, text=True).stdout)["nftables"]
-    found = {each["counter"]["name"]: each["counter"] for each in listed if "counter" in each}
-    return [found[f"c{n}"]["bytes"] + 14 * found[f"c{n}"]["packets"] for n in range(3)]
-
-
 def measured(host: Host, seconds: float = 1.0) -> list[float]:
-    begin, before = stamped(partial(seen, host))
-    host.run(seconds)
-    end, after = stamped(partial(seen, host))
-    return [(new - old) / (end - begin) for new, old in zip(after, before, strict=True)]
+    return host.measure_sources(seconds, 1)
 
 
 def want(host: Host, uuid: str, **metrics: dict[str, object]) -> None:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from stella.control.link_ceilings import Part, allocations, spread
 from stella.control.rates import InstanceRates, NetworkRates
+from stella.control.uplink import Way
 from stella.model.slo import parse_slo
 from stella.model.snapshot import LinkLimit, LinkReading
 
@@ -49,8 +50,12 @@ def test_a_load_that_turns_round_has_its_half_within_three_ticks(ceiling: float)
     assert one == pytest.approx(other) == pytest.approx(ceiling / 2)
 
 
+SENT, RECEIVED = Way("eth0", "tx", "bytes"), Way("eth0", "rx", "packets")
+
+
 def link(name: str, **keys: LinkLimit) -> LinkReading:
-    return LinkReading(name=name, tx_packets=0, tx_bytes=0, tx_drops=0, rx_packets=0, rx_bytes=0, rx_drops=0, **keys)
+    counters = dict.fromkeys(("tx_packets", "tx_bytes", "tx_drops", "rx_packets", "rx_bytes", "rx_drops"), 0)
+    return LinkReading(name=name, uplink="eth0", **counters, **keys)
 
 
 def test_a_ceiling_of_one_direction_of_one_link_is_its_limit() -> None:
@@ -86,13 +91,13 @@ def test_a_share_of_the_uplink_binds_what_is_sent_where_it_is_below_the_ceiling(
     slo = parse_slo(
         {"network_bytes": {"ceiling": 1e6, "direction": "tx"}, "network_packets": {"ceiling": 500, "direction": "tx"}}
     )
-    (one,) = allocations(slo, [link("tap0")], None, 4e5)
+    (one,) = allocations(slo, [link("tap0")], None, {SENT: 4e5})
     assert one.limit == LinkLimit(packets=500.0, bytes=4e5) and one.ceiling == LinkLimit(packets=500.0, bytes=1e6)
-    (one,) = allocations(slo, [link("tap0")], None, 4e6)
+    (one,) = allocations(slo, [link("tap0")], None, {SENT: 4e6})
     assert one.limit == one.ceiling
-    (one,) = allocations(None, [link("tap0")], None, 4e5)
+    (one,) = allocations(None, [link("tap0")], None, {SENT: 4e5})
     assert one.limit == LinkLimit(bytes=4e5) and one.ceiling == LinkLimit()
-    found = allocations(None, [link("tap0"), link("tap1")], None, 4e5)
+    found = allocations(None, [link("tap0"), link("tap1")], None, {SENT: 4e5})
     assert sum(one.limit.bytes or 0 for one in found) == pytest.approx(4e5, abs=2)
 
 
@@ -100,3 +105,12 @@ def test_what_no_limit_can_act_on_is_left_out() -> None:
     bad = replace(link("tap0"), unlimited_because=(("rx_bytes", "another program has set its queue (htb)"),))
     found = allocations(parse_slo({"network_bytes": {"ceiling": 1e6}}), [bad], None)
     assert [(one.device, one.direction, one.limit) for one in found] == [("tap0", "tx", LinkLimit(bytes=1e6))]
+
+
+def test_shares_are_of_the_links_behind_their_uplink_each_direction_and_kind_apart() -> None:
+    links = [link("tap0"), replace(link("tap1"), uplink="eth1")]
+    found = allocations(None, links, None, {SENT: 4e5, RECEIVED: 700.0})
+    assert [(one.device, one.direction, one.limit) for one in found] == [
+        ("tap0", "rx", LinkLimit(packets=700.0)),
+        ("tap0", "tx", LinkLimit(bytes=4e5)),
+    ]

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stella.control.uplink import USABLE_RATIO, Sender, UplinkState, divide, passed_ratio, sent_floor
+from stella.control.uplink import USABLE_RATIO, Sender, UplinkState, divide, passed_ratio
+from stella.control.uplinks import floor_of
 from stella.model.slo import parse_slo
 
 MBIT = 125_000.0
@@ -58,7 +59,15 @@ class Uplink:
         used = min(sum(through), CAPACITY)
         self.got = [t * passed_ratio(CAPACITY, used, sum(through)) for t in through]
         made = [
-            Sender(uuid=str(n), offered=o, through=t, floor=self.floors[n], weight=self.weights[n], limit=limits[n])
+            Sender(
+                uuid=str(n),
+                offered=o,
+                through=t,
+                floor=self.floors[n],
+                weight=self.weights[n],
+                limit=limits[n],
+                kept=self.state.kept.get(str(n)),
+            )
             for n, (o, t) in enumerate(zip(self.offers, through, strict=True))
         ]
         self.now += 0.25
@@ -110,5 +119,54 @@ def test_limits_go_when_the_floods_end() -> None:
 
 def test_a_floor_of_packets_counts_with_the_size_that_is_sent_or_named() -> None:
     slo = parse_slo({"network_packets": {"floor": 10_000}, "network_bytes": {"floor": 1e6, "direction": "rx"}})
-    assert sent_floor(slo) == 640_000 and sent_floor(slo, 1500.0) == 15e6
-    assert sent_floor(parse_slo({"network_bytes": {"floor": 1e6, "direction": "tx"}})) == 1e6
+    assert floor_of(slo, "tx", "bytes") == 640_000 and floor_of(slo, "tx", "bytes", 1500.0) == 15e6
+    assert floor_of(slo, "rx", "bytes") == 1e6 and floor_of(slo, "rx", "packets") == 10_000
+    sent = parse_slo({"network_bytes": {"floor": 1e6, "direction": "tx"}})
+    assert floor_of(sent, "tx", "bytes") == 1e6 and floor_of(sent, "tx", "packets", 100.0) == 10_000
+    assert floor_of(sent, "rx", "bytes") == 0.0
+
+
+class Senders(Uplink):
+    """The same for what comes in: of each sender so much comes through the uplink, and one that listens sends what its limit lets."""
+
+    def __init__(self, *offers: float, floors: tuple[float, ...], listens: bool) -> None:
+        super().__init__(*offers, floors=floors)
+        self.sent, self.listens = list(offers), listens
+
+    def tick(self) -> None:
+        part = min(1.0, CAPACITY / sum(self.sent))
+        came = [one * part for one in self.sent]
+        limits = [self.state.limits.get(str(n), math.inf) for n in range(len(came))]
+        self.got = [min(*pair) for pair in zip(came, limits, strict=True)]
+        made = [
+            Sender(
+                uuid=str(n),
+                offered=c,
+                through=g,
+                floor=self.floors[n],
+                limit=None if math.isinf(x) else x,
+                kept=self.state.kept.get(str(n)),
+            )
+            for n, (c, g, x) in enumerate(zip(came, self.got, limits, strict=True))
+        ]
+        self.now += 0.25
+        self.state = divide(CAPACITY, sum(came), made, self.state, self.now, receives=True)
+        if self.listens:
+            nexts = [self.state.limits.get(str(n), math.inf) for n in range(len(came))]
+            self.sent = [min(o, n * 1.02) for o, n in zip(self.offers, nexts, strict=True)]
+
+
+def test_a_received_floor_is_whole_once_the_senders_to_others_have_slowed_down() -> None:
+    uplink = Senders(100 * MBIT, 400 * MBIT, 400 * MBIT, floors=(100 * MBIT, 0.0, 0.0), listens=True)
+    for _ in range(4):
+        uplink.tick()
+    for _ in range(20):
+        uplink.tick()
+        assert uplink.got[0] >= 95 * MBIT and sum(uplink.got) >= 0.9 * CAPACITY
+
+
+def test_beside_senders_that_do_not_slow_down_a_received_floor_is_lost_before_the_host() -> None:
+    uplink = Senders(100 * MBIT, 400 * MBIT, floors=(100 * MBIT, 0.0), listens=False)
+    for _ in range(20):
+        uplink.tick()
+    assert uplink.got[0] == pytest.approx(40 * MBIT, rel=0.1) and uplink.state.limits.keys() == {"1"}

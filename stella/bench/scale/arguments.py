@@ -12,6 +12,7 @@ examples:
   stella-bench scale load
   stella-bench scale packing
   stella-bench scale sla
+  stella-bench scale host --instances 200
   stella-bench scale admission --hosts 100,1000,10000 --database mariadb
   stella-bench scale load --hosts 200 --seconds 20 --no-placement"""
 _Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -110,6 +111,8 @@ def add_to(commands: _Commands) -> None:
         metavar="N,N",
         help="sizes of classes; 200000 alone measures a whole month without extrapolating (default: 4000,8000,16000)",
     )
+    host = _add(figures, "host", "the agent beside many instances of one host (needs root)", seconds=60)
+    host.add_argument("--instances", type=_count, default=200, metavar="N", help="default: %(default)s")
     document = _add(figures, "document", "write the last results into docs/scale.md", seconds=0)
     document.add_argument(
         "--page", type=Path, default=Path("docs/scale.md"), metavar="FILE", help="default: %(default)s"

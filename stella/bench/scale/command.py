@@ -9,7 +9,7 @@ from pathlib import Path
 from types import FrameType
 
 from stella.bench.progress import Progress
-from stella.bench.scale import admission, document, link, load, packing, results, sla
+from stella.bench.scale import admission, document, host, link, load, packing, results, sla
 from stella.bench.scale.fleet import Fleet
 from stella.bench.scale.processes import NotStarted
 from stella.bench.scale.results import Outcome
@@ -52,12 +52,17 @@ def _sla(given: argparse.Namespace, directory: Path, progress: Progress) -> Outc
     return sla.run(sla.Options(sizes=given.instances), directory, progress)
 
 
+def _host(given: argparse.Namespace, directory: Path, progress: Progress) -> Outcome:
+    return host.run(host.Options(instances=given.instances, seconds=given.seconds), directory, progress)
+
+
 _FIGURES: Mapping[str, Callable[[argparse.Namespace, Path, Progress], Outcome]] = {
     "link": _link,
     "load": _load,
     "admission": _admission,
     "packing": _packing,
     "sla": _sla,
+    "host": _host,
 }
 
 

@@ -280,8 +280,9 @@ def _links(seen: InstanceReading, each: InstanceDecision) -> Iterator[Write]:
 
 
 def _is_below(now: LinkLimit, ceiling: LinkLimit) -> bool:
-    """Whether bytes are limited to less than a ceiling: by a restraint, then."""
-    return now.bytes is not None and (ceiling.bytes is None or now.bytes < ceiling.bytes)
+    """Whether bytes or packets are limited to less than a ceiling: by a restraint, then."""
+    pairs = (now.bytes, ceiling.bytes), (now.packets, ceiling.packets)
+    return any(held is not None and (most is None or held < most) for held, most in pairs)
 
 
 def _thread_policies(seen: InstanceReading, each: InstanceDecision, originals: Mapping[Target, str]) -> Iterator[Write]:

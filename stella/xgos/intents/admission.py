@@ -9,7 +9,8 @@ from stella.control.capacity import Held, HostCapacity, sellable_cores
 from stella.control.memory import Memory, Settings, capacity_for_floors, capacity_of_one_cpu, priced, remembered
 from stella.control.readmission import Lower, need_of, readmit
 from stella.control.reservation import reserve
-from stella.control.uplink import USABLE_RATIO, sent_floor
+from stella.control.uplink import USABLE_RATIO
+from stella.control.uplinks import floor_of, floors_of, uplinks_of, ways
 from stella.model import units
 from stella.model.allocation import Intent
 from stella.model.slo import Metric, Slo
@@ -128,22 +129,40 @@ class HostView:
         )
 
     def _uplink_is_full(self, uuid: str, slo: Slo, others: Mapping[str, Intent]) -> Verdict | None:
-        """The refusal of floors that the uplink cannot carry beside those of ``others``; None where it can, or none is shared."""
-        uplink, need = self.snapshot.host.uplink, sent_floor(slo)
-        if uplink is None or need <= 0:
-            return None
-        free = uplink.capacity * USABLE_RATIO - sum(sent_floor(i.slo) for u, i in others.items() if u != uuid)
-        if need <= free:
-            return None
-        metric = Metric.NETWORK_BYTES if slo.floor(Metric.NETWORK_BYTES) >= need else Metric.NETWORK_PACKETS
-        objective = slo.objective(metric)
-        room = max(0.0, free) * (slo.floor(metric) / need)
-        message = (
-            f"the floors need {units.show(need, 'bytes/s')} of the uplink {uplink.name} and it has "
-            f"{units.show(max(0.0, free), 'bytes/s')} left to guarantee"
-        )
-        largest = ((metric, room),) if room > 0 and objective is not None else ()
-        return Verdict(accepted=False, field=f"{metric.value}.floor", message=message, largest=largest)
+        """The refusal of floors that an uplink cannot carry beside those of ``others``; None where it can, or none is shared.
+
+        An instance whose links are not seen counts on every uplink.
+        """
+        at = self._uplinks(uuid)
+        for way in ways(self.snapshot.host):
+            floors = floors_of(slo, way.direction, way.kind)
+            if not floors or way.uplink not in at:
+                continue
+            metric, need = max(floors.items(), key=lambda item: item[1])
+            held = sum(
+                floor_of(i.slo, way.direction, way.kind)
+                for u, i in others.items()
+                if u != uuid and way.uplink in self._uplinks(u)
+            )
+            capacity = next(u.capacity_of(way.kind) or 0.0 for u in self.snapshot.host.uplinks if u.name == way.uplink)
+            free = max(0.0, capacity * USABLE_RATIO - held)
+            if need <= free:
+                continue
+            room = free * (slo.floor(metric) / need)
+            verb = "send" if way.direction == "tx" else "receive"
+            message = (
+                f"the floors need {units.show(need, f'{way.kind}/s')} of the uplink {way.uplink} to {verb} and it has "
+                f"{units.show(free, f'{way.kind}/s')} left to guarantee"
+            )
+            largest = ((metric, room),) if room > 0 else ()
+            return Verdict(accepted=False, field=f"{metric.value}.floor", message=message, largest=largest)
+        return None
+
+    def _uplinks(self, uuid: str) -> Collection[str]:
+        reading = self.snapshot.instance(uuid)
+        if reading is None or reading.links is None:
+            return [uplink.name for uplink in self.snapshot.host.uplinks]
+        return uplinks_of(reading)
 
     def _held(self, uuid: str, intent: Intent) -> Held:
         """What another instance holds, in the shape it has; of one that is not seen only the sum is known."""

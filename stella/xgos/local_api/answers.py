@@ -9,11 +9,14 @@ from typing import cast
 
 import stella
 from stella.control.attribution import EvaluationContext, evaluate
+from stella.control.capabilities import receiving_note
+from stella.control.uplinks import uplinks_of
 from stella.model import wire
 from stella.model.allocation import InstanceDecision, Intent, ObjectiveReport
 from stella.model.attainment import Status
 from stella.model.intent import IntentState, Standing
 from stella.model.slo import InvalidSlo, Metric, Slo, show_slo
+from stella.model.snapshot import UplinkReading
 from stella.model.wire import Json
 from stella.xgos import supervision
 from stella.xgos.accounting.history import primary_reports
@@ -57,6 +60,7 @@ def _set(request: Request, port: AgentApi, _now: float) -> dict[str, Json]:
         "slo": cast(Json, show_slo(accepted.slo)) if accepted.slo else None,
         "reserved_cpu_cores": accepted.reserved_cpu_cores,
         "estimated": accepted.estimated,
+        "note": receiving_note(accepted.slo, _published(port).capabilities) if accepted.slo else "",
         "dry_run": dry_run,
     }
 
@@ -241,9 +245,27 @@ def _status(_request: Request, port: AgentApi, _now: float) -> dict[str, Json]:
         "intent_states": _counted(tuple(published.standings.values())),
         "intent_events": wire.encode(published.events),
         "capabilities": cast(Json, dict(published.capabilities)),
+        "uplinks": [{"name": one.name, "instances": count} for one, count in _uplink_counts(published)],
+        "links_not_limited": _links_not_limited(published),
         "link": _link(port),
         "thread_restarts": cast(Json, dict(supervision.restarts())),
     }
+
+
+def _uplink_counts(published: Published) -> list[tuple[UplinkReading, int]]:
+    """Each uplink that is divided, and how many instances reach it."""
+    at = [uplinks_of(instance) for instance in published.snapshot.instances]
+    return [(one, sum(one.name in names for names in at)) for one in published.snapshot.host.uplinks]
+
+
+def _links_not_limited(published: Published) -> Json:
+    """The links on which limits cannot act, with what and why: ``tx_bytes`` and the like, or ``uplink`` where that is not known."""
+    return [
+        {"uuid": instance.uuid, "name": instance.name, "link": link.name, "limits": cast(Json, limits)}
+        for instance in published.snapshot.instances
+        for link in instance.links or ()
+        if (limits := dict(link.unlimited_because) | ({"uplink": link.uplink_lack} if link.uplink_lack else {}))
+    ]
 
 
 def _link(port: AgentApi) -> Json:

@@ -237,6 +237,7 @@ def violations_text(violations: Sequence[Mapping[str, Any]]) -> str:
     return table(headings, rows) if rows else "no violations"
 
 
+_LINKS_SHOWN = 10
 _LINK_ERRORS = (("intent", "intent_error"), ("report", "report_error"))
 
 
@@ -257,6 +258,7 @@ def status_text(status: Mapping[str, Any]) -> str:
     lines += _link_lines(status)
     lines += _intent_lines(status)
     lines += _capability_lines(status.get("capabilities") or {})
+    lines += _uplink_lines(status)
     restarts = status.get("thread_restarts") or {}
     if restarts:
         counts = ", ".join(f"{plain(name)} {count}" for name, count in sorted(restarts.items()))
@@ -307,6 +309,22 @@ def _intent_lines(status: Mapping[str, Any]) -> list[str]:
     lines = [f"SLOs: {', '.join(f'{count} {plain(state)}' for state, count in counts.items())}"] if counts else []
     for event in (status.get("intent_events") or [])[-_EVENTS_SHOWN:]:
         lines.append(f"{show_time(event['wall_seconds'])} {event['uuid']}: {plain(event['message'])}")
+    return lines
+
+
+def _uplink_lines(status: Mapping[str, Any]) -> list[str]:
+    """The uplinks that are divided, and the links on which limits cannot act."""
+    shared = [f"{plain(one['name'])} ({one['instances']} instances)" for one in status.get("uplinks") or []]
+    lines = [f"uplinks: {', '.join(shared)}"] if shared else []
+    told = status.get("links_not_limited") or []
+    for one in told[:_LINKS_SHOWN]:
+        whys: dict[str, list[str]] = {}
+        for what, why in one["limits"].items():
+            whys.setdefault(why, []).append(what)
+        text = "; ".join(f"{', '.join(map(plain, what))}: {plain(why)}" for why, what in whys.items())
+        lines.append(f"link {plain(one['link'])} of {plain(one['name'])} cannot be limited in {text}")
+    if len(told) > _LINKS_SHOWN:
+        lines.append(f"{len(told) - _LINKS_SHOWN} more links cannot be limited (xgos status --json)")
     return lines
 
 

@@ -7,11 +7,12 @@ import math
 import re
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from stella.model.intent import Mode
+from stella.xgos.sensing.uplinks import NamedUplink
 
 DEFAULT_PATH = Path("/etc/stella/xgos.toml")
 
@@ -69,14 +70,23 @@ class Config:
     host_overhead: HostOverhead = HostOverhead.MEASURED
     capacity_cpu_cores: float = 0.0
     reservation_margin_ratio: float = 1.1
-    network_uplink: str = ""
+    network_uplink: tuple[NamedUplink, ...] = ()
     network_uplink_capacity_mbit_per_second: float = 0.0
+    network_uplink_capacity_packets_per_second: float = 0.0
     log_level: LogLevel = LogLevel.INFO
 
     @property
-    def uplink(self) -> tuple[str, float]:
-        """The device through which all instances send (empty: none is shared) and its speed in Mbit/s (0: as the device tells)."""
-        return self.network_uplink, self.network_uplink_capacity_mbit_per_second
+    def uplinks(self) -> tuple[NamedUplink, ...]:
+        """The uplinks; one without capacities of its own has those of the host's keys."""
+        return tuple(
+            replace(
+                one,
+                capacity_mbit_per_second=one.capacity_mbit_per_second or self.network_uplink_capacity_mbit_per_second,
+                capacity_packets_per_second=one.capacity_packets_per_second
+                or self.network_uplink_capacity_packets_per_second,
+            )
+            for one in self.network_uplink
+        )
 
     @property
     def metrics_address(self) -> tuple[str, int] | None:
@@ -180,6 +190,45 @@ def _between(low: float, high: float) -> Callable[[str, object], float]:
     return read
 
 
+_MBIT, _PACKETS = _between(0.0, 10_000_000.0), _between(0.0, 10_000_000_000.0)
+
+
+def _uplinks(field: str, value: object) -> tuple[NamedUplink, ...]:
+    """A device, or a list of devices and of tables with its key ``device`` and what else is known of it. No two share a name."""
+    given = value if isinstance(value, list) else [value] if value != "" else []
+    found = []
+    for number, one in enumerate(given):
+        at = f"{field}[{number}]" if isinstance(value, list) else field
+        found.append(_uplink(at, one if isinstance(one, dict) else {"device": one}))
+    names = [name for one in found for name in (one.device, *one.bridges)]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise InvalidConfig(field, f"{twice} is named twice; each device and bridge belongs to one uplink")
+    return tuple(found)
+
+
+def _uplink(at: str, keys: Mapping[str, object]) -> NamedUplink:
+    readers: Mapping[str, Callable[[str, object], object]] = {
+        "device": _device,
+        "capacity_mbit_per_second": _MBIT,
+        "capacity_packets_per_second": _PACKETS,
+        "bridges": _devices,
+    }
+    unknown = next((key for key in keys if key not in readers), None)
+    if unknown is not None:
+        raise InvalidConfig(at, f"unknown key {' '.join(unknown.split())[:60]}; the keys are {', '.join(readers)}")
+    if not keys.get("device"):
+        raise InvalidConfig(at, 'must name a device, such as "eth0"')
+    named = {key: readers[key](at if key == "device" else f"{at}.{key}", value) for key, value in keys.items()}
+    return NamedUplink(**named)  # type: ignore[arg-type]  # each reader returns its field's type
+
+
+def _devices(field: str, value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(value):
+        raise InvalidConfig(field, 'must be a list of bridges, such as ["br-ex"]')
+    return tuple(_device(field, each) for each in value)
+
+
 def _whole(low: int, high: int) -> Callable[[str, object], int]:
     def read(field: str, value: object) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
@@ -216,8 +265,9 @@ _READERS: Mapping[str, Callable[[str, object], object]] = {
     "host_overhead": _one_of(HostOverhead),
     "capacity_cpu_cores": _between(0.0, 4096.0),
     "reservation_margin_ratio": _between(1.0, 2.0),
-    "network_uplink": _device,
-    "network_uplink_capacity_mbit_per_second": _between(0.0, 10_000_000.0),
+    "network_uplink": _uplinks,
+    "network_uplink_capacity_mbit_per_second": _MBIT,
+    "network_uplink_capacity_packets_per_second": _PACKETS,
     "log_level": _one_of(LogLevel),
 }
 assert set(_READERS) == {f.name for f in fields(Config)}

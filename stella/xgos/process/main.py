@@ -83,7 +83,7 @@ def once(config: Config, options: Options) -> int:
     """
     act = config.mode is Mode.ENFORCE and not options.dry_run
     with contextlib.ExitStack() as stack:
-        sensors = open_sensors(os.fspath(options.root), uri=config.libvirt_uri, uplink=config.uplink)
+        sensors = open_sensors(os.fspath(options.root), uri=config.libvirt_uri, uplinks=config.uplinks)
         stack.callback(sensors.close)
         if act:
             stack.callback(own_group.HostLock(HostFiles(os.fspath(options.root)), sensors.hierarchy).close)
@@ -132,7 +132,7 @@ def _serve(config: Config, options: Options) -> int:
     """The agent proper: from the lock to the release."""
     stop = threading.Event()
     with contextlib.ExitStack() as stack, _signals(stop):
-        sensors = open_sensors(os.fspath(options.root), uri=config.libvirt_uri, uplink=config.uplink)
+        sensors = open_sensors(os.fspath(options.root), uri=config.libvirt_uri, uplinks=config.uplinks)
         stack.callback(sensors.close)
         stack.callback(own_group.HostLock(HostFiles(os.fspath(options.root)), sensors.hierarchy).close)
         apply = open_apply(config, options, stack)

@@ -4,7 +4,8 @@ from stella.linux import cgroup, cpuset, libvirt_groups
 from stella.model.snapshot import GroupReading, Role
 from stella.xgos.host_files import Broken, Gone, HostFiles, KeptFile, Unavailable
 
-REFRESH_SECONDS = 1.0
+REFRESH_SECONDS = 5.0
+RETRY_SECONDS = 1.0
 _LARGEST_MOUNTINFO_BYTES = 1 << 24
 _LARGEST_TASKS_BYTES = 1 << 20
 CPU_LIST_BYTES = 8192
@@ -87,8 +88,7 @@ class Group:
         self.refresh()
 
     def refresh(self) -> None:
-        """Read what is not read each pass. Raises `Gone` or `Unavailable`."""
-        self._reading = None
+        """Read what cannot change without a quota. Raises `Gone` or `Unavailable`."""
         try:
             self._throttled_seconds = cgroup.parse_throttled_seconds(self._stat.read(4096).decode(errors="replace"))
             self._burst_us = int(self._burst.read()) if self._burst else 0
@@ -163,13 +163,15 @@ class Groups:
         """The instance's own group."""
         return self._found.path if self._found else "/"
 
+    def refresh_soon(self) -> None:
+        """Look for groups that came at the next `read`: something changed."""
+        self._next_refresh = 0.0
+
     def read(self, monotonic_seconds: float) -> tuple[GroupReading, ...]:
         """Own group first. Raises `Gone` when it is gone, `Unavailable` when it cannot be read."""
         if monotonic_seconds >= self._next_refresh:
             self._next_refresh = monotonic_seconds + REFRESH_SECONDS
             self._refresh()
-            for group in self._groups.values():
-                group.refresh()
         try:
             return tuple(group.read() for group in self._groups.values())
         except Gone:  # a vCPU was unplugged, or all is gone

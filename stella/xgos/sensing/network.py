@@ -5,7 +5,7 @@ A tap counts what a guest sent before a limit at ingress drops some of it; that 
 
 import json
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -13,6 +13,7 @@ from stella.linux import rtnetlink
 from stella.model.snapshot import LinkReading, UplinkReading
 from stella.xgos.host_files import HostFiles, Unavailable
 from stella.xgos.link_limits import LimitState, LinkLimits
+from stella.xgos.sensing.uplinks import Uplink, Uplinks
 
 _BUFFER_BYTES = 1 << 17
 _DEADLINE_SECONDS = 0.1
@@ -31,32 +32,6 @@ _ALL = ("tx_packets", "tx_bytes", "rx_packets", "rx_bytes")
 Lacks = tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Uplink:
-    """The uplink that an operator named (empty: none), and what tells its speed in bytes/s; None while that is not known."""
-
-    device: str = ""
-    capacity: Callable[[], float | None] = lambda: None
-
-
-NO_UPLINK = Uplink()
-
-
-def uplink_of(files: HostFiles, device: str, capacity_mbit_per_second: float) -> Uplink:
-    """``capacity_mbit_per_second`` 0: the speed that the device has negotiated."""
-
-    def capacity() -> float | None:
-        if capacity_mbit_per_second > 0:
-            return capacity_mbit_per_second * 125_000
-        try:
-            mbit = int(files.read(f"/sys/class/net/{device}/speed"))
-        except (Unavailable, ValueError):
-            return None
-        return mbit * 125_000.0 if mbit > 0 else None
-
-    return Uplink(device=device, capacity=capacity)
-
-
 class Links(Protocol):
     """Where link counters come from."""
 
@@ -64,12 +39,12 @@ class Links(Protocol):
         """Counters of those devices of ``names`` that exist; ``plugs``: see `DomainXml`. Raises `Unavailable`."""
 
     @property
-    def uplink(self) -> UplinkReading | None:
-        """The device through which all instances send, as it was last read."""
+    def uplinks(self) -> tuple[UplinkReading, ...]:
+        """The devices through which instances reach the network, as they were last read."""
 
     @property
     def uplink_lack(self) -> str:
-        """Why there is none."""
+        """Why there is none, or not each that is configured."""
 
     @property
     def limits_lack(self) -> Lacks | None:
@@ -82,31 +57,32 @@ class _Dropped:
 
     packets: int = 0
     bytes: int = 0
-    _chain: tuple[int, int] = (0, 0)
+    _chain: tuple[int, int, int] = (0, 0, 0)
     _bucket: int = 0
 
-    def add(self, chain: tuple[int, int], bucket: int, through: tuple[int, int], *, at_most: bool) -> None:
-        """``chain``: packets and bytes that it dropped. ``bucket``: packets alone, taken to be as large as those in ``through``.
+    def add(self, chain: tuple[int, int, int], bucket: int, through: tuple[int, int], *, at_most: bool) -> None:
+        """``chain``: the number of its limit, and packets and bytes that this dropped.
 
-        ``through``: packets and bytes that the device counted since the last call; ``at_most``: no more than these were dropped.
+        ``bucket``: packets alone, taken to be as large as those in ``through``: packets and bytes that the device counted since the
+        last call. ``at_most``: no more than these were dropped.
         """
-        old = self._chain if chain[0] >= self._chain[0] else (0, 0)
+        old = self._chain if chain[0] == self._chain[0] and chain[1] >= self._chain[1] else (0, 0, 0)
         queued = bucket - (self._bucket if bucket >= self._bucket else 0)
         self._chain, self._bucket = chain, bucket
-        packets = chain[0] - old[0] + queued
-        octets = chain[1] - old[1] + (round(queued * through[1] / through[0]) if through[0] > 0 else 0)
+        packets = chain[1] - old[1] + queued
+        octets = chain[2] - old[2] + (round(queued * through[1] / through[0]) if through[0] > 0 else 0)
         if at_most:  # a bucket counts each part of a frame that it had to take apart
             packets, octets = min(packets, through[0]), min(octets, through[1])
         self.packets += packets
         self.bytes += octets
 
 
-def _dropped_now(name: str, index: int, direction: str, limits: LimitState) -> tuple[tuple[int, int], int]:
+def _dropped_now(name: str, index: int, direction: str, limits: LimitState) -> tuple[tuple[int, int, int], int]:
     chain = limits.chain(name, direction)
     if chain is None:
-        return (0, 0), 0
+        return (0, 0, 0), 0
     header = _ETHERNET_BYTES if direction == "tx" else 0
-    dropped = chain.dropped_packets, chain.dropped_bytes + header * chain.dropped_packets
+    dropped = chain.number, chain.dropped_packets, chain.dropped_bytes + header * chain.dropped_packets
     return dropped, limits.bucket(name, index, direction).dropped_packets
 
 
@@ -119,7 +95,9 @@ class _Link:
     rx: _Dropped = field(default_factory=_Dropped)
     because: Lacks = ()
 
-    def read(self, name: str, index: int, now: rtnetlink.LinkCounters, limits: LimitState) -> LinkReading:
+    def read(
+        self, name: str, index: int, now: rtnetlink.LinkCounters, limits: LimitState, uplink: str, uplink_lack: str
+    ) -> LinkReading:
         """The host's view of a tap, turned around: the guest sent what the host received."""
         before, self.counters = self.counters, now
         received = now.rx_packets - before.rx_packets, now.rx_bytes - before.rx_bytes
@@ -141,6 +119,8 @@ class _Link:
             rx_limited_bytes=self.rx.bytes,
             tx_limit=limits.limit(name, index, "tx"),
             rx_limit=limits.limit(name, index, "rx"),
+            uplink=uplink,
+            uplink_lack=uplink_lack,
             unlimited_because=self.because
             + ((("rx_bytes", f"another program has set its queue ({foreign})"),) if foreign else ()),
         )
@@ -154,7 +134,7 @@ class NetlinkLinks:
         *,
         open_socket: Callable[[], socket.socket] | None = None,
         limits: LinkLimits | None = None,
-        uplink: Uplink = NO_UPLINK,
+        uplinks: Sequence[Uplink] = (),
     ) -> None:
         """``open_socket``: another source of the kernel's answers, for tests; ``limits``: none are read without."""
         self._open_socket = open_socket or _netlink_socket
@@ -166,25 +146,17 @@ class NetlinkLinks:
         self._state = LimitState()
         self._passes = 0
         self._known: dict[int, _Link] = {}
-        self._uplink = uplink
-        self._capacity: float | None = None
-        self.uplink: UplinkReading | None = None
+        self._uplinks = Uplinks(uplinks, limits.topology if limits else dict)
+
+    @property
+    def uplinks(self) -> tuple[UplinkReading, ...]:
+        """See `Links`."""
+        return self._uplinks.readings
 
     @property
     def uplink_lack(self) -> str:
         """See `Links`."""
-        name = self._uplink.device
-        if not name:
-            return "network_uplink is not set"
-        return "" if self.uplink else f"the device {name} or its speed is not known; see network_uplink in xgos.toml"
-
-    def _read_uplink(self, counters: Mapping[int, rtnetlink.LinkCounters]) -> None:
-        name, self.uplink = self._uplink.device, None
-        index = self._indexes.get(name) or self._look_up(name)
-        if self._capacity is None or self._passes % _QUEUES_EACH == 1:
-            self._capacity = self._uplink.capacity()
-        if index in counters and index is not None and self._capacity:
-            self.uplink = UplinkReading(name=name, capacity=self._capacity, tx_bytes=counters[index].tx_bytes)
+        return self._uplinks.lack
 
     @property
     def limits_lack(self) -> Lacks | None:
@@ -210,11 +182,10 @@ class NetlinkLinks:
             return {}
         limits = self._read_limits()
         counters = self._dump()
-        if len(self._indexes) > len(names) + 1:
-            kept = names | {self._uplink.device}
+        if len(self._indexes) > len(names) + len(self._uplinks.devices):
+            kept = names | self._uplinks.devices
             self._indexes = {name: index for name, index in self._indexes.items() if name in kept}
-        if self._uplink.device:
-            self._read_uplink(counters)
+        self._uplinks.read(counters, lambda name: self._indexes.get(name) or self._look_up(name), self._passes)
         for name in tuple(self._indexes)[:_CHECKED_A_READ]:  # a device may have been renamed, and its name given on
             self._look_up(name)
         found: dict[str, LinkReading] = {}
@@ -228,7 +199,8 @@ class NetlinkLinks:
                     known = self._known[index] = _Link(counters[index], because=self._because(index, plugs.get(name)))
                 elif self._passes % _QUEUES_EACH == 1:
                     known.because = self._because(index, plugs.get(name))
-                found[name] = known.read(name, index, counters[index], limits)
+                uplink, lack = self._uplinks.of(index)
+                found[name] = known.read(name, index, counters[index], limits, uplink, lack)
         if len(self._known) > len(names):
             here = set(self._indexes.values())
             self._known = {index: link for index, link in self._known.items() if index in here}
@@ -296,7 +268,7 @@ class RecordedLinks:
     """Counters from ``links.json`` of a recorded tree: ``{"tap0": {"tx_packets": 1, ...}}``, named from the guest's side."""
 
     limits_lack = None
-    uplink = None
+    uplinks = ()
     uplink_lack = "a recorded host has no uplink"
 
     def __init__(self, files: HostFiles) -> None:

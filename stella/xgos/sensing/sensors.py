@@ -3,7 +3,7 @@
 import itertools
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -24,11 +24,12 @@ from stella.xgos.host_files import Gone, HostFiles, Unavailable, raise_descripto
 from stella.xgos.link_limits import LinkLimits
 from stella.xgos.sensing.discovery import BLOCK_SECONDS, DISKS_KEPT_SECONDS, Discovery, HypervisorView
 from stella.xgos.sensing.domains import Domain, RecordedHypervisor
-from stella.xgos.sensing.groups import Groups, find_hierarchy
+from stella.xgos.sensing.groups import RETRY_SECONDS, Groups, find_hierarchy
 from stella.xgos.sensing.host import Host
 from stella.xgos.sensing.hypervisor import LibvirtHypervisor
-from stella.xgos.sensing.network import Links, NetlinkLinks, RecordedLinks, uplink_of
-from stella.xgos.sensing.threads import REFRESH_SECONDS, Threads
+from stella.xgos.sensing.network import Links, NetlinkLinks, RecordedLinks
+from stella.xgos.sensing.threads import WHOLE_REFRESH_SECONDS, Threads
+from stella.xgos.sensing.uplinks import NamedUplink, uplinks_of
 
 _TURNS = (
     4  # instances re-read their lists of threads, and of groups, in so many turns, so that no tick carries them all
@@ -163,7 +164,7 @@ class Sensors:
             self._last_host = replace(
                 self._host.read(paths),
                 link_limits_lack=self._links.limits_lack,
-                uplink=self._links.uplink,
+                uplinks=self._links.uplinks,
                 uplink_lack=self._links.uplink_lack,
             )
         except Unavailable as error:
@@ -254,16 +255,17 @@ class Sensors:
             if held.hinted_refresh != held.threads.refreshes:
                 held.hinted_refresh = held.threads.refreshes
                 held.threads.hint(held.groups.thread_roles())
+                held.groups.refresh_soon()
             return held.groups.read(now)
         except Unavailable as error:
             sensor.fail(error)
-            held.groups, held.retry_seconds = None, now + REFRESH_SECONDS
+            held.groups, held.retry_seconds = None, now + RETRY_SECONDS
             return None
 
 
 def _at_turn(turn: int, now: float) -> float:
     """When an instance with this turn re-reads its lists next."""
-    return now + REFRESH_SECONDS * (1 + turn % _TURNS) / _TURNS
+    return now + WHOLE_REFRESH_SECONDS * (1 + turn % _TURNS) / _TURNS
 
 
 def _disks(domain: Domain, seen: HypervisorView, now: float) -> tuple[tuple[DiskReading, ...] | None, float | None]:
@@ -281,13 +283,13 @@ def open_sensors(
     *,
     uri: str = "qemu:///system",
     block_seconds: float = BLOCK_SECONDS,
-    uplink: tuple[str, float] = ("", 0.0),
+    uplinks: Sequence[NamedUplink] = (),
     monotonic: Callable[[], float] = time.monotonic,
     wall: Callable[[], float] = time.time,
 ) -> Sensors:
     """Sensors of this machine, or of the recorded tree at ``root``. Raises `Broken` when there is no CPU hierarchy.
 
-    ``uplink``: its device (empty: none) and its speed in Mbit/s (0: as the device tells).
+    ``uplinks``: through which its instances reach the network.
     """
     raise_descriptor_limit()
     files = HostFiles(os.fspath(root))
@@ -302,5 +304,5 @@ def open_sensors(
             monotonic=monotonic,
             block_seconds=block_seconds,
         )
-        links = NetlinkLinks(limits=LinkLimits(), uplink=uplink_of(files, *uplink))
+        links = NetlinkLinks(limits=LinkLimits(), uplinks=uplinks_of(files, uplinks))
     return Sensors(files, hierarchy, discovery, links, monotonic=monotonic, wall=wall)

@@ -1,8 +1,8 @@
 """Per-thread CPU time and wait of one instance's QEMU, from schedstat.
 
-The list of threads is read again every second, after an event of the hypervisor, and as soon as a known thread is gone; their
-times and scheduling policies every pass. A descriptor belongs to its thread, so a number that another thread took over is never
-read; a process is the one that it was by the moment of its start.
+The list of threads is read again when their number has changed (asked every second), every few seconds, after an event of the
+hypervisor, and as soon as a known thread is gone; their times and scheduling policies every pass. A descriptor belongs to its
+thread, so a number that another thread took over is never read; a process is the one that it was by the moment of its start.
 
 The kernel stores a wait when it *ends*. A thread of which nothing was booked since the last pass, and which is runnable now, has
 waited all the time in between: that is counted at once, and taken off what the kernel stores later.
@@ -17,6 +17,7 @@ from stella.xgos.host_files import Gone, HostFiles, KeptFile, Unavailable
 from stella.xgos.sensing.processes import start_ticks as process_start_ticks
 
 REFRESH_SECONDS = 1.0
+WHOLE_REFRESH_SECONDS = 5.0
 ASLEEP_SECONDS = 3.0
 """A thread of which nothing was booked for so long, and which did not wait when last asked, is no longer asked whether it does."""
 
@@ -57,7 +58,8 @@ class Threads:
         self._files = files
         self._pid = pid
         self._threads: dict[int, _Thread] = {}
-        self._next_refresh = first_refresh_seconds
+        self._next_refresh, self._next_whole_refresh = 0.0, first_refresh_seconds
+        self._count = 0
         self._changed = False
         self._hints: dict[int, tuple[Role, int]] = {}
         self.refreshes = 0
@@ -81,10 +83,11 @@ class Threads:
 
     def read(self, monotonic_seconds: float) -> tuple[ThreadReading, ...]:
         """All threads, by number. Raises `Gone` when the process is gone, `Unavailable` when it cannot be read."""
-        its_turn = monotonic_seconds >= self._next_refresh
-        if its_turn:
+        if monotonic_seconds >= self._next_refresh:
             self._next_refresh = monotonic_seconds + REFRESH_SECONDS
-        if its_turn or self._changed:
+            self._changed |= self._files.count_directories(f"/proc/{self._pid}/task") != self._count
+        if self._changed or monotonic_seconds >= self._next_whole_refresh:
+            self._next_whole_refresh = monotonic_seconds + WHOLE_REFRESH_SECONDS
             self._changed = False
             self._refresh()
         try:
@@ -130,6 +133,7 @@ class Threads:
             raise Gone(f"process {self._pid} is another one now")
         tids = sorted(int(name) for name in self._files.names(f"/proc/{self._pid}/task") if name.isdigit())
         owned = set(tids)
+        self._count = len(tids)
         foreign = sorted(tid for tid in self._hints if tid not in owned)
         old, self._threads = self._threads, {}
         for tid in (*tids, *foreign):

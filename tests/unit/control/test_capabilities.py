@@ -1,12 +1,18 @@
 """What a host cannot enforce is named, with the reason."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from stella.control.capabilities import Capability, capabilities, missing, unlimited_link
+from stella.control.capabilities import Capability, capabilities, missing, receiving_note, unlimited_link
+from stella.model import reasons
 from stella.model.slo import parse_slo
 from stella.model.snapshot import HostReading, LinkReading, UplinkReading
+
+LINK = LinkReading(
+    name="tap0", tx_packets=0, tx_bytes=0, tx_drops=0, rx_packets=0, rx_bytes=0, rx_drops=0, uplink="eth0"
+)
 
 
 def host(**keys: object) -> HostReading:
@@ -109,8 +115,36 @@ def test_a_link_on_which_a_limit_cannot_act_refuses_that_ceiling_alone(keys: dic
 def test_network_weights_need_an_uplink_that_is_known() -> None:
     slo = parse_slo({"network_bytes": {"weight": 2}})
     uplink = UplinkReading(name="eth0", capacity=25e6, tx_bytes=0)
-    assert missing(slo, capabilities(host(link_limits_lack=(), uplink=uplink))) is None
+    assert missing(slo, capabilities(host(link_limits_lack=(), uplinks=(uplink,)))) is None
     found = missing(slo, capabilities(host(link_limits_lack=(), uplink_lack="network_uplink is not set")))
     assert found is not None and found[:2] == ("network_bytes.weight", "network_bytes_weight")
     assert found[2].endswith("network_uplink is not set")
-    assert missing(slo, capabilities(host(link_limits_lack=(("bytes", "no ifb"),), uplink=uplink))) is not None
+    assert missing(slo, capabilities(host(link_limits_lack=(("bytes", "no ifb"),), uplinks=(uplink,)))) is not None
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({"unlimited_because": (("tx_bytes", "macvtap"),)}, "macvtap"),
+        ({"uplink": "", "uplink_lack": "it reaches eth0 and eth1"}, "eth0 and eth1"),
+    ],
+)
+def test_a_weight_is_refused_where_the_link_cannot_be_limited_or_its_uplink_is_not_known(
+    changed: dict[str, Any], why: str
+) -> None:
+    slo, floor = parse_slo({"network_packets": {"weight": 2}}), parse_slo({"network_packets": {"floor": 2}})
+    assert unlimited_link(slo, (LINK,)) is None
+    link = replace(LINK, **changed)
+    found = unlimited_link(slo, (link,))
+    assert found is not None and found[:2] == ("network_packets.weight", "network_packets_weight") and why in found[2]
+    assert reasons.read(found[2])[0].code in ("link_not_limited", "link_uplink_unknown")
+    assert unlimited_link(floor, (link,)) is None, "a floor is kept by limiting others"
+
+
+def test_what_no_host_can_do_for_received_floors_is_told_and_refuses_none() -> None:
+    uplink = UplinkReading(name="eth0", capacity=25e6, tx_bytes=0)
+    found = capabilities(host(link_limits_lack=(), uplinks=(uplink,)))
+    assert [one.code for one in reasons.read(found["network_received_floor"])] == ["received_floor"]
+    received, sent = (parse_slo({"network_bytes": {"floor": 1e6, "direction": way}}) for way in ("rx", "tx"))
+    assert missing(received, found) is None
+    assert "UDP" in receiving_note(received, found) and receiving_note(sent, found) == ""

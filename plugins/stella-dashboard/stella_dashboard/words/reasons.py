@@ -32,6 +32,10 @@ _BECAUSE: Mapping[str, str | Promise] = {
     "no_uplink": gettext_lazy("the host does not share its network connection by weight"),
     "uplink_room": gettext_lazy("this needs more of the network connection of the host than is left to guarantee"),
     "no_link_limits": gettext_lazy("the host cannot limit network traffic"),
+    "received_floor": gettext_lazy(
+        "beside senders that do not slow down, what the instance receives is not guaranteed"
+    ),
+    "link_uplink_unknown": gettext_lazy("it is not known which network connection of the host %(link)s uses"),
     "link_not_limited": gettext_lazy("a network interface of the instance cannot be limited (%(link)s)"),
     "no_block_shares": gettext_lazy("this release does not limit or share disk traffic"),
     "no_latency_target": gettext_lazy("this release measures disk latency but does not enforce a target"),

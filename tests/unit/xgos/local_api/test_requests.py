@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 from stella.model.attainment import Cause, Status
 from stella.model.intent import IntentState, Standing
 from stella.model.slo import InvalidSlo, Metric, parse_slo
+from stella.model.snapshot import UplinkReading
 from stella.xgos import supervision
 from stella.xgos.intents.changes import IntentEvent
 from stella.xgos.local_api.answers import answer
+from stella.xgos.local_api.format import status_text
 from stella.xgos.local_api.requests import (
     LARGEST_REQUEST_BYTES,
     OPERATIONS,
@@ -43,7 +45,7 @@ def test_setting_by_uuid_and_by_name(port: FakePort) -> None:
     found = ask(port, "slo.set", instance="vm1", slo={"cpu": {"floor": "20%"}})
     assert found == {
         "ok": True, "uuid": VM1, "generation": 1, "slo": {"cpu": {"floor": 0.2}}, "reserved_cpu_cores": 0.2,
-        "estimated": True, "dry_run": False,
+        "estimated": True, "note": "", "dry_run": False,
     }  # fmt: skip
     assert ask(port, "slo.set", instance=VM2, slo={"cpu": {"floor": 1}})["generation"] == 1
     assert set(port.store.intents) == {VM1, VM2}
@@ -315,3 +317,32 @@ def test_whatever_arrives_is_answered(port: FakePort, line: bytes) -> None:
     assert found["ok"] in (True, False)
     if not found["ok"]:
         error_field(found)  # type: ignore[arg-type]
+
+
+def test_status_tells_uplinks_and_the_links_that_cannot_be_limited(
+    port: FakePort, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = make_published({})
+    uplink = UplinkReading(name="eth0", capacity=1e6, tx_bytes=0)
+    first, *others = made.snapshot.instances
+    (link,) = first.links or ()
+    bad = replace(link, uplink="eth0", unlimited_because=(("tx_bytes", "macvtap"), ("rx_bytes", "macvtap")))
+    lost = replace(link, name="tap9", uplink_lack="it reaches none")
+    snapshot = replace(
+        made.snapshot,
+        host=replace(made.snapshot.host, uplinks=(uplink,)),
+        instances=(replace(first, links=(bad, lost)), *others),
+    )
+    why = "senders do not slow down"
+    shown = replace(made, snapshot=snapshot, capabilities={"network_received_floor": why})
+    monkeypatch.setattr(port, "published", lambda: shown)
+    status = ask(port, "status")
+    assert status["uplinks"] == [{"name": "eth0", "instances": 1}]
+    assert [(one["link"], one["limits"]) for one in status["links_not_limited"]] == [
+        ("tap0", {"tx_bytes": "macvtap", "rx_bytes": "macvtap"}),
+        ("tap9", {"uplink": "it reaches none"}),
+    ]
+    text = status_text(status)
+    assert "uplinks: eth0 (1 instances)" in text and "cannot be limited in tx_bytes, rx_bytes: macvtap" in text
+    answer = ask(port, "slo.set", instance="vm1", slo={"network_bytes": {"floor": 1e5, "direction": "rx"}})
+    assert answer["note"] == why

@@ -7,6 +7,7 @@ import pytest
 from stella.model.intent import Mode
 from stella.xgos.process import config
 from stella.xgos.process.config import Config, InvalidConfig, load_config, parse_config
+from stella.xgos.sensing.uplinks import NamedUplink
 
 SAMPLE = Path(__file__).parents[4] / "etc" / "xgos.toml"
 
@@ -43,6 +44,18 @@ def test_values_are_taken() -> None:
         ("capacity_cpu_cores = nan", "capacity_cpu_cores"),
         ("reservation_margin_ratio = 2.5", "reservation_margin_ratio"),
         ('network_uplink = "eth0/1"', "network_uplink"),
+        ("network_uplink = 3", "network_uplink"),
+        ('network_uplink = ["eth0", "eth0"]', "network_uplink"),
+        ('network_uplink = ["eth0", ""]', "network_uplink[1]"),
+        ('network_uplink = [{bridges = ["br0"]}]', "network_uplink[0]"),
+        ('network_uplink = [{device = "eth0", speed = 3}]', "network_uplink[0]"),
+        ('network_uplink = [{device = "eth0", bridges = "br0"}]', "network_uplink[0].bridges"),
+        (
+            'network_uplink = [{device = "eth0", capacity_mbit_per_second = "1G"}]',
+            "network_uplink[0].capacity_mbit_per_second",
+        ),
+        ('network_uplink = [{device = "e0", bridges = ["b"]}, {device = "e1", bridges = ["b"]}]', "network_uplink"),
+        ("network_uplink_capacity_packets_per_second = -1", "network_uplink_capacity_packets_per_second"),
         ("network_uplink_capacity_mbit_per_second = -1", "network_uplink_capacity_mbit_per_second"),
         ("host_reserved_cpu_cores = inf", "host_reserved_cpu_cores"),
         ('host_overhead = "none"', "host_overhead"),
@@ -86,3 +99,19 @@ def test_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "bad").write_bytes(b"\xff")
     with pytest.raises(InvalidConfig, match="UTF-8"):
         load_config(tmp_path / "bad")
+
+
+def test_uplinks_have_the_capacities_of_the_host_where_they_have_none_of_their_own() -> None:
+    assert parse_config('network_uplink = ""').uplinks == ()
+    config = parse_config(
+        """
+        network_uplink = ["eth0", {device = "eth1", capacity_mbit_per_second = 200, bridges = ["br-ex"]}]
+        network_uplink_capacity_mbit_per_second = 1000
+        network_uplink_capacity_packets_per_second = 50000
+        """
+    )
+    first, second = config.uplinks
+    assert first == NamedUplink(device="eth0", capacity_mbit_per_second=1000, capacity_packets_per_second=50000)
+    assert second.capacity_mbit_per_second == 200 and second.bridges == ("br-ex",)
+    (one,) = parse_config('network_uplink = "bond0"').uplinks
+    assert one == NamedUplink(device="bond0")

@@ -8,9 +8,11 @@ from typing import cast
 import pytest
 
 from stella.linux import nftables, rtnetlink, traffic_control
+from stella.linux.link_topology import Device, neighbours, reached
 from stella.xgos.host_files import HostFiles, Unavailable
 from stella.xgos.link_limits import LinkLimits
-from stella.xgos.sensing.network import NetlinkLinks, Uplink, uplink_of
+from stella.xgos.sensing.network import NetlinkLinks
+from stella.xgos.sensing.uplinks import NamedUplink, Uplink, uplinks_of
 
 
 class Kernel:
@@ -137,6 +139,19 @@ def test_what_a_limit_dropped_is_not_what_got_through(kernel: Kernel, indexes: d
     assert link.tx_limit.packets == 500.0
 
 
+def test_what_a_new_limit_dropped_counts_whole_though_it_is_more_than_the_last_one_had(
+    kernel: Kernel, indexes: dict[str, int]
+) -> None:
+    limits = Limits()
+    found = NetlinkLinks(open_socket=lambda: cast(socket.socket, kernel), limits=limits)
+    for packets, number, dropped in ((1000, 3, 0), (2000, 3, 500), (3000, 4, 800)):
+        kernel.links[5] = counters(packets, packets * 100)
+        chain = nftables.Chain(number=number, packets=500.0, dropped_packets=dropped, dropped_bytes=86 * dropped)
+        limits.here = {"tap0.tx": chain}
+        link = found.read(frozenset(indexes))["tap0"]
+    assert link.tx_limited_packets == 1300
+
+
 def test_a_bucket_s_drops_count_as_long_as_its_frames_are_in_the_mean(kernel: Kernel, indexes: dict[str, int]) -> None:
     limits = Limits()
     found = NetlinkLinks(open_socket=lambda: cast(socket.socket, kernel), limits=limits)
@@ -171,18 +186,65 @@ def test_how_a_link_is_plugged_tells_where_no_limit_can_act(kernel: Kernel, inde
     assert len(found["tap0"].unlimited_because) == 4 and found["tap1"].unlimited_because == ()
 
 
-def test_the_uplink_is_read_once_its_speed_is_known(kernel: Kernel, indexes: dict[str, int], tmp_path: Path) -> None:
+def test_an_uplink_is_read_once_its_speed_is_known(kernel: Kernel, indexes: dict[str, int], tmp_path: Path) -> None:
     files = HostFiles(str(tmp_path))
     speed = tmp_path / "sys/class/net/tap1/speed"
-    links = NetlinkLinks(open_socket=lambda: cast(socket.socket, kernel), uplink=uplink_of(files, "tap1", 0))
+    named = uplinks_of(files, [NamedUplink(device="tap1")])
+    links = NetlinkLinks(open_socket=lambda: cast(socket.socket, kernel), uplinks=named)
     links.read(frozenset(("tap0",)))
-    assert links.uplink is None and "tap1" in links.uplink_lack
+    assert links.uplinks == () and "tap1" in links.uplink_lack
     speed.parent.mkdir(parents=True)
     speed.write_text("-1\n")
     links.read(frozenset(("tap0",)))
-    assert links.uplink is None, "a virtual device does not tell"
+    assert links.uplinks == (), "a virtual device does not tell"
     speed.write_text("1000\n")
-    links.read(frozenset(("tap0",)))
-    assert links.uplink is not None and (links.uplink.capacity, links.uplink.tx_bytes) == (125e6, 6)
-    assert links.uplink_lack == "" and uplink_of(files, "tap1", 200).capacity() == 25e6
-    assert "not set" in NetlinkLinks(uplink=Uplink()).uplink_lack
+    found = links.read(frozenset(("tap0",)))
+    (uplink,) = links.uplinks
+    assert (uplink.capacity, uplink.packets_capacity, uplink.tx_bytes, uplink.rx_packets) == (125e6, None, 6, 6)
+    assert found["tap0"].uplink == "tap1", "one uplink serves all"
+    (named_one,) = uplinks_of(files, [NamedUplink(device="tap1", capacity_mbit_per_second=200)])
+    assert links.uplink_lack == "" and named_one.capacity() == 25e6
+    assert "not set" in NetlinkLinks().uplink_lack
+
+
+class Topology(Limits):
+    """A bridge for each of two uplinks: eth0 itself is a port of br0, eth1 carries a VLAN that is one of br1. tap9 is alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reads = 0
+
+    def topology(self) -> dict[int, Device]:
+        self.reads += 1
+        return {
+            1: Device(name="eth0", master=10),
+            2: Device(name="eth1"),
+            3: Device(name="eth1.7", master=11, beside=2),
+            5: Device(name="tap0", master=10),
+            6: Device(name="tap1", master=11),
+            7: Device(name="tap9"),
+            10: Device(name="br0"),
+            11: Device(name="br1"),
+        }
+
+
+def test_each_link_is_of_the_uplink_that_its_bridge_reaches(kernel: Kernel, indexes: dict[str, int]) -> None:
+    indexes |= {"eth0": 1, "eth1": 2, "tap9": 7}
+    kernel.links |= {index: rtnetlink.LinkCounters(*[index] * 8) for index in (1, 2, 7)}
+    named = [Uplink(device=name, capacity=lambda: 1e6) for name in ("eth0", "eth1")]
+    limits = Topology()
+    links = NetlinkLinks(open_socket=lambda: cast(socket.socket, kernel), limits=limits, uplinks=named)
+    for _ in range(10):
+        found = links.read(frozenset(("tap0", "tap1", "tap9")))
+    assert [found[name].uplink for name in ("tap0", "tap1", "tap9")] == ["eth0", "eth1", ""]
+    assert [one.name for one in links.uplinks] == ["eth0", "eth1"] and limits.reads == 1
+    assert "none" in found["tap9"].uplink_lack and found["tap0"].uplink_lack == ""
+
+
+def test_a_bridge_that_leads_to_both_is_of_the_one_that_names_it() -> None:
+    devices = {**Topology().topology(), 2: Device(name="eth1", master=10)}
+    beside = neighbours(devices)
+    assert reached(5, devices, beside, {"eth0": "eth0", "eth1": "eth1"}) == {"eth0", "eth1"}
+    assert reached(5, devices, beside, {"eth0": "eth0", "eth1": "eth1", "br0": "eth1"}) == {"eth1"}
+    assert reached(6, devices, beside, {"eth0": "eth0", "eth1": "eth1"}) == {"eth1"}
+    assert reached(99, devices, beside, {"eth0": "eth0"}) == frozenset(), "one that is gone"

@@ -101,10 +101,10 @@ def test_hot_plugged_groups_are_found(copied: Callable[[str], Path], clock: Cloc
     assert own
     directory = root / ("sys/fs/cgroup/cpu" + own.path)
     shutil.copytree(directory / "vcpu0", directory / "vcpu7")
-    clock.seconds += 1.1
+    clock.seconds += 5.1
     assert sensors.sense().instances[0].group(Role.VCPU, 7)
     shutil.rmtree(directory / "vcpu7")
-    clock.seconds += 1.1
+    clock.seconds += 5.1
     assert not sensors.sense().instances[0].group(Role.VCPU, 7)
 
 
@@ -270,7 +270,7 @@ def test_an_instance_is_known_by_the_moment_its_process_began(copied: Callable[[
     one = first.instances[0]
     assert one.start_ticks > 0 and one.threads and one.start_ticks == one.threads[0].start_ticks
     began(root, one.pid, 999)
-    clock.seconds += 1.1
+    clock.seconds += 5.1
     assert sensors.sense().instance(one.uuid) is None, "the number is another process's now"
     assert (found := sensors.sense().instance(one.uuid)) and found.start_ticks == 999
     hypervisor_says(root, start_ticks=one.start_ticks)
