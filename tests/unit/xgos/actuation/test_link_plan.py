@@ -41,7 +41,8 @@ def test_what_nobody_asks_for_any_more_is_lifted_first() -> None:
 def test_a_frozen_instance_keeps_its_ceilings() -> None:
     wanted = LinkAllocation(device="tap0", direction="tx", limit=LIMITED, ceiling=LIMITED)
     assert writes(replace(LINK, tx_limit=LIMITED), decided(wanted, frozen=True)) == []
-    assert writes(replace(LINK, tx_limit=LinkLimit(packets=7.0)), decided(wanted, frozen=True)) == []
+    (lifted,) = writes(replace(LINK, tx_limit=LinkLimit(packets=7.0)), decided(wanted, frozen=True))
+    assert lifted.lifts and lifted.value == "packets 20000", "a share of packets below it was a restraint"
 
 
 def test_a_share_below_the_ceiling_is_a_restraint_that_leaves_the_ceiling() -> None:
