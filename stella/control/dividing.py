@@ -22,7 +22,10 @@ _SMALLEST_PART_RATIO = 0.002
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contender:
-    """One instance: what it asked for and what got through, as rates, and its claim. ``limit``: that of the last tick (None: none)."""
+    """One instance: what it asked for and what got through, as rates, and its claim. ``limit``: that of the last tick (None: none).
+
+    ``asks``: what it wants, where that is known; else it is told from what it asked for, and whether its limit held it.
+    """
 
     uuid: str
     offered: float
@@ -32,9 +35,12 @@ class Contender:
     priority: int = 0
     ceiling: float = float("inf")
     limit: float | None = None
+    asks: float | None = None
 
     def wants(self, capacity: float) -> float:
         """What it wants: all, while it is held; else what it asks for and room to grow."""
+        if self.asks is not None:
+            return min(self.asks, capacity)
         if self.limit is not None and (self.offered > self.through or self.through >= self.limit * _REACHED_RATIO):
             return capacity
         return self.offered * _GROWTH_RATIO + capacity * _GROWTH_PART_RATIO

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 
+from stella.control import block_limits
 from stella.control.best_effort_throttle import OWED_SECONDS
 from stella.control.cpu import CpuClaim, CpuShare, spread_ceiling
 from stella.control.cpu_sets import Placement
@@ -176,8 +177,12 @@ def decided(
     placement: Placement,
     throttled_cores: float | None,
     uplink_bytes: float | None = None,
+    block_shares: Mapping[str, block_limits.BlockShare] | None = None,
 ) -> InstanceDecision:
-    """The decision for one instance, with its reason. ``uplink_bytes``: what it may send, in bytes/s, while the uplink is full."""
+    """The decision for one instance, with its reason. ``uplink_bytes``: what it may send, in bytes/s, while the uplink is full.
+
+    ``block_shares``: what it may take of each back end that is full, or on which a latency target is missed.
+    """
     cpu = state.rates.cpu if state.rates else None
     feedback = state.memory.feedback
     io_priority, weight_factor = _io_weighting(state)
@@ -192,6 +197,12 @@ def decided(
         reason = ", ".join(parts)
     if uplink_bytes is not None:
         reason += f", may send {uplink_bytes:.0f} bytes/s: the uplink is full"
+    for name, share in sorted((block_shares or {}).items()):
+        told = [
+            f"{v:.0f} {k}/s" for k, v in (("bytes", share.bytes), ("operations", share.operations)) if v is not None
+        ]
+        reason += f", may take {' and '.join(told)} of the back end {name}"
+    slo = state.intent.slo if state.intent else None
     return InstanceDecision(
         uuid=state.reading.uuid,
         name=state.reading.name,
@@ -211,5 +222,6 @@ def decided(
         starved_ratio=starved_ratio(state.rates),
         objectives=state.reports,
         reason=reason,
-        network=allocations(state.intent.slo if state.intent else None, state.reading.links, state.rates, uplink_bytes),
+        network=allocations(slo, state.reading.links, state.rates, uplink_bytes),
+        block=block_limits.allocations(slo, state.reading.disks, state.memory.disks, block_shares),
     )
