@@ -45,8 +45,8 @@ class InstanceMemory:
     is starved altogether looks idle for a while, and must not lose its share for it. ``demands`` is what it asked of each metric
     with a floor when it last ran at all, in the metric's base unit. ``stage_demand_cores`` is the CPU that each stage would use if
     it never waited, lately. After a migration it is frozen until ``settled_after_seconds`` (monotonic). ``disks`` has the
-    last rates of each disk, measured over ``disks_span_seconds``. ``reaches_throttle``: QEMU's limit holds one of them; ``restrained``:
-    a share of a back end does. ``backend_full``: one that it lies on is.
+    last rates of each disk, measured over ``disks_span_seconds``. ``reaches_throttle``: QEMU's limit holds one of them;
+    ``restrained``: a share of a back end does. ``backend_full``: one that it lies on is.
     """
 
     costs: Mapping[Metric, UnitCost]

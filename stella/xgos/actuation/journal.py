@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from stella.model.target import Target, TargetKind
-from stella.xgos.actuation.actuators import Actuators
+from stella.xgos.actuation.actuators import Actuators, original_of
 from stella.xgos.actuation.journal_storage import JournalCopy
 from stella.xgos.actuation.journal_text import Entry, current_boot, parse_journal, show_entry, show_journal
 from stella.xgos.actuation.private_files import read_private, remove_private, replace_private
@@ -131,7 +131,7 @@ class Journal:
                         temporary = old.temporary or write.temporary
                         changed.append(replace(old, temporary=temporary, lifted=False))
                     continue
-                original = actuator.read(write.target)
+                original = original_of(write.target.kind, actuator.read(write.target))
                 if actuator.identity(write.target) != now:
                     others.add(write.target)
                     continue
@@ -153,8 +153,8 @@ class Journal:
         changed = []
         for write in writes:
             old = self._entries.get(write.target)
-            if old is not None and old.temporary and write.fallback not in (None, old.original):
-                changed.append(replace(old, original=write.fallback))
+            if old is not None and old.temporary and write.fallback not in (None, old.leaves):
+                changed.append(replace(old, fallback=write.fallback))
         self._keep(changed)
         if changed:
             self.store()

@@ -1,13 +1,16 @@
 """Puts back what the journal holds: all of it at release, the temporary restraints when the guard or a successor lifts them."""
 
+import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from stella.model.target import Target
-from stella.xgos.actuation.actuators import Actuators
+from stella.xgos.actuation.actuators import Actuators, Delayed
 from stella.xgos.actuation.journal import Journal
 from stella.xgos.actuation.journal_text import Entry
 from stella.xgos.host_files import Gone, InstanceGone, Unavailable, Unsupported, WriteFailed
+
+_SETTLE_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,18 +30,33 @@ class Restored:
 def restore(actuators: Actuators, entries: Iterable[Entry], *, temporary_only: bool = False) -> tuple[Restored, ...]:
     """Give knobs their original text back, the last written first. Those of another object of the same name are left alone.
 
-    Idempotent. What fails is tried once more at the end: under cgroup v1 a quota may depend on its period, or on a parent's.
+    Idempotent. What fails is tried once more at the end: under cgroup v1 a quota may depend on its period, or on a parent's. With
+    ``temporary_only`` a ceiling that was asked for is left. What takes a while (QEMU's throttles) is waited for, at most 2 s in all.
     """
     todo = [e for e in reversed(tuple(entries)) if e.original is not None and (e.temporary or not temporary_only)]
-    done = [_restore_one(actuators, entry) for entry in todo]
+    done = [_restore_one(actuators, entry, asked_for=temporary_only) for entry in todo]
     for n, (entry, result) in enumerate(zip(todo, done, strict=True)):
         if result.error:
-            done[n] = _restore_one(actuators, entry)
-    return tuple(done)
+            done[n] = _restore_one(actuators, entry, asked_for=temporary_only)
+    until = time.monotonic() + _SETTLE_SECONDS
+    return tuple(_settled(actuators, result, until) for result in done)
 
 
-def _restore_one(actuators: Actuators, entry: Entry) -> Restored:
-    value, target, changed = entry.original or "", entry.target, False
+def _settled(actuators: Actuators, result: Restored, until_seconds: float) -> Restored:
+    actuator = actuators[result.target.kind]
+    if result.error or result.gone or not isinstance(actuator, Delayed):
+        return result
+    try:
+        actuator.settle(result.target, until_seconds)
+    except (Gone, InstanceGone, Unsupported):
+        return replace(result, gone=True)
+    except (Unavailable, WriteFailed) as error:
+        return replace(result, error=str(error))
+    return result
+
+
+def _restore_one(actuators: Actuators, entry: Entry, *, asked_for: bool) -> Restored:
+    value, target, changed = (entry.leaves if asked_for else entry.original) or "", entry.target, False
     actuator = actuators[target.kind]
     try:
         if actuator.identity(target) != entry.identity:
