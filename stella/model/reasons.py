@@ -20,6 +20,9 @@ _HOST = r"(?P<host>[A-Za-z0-9](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?)"
 _REST = r"(?P<rest>.+)"
 _WITHDRAWN = rf"; its SLO is withdrawn, (?P<cores>{_NUMBER}) cores are free"
 
+OF_EARLIER_RELEASES = frozenset({"no_network_shares", "no_latency_target"})
+"""Codes of sentences that this release says no more; hosts of earlier ones do."""
+
 CODES: Mapping[str, str] = {
     # admission
     "no_network_interface": r"the instance has no network interface",
@@ -45,9 +48,8 @@ CODES: Mapping[str, str] = {
     "uplink_room": r"the floors need .+ of the uplink .+ and it has .+ left to guarantee",
     "no_link_limits": r"this host cannot limit network traffic: .+",
     "link_not_limited": r"its link (?P<link>\S+) cannot be limited: .+",
-    "no_block_shares": r"this release does not limit or share disk traffic",
+    "no_block_shares": r"this host cannot limit disk traffic: .+|this release does not limit or share disk traffic",
     "no_latency_target": r"this release measures disk latency but does not enforce a target",
-    "no_throttles": r"this host cannot limit disk traffic: .+",
     "no_backend": r"this host shares no back end of disks: .+",
     "disk_not_limited": r"its disk (?P<disk>\S+) cannot be limited: .+",
     "disk_not_on_backend": r"none of its disks is on a back end that block_backends names",

@@ -5,7 +5,8 @@ milliseconds, on a stopped one for ever. So a change is put into a queue that a 
 own, and nothing waits for it but a release. An instance with a change under way is not given another one; a thread that waits for
 longer than the deadline is counted out, and another one started for it.
 
-What holds now is what libvirt last told, or what was put since. The guard (a Python without site-packages) imports this module too.
+What holds now is what libvirt last told, or what was put since. The guard (a Python without site-packages) imports
+this module too, so that its threads are plain ones: what fails is told to whoever asked for it.
 """
 
 import contextlib
@@ -19,7 +20,6 @@ from typing import Any, Protocol
 from stella.linux.block_throttle import parameters
 from stella.linux.cgroup import InvalidText
 from stella.model.snapshot import NO_THROTTLE, Throttle
-from stella.xgos import supervision
 from stella.xgos.host_files import InstanceGone, Unavailable, Unsupported, WriteFailed
 
 DEADLINE_SECONDS = 2.0
@@ -171,7 +171,7 @@ class BlockThrottles:
         stuck = sum(now - since >= _HURRY_SECONDS for since, _, _ in self._busy.values())
         if self._workers - stuck < min(_WORKERS, len(self._waiting)) and self._workers < _MOST_WORKERS:
             self._workers += 1
-            supervision.start(self._run, name="throttles", stop=self._stop)
+            threading.Thread(target=self._run, name="throttles", daemon=True).start()
         self._changed.notify_all()
 
     def _take(self) -> tuple[Key, Throttle | None] | None:

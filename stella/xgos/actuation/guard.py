@@ -129,8 +129,15 @@ def _tell(text: str) -> None:
         os.write(2, f"stella guard[{os.getpid()}]: {text}\n".encode())
 
 
-def watch(descriptor: int, host: Actuators, journal_path: str, silence_seconds: float = SILENCE_SECONDS) -> None:
+def watch(
+    descriptor: int,
+    root: str,
+    journal_path: str,
+    silence_seconds: float = SILENCE_SECONDS,
+    throttles: BlockThrottles | None = None,
+) -> None:
     """Listen to the agent's heartbeat on ``descriptor`` until its end."""
+    host = actuators(HostFiles(root), throttles)
     poll = select.poll()
     poll.register(descriptor, select.POLLIN | select.POLLHUP)
     memory, silent = Memory(), False
@@ -161,7 +168,7 @@ def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     with contextlib.suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, 0, -10)
-    watch(descriptor, actuators(HostFiles(root), throttles), journal_path)
+    watch(descriptor, root, journal_path, throttles=throttles)
     return 0
 
 
