@@ -49,14 +49,27 @@ class Taker:
     latency_ratio: float | None = None
     limit: BlockShare = field(default_factory=BlockShare)
 
-    def contender(self, kind: str, usable: float) -> Contender:
-        """Its claim on one of the capacities. With a target it comes after all floors, and before the weights."""
-        taken, limit, floor = self.taken[kind], getattr(self.limit, kind), self.floors.get(kind, 0.0)
-        if limit is not None and taken >= limit * _REACHED_RATIO:
-            asks = usable
+    def is_held(self, kind: str) -> bool:
+        """Whether its limit keeps it from more."""
+        limit = getattr(self.limit, kind)
+        return limit is not None and self.taken[kind] >= limit * _REACHED_RATIO
+
+    @property
+    def is_queued(self) -> bool:
+        """Whether its queue never runs empty: it may want more than it has."""
+        return not self.has_target and self.in_flight >= _QUEUE_NEVER_EMPTY
+
+    def contender(self, kind: str, usable: float, *, eager: bool = False) -> Contender:
+        """Its claim on one of the capacities. With a target it comes after all floors, and before the weights.
+
+        ``eager``: what its queue holds counts as wanting all there is.
+        """
+        taken, floor = self.taken[kind], self.floors.get(kind, 0.0)
+        if self.is_held(kind) or (eager and self.is_queued):
+            asks = math.inf
         elif self.has_target:
             asks = max(taken * _TARGET_GROWTH_RATIO + usable * _MORE_PART_RATIO, floor)
-        elif self.in_flight >= _QUEUE_NEVER_EMPTY:
+        elif self.is_queued:
             asks = max(taken * _MORE_RATIO + usable * _MORE_PART_RATIO, floor * _GROWTH_RATIO)
         else:
             asks = taken * _GROWTH_RATIO + usable * _GROWTH_PART_RATIO
@@ -65,11 +78,11 @@ class Taker:
             uuid=self.uuid,
             offered=taken,
             through=taken,
-            floor=asks if before_weights else floor,
+            floor=min(asks, usable) if before_weights else floor,
             weight=self.weight,
             priority=-1 if before_weights else self.priority,
             ceiling=self.ceilings.get(kind, math.inf),
-            limit=limit,
+            limit=getattr(self.limit, kind),
             asks=asks,
         )
 
@@ -92,10 +105,10 @@ class BackendState:
 
     def limit_in(self, uuid: str, start_seconds: float, end_seconds: float) -> BlockShare:
         """The tightest share that an instance had within an interval."""
-        ends = [at for at, _ in self.recent[1:]] + [math.inf]
+        ends = [*(at for at, _ in self.recent[1:]), math.inf]
         held = [
             shares.get(uuid, BlockShare())
-            for (begin, shares), end in zip(self.recent, ends, strict=True)
+            for (begin, shares), end in zip(self.recent, ends, strict=False)
             if begin < end_seconds and end > start_seconds
         ]
         found = {k: [v for s in held if (v := getattr(s, k)) is not None] for k in _KINDS}
@@ -137,10 +150,14 @@ def step(backend: BlockBackend, takers: Sequence[Taker], before: BackendState, n
     usable = capacities(backend)
     claimed = any(t.weight != 1.0 or any(t.floors.values()) for t in takers)
     divisions: dict[str, Division] = {}
+    limits: dict[str, dict[str, float]] = {kind: {} for kind in _KINDS}
     for kind, capacity in usable.items() if claimed else ():
         carried = sum(t.taken[kind] for t in takers)
         contenders = [t.contender(kind, capacity) for t in takers]
-        divisions[kind] = divide(capacity, carried, contenders, before.divisions.get(kind, Division()), now_seconds)
+        found = divide(capacity, carried, contenders, before.divisions.get(kind, Division()), now_seconds)
+        divisions[kind] = found
+        if now_seconds < found.contended_until_seconds:
+            limits[kind] = _bounded(found.limits, takers, kind, capacity)
     others = [t for t in takers if not t.has_target]
     allowance = FREE
     if len(others) < len(takers):
@@ -150,11 +167,11 @@ def step(backend: BlockBackend, takers: Sequence[Taker], before: BackendState, n
             others_ratio=max(sum(t.taken[kind] for t in others) / capacity for kind, capacity in usable.items()),
             now_seconds=now_seconds,
         )
-    limits = {kind: dict(divisions[kind].limits) if kind in divisions else {} for kind in _KINDS}
     if allowance.ratio is not None:
         for kind, capacity in usable.items():
             budget = max(allowance.ratio * capacity, sum(t.floors.get(kind, 0.0) for t in others))
-            for uuid, limit in parts(budget, [t.contender(kind, budget) for t in others]).items():
+            found_limits = parts(budget, [t.contender(kind, budget) for t in others])
+            for uuid, limit in _bounded(found_limits, others, kind, budget).items():
                 limits[kind][uuid] = min(limit, limits[kind].get(uuid, limit))
     shares = {
         t.uuid: BlockShare(**{kind: limits[kind][t.uuid] for kind in _KINDS if t.uuid in limits[kind]})
@@ -166,3 +183,13 @@ def step(backend: BlockBackend, takers: Sequence[Taker], before: BackendState, n
         kept = [n for n, (at, _) in enumerate(recent) if at < now_seconds - _KEPT_SECONDS]
         recent = (*recent[kept[-1] if kept else 0 :], (now_seconds, shares))
     return BackendState(divisions=divisions, allowance=allowance, shares=shares, recent=recent)
+
+
+def _bounded(limits: Mapping[str, float], takers: Sequence[Taker], kind: str, capacity: float) -> dict[str, float]:
+    """The limits, and bounds for those that have none but may want more: the part of each if all of these wanted all there is.
+
+    Without a bound one would take what its neighbours' limits leave, and more, before the next reading tells.
+    """
+    eager = parts(capacity, [t.contender(kind, capacity, eager=True) for t in takers])
+    queued = {t.uuid for t in takers if t.is_queued}
+    return {**{uuid: limit for uuid, limit in eager.items() if uuid in queued}, **limits}

@@ -40,7 +40,7 @@ class Contender:
     def wants(self, capacity: float) -> float:
         """What it wants: all, while it is held; else what it asks for and room to grow."""
         if self.asks is not None:
-            return min(self.asks, capacity)
+            return self.asks
         if self.limit is not None and (self.offered > self.through or self.through >= self.limit * _REACHED_RATIO):
             return capacity
         return self.offered * _GROWTH_RATIO + capacity * _GROWTH_PART_RATIO

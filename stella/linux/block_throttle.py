@@ -6,8 +6,6 @@ A throttle that Stella sets has a group whose name tells so, and what held befor
 a journal, on another host too: live migration takes an instance's throttles along.
 """
 
-from collections.abc import Mapping
-
 from stella.linux.cgroup import InvalidText
 from stella.model.snapshot import NO_THROTTLE, Throttle
 
@@ -41,16 +39,10 @@ def parse_throttle(text: str) -> Throttle:
     return Throttle(limits=tuple(sorted((name, int(word)) for name, word in found.items())), group=group)
 
 
-def parameters(throttle: Throttle) -> dict[str, int | str]:
-    """What libvirt's setBlockIoTune takes: everything, since it keeps what it is not told."""
-    told: dict[str, int | str] = {**dict.fromkeys(NAMES, 0), **dict(throttle.limits)}
+def parameters(throttle: Throttle, now: Throttle) -> dict[str, int | str]:
+    """What libvirt's setBlockIoTune takes for a disk that holds ``now``: it keeps what it is not told."""
+    told: dict[str, int | str] = {**{name: 0 for name, _ in now.limits}, **dict(throttle.limits)}
     return {**told, GROUP: throttle.group} if throttle.group else told
-
-
-def from_parameters(told: Mapping[str, object]) -> Throttle:
-    """What libvirt's blockIoTune gave."""
-    limits = ((name, value) for name in sorted(NAMES) if isinstance(value := told.get(name), int) and value > 0)
-    return Throttle(limits=tuple(limits), group=str(told.get(GROUP) or ""))
 
 
 def group_of(unit: str, before: Throttle) -> str:

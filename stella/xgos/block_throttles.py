@@ -249,14 +249,15 @@ class LibvirtThrottles:
 
     def set(self, uuid: str, disk: str, throttle: Throttle) -> None:
         """See `Setter`. A disk leaves a group only when nothing limits it, so that a throttle without a group takes two steps."""
-        steps = [parameters(throttle)]
-        if not throttle.group and throttle.limits and self.read(uuid, disk).group:
-            steps.insert(0, parameters(NO_THROTTLE))
+        now = self.read(uuid, disk)
+        steps = [parameters(throttle, now)]
+        if not throttle.group and throttle.limits and now.group:
+            steps = [parameters(NO_THROTTLE, now), parameters(throttle, NO_THROTTLE)]
         domain = self._domain(uuid)
         import libvirt  # noqa: PLC0415
 
         try:
-            for step in steps:
+            for step in filter(None, steps):
                 domain.setBlockIoTune(disk, step, libvirt.VIR_DOMAIN_AFFECT_LIVE)
         except libvirt.libvirtError as error:
             code, text = error.get_error_code(), f"{disk}: {error}"
