@@ -31,10 +31,13 @@ def block_room(uuid: str, slo: Slo, others: Mapping[str, Slo], snapshot: Snapsho
     mine = snapshot.instance(uuid)
     if not any(need.values()) or mine is None:
         return None
-    for disk in mine.disks or ():
-        lack = _beyond_throttle(slo, disk) if len(mine.disks or ()) == 1 else None
-        if lack is not None:
-            return lack
+    disks = mine.disks or ()
+    limited = _beyond_throttle(slo, disks[0]) if len(disks) == 1 else None
+    if limited is not None:
+        return limited
+    tightest: tuple[float, str, str, float] | None = (
+        None  # the part of the need that fits, where, of what, and how much is free
+    )
     for backend in snapshot.host.block_backends:
         if backend.name not in _on(snapshot, uuid):
             continue
@@ -45,15 +48,17 @@ def block_room(uuid: str, slo: Slo, others: Mapping[str, Slo], snapshot: Snapsho
                 if u != uuid and (snapshot.instance(u) is None or backend.name in _on(snapshot, u))
             )
             free = max(0.0, capacity - held)
-            if need[kind] <= free:
-                continue
-            metric = _METRICS[kind] if slo.floor(_METRICS[kind]) else next(m for m in _METRICS.values() if slo.floor(m))
-            message = (
-                f"the floors need {units.show(need[kind], _UNITS[kind])} of the back end {backend.name} and it has "
-                f"{units.show(free, _UNITS[kind])} left to guarantee"
-            )
-            return BlockLack(metric=metric, largest=slo.floor(metric) * free / need[kind], message=message)
-    return None
+            if need[kind] > free and (tightest is None or free / need[kind] < tightest[0]):
+                tightest = (free / need[kind], backend.name, kind, free)
+    if tightest is None:
+        return None
+    part, name, kind, free = tightest
+    metric = _METRICS[kind] if slo.floor(_METRICS[kind]) else next(m for m in _METRICS.values() if slo.floor(m))
+    message = (
+        f"the floors need {units.show(need[kind], _UNITS[kind])} of the back end {name} and it has "
+        f"{units.show(free, _UNITS[kind])} left to guarantee"
+    )
+    return BlockLack(metric=metric, largest=slo.floor(metric) * part, message=message)
 
 
 def _on(snapshot: Snapshot, uuid: str) -> set[str]:

@@ -25,6 +25,8 @@ from stella.xgos.host_files import InstanceGone, Unavailable, Unsupported, Write
 DEADLINE_SECONDS = 2.0
 _WORKERS, _MOST_WORKERS = 2, 8
 _HURRY_SECONDS = 0.5
+_READ_SECONDS = 0.1
+"""The agent reads within a tick; what it asks for has been sensed but for an instance that just went."""
 _IDLE_SECONDS = 5.0
 _KEPT_PUTS = 8
 
@@ -60,7 +62,7 @@ class BlockThrottles:
     def __init__(
         self, connect: Callable[[], Setter], *, remembers: bool = True, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
-        """Without ``remembers`` libvirt is asked at each `read`: for the guard, beside which the agent sets throttles."""
+        """Without ``remembers`` libvirt is asked at each `read`, and waited for: not for the agent, whose sensing tells what holds."""
         self._connect, self._remembers = connect, remembers
         self._monotonic = monotonic
         self._known: dict[Key, _Known] = {}
@@ -99,7 +101,7 @@ class BlockThrottles:
                 return now
             self._waiting.setdefault(key, None)
             self._hire()
-        self._wait(key, self._monotonic() + DEADLINE_SECONDS)
+        self._wait(key, self._monotonic() + (_READ_SECONDS if self._remembers else DEADLINE_SECONDS))
         with self._changed:
             now = self._now(uuid, disk, known)
             error, known.error = known.error, None
@@ -133,6 +135,13 @@ class BlockThrottles:
             if known is not None and error is not None:
                 known.error = None
                 raise error
+
+    def drain(self, seconds: float) -> None:
+        """Wait until nothing is on its way, at most for so long."""
+        end = self._monotonic() + seconds
+        with self._changed:
+            while (self._waiting or self._busy) and (left := end - self._monotonic()) > 0:
+                self._changed.wait(left)
 
     def was_put(self, uuid: str, disk: str, throttle: Throttle) -> bool:
         """Whether this process asked for it lately; True as well where it asked for nothing yet."""

@@ -40,7 +40,10 @@ def test_shares_fit_and_leave_each_floor_that_is_asked_for(given_takers: list[Ta
     limits = {uuid: share.bytes for uuid, share in found.shares.items() if share.bytes is not None}
     divided = found.divisions["bytes"].limits if found.divisions else {}
     assert sum(divided.values()) <= usable * 1.001 + len(given_takers)
-    assert all(limits[uuid] <= limit for uuid, limit in divided.items()) and max(limits.values(), default=0.0) <= usable + 1
+    assert (
+        all(limits[uuid] <= limit for uuid, limit in divided.items())
+        and max(limits.values(), default=0.0) <= usable + 1
+    )
     for one in given_takers:
         floor = one.floors.get("bytes", 0.0)
         if one.in_flight >= 0.7 and sum(t.floors.get("bytes", 0.0) for t in given_takers) <= usable * 0.98:
@@ -122,7 +125,9 @@ def test_a_latency_target_holds_back_the_others_calmly_and_lets_go() -> None:
         ratios.append(storage.latency / 0.004)
         used.append(storage.got[1])
     assert sum(r <= 1.05 for r in ratios) >= 0.9 * len(ratios)
-    assert min(used) >= 0.25 * CAPACITY and sum(used) / len(used) >= 0.35 * CAPACITY, "the others keep what harms nobody"
+    assert min(used) >= 0.25 * CAPACITY and sum(used) / len(used) >= 0.35 * CAPACITY, (
+        "the others keep what harms nobody"
+    )
     assert storage.got[0] == 5 * MB
     storage.wants[0] = 0.0
     storage.run(30)
@@ -145,4 +150,7 @@ def test_an_allowance_has_bounds(signals: list[tuple[float | None, float]]) -> N
 
 def test_a_floor_counts_in_both_capacities() -> None:
     assert floors(parse_slo({"block_bytes": {"floor": 65_536_000}})) == {"bytes": 65_536_000, "operations": 4000}
-    assert floors(parse_slo({"block_operations": {"floor": 100, "unit": "32KiB"}})) == {"bytes": 3_276_800, "operations": 200}
+    assert floors(parse_slo({"block_operations": {"floor": 100, "unit": "32KiB"}})) == {
+        "bytes": 3_276_800,
+        "operations": 200,
+    }

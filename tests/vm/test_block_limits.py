@@ -65,13 +65,13 @@ def rates(lab: Lab, seconds: int) -> dict[str, float]:
 
 
 @contextlib.contextmanager
-def agent(lab: Lab, directory: Path, slos: dict[str, Any], capacity_mb: float = 0.0) -> Iterator[subprocess.Popen[bytes]]:
+def agent(
+    lab: Lab, directory: Path, slos: dict[str, Any], capacity_mb: float = 0.0
+) -> Iterator[subprocess.Popen[bytes]]:
     directory.mkdir(exist_ok=True)
     (directory / "state").mkdir(exist_ok=True)
     (directory / "slos.yaml").write_text(json.dumps({"instances": {lab.uuid(name): slo for name, slo in slos.items()}}))
-    text = config_text(
-        mode="enforce", directory=directory, home=lab.home, socket=lab.home / "xgos.sock", uri=lab.uri
-    )
+    text = config_text(mode="enforce", directory=directory, home=lab.home, socket=lab.home / "xgos.sock", uri=lab.uri)
     text += f'slo_file = "{directory / "slos.yaml"}"\n'
     if capacity_mb:
         text += f'block_backends = [{{ name = "disk", sources = ["{lab.disks}"], capacity_megabytes_per_second = {capacity_mb} }}]\n'

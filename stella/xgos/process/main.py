@@ -20,7 +20,7 @@ from stella.xgos.actuation.guard import SILENCE_SECONDS
 from stella.xgos.actuation.guard_process import Guard
 from stella.xgos.actuation.host import HostActuation
 from stella.xgos.actuation.restore import Restored
-from stella.xgos.block_throttles import BlockThrottles, LibvirtThrottles
+from stella.xgos.block_throttles import DEADLINE_SECONDS, BlockThrottles, LibvirtThrottles
 from stella.xgos.host_files import Broken, HostFiles, Unavailable, Unsupported
 from stella.xgos.local_api.control_socket import ControlSocket
 from stella.xgos.local_api.exporter import MetricsServer
@@ -64,12 +64,12 @@ def release(config: Config, options: Options) -> int:
                 print(f"{does} {entry.target}" + ("" if entry.original is None else f" to {entry.original!r}"))
             return 0
         stack.callback(own_group.HostLock(files, find_hierarchy(files)).close)
-        return _release(open_apply(config, options, stack, throttles=_throttles(config, stack)))
+        return _release(open_apply(config, options, stack, throttles=_throttles(config, stack, remembers=False)))
 
 
-def _throttles(config: Config, stack: contextlib.ExitStack) -> BlockThrottles:
+def _throttles(config: Config, stack: contextlib.ExitStack, *, remembers: bool = True) -> BlockThrottles:
     """The throttles of disks. Nothing is asked of libvirt before one is to be set."""
-    throttles = BlockThrottles(lambda: LibvirtThrottles(config.libvirt_uri))
+    throttles = BlockThrottles(lambda: LibvirtThrottles(config.libvirt_uri), remembers=remembers)
     stack.callback(throttles.close)
     return throttles
 
@@ -120,6 +120,7 @@ def once(config: Config, options: Options) -> int:
             time.sleep(config.tick_milliseconds / 1000)
         actuation.observe = not act
         loop.tick()
+        throttles.drain(DEADLINE_SECONDS)
         tick = loop.published()
         assert tick is not None
         shown = {

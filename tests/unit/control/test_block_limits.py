@@ -40,7 +40,9 @@ def test_a_ceiling_over_all_disks_is_one_group() -> None:
     assert {one.unit for one in found} == {"vda"} and all(one.limit == one.ceiling for one in found)
 
 
-@pytest.mark.parametrize(("way", "name"), [("read", "read_iops_sec"), ("write", "write_iops_sec"), ("both", "total_iops_sec")])
+@pytest.mark.parametrize(
+    ("way", "name"), [("read", "read_iops_sec"), ("write", "write_iops_sec"), ("both", "total_iops_sec")]
+)
 def test_operations_are_counted_by_size(way: str, name: str) -> None:
     found = allocations(slo(block_operations={"ceiling": 800, "direction": way, "unit": "32KiB"}), [disk()], {})
     assert limited(found) == {"vda": {name: 800, "size_iops_sec": 32768}}
@@ -66,7 +68,9 @@ def test_a_total_beside_a_limit_of_reads_is_spread_over_both() -> None:
 def test_disks_that_others_limit_are_units_of_their_own_and_the_ceiling_is_spread() -> None:
     theirs = Throttle(limits=(("total_bytes_sec", 8 * MB),))
     found = allocations(
-        slo(block_bytes={"ceiling": 10 * MB}), [disk(before=theirs), disk("vdb")], {"vda": rates(6e6), "vdb": rates(1e6)}
+        slo(block_bytes={"ceiling": 10 * MB}),
+        [disk(before=theirs), disk("vdb")],
+        {"vda": rates(6e6), "vdb": rates(1e6)},
     )
     assert len({one.unit for one in found}) == 2
     together = [limits["total_bytes_sec"] for limits in limited(found).values()]

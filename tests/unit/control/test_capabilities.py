@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from stella.control.capabilities import Capability, capabilities, missing, unlimited_link
+from stella.control.capabilities import Capability, capabilities, missing, unlimited_disk, unlimited_link
 from stella.model.slo import parse_slo
-from stella.model.snapshot import HostReading, LinkReading, UplinkReading
+from stella.model.snapshot import BlockBackend, DiskReading, HostReading, LinkReading, UplinkReading
 
 
 def host(**keys: object) -> HostReading:
@@ -114,3 +114,34 @@ def test_network_weights_need_an_uplink_that_is_known() -> None:
     assert found is not None and found[:2] == ("network_bytes.weight", "network_bytes_weight")
     assert found[2].endswith("network_uplink is not set")
     assert missing(slo, capabilities(host(link_limits_lack=(("bytes", "no ifb"),), uplink=uplink))) is not None
+
+
+BACKEND = BlockBackend(name="ssd", sources=("/x",), capacity_bytes_per_second=1e9)
+
+
+def test_block_objectives_need_throttles_and_some_a_back_end() -> None:
+    ceiling, target = ({"block_bytes": {"ceiling": "1MB/s"}}, {"block_latency": {"target": "5ms"}})
+    able = host(throttles_lack="")
+    assert missing(parse_slo(ceiling), capabilities(able)) is None
+    found = missing(parse_slo(target), capabilities(able))
+    assert found is not None and "block_backends" in found[2]
+    assert missing(parse_slo(target), capabilities(host(throttles_lack="", block_backends=(BACKEND,)))) is None
+
+
+@pytest.mark.parametrize(
+    ("slo", "disk", "field"),
+    [
+        ({"block_bytes": {"ceiling": "1MB/s"}}, {"unlimited_because": "device lun"}, "block_bytes.ceiling"),
+        ({"block_operations": {"weight": 2}}, {}, "block_operations.weight"),
+        ({"block_latency": {"target": "5ms"}}, {}, "block_latency.target"),
+        ({"block_latency": {"target": "5ms"}}, {"backend": "ssd"}, None),
+        ({"block_bytes": {"floor": "1MB/s", "ceiling": "2MB/s"}}, {}, None),
+    ],
+)
+def test_what_acts_on_the_disks_of_an_instance(slo: dict[str, object], disk: dict[str, str], field: str | None) -> None:
+    seen = DiskReading(
+        name="vda", read_operations=0, read_bytes=0, read_seconds=0, write_operations=0, write_bytes=0, write_seconds=0,
+        **disk,  # type: ignore[arg-type]
+    )  # fmt: skip
+    found = unlimited_disk(parse_slo(slo), [seen])
+    assert (found[0] if found else None) == field

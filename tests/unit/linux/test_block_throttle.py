@@ -37,7 +37,9 @@ def test_libvirt_is_told_what_is_to_go(throttle: Throttle, now: Throttle) -> Non
     assert {name for name, value in told.items() if not value} == dict(now.limits).keys() - dict(throttle.limits).keys()
 
 
-@pytest.mark.parametrize("group", ["", "vms", "stella", "stella.vda", "stella..none", "stella.vda.nothing", "stella.vda.-zz"])
+@pytest.mark.parametrize(
+    "group", ["", "vms", "stella", "stella.vda", "stella..none", "stella.vda.nothing", "stella.vda.-zz"]
+)
 def test_groups_of_others_are_not_stellas(group: str) -> None:
     assert before_stella(Throttle(limits=(("total_bytes_sec", 5),), group=group)) is None
 
@@ -51,8 +53,10 @@ def test_what_is_no_throttle(text: str) -> None:
 XML = """<domain><vcpu>1</vcpu><devices>
 <disk type='file' device='disk'><source file='/var/lib/nova/instances/a/disk'/><target dev='vda'/>
  <iotune><total_bytes_sec>100</total_bytes_sec><read_iops_sec>0</read_iops_sec><group_name>g 1</group_name></iotune></disk>
-<disk type='network' device='disk'><source protocol='nbd' name='x'><host name='10.0.0.5' port='10809'/></source><target dev='vdb'/></disk>
-<disk type='network' device='disk'><source protocol='nbd'><host transport='unix' socket='/run/n.sock'/></source><target dev='vdc'/></disk>
+<disk type='network' device='disk'>
+ <source protocol='nbd' name='x'><host name='10.0.0.5' port='10809'/></source><target dev='vdb'/></disk>
+<disk type='network' device='disk'>
+ <source protocol='nbd'><host transport='unix' socket='/run/n.sock'/></source><target dev='vdc'/></disk>
 <disk type='network' device='disk'><source protocol='rbd' name='vms/a_disk'/><target dev='vdd'/></disk>
 <disk type='file' device='cdrom'><target dev='sda'/></disk></devices></domain>"""
 

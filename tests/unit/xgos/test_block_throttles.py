@@ -134,8 +134,8 @@ def test_reading_asks_where_nothing_is_known_and_always_for_the_guard(setter: Se
 
 
 LIMITS = (("size_iops_sec", 16384), ("total_iops_sec", 100), ("total_iops_sec_max", 100))  # this driver wants a maximum
-XML = """<domain type='test'><name>throttled</name><uuid>5a7d1b0e-5f0c-4f43-9f0f-2f1f5a1a0001</uuid><memory>65536</memory><vcpu>1</vcpu>
-<os><type>hvm</type></os><devices>
+XML = """<domain type='test'><name>throttled</name><uuid>5a7d1b0e-5f0c-4f43-9f0f-2f1f5a1a0001</uuid>
+<memory>65536</memory><vcpu>1</vcpu><os><type>hvm</type></os><devices>
 <disk type='file' device='disk'><source file='/a'/><target dev='vda'/></disk>
 <disk type='file' device='disk'><source file='/b'/><target dev='vdb'/></disk></devices></domain>"""
 
@@ -149,7 +149,10 @@ def test_with_libvirts_own_test_driver() -> None:
     ours = Throttle(limits=LIMITS, group=group_of("vda", SLOW))
     setter.set(uuid, "vda", ours)
     assert setter.read(uuid, "vda") == ours and setter.read(uuid, "vdb") == NO_THROTTLE
-    for wrong in (lambda: setter.read(uuid, "vdx"), lambda: setter.set("5a7d1b0e-5f0c-4f43-9f0f-2f1f5a1affff", "vda", ours)):
+    for wrong in (
+        lambda: setter.read(uuid, "vdx"),
+        lambda: setter.set("5a7d1b0e-5f0c-4f43-9f0f-2f1f5a1affff", "vda", ours),
+    ):
         with pytest.raises(InstanceGone):
             wrong()
     with pytest.raises(WriteFailed):

@@ -66,10 +66,16 @@ class Host:
             write_seconds=0, throttle=throttle, allowed_throttle=throttle if before is None else before,
         )  # fmt: skip
         seen = replace(reading(VM1, "vm1"), pid=PID, start_ticks=777, disks=(disk,), groups=None, threads=(), links=())
-        host = HostReading(cores=1, busy_seconds=0, idle_seconds=0, softirq_seconds=0, steal_seconds=0, cgroup_version=1)
-        snapshot = self.actuation.bounds(Snapshot(monotonic_seconds=self.now, wall_seconds=self.now, host=host, instances=(seen,)))
+        host = HostReading(
+            cores=1, busy_seconds=0, idle_seconds=0, softirq_seconds=0, steal_seconds=0, cgroup_version=1
+        )
+        snapshot = self.actuation.bounds(
+            Snapshot(monotonic_seconds=self.now, wall_seconds=self.now, host=host, instances=(seen,))
+        )
         self.allowed = snapshot.instances[0].disks[0].allowed_throttle  # type: ignore[index]
-        block = () if limit is None else (DiskAllocation(disk="vda", unit="vda", limit=limit, ceiling=ceiling or limit),)
+        block = (
+            () if limit is None else (DiskAllocation(disk="vda", unit="vda", limit=limit, ceiling=ceiling or limit),)
+        )
         usage = HostUsage(cores=1, busy_cores=0, instances_cores=0, overhead_cores=0, softirq_cores=0, steal_cores=0)
         one = InstanceDecision(
             uuid=VM1, name="vm1", managed=True, frozen=frozen, usage_cores=0, demand_cores=0, starved_ratio=0,

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from stella.model.intent import Mode
+from stella.model.snapshot import BlockBackend
 from stella.xgos.process import config
 from stella.xgos.process.config import Config, InvalidConfig, load_config, parse_config
 
@@ -44,6 +45,21 @@ def test_values_are_taken() -> None:
         ("reservation_margin_ratio = 2.5", "reservation_margin_ratio"),
         ('network_uplink = "eth0/1"', "network_uplink"),
         ("network_uplink_capacity_mbit_per_second = -1", "network_uplink_capacity_mbit_per_second"),
+        ('block_backends = "ssd"', "block_backends"),
+        ("block_backends = [1]", "block_backends[0]"),
+        ('block_backends = [{ name = "a b" }]', "block_backends[0].name"),
+        ('block_backends = [{ name = "a", sources = [] }]', "block_backends[0].sources"),
+        ('block_backends = [{ name = "a", sources = ["relative"] }]', "block_backends[0].sources"),
+        ('block_backends = [{ name = "a", sources = ["/x"] }]', "block_backends[0]"),
+        ('block_backends = [{ name = "a", sources = ["/x"], capacity = 5 }]', "block_backends[0].capacity"),
+        (
+            'block_backends = [{ name = "a", sources = ["/x"], capacity_megabytes_per_second = -5 }]',
+            "block_backends[0].capacity_megabytes_per_second",
+        ),
+        (
+            "block_backends = [" + '{ name = "a", sources = ["/x"], capacity_operations_per_second = 5 },' * 2 + "]",
+            "block_backends[1].name",
+        ),
         ("host_reserved_cpu_cores = inf", "host_reserved_cpu_cores"),
         ('host_overhead = "none"', "host_overhead"),
         ('socket = "relative"', "socket"),
@@ -86,3 +102,10 @@ def test_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "bad").write_bytes(b"\xff")
     with pytest.raises(InvalidConfig, match="UTF-8"):
         load_config(tmp_path / "bad")
+
+
+def test_back_ends_are_in_base_units() -> None:
+    text = 'block_backends = [{ name = "ssd", sources = ["/srv", "nbd:10.0.0.5:10809"], capacity_megabytes_per_second = 500 }]'
+    assert parse_config(text).block_backends == (
+        BlockBackend(name="ssd", sources=("/srv", "nbd:10.0.0.5:10809"), capacity_bytes_per_second=500e6),
+    )
