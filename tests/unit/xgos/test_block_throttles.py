@@ -1,6 +1,5 @@
 """Throttles are put and not waited for: what is on its way, what failed, what hangs; and libvirt's own driver."""
 
-import threading
 import time
 from collections.abc import Iterator
 
@@ -10,42 +9,16 @@ from stella.linux.block_throttle import group_of
 from stella.model.snapshot import NO_THROTTLE, Throttle
 from stella.xgos.block_throttles import BlockThrottles, LibvirtThrottles
 from stella.xgos.host_files import InstanceGone, Unavailable, WriteFailed
+from tests.unit.xgos.conftest import ThrottleSetter
 
-A, B = "a", "b"
+A, B = "a", "b"  # a is the one that may hang
 SLOW = Throttle(limits=(("total_bytes_sec", 1000),))
 FAST = Throttle(limits=(("total_bytes_sec", 2000),))
 
 
-class Setter:
-    """A hypervisor in memory; ``gate`` closed: it does not answer for instance a."""
-
-    def __init__(self) -> None:
-        self.held: dict[tuple[str, str], Throttle] = {}
-        self.sets: list[tuple[str, Throttle]] = []
-        self.fails: Exception | None = None
-        self.gate = threading.Event()
-        self.gate.set()
-
-    def set(self, uuid: str, disk: str, throttle: Throttle) -> None:
-        if uuid == A:
-            self.gate.wait(20)
-        if self.fails:
-            raise self.fails
-        self.sets.append((uuid, throttle))
-        self.held[uuid, disk] = throttle
-
-    def read(self, uuid: str, disk: str) -> Throttle:
-        if uuid == "gone":
-            raise InstanceGone("gone")
-        return self.held.get((uuid, disk), NO_THROTTLE)
-
-    def close(self) -> None:
-        pass
-
-
 @pytest.fixture
-def setter() -> Iterator[Setter]:
-    made = Setter()
+def setter() -> Iterator[ThrottleSetter]:
+    made = ThrottleSetter()
     yield made
     made.gate.set()
 
@@ -54,7 +27,7 @@ def soon() -> float:
     return time.monotonic() + 5
 
 
-def test_what_is_put_counts_at_once_and_holds_soon(setter: Setter) -> None:
+def test_what_is_put_counts_at_once_and_holds_soon(setter: ThrottleSetter) -> None:
     throttles = BlockThrottles(lambda: setter)
     setter.gate.clear()
     throttles.put(A, "vda", SLOW)
@@ -69,7 +42,7 @@ def test_what_is_put_counts_at_once_and_holds_soon(setter: Setter) -> None:
     throttles.close()
 
 
-def test_only_the_last_of_several_is_set_and_another_instance_does_not_wait(setter: Setter) -> None:
+def test_only_the_last_of_several_is_set_and_another_instance_does_not_wait(setter: ThrottleSetter) -> None:
     throttles = BlockThrottles(lambda: setter)
     setter.gate.clear()
     throttles.put(A, "vda", SLOW)
@@ -87,7 +60,7 @@ def test_only_the_last_of_several_is_set_and_another_instance_does_not_wait(sett
     throttles.close()
 
 
-def test_an_instance_that_hangs_is_refused_and_shows_what_it_holds(setter: Setter) -> None:
+def test_an_instance_that_hangs_is_refused_and_shows_what_it_holds(setter: ThrottleSetter) -> None:
     now = [100.0]
     throttles = BlockThrottles(lambda: setter, monotonic=lambda: now[0])
     setter.gate.clear()
@@ -101,7 +74,7 @@ def test_an_instance_that_hangs_is_refused_and_shows_what_it_holds(setter: Sette
     throttles.close()
 
 
-def test_a_failure_is_told_by_the_next_one_or_when_it_is_waited_for(setter: Setter) -> None:
+def test_a_failure_is_told_by_the_next_one_or_when_it_is_waited_for(setter: ThrottleSetter) -> None:
     throttles = BlockThrottles(lambda: setter)
     setter.fails = WriteFailed("no")
     throttles.put(B, "vda", SLOW)
@@ -119,7 +92,7 @@ def test_a_failure_is_told_by_the_next_one_or_when_it_is_waited_for(setter: Sett
     throttles.close()
 
 
-def test_reading_asks_where_nothing_is_known_and_always_for_the_guard(setter: Setter) -> None:
+def test_reading_asks_where_nothing_is_known_and_always_for_the_guard(setter: ThrottleSetter) -> None:
     setter.held[B, "vda"] = SLOW
     agent, guard = BlockThrottles(lambda: setter), BlockThrottles(lambda: setter, remembers=False)
     assert agent.read(B, "vda") == guard.read(B, "vda") == SLOW

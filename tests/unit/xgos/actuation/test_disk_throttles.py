@@ -21,8 +21,7 @@ from stella.xgos.actuation.journal_text import parse_entry, show_entry
 from stella.xgos.actuation.restore import restore
 from stella.xgos.block_throttles import BlockThrottles
 from stella.xgos.host_files import HostFiles
-from tests.unit.xgos.conftest import VM1, reading
-from tests.unit.xgos.test_block_throttles import Setter
+from tests.unit.xgos.conftest import VM1, ThrottleSetter, reading
 
 OPERATORS = Throttle(limits=(("total_bytes_sec", 5_000_000),), group="gold")
 CEILING = Throttle(limits=(("total_bytes_sec", 3_000_000),))
@@ -43,7 +42,7 @@ class Guarded:
 class Host:
     """One instance with one disk; what libvirt tells is what the setter holds."""
 
-    def __init__(self, directory: Path, setter: Setter) -> None:
+    def __init__(self, directory: Path, setter: ThrottleSetter) -> None:
         task = directory / "proc" / str(PID) / "task" / str(PID)
         task.mkdir(parents=True)
         (task / "stat").write_text(f"{PID} (qemu) S " + " ".join(["1"] * 18) + " 777 " + " ".join(["1"] * 30))
@@ -93,7 +92,7 @@ class Host:
 
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[Host]:
-    setter = Setter()
+    setter = ThrottleSetter()
     setter.held[VM1, "vda"] = OPERATORS
     made = Host(tmp_path, setter)
     yield made
