@@ -161,7 +161,7 @@ def main(arguments: list[str]) -> int:
     descriptor, root, journal_path, *libvirt = int(arguments[0]), *arguments[1:]
     throttles = None
     if libvirt:
-        sys.path.append(libvirt[1])  # last: nothing else is to be found there
+        sys.path += [directory for directory in libvirt[1:] if directory]  # last: nothing else is to be found there
         throttles = BlockThrottles(lambda: LibvirtThrottles(libvirt[0]), remembers=False)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)

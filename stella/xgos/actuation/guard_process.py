@@ -24,8 +24,11 @@ _SEND_MILLISECONDS = 50
 
 def _directory_of(module: str) -> str:
     """Where a module of this Python's site-packages lies; the guard, which has none, finds it there. Empty where there is none."""
-    found = importlib.util.find_spec(module)
-    return os.path.dirname(found.origin) if found and found.origin else ""  # noqa: PTH120
+    with contextlib.suppress(ImportError, ValueError):
+        found = importlib.util.find_spec(module)
+        if found is not None and found.origin is not None and os.path.isabs(found.origin):  # noqa: PTH117
+            return os.path.dirname(found.origin)  # noqa: PTH120
+    return ""
 
 
 class Guard:

@@ -34,6 +34,9 @@ def restore(actuators: Actuators, entries: Iterable[Entry], *, temporary_only: b
     ``temporary_only`` a ceiling that was asked for is left. What takes a while (QEMU's throttles) is waited for, at most 2 s in all.
     """
     todo = [e for e in reversed(tuple(entries)) if e.original is not None and (e.temporary or not temporary_only)]
+    todo.sort(
+        key=lambda e: isinstance(actuators.get(e.target.kind), Delayed)
+    )  # a hypervisor that hangs holds nothing else up
     done = [_restore_one(actuators, entry, asked_for=temporary_only) for entry in todo]
     for n, (entry, result) in enumerate(zip(todo, done, strict=True)):
         if result.error:
