@@ -93,7 +93,7 @@ class GuestImage:
         kernel, initramfs, disk = self.files()
         kernel.write_bytes(built.kernel.read_bytes())
         extra = self._directory / "extra"
-        archive = bench._Archive(extra)
+        archive = bench.Archive(extra)
         for name, text in (
             ("init", _INIT.replace("PORT", str(self.port))),
             ("udhcpc.sh", _UDHCPC),

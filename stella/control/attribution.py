@@ -24,11 +24,16 @@ class EvaluationContext:
 
     ``reservation_fits`` is False when the host could not grant the whole reservation. ``baseline_latency_seconds`` is the
     lowest mean latency lately seen on its disks (None: unknown). ``demands``: what it asked for when it last ran at all, by metric.
+    ``reaches_throttle``: QEMU's limit holds its disks, which looks like latency; ``restrained``: that limit is for the sake of others.
+    ``backend_full``: a back end that it shares carries all it can.
     """
 
     reservation_fits: bool = True
     baseline_latency_seconds: float | None = None
     demands: Mapping[Metric, float] = field(default_factory=dict)
+    reaches_throttle: bool = False
+    restrained: bool = False
+    backend_full: bool = False
 
 
 def _unknown(objective: Objective, kind: str, value: float) -> ObjectiveReport:
@@ -82,7 +87,11 @@ def _shortfalls(
     found = {Cause.CPU: 0.0}
     if wanted.starved_ratio >= asking.STARVED_RATIO:
         found[Cause.CPU] = got * wanted.starved_ratio / max(1e-9, 1.0 - wanted.starved_ratio) + 1e-9
-    if objective.metric.resource == "block" and rates.block and here.baseline_latency_seconds:
+    if objective.metric.resource == "block" and (here.backend_full or here.restrained):
+        found[Cause.BLOCK] = wanted.value - got - found[Cause.CPU]
+    elif objective.metric.resource == "block" and here.reaches_throttle:
+        found[Cause.BLOCK] = 0.0  # its own ceiling, or an operator's: no back end is to blame
+    elif objective.metric.resource == "block" and rates.block and here.baseline_latency_seconds:
         latency = rates.block.mean_latency_seconds(objective.direction)
         worst = rates.cpu.worst(Role.IOTHREAD, Role.EMULATOR) if rates.cpu else None
         if latency:
@@ -118,9 +127,7 @@ def evaluate(objective: Objective, rates: InstanceRates | None, here: Evaluation
         if not wanted.known:
             wanted = replace(wanted, value=max(wanted.value, here.demands.get(objective.metric, 0.0)))
         value, cause = stated, None
-        if kind == "ceiling" and objective.metric.resource == "block":
-            status, cause = Status.PENDING, None  # nothing on this host enforces it: neither kept nor missed
-        elif kind == "ceiling":
+        if kind == "ceiling":
             status = Status.MET if got <= value / TOLERANCE_RATIO else Status.VIOLATED
             cause = None if status is Status.MET else Cause.HOST
         else:
@@ -156,6 +163,8 @@ def _evaluate_latency(
             status, cause = Status.VIOLATED, Cause.BLOCK
             if worst and worst.starved_ratio >= 0.5:
                 cause = Cause.CPU
+            elif here.reaches_throttle and not here.restrained:
+                status, cause = Status.SELF_LIMITED, None  # it asked for more than its ceiling
     return ObjectiveReport(
         metric=objective.metric, kind="target", value=target, usage=got, demand=got, status=status, cause=cause
     )

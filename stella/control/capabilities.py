@@ -4,7 +4,7 @@ import enum
 from collections.abc import Mapping, Sequence
 
 from stella.model.slo import Direction, Metric, Objective, Slo
-from stella.model.snapshot import HostReading, LinkReading
+from stella.model.snapshot import DiskReading, HostReading, LinkReading
 
 
 class Capability(enum.StrEnum):
@@ -30,10 +30,6 @@ class Capability(enum.StrEnum):
     BLOCK_LATENCY_TARGET = "block_latency_target"
 
 
-_NOT_IN_THIS_RELEASE = {
-    "block": "this release does not limit or share disk traffic",
-}
-_NO_LATENCY = "this release measures disk latency but does not enforce a target"
 _NO_CPU_GROUPS = "this host has no CPU control group hierarchy that xgos can use"
 _NO_QUOTA = "the CPU control groups of this host have no quota (cpu.max or cpu.cfs_quota_us)"
 _NO_LINK_LIMITS = "this host cannot limit network traffic: "
@@ -47,6 +43,10 @@ _RECEIVED = (
     "what comes in has passed the uplink before this host can hold it back: beside senders that do not slow down (UDP floods) "
     "a floor of what an instance receives is kept only while the uplink is not full"
 )
+_NO_THROTTLES = "this host cannot limit disk traffic: "
+_NO_BACKEND = "this host shares no back end of disks: block_backends is not set"
+_DISK_CEILINGS = (Capability.BLOCK_BYTES_CEILING, Capability.BLOCK_OPERATIONS_CEILING)
+_BACKEND_SHARES = (Capability.BLOCK_BYTES_WEIGHT, Capability.BLOCK_OPERATIONS_WEIGHT, Capability.BLOCK_LATENCY_TARGET)
 _UPLINK_SHARES = (Capability.NETWORK_PACKETS_WEIGHT, Capability.NETWORK_BYTES_WEIGHT)
 _LINK_LIMITS = {Capability.NETWORK_PACKETS_CEILING: "packets", Capability.NETWORK_BYTES_CEILING: "bytes"}
 
@@ -77,10 +77,7 @@ def capabilities(host: HostReading, *, quota: bool = True) -> Mapping[str, str]:
     groups = "" if host.cgroup_version in (1, 2) and host.cgroup_mount else _NO_CPU_GROUPS
     found: dict[str, str] = {}
     for capability in Capability:
-        resource = capability.value.split("_", maxsplit=1)[0]
-        if capability is Capability.BLOCK_LATENCY_TARGET:
-            reason = _NO_LATENCY
-        elif capability is Capability.CPU_CEILING:
+        if capability is Capability.CPU_CEILING:
             reason = groups or ("" if quota else _NO_QUOTA)
         elif capability is Capability.CPU_PLACEMENT:
             reason = groups or ("" if host.cpuset_mount else _NO_CPUSET)
@@ -90,12 +87,36 @@ def capabilities(host: HostReading, *, quota: bool = True) -> Mapping[str, str]:
             reason = _uplink_shares(host)
         elif capability is Capability.NETWORK_RECEIVED_FLOOR:
             reason = groups or _uplink_shares(host) or _RECEIVED
-        elif resource == "cpu" or capability.value.endswith("_floor"):
-            reason = groups
+        elif capability in (*_DISK_CEILINGS, *_BACKEND_SHARES):
+            reason = f"{_NO_THROTTLES}{host.throttles_lack}" if host.throttles_lack else ""
+            if not reason and capability in _BACKEND_SHARES and not host.block_backends:
+                reason = _NO_BACKEND
         else:
-            reason = _NOT_IN_THIS_RELEASE[resource]
+            reason = groups
         found[capability.value] = reason
     return found
+
+
+def unlimited_disk(slo: Slo, disks: Sequence[DiskReading] | None) -> tuple[str, str, str] | None:
+    """(field, capability, reason) of the first block objective that cannot act on the disks of this instance; None when all can."""
+    for objective in slo.objectives:
+        if objective.metric.resource != "block":
+            continue
+        for kind in _kinds(objective):
+            why = _disk_lack(kind, disks)
+            if why:
+                return f"{objective.metric.value}.{kind}", of(objective.metric, kind).value, why
+    return None
+
+
+def _disk_lack(kind: str, disks: Sequence[DiskReading] | None) -> str:
+    if kind == "floor" or not disks:
+        return ""
+    bad = next((disk for disk in disks if disk.unlimited_because), None)
+    if bad is not None:
+        return f"its disk {bad.name} cannot be limited: {bad.unlimited_because}"
+    shared = kind == "ceiling" or any(disk.backend for disk in disks)
+    return "" if shared else "none of its disks is on a back end that block_backends names"
 
 
 def _kinds(objective: Objective) -> list[str]:

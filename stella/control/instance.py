@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 
+from stella.control import block_limits
 from stella.control.best_effort_throttle import OWED_SECONDS
 from stella.control.cpu import CpuClaim, CpuShare, spread_ceiling
 from stella.control.cpu_sets import Placement
@@ -169,8 +170,12 @@ def decided(
     placement: Placement,
     throttled_cores: float | None,
     uplink_shares: Mapping[Way, float] | None = None,
+    block_shares: Mapping[str, block_limits.BlockShare] | None = None,
 ) -> InstanceDecision:
-    """The decision for one instance, with its reason. ``uplink_shares``: what it may have of full uplinks."""
+    """The decision for one instance, with its reason. ``uplink_shares``: what it may have of full uplinks.
+
+    ``block_shares``: what it may take of each back end that is full, or on which a latency target is missed.
+    """
     cpu = state.rates.cpu if state.rates else None
     feedback = state.memory.feedback
     busy = _busy_ratios(state)
@@ -184,8 +189,14 @@ def decided(
             parts.append(f"debt {feedback.debt_seconds:.2f} s, gain {feedback.gain:.2f}")
         parts.append(f"granted {got.reservation_cores:.3f} of {state.intent.reserved_cpu_cores:.3f} reserved")
         reason = ", ".join(parts)
-    for way, share in (uplink_shares or {}).items():
-        reason += f", {said(way, share, state.rates)}"
+    for way, rate in (uplink_shares or {}).items():
+        reason += f", {said(way, rate, state.rates)}"
+    for name, share in sorted((block_shares or {}).items()):
+        told = [
+            f"{v:.0f} {k}/s" for k, v in (("bytes", share.bytes), ("operations", share.operations)) if v is not None
+        ]
+        reason += f", may take {' and '.join(told)} of the back end {name}"
+    slo = state.intent.slo if state.intent else None
     return InstanceDecision(
         uuid=state.reading.uuid,
         name=state.reading.name,
@@ -206,7 +217,6 @@ def decided(
         starved_ratio=starved_ratio(state.rates),
         objectives=state.reports,
         reason=reason,
-        network=allocations(
-            state.intent.slo if state.intent else None, state.reading.links, state.rates, uplink_shares
-        ),
+        network=allocations(slo, state.reading.links, state.rates, uplink_shares),
+        block=block_limits.allocations(slo, state.reading.disks, state.memory.disks, block_shares),
     )

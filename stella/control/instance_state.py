@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from stella.control import feedback as loop
 from stella.control.attribution import EvaluationContext, evaluate
+from stella.control.block_limits import reaches_throttle
 from stella.control.cost import learn_all
 from stella.control.demand import FULL_BUSY_RATIO, STARVED_RATIO, cpu_demand_cores
 from stella.control.memory import InstanceMemory, Memory, Settings, fresh_costs, priced
@@ -68,10 +69,19 @@ def _observe(
     age = now.monotonic_seconds - (reading.disks_monotonic_seconds or 0.0)
     if reading.disks_monotonic_seconds is None or age > _STALE_BLOCK_SECONDS:
         block = None
+    if block is None:
+        disks, span = {}, known.disks_span_seconds
+    elif rates.block is not None:
+        disks, span = dict(rates.disks), (rates.block_start_seconds, rates.block_end_seconds)
+    else:
+        disks, span = dict(known.disks), known.disks_span_seconds
     memory = replace(
         known,
         ticks=ticks,
         block=block,
+        disks=disks,
+        disks_span_seconds=span,
+        reaches_throttle=reaches_throttle(reading.disks or (), disks),
         costs=known.costs if _restless(reading, known, now) else learn_all(known.costs, sent(rates)),
         active_until_seconds=_active_until(known, rates),
         baseline_latency_seconds=_baseline(known.baseline_latency_seconds, rates),
@@ -146,6 +156,9 @@ def evaluation_context(known: InstanceMemory) -> EvaluationContext:
         reservation_fits=known.fits,
         baseline_latency_seconds=known.baseline_latency_seconds,
         demands=known.demands,
+        reaches_throttle=known.reaches_throttle,
+        restrained=known.restrained,
+        backend_full=known.backend_full,
     )
 
 

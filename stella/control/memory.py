@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from stella.control.account_clock import AccountClock
+from stella.control.block_backends import BackendState
 from stella.control.cost import Prior, UnitCost, at_size, initial
 from stella.control.cpu_sets import Placement
 from stella.control.feedback import Feedback
@@ -43,7 +44,9 @@ class InstanceMemory:
     It counts as active until ``active_until_seconds`` (monotonic): the kernel stores a thread's waiting when it ends, so one that
     is starved altogether looks idle for a while, and must not lose its share for it. ``demands`` is what it asked of each metric
     with a floor when it last ran at all, in the metric's base unit. ``stage_demand_cores`` is the CPU that each stage would use if
-    it never waited, lately. After a migration it is frozen until ``settled_after_seconds`` (monotonic).
+    it never waited, lately. After a migration it is frozen until ``settled_after_seconds`` (monotonic). ``disks`` has the
+    last rates of each disk, measured over ``disks_span_seconds``. ``reaches_throttle``: QEMU's limit holds one of them;
+    ``restrained``: a share of a back end does. ``backend_full``: one that it lies on is.
     """
 
     costs: Mapping[Metric, UnitCost]
@@ -56,6 +59,11 @@ class InstanceMemory:
     active_until_seconds: float = 0.0
     stage_demand_cores: Mapping[Stage, float] = field(default_factory=dict)
     settled_after_seconds: float = 0.0
+    disks: Mapping[str, BlockRates] = field(default_factory=dict)
+    disks_span_seconds: tuple[float, float] = (0.0, 0.0)
+    reaches_throttle: bool = False
+    restrained: bool = False
+    backend_full: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +87,7 @@ class Memory:
     uplinks: Mapping[Way, UplinkState] = field(default_factory=dict)
     uplink_ratios: Mapping[str, float] = field(default_factory=dict)
     overrun: frozenset[str] = frozenset()
+    backends: Mapping[str, BackendState] = field(default_factory=dict)
 
 
 def fresh_costs(prior: Prior, slo: Slo | None = None) -> dict[Metric, UnitCost]:

@@ -115,9 +115,9 @@ class CpuRates:
 class InstanceRates:
     """One instance between two readings. What could not be read is None. Block rates have their own interval.
 
-    ``links`` has the rates of each link by its name, as far as they are known. ``uplink_ratio`` is the part of what it sent that the
-    uplink carried (see `carried`). ``overrun_ratio`` is the part of the time in which an uplink of its received all it can carry, so
-    that what was lost before it is not known.
+    ``links`` and ``disks`` have the rates of each by its name, as far as they are known. ``uplink_ratio`` is the part of what
+    it sent that the uplink carried (see `carried`). ``overrun_ratio`` is the part of the time in which an uplink of its received all
+    it can carry, so that what was lost before it is not known.
     """
 
     start_seconds: float
@@ -129,6 +129,7 @@ class InstanceRates:
     block_start_seconds: float = 0.0
     block_end_seconds: float = 0.0
     links: Mapping[str, NetworkRates] = field(default_factory=dict)
+    disks: Mapping[str, BlockRates] = field(default_factory=dict)
     uplink_ratio: float = 1.0
     overrun_ratio: float = 0.0
 
@@ -263,6 +264,7 @@ def instance_rates(
         return None
     links = _of_each(before.links, after.links, _NETWORK, seconds)
     block, block_start, block_end = None, 0.0, 0.0
+    disks = None
     if before.disks_monotonic_seconds is not None and after.disks_monotonic_seconds is not None:
         block_start, block_end = before.disks_monotonic_seconds, after.disks_monotonic_seconds
         disks = _of_each(before.disks, after.disks, _BLOCK, block_end - block_start)
@@ -277,6 +279,7 @@ def instance_rates(
         block_start_seconds=block_start,
         block_end_seconds=block_end,
         links={name: NetworkRates(**one) for name, one in (links or {}).items()},
+        disks={name: BlockRates(**one) for name, one in (disks or {}).items()},
     )
 
 

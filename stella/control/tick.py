@@ -12,6 +12,8 @@ from stella.control import best_effort_throttle, cpu_sets, offender, uplinks, wi
 from stella.control import placement as packing
 from stella.control.account_clock import AccountClock, begun
 from stella.control.attribution import EvaluationContext, evaluate
+from stella.control.block_backends import BackendState
+from stella.control.block_claims import divide_backends, shares_of
 from stella.control.cpu import CpuClaim, CpuShare, LocalClaim, divide, divide_each
 from stella.control.cpu_sets import Placement
 from stella.control.instance import claim, decided, item
@@ -240,6 +242,8 @@ def decide(
     shares = _where_placed(shares, claims, placement, placed, one_cpu)
     bounds = _throttled_neighbours(states, shares, placement, memory.throttled)
     shared = uplinks.divided(states, now, traffic, memory.uplinks)
+    backends = divide_backends(states, now.host, memory.backends, now.monotonic_seconds)
+    states = [_with_backends(s, backends, now.monotonic_seconds) for s in states]
     factor = _parent_factor(memory.parent_factor, states, host, settings)
     decision = Decision(
         monotonic_seconds=now.monotonic_seconds,
@@ -252,6 +256,7 @@ def decide(
                 placement,
                 bounds.get(s.reading.uuid),
                 uplinks.shares_of(s.reading.uuid, shared),
+                shares_of(s.reading.uuid, backends),
             )
             for s in states
         ),
@@ -284,6 +289,7 @@ def decide(
             clock=clock,
             accepted=accepted,
             uplinks=shared,
+            backends=backends,
         ),
     )
 
@@ -296,3 +302,13 @@ def _degraded(state: InstanceState) -> bool:
 def _with_fit(state: InstanceState, *, fits: bool) -> InstanceState:
     """The same instance with what this tick's division taught."""
     return state if state.memory.fits == fits else replace(state, memory=replace(state.memory, fits=fits))
+
+
+def _with_backends(state: InstanceState, backends: Mapping[str, BackendState], now_seconds: float) -> InstanceState:
+    """The same instance with what this tick's division of back ends taught."""
+    mine = [backends[name] for name in {d.backend for d in state.reading.disks or ()} & backends.keys()]
+    full = any(one.contended(now_seconds) for one in mine)
+    restrained = any(state.reading.uuid in one.shares for one in mine)
+    if (full, restrained) == (state.memory.backend_full, state.memory.restrained):
+        return state
+    return replace(state, memory=replace(state.memory, backend_full=full, restrained=restrained))

@@ -1,13 +1,30 @@
 """What libvirt's domain XML tells about an instance: its devices, whose it is, and what its process looks like."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from xml.etree import ElementTree  # what it reads is libvirtd's own output, without any document type (see `_parse`)
 
+from stella.linux.block_throttle import NAMES
 from stella.linux.cgroup import InvalidText
+from stella.model.snapshot import Throttle
 
 LARGEST_CHARACTERS = 1 << 22
 LONGEST_NAME = 255
 _NOVA = "{http://openstack.org/xmlns/libvirt/nova/"  # 1.0 and 1.1 are in use
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskXml:
+    """A disk. ``sources`` name where it lies: its path, or for network storage such as ``nbd:HOST:PORT``, ``rbd:POOL/IMAGE``.
+
+    ``kind`` is libvirt's type, such as ``file`` or ``vhostuser``; ``device`` is ``disk``, ``lun``, ``cdrom`` or ``floppy``.
+    """
+
+    name: str
+    device: str
+    kind: str
+    sources: tuple[str, ...]
+    throttle: Throttle
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,7 +34,7 @@ class DomainXml:
     ``project`` is the id of the tenant, ``flavor`` and ``title`` are names, from Nova's metadata; empty without it. ``title`` is
     what its owner calls the instance, which libvirt calls by another name. ``emulator`` is the path of
     the program, ``uid`` the user that libvirt runs it as; None where libvirt does not say. ``plugs`` has the links that are not
-    simply taps: ``direct`` (macvtap), or the type of the virtual port, such as ``openvswitch``.
+    simply taps: ``direct`` (macvtap), or the type of the virtual port, such as ``openvswitch``. ``block`` tells more of the disks.
     """
 
     vcpus: int
@@ -30,6 +47,7 @@ class DomainXml:
     emulator: str = ""
     uid: int | None = None
     plugs: tuple[tuple[str, str], ...] = ()
+    block: tuple[DiskXml, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,9 +106,42 @@ def parse_domain(text: str) -> DomainXml:
                 for each in _interfaces(root)
                 if each.device and (plug := each.kind if each.kind == "direct" else each.switch)
             ),
+            block=tuple(_disks(root)),
         )
     except ValueError as error:
         raise InvalidText(f"domain XML: {error}") from None
+
+
+def _disks(root: ElementTree.Element) -> Iterator[DiskXml]:
+    for each in root.iterfind("devices/disk"):
+        target, tune = each.find("target"), each.find("iotune")
+        name = _name(target.get("dev") if target is not None else None)
+        if not name:
+            continue
+        told = {one.tag: (one.text or "").strip() for one in (tune if tune is not None else ())}
+        limits = ((key, int(text)) for key, text in sorted(told.items()) if key in NAMES and text.isdigit())
+        yield DiskXml(
+            name=name,
+            device=_name(each.get("device")) or "disk",
+            kind=_name(each.get("type")),
+            sources=tuple(_sources(each.find("source"))),
+            throttle=Throttle(limits=tuple((k, n) for k, n in limits if n > 0), group=told.get("group_name", "")),
+        )
+
+
+def _sources(source: ElementTree.Element | None) -> Iterator[str]:
+    if source is None:
+        return
+    for key in ("file", "dev", "dir"):
+        if path := source.get(key):
+            yield path
+    if pool := source.get("pool"):
+        yield f"volume:{pool}/{source.get('volume', '')}"
+    if protocol := source.get("protocol"):
+        for host in source.iterfind("host"):
+            yield f"{protocol}:{host.get('socket') or host.get('name', '') + ':' + host.get('port', '')}"
+        if name := source.get("name"):
+            yield f"{protocol}:{name}"
 
 
 def _parse(text: str) -> ElementTree.Element:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from stella.model.attainment import Cause, Status
 from stella.model.intent import IntentState
 from stella.model.slo import Metric, Slo
-from stella.model.snapshot import LinkLimit, Role
+from stella.model.snapshot import LinkLimit, Role, Throttle
 from stella.model.target import Target
 
 
@@ -88,10 +88,23 @@ class LinkAllocation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DiskAllocation:
+    """What one disk of an instance may have; those with the same ``unit`` share it. Both throttles are within what others allow.
+
+    ``ceiling`` is its part of what was asked for. A ``limit`` below that is a restraint for the sake of others.
+    """
+
+    disk: str
+    unit: str
+    limit: Throttle
+    ceiling: Throttle
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceDecision:
     """What was decided for one instance, and why. Usage and demand are of CPU, in cores, of all its QEMU threads.
 
-    ``network`` has each direction of each link that has a limit; the others have none.
+    ``network`` has each direction of each link that has a limit; the others have none. ``block`` has each disk that has one.
 
     ``managed`` is False for an instance without SLO: it shares what is left. ``frozen`` instances (migrating, paused,
     not seen well enough) are written nothing. ``starved_ratio`` is wait / (run + wait) of its worst stage.
@@ -108,6 +121,7 @@ class InstanceDecision:
     objectives: tuple[ObjectiveReport, ...]
     reason: str
     network: tuple[LinkAllocation, ...] = ()
+    block: tuple[DiskAllocation, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

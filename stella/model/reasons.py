@@ -20,6 +20,9 @@ _HOST = r"(?P<host>[A-Za-z0-9](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?)"
 _REST = r"(?P<rest>.+)"
 _WITHDRAWN = rf"; its SLO is withdrawn, (?P<cores>{_NUMBER}) cores are free"
 
+OF_EARLIER_RELEASES = frozenset({"no_network_shares", "no_latency_target"})
+"""Codes of sentences that this release says no more; hosts of earlier ones do."""
+
 CODES: Mapping[str, str] = {
     # admission
     "no_network_interface": r"the instance has no network interface",
@@ -47,8 +50,13 @@ CODES: Mapping[str, str] = {
     "received_floor": r"what comes in has passed the uplink before this host can hold it back: .+",
     "link_uplink_unknown": r"the uplink of its link (?P<link>\S+) is not known: .+",
     "link_not_limited": r"its link (?P<link>\S+) cannot be limited: .+",
-    "no_block_shares": r"this release does not limit or share disk traffic",
+    "no_block_shares": r"this host cannot limit disk traffic: .+|this release does not limit or share disk traffic",
     "no_latency_target": r"this release measures disk latency but does not enforce a target",
+    "no_backend": r"this host shares no back end of disks: .+",
+    "disk_not_limited": r"its disk (?P<disk>\S+) cannot be limited: .+",
+    "disk_not_on_backend": r"none of its disks is on a back end that block_backends names",
+    "backend_room": r"the floors need .+ of the back end .+ and it has .+ left to guarantee",
+    "disk_limited": r"its disk (?P<disk>\S+) is limited to .+ by its flavor or an operator",
     "no_cpu_groups": r"this host has no CPU control group hierarchy that xgos can use",
     "no_cpu_quota": r"the CPU control groups of this host have no quota \(.+\)",
     "no_cpuset": r"this host has no cpuset control group hierarchy, so weights are less exact while it is full",

@@ -84,8 +84,30 @@ class LinkReading:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Throttle:
+    """What QEMU limits a disk to. ``limits`` are pairs of libvirt's name and a value above 0, such as ``total_bytes_sec``, in order.
+
+    Disks of one instance with the same ``group`` share their limits.
+    """
+
+    limits: tuple[tuple[str, int], ...] = ()
+    group: str = ""
+
+    def limit(self, name: str) -> int | None:
+        """The limit with this name of libvirt's; None: not limited."""
+        return dict(self.limits).get(name)
+
+
+NO_THROTTLE = Throttle()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DiskReading:
-    """One disk of an instance. ``*_seconds`` is the sum over all operations of the time each took inside QEMU."""
+    """One disk of an instance. ``*_seconds`` is the sum over all operations of the time each took inside QEMU.
+
+    ``throttle`` is what QEMU limits it to now (None: not known), ``allowed_throttle`` the same without Stella: Nova's or an
+    operator's. ``backend`` names the shared back end that it lies on (empty: none). ``unlimited_because`` tells why no limit can act.
+    """
 
     name: str
     read_operations: int
@@ -94,6 +116,24 @@ class DiskReading:
     write_operations: int
     write_bytes: int
     write_seconds: float
+    throttle: Throttle | None = None
+    allowed_throttle: Throttle | None = None
+    backend: str = ""
+    unlimited_because: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockBackend:
+    """Storage that disks of several instances share, as the operator describes it.
+
+    ``sources`` tell which disks lie on it (`stella.linux.block_source`). The capacities are of reads and writes together, 0 where none
+    is stated; operations are of 16 KiB: larger ones count several times.
+    """
+
+    name: str
+    sources: tuple[str, ...]
+    capacity_bytes_per_second: float = 0.0
+    capacity_operations_per_second: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,7 +220,8 @@ class HostReading:
     the CPU hierarchy is mounted: the paths of groups are below it. ``cpuset_mount`` is the same for the cpuset hierarchy (empty:
     there is none). ``cpus`` are the numbers of the CPUs that this host may use and that are on line; ``cores`` tells how many.
     ``link_limits_lack`` tells why the host cannot limit a kind of network traffic (``packets``, ``bytes``); None: it was not tried.
-    ``uplink_lack`` tells why there is no uplink, or not each that is configured.
+    ``uplink_lack`` tells why there is no uplink, or not each that is configured. ``throttles_lack`` tells why disks cannot be limited
+    (empty: they can).
     """
 
     cores: int
@@ -196,6 +237,8 @@ class HostReading:
     link_limits_lack: tuple[tuple[str, str], ...] | None = None
     uplinks: tuple[UplinkReading, ...] = ()
     uplink_lack: str = "network_uplink is not set"
+    throttles_lack: str = "it was not tried here"
+    block_backends: tuple[BlockBackend, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

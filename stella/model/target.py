@@ -8,10 +8,11 @@ kind      place                          knob
 cgroup    the group's directory          a file name in it
 thread    ``/proc/PID/task/TID``         ``policy``
 link      a tap                          ``tx`` or ``rx``
+disk      ``/proc/PID``                  a disk (``vda``)
 ========= ============================== ======================
 
 A link's knob is what one direction, as the guest sees it, is limited to: nftables and traffic control together.
-Kinds to come (a later part): ``blkdeviotune`` (instance and disk).
+A disk's knob is QEMU's throttle, set through libvirt; the process tells the instance from a later run of it.
 """
 
 import enum
@@ -24,6 +25,7 @@ class TargetKind(enum.StrEnum):
     CGROUP = "cgroup"
     THREAD = "thread"
     LINK = "link"
+    DISK = "disk"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,3 +58,8 @@ def thread_policy_target(pid: int, tid: int, *, instance: str = "", part: str = 
 def link_target(device: str, direction: str, *, instance: str = "") -> Target:
     """The limit of one direction (``tx`` or ``rx``) of the link with this tap."""
     return Target(kind=TargetKind.LINK, place=device, knob=direction, instance=instance, part=f"{device} {direction}")
+
+
+def disk_target(pid: int, disk: str, *, instance: str) -> Target:
+    """QEMU's throttle of one disk of the instance that this process runs."""
+    return Target(kind=TargetKind.DISK, place=f"/proc/{pid}", knob=disk, instance=instance, part=disk)

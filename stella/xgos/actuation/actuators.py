@@ -8,11 +8,13 @@ waits for another process, such as QEMU) is refused in the tick: it needs a work
 import contextlib
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from stella.linux import cgroup, cpuset
 from stella.model.target import Target, TargetKind
+from stella.xgos.actuation.disk_throttles import DiskActuator, NoDisks, before
 from stella.xgos.actuation.link_limits import LinkActuator, NoLinks
+from stella.xgos.block_throttles import BlockThrottles
 from stella.xgos.host_files import HostFiles, InstanceGone, Unavailable, Unsupported, WriteFailed
 from stella.xgos.link_limits import LinkLimits
 
@@ -42,7 +44,20 @@ class Actuator(Protocol):
         """Remove an object that Stella made; nothing to do when it is gone."""
 
 
+@runtime_checkable
+class Delayed(Protocol):
+    """An actuator whose writes are only put on their way."""
+
+    def settle(self, target: Target, until_seconds: float) -> None:
+        """Wait until what was written last holds, at most until this monotonic second. Raises as `Actuator.write`."""
+
+
 Actuators = Mapping[TargetKind, Actuator]
+
+
+def original_of(kind: TargetKind, text: str) -> str:
+    """What a knob held before Stella, from what it holds when Stella's journal does not know it."""
+    return before(text) if kind is TargetKind.DISK else text
 
 
 def same(kind: TargetKind, one: str, other: str) -> bool:
@@ -164,11 +179,12 @@ class ThreadPolicyActuator:
         raise Unsupported(f"{target}: not made by Stella")
 
 
-def actuators(files: HostFiles) -> Actuators:
-    """All actuators of this host, by kind."""
+def actuators(files: HostFiles, throttles: BlockThrottles | None = None) -> Actuators:
+    """All actuators of this host, by kind. Without ``throttles`` no disk is limited."""
     links = NoLinks() if files.recorded else LinkActuator(LinkLimits())
     return {
         TargetKind.CGROUP: CgroupActuator(files),
         TargetKind.THREAD: ThreadPolicyActuator(files),
         TargetKind.LINK: links,
+        TargetKind.DISK: NoDisks() if throttles is None or files.recorded else DiskActuator(files, throttles),
     }

@@ -101,7 +101,7 @@ class Apply:
             raise Unavailable(f"{write.target}: could not be read a moment ago")
         if write.temporary:
             now = actuator.read(write.target)
-            known = (write.previous, entry.original, self.journal.written(write.target))
+            known = (write.previous, entry.original, entry.fallback, self.journal.written(write.target))
             if not any(same(write.target.kind, now, each) for each in known if each is not None):
                 return Outcome(
                     write=write, result=WriteResult.FAILED, error=f"{write.target}: changed meanwhile to {now!r}"

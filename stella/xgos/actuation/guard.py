@@ -22,7 +22,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from stella.model.target import Target
-from stella.xgos.actuation.actuators import actuators
+from stella.xgos.actuation.actuators import Actuators, actuators
 from stella.xgos.actuation.journal_storage import JournalLock
 from stella.xgos.actuation.journal_text import (
     Entry,
@@ -34,6 +34,7 @@ from stella.xgos.actuation.journal_text import (
 )
 from stella.xgos.actuation.private_files import read_private, replace_private
 from stella.xgos.actuation.restore import Restored, restore
+from stella.xgos.block_throttles import BlockThrottles, LibvirtThrottles
 from stella.xgos.host_files import HostFiles
 
 SILENCE_SECONDS = 1.4
@@ -81,18 +82,18 @@ def entries_of(memory: Memory, journal_path: str) -> tuple[Entry, ...]:
         return ()
 
 
-def lift(root: str, entries: Iterable[Entry]) -> tuple[Restored, ...]:
+def lift(host: Actuators, entries: Iterable[Entry]) -> tuple[Restored, ...]:
     """Restore all temporary knobs."""
-    return restore(actuators(HostFiles(root)), entries, temporary_only=True)
+    return restore(host, entries, temporary_only=True)
 
 
-def _lift_and_tell(root: str, memory: Memory, journal_path: str, why: str) -> tuple[Restored, ...]:
+def _lift_and_tell(host: Actuators, memory: Memory, journal_path: str, why: str) -> tuple[Restored, ...]:
     problem = ""
     results: tuple[Restored, ...] = ()
     lifted = 0
     for _ in range(_TRIES):
         try:
-            results = lift(root, entries_of(memory, journal_path))
+            results = lift(host, entries_of(memory, journal_path))
         except (OSError, ValueError) as error:
             problem = str(error)
         else:
@@ -128,8 +129,15 @@ def _tell(text: str) -> None:
         os.write(2, f"stella guard[{os.getpid()}]: {text}\n".encode())
 
 
-def watch(descriptor: int, root: str, journal_path: str, silence_seconds: float = SILENCE_SECONDS) -> None:
+def watch(
+    descriptor: int,
+    root: str,
+    journal_path: str,
+    silence_seconds: float = SILENCE_SECONDS,
+    throttles: BlockThrottles | None = None,
+) -> None:
     """Listen to the agent's heartbeat on ``descriptor`` until its end."""
+    host = actuators(HostFiles(root), throttles)
     poll = select.poll()
     poll.register(descriptor, select.POLLIN | select.POLLHUP)
     memory, silent = Memory(), False
@@ -137,11 +145,11 @@ def watch(descriptor: int, root: str, journal_path: str, silence_seconds: float 
         wait_seconds = min(silence_seconds, AGAIN_SECONDS) if silent else silence_seconds
         if not poll.poll(wait_seconds * 1000):
             silent = True
-            _lift_and_tell(root, memory, journal_path, f"no tick for {silence_seconds:g} s")
+            _lift_and_tell(host, memory, journal_path, f"no tick for {silence_seconds:g} s")
             continue
         data = os.read(descriptor, _LARGEST_LINE)
         if not data:
-            results = _lift_and_tell(root, memory, journal_path, "the agent ended")
+            results = _lift_and_tell(host, memory, journal_path, "the agent ended")
             mend(memory, journal_path, results)
             return
         memory.feed(data)
@@ -149,14 +157,18 @@ def watch(descriptor: int, root: str, journal_path: str, silence_seconds: float 
 
 
 def main(arguments: list[str]) -> int:
-    """``guard.main([descriptor, root, journal])``: the process's whole life."""
-    descriptor, root, journal_path = int(arguments[0]), arguments[1], arguments[2]
+    """``guard.main([descriptor, root, journal[, libvirt's URI, where its module lies]])``: the process's whole life."""
+    descriptor, root, journal_path, *libvirt = int(arguments[0]), *arguments[1:]
+    throttles = None
+    if libvirt:
+        sys.path += [directory for directory in libvirt[1:] if directory]  # last: nothing else is to be found there
+        throttles = BlockThrottles(lambda: LibvirtThrottles(libvirt[0]), remembers=False)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     with contextlib.suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, 0, -10)
-    watch(descriptor, root, journal_path)
+    watch(descriptor, root, journal_path, throttles=throttles)
     return 0
 
 

@@ -6,6 +6,7 @@ restraint (`Guard.alive`).
 
 import contextlib
 import fcntl
+import importlib.util
 import logging
 import os
 import select
@@ -21,10 +22,23 @@ _PIPE_BYTES = 1 << 20
 _SEND_MILLISECONDS = 50
 
 
+def _directory_of(module: str) -> str:
+    """Where a module of this Python's site-packages lies; the guard, which has none, finds it there. Empty where there is none."""
+    with contextlib.suppress(ImportError, ValueError):
+        found = importlib.util.find_spec(module)
+        if found is not None and found.origin is not None and os.path.isabs(found.origin):  # noqa: PTH117
+            return os.path.dirname(found.origin)  # noqa: PTH120
+    return ""
+
+
 class Guard:
     """Starts `stella.xgos.actuation.guard` as a process and talks to it. ``entries``: lines of the journal, for a new guard."""
 
-    def __init__(self, root: str, journal_path: str, entries: Callable[[], Iterable[str]] = list) -> None:
+    def __init__(
+        self, root: str, journal_path: str, entries: Callable[[], Iterable[str]] = list, *, libvirt_uri: str = ""
+    ) -> None:
+        """``libvirt_uri``: where QEMU's throttles are lifted (empty: there are none)."""
+        self._libvirt_uri = libvirt_uri
         self._root = root
         self._journal_path = journal_path
         self._entries = entries
@@ -65,7 +79,8 @@ class Guard:
         )
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-S", "-E", "-c", code, str(reading), self._root, self._journal_path],
+                [sys.executable, "-S", "-E", "-c", code, str(reading), self._root, self._journal_path]
+                + ([self._libvirt_uri, _directory_of("libvirt")] if self._libvirt_uri else []),
                 pass_fds=(reading,),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,

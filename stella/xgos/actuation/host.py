@@ -12,11 +12,13 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from stella.linux import cgroup, cpuset
+from stella.linux.block_throttle import before_stella, parse_throttle, show_throttle
 from stella.model.allocation import Decision, Outcome, Write
-from stella.model.snapshot import GroupReading, HostReading, InstanceReading, Quota, Snapshot
-from stella.model.target import Target
+from stella.model.snapshot import DiskReading, GroupReading, HostReading, InstanceReading, Quota, Snapshot, Throttle
+from stella.model.target import Target, TargetKind, disk_target
 from stella.xgos.actuation.actuators import same
 from stella.xgos.actuation.apply import Apply
+from stella.xgos.actuation.disk_throttles import DiskActuator
 from stella.xgos.actuation.guard import SILENCE_SECONDS
 from stella.xgos.actuation.journal_text import Entry
 from stella.xgos.actuation.plan import cpuset_target, plan, quota_targets
@@ -84,7 +86,7 @@ class HostActuation:
             replace(each, groups=tuple(self._bounded(snapshot.host, each, g, adopted) for g in each.groups))
             if each.groups is not None
             else each
-            for each in snapshot.instances
+            for each in (self._with_disks(one, adopted) for one in snapshot.instances)
         )
         if adopted:
             self._apply.journal.store()
@@ -115,6 +117,27 @@ class HostActuation:
                 allowed_quota=allowed_quota,
             )
         return replace(group, allowed_cpus=known.allowed_cpus, allowed_quota=known.allowed_quota)
+
+    def _with_disks(self, instance: InstanceReading, adopted: list[tuple[Target, str]]) -> InstanceReading:
+        """The instance with what its disks are allowed, as far as the journal knows more than their throttles tell."""
+        disks = tuple(self._allowed(instance, disk, adopted) for disk in instance.disks or ())
+        return replace(instance, disks=disks) if disks and disks != instance.disks else instance
+
+    def _allowed(self, instance: InstanceReading, disk: DiskReading, adopted: list[tuple[Target, str]]) -> DiskReading:
+        target = disk_target(instance.pid, disk.name, instance=instance.uuid)
+        entry, actuator = self._apply.journal.entry(target), self._apply.actuators.get(TargetKind.DISK)
+        if disk.throttle is None or entry is None or entry.original is None or not isinstance(actuator, DiskActuator):
+            return disk
+        original = entry.original
+        if actuator.is_foreign(target, disk.throttle):
+            original = self._original(
+                target, show_throttle(replace(disk.throttle, group=_foreign_group(disk.throttle))), adopted
+            )
+        try:
+            return replace(disk, allowed_throttle=parse_throttle(original))
+        except cgroup.InvalidText as error:
+            _LOG.debug("%s: %s", target, error)
+            return disk
 
     def _look_up(
         self, host: HostReading, uuid: str, group: GroupReading, adopted: list[tuple[Target, str]]
@@ -226,10 +249,10 @@ class HostActuation:
 
     def _lifted(self, entries: Iterable[Entry], reason: str) -> Iterator[Write]:
         for entry in entries:
-            if entry.original is not None:
+            if entry.leaves is not None:
                 yield Write(
                     target=entry.target,
-                    value=entry.original,
+                    value=entry.leaves,
                     previous=self._apply.journal.written(entry.target) or "",
                     reason=reason,
                     temporary=True,
@@ -268,6 +291,10 @@ class HostActuation:
             self._guard.beat()
 
 
+def _foreign_group(throttle: Throttle) -> str:
+    return "" if before_stella(throttle) is not None else throttle.group
+
+
 def _visible_places(snapshot: Snapshot, uuids: set[str]) -> set[str]:
     """The groups and threads of these instances that were seen."""
     host, places = snapshot.host, set[str]()
@@ -276,6 +303,8 @@ def _visible_places(snapshot: Snapshot, uuids: set[str]) -> set[str]:
             continue
         places.update(f"/proc/{instance.pid}/task/{thread.tid}" for thread in instance.threads or ())
         places.update(link.name for link in instance.links or ())
+        if instance.disks:
+            places.add(f"/proc/{instance.pid}")
         for group in instance.groups or ():
             places.add(f"{host.cgroup_mount}{group.path}")
             if group.cpus is not None and host.cpuset_mount:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from stella.model.target import Target, TargetKind
-from stella.xgos.actuation.actuators import Actuators
+from stella.xgos.actuation.actuators import Actuators, original_of
 from stella.xgos.actuation.journal_storage import JournalCopy
 from stella.xgos.actuation.journal_text import Entry, current_boot, parse_journal, show_entry, show_journal
 from stella.xgos.actuation.private_files import read_private, remove_private, replace_private
@@ -94,7 +94,7 @@ class Journal:
 
     def restrains(self, entry: Entry) -> bool:
         """Whether Stella restrains this target now, or may restrain it."""
-        return entry.temporary and entry.target not in self._lifted and self.written(entry.target) != entry.original
+        return entry.temporary and entry.target not in self._lifted and self.written(entry.target) != entry.leaves
 
     def note_written(self, target: Target, value: str, *, lifts: bool = False) -> None:
         """Remember what was set, for targets in the journal. ``lifts``: nothing is restrained by it."""
@@ -141,7 +141,7 @@ class Journal:
                         temporary = old.temporary or write.temporary
                         changed.append(replace(old, temporary=temporary, lifted=False))
                     continue
-                original = actuator.read(write.target)
+                original = original_of(write.target.kind, actuator.read(write.target))
                 if actuator.identity(write.target) != now:
                     others.add(write.target)
                     continue
@@ -163,8 +163,8 @@ class Journal:
         changed = []
         for write in writes:
             old = self._entries.get(write.target)
-            if old is not None and old.temporary and write.fallback not in (None, old.original):
-                changed.append(replace(old, original=write.fallback))
+            if old is not None and old.temporary and write.fallback not in (None, old.leaves):
+                changed.append(replace(old, fallback=write.fallback))
         self._keep(changed)
         if changed:
             self.store()

@@ -3,10 +3,11 @@
 ::
 
     stella-journal 2 CRC32 BOOT-ID
-    kind <TAB> flags <TAB> identity <TAB> place <TAB> knob <TAB> instance <TAB> original
+    kind <TAB> flags <TAB> identity <TAB> place <TAB> knob <TAB> instance <TAB> original [<TAB> fallback]
 
 ``flags``: ``t`` a temporary restraint, ``m`` made by Stella (removed at release), ``l`` lifted by the guard of an agent that
-died: whatever it holds now is not Stella's; ``-`` none. ``identity`` tells an object from a later one of the same name.
+died: whatever it holds now is not Stella's; ``-`` none. ``identity`` tells an object from a later one of the same name. ``fallback``
+is what a lifted restraint leaves, where that is not the original: a limit that was asked for.
 
 Version 1 is still read: ``knob|group <TAB> t|- <TAB> inode or start <TAB> path <TAB> original``.
 """
@@ -29,6 +30,12 @@ class Entry:
     original: str | None
     temporary: bool = False
     lifted: bool = False
+    fallback: str | None = None
+
+    @property
+    def leaves(self) -> str | None:
+        """What holds once a restraint is lifted."""
+        return self.original if self.fallback is None else self.fallback
 
 
 class InvalidJournal(ValueError):
@@ -56,7 +63,9 @@ def show_entry(entry: Entry) -> str:
     """An entry's line, without newline."""
     flags = "t" * entry.temporary + "m" * (entry.original is None) + "l" * entry.lifted
     target = entry.target
-    words = (entry.identity, target.place, target.knob, target.instance, entry.original or "")
+    words = [entry.identity, target.place, target.knob, target.instance, entry.original or ""]
+    if entry.fallback is not None:
+        words.append(entry.fallback)
     return "\t".join((target.kind.value, flags or "-", *map(_quoted, words)))
 
 
@@ -64,7 +73,8 @@ def parse_entry(line: str) -> Entry:
     """An entry of version 2 from its line. Raises `InvalidJournal`."""
     try:
         kind, flags, *words = line.split("\t")
-        identity, place, knob, instance, original = map(_unquoted, words)
+        identity, place, knob, instance, original, *rest = map(_unquoted, words)
+        (fallback,) = rest or (None,)
         target = Target(kind=TargetKind(kind), place=place, knob=knob, instance=instance)
     except ValueError:
         raise InvalidJournal(f"no entry: {line[:60]!r}") from None
@@ -74,6 +84,7 @@ def parse_entry(line: str) -> Entry:
         original=None if "m" in flags else original,
         temporary="t" in flags,
         lifted="l" in flags,
+        fallback=fallback,
     )
 
 

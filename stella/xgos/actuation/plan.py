@@ -16,7 +16,8 @@ the scheduler's overrun of up to a timer tick is booked as debt, so the mean hol
 away first where it is more than the quota, which the kernel would refuse, and given back after it.
 
 Limits of links, for network ceilings: each direction of each tap has one, of packets and of bytes. A ceiling over several is spread
-over them by the control law (`stella.control.link_ceilings`).
+over them by the control law (`stella.control.link_ceilings`). Throttles of disks are planned alike, within what others set
+(`stella.control.block_limits`); the disks of an instance that share a limit are a group of QEMU's.
 
 What restrains (quota, CPU set, policy of threads, the weight of the group above all instances, which restrains host services) is
 marked temporary. A frozen instance is given back all of that, and is set nothing.
@@ -27,15 +28,27 @@ from dataclasses import dataclass, replace
 
 from stella.control.inner_weights import io_weight
 from stella.linux import cgroup, cpuset, scheduling
+from stella.linux.block_throttle import before_stella, group_of, show_throttle
 from stella.linux.link_limit import show_limit
 from stella.model.allocation import Decision, InstanceDecision, Write
-from stella.model.snapshot import NO_LIMIT, GroupReading, HostReading, InstanceReading, LinkLimit, Quota, Role, Snapshot
-from stella.model.target import Target, cgroup_target, link_target, thread_policy_target
+from stella.model.snapshot import (
+    NO_LIMIT,
+    GroupReading,
+    HostReading,
+    InstanceReading,
+    LinkLimit,
+    Quota,
+    Role,
+    Snapshot,
+    Throttle,
+)
+from stella.model.target import Target, cgroup_target, disk_target, link_target, thread_policy_target
 
 INSTANCE_DEADBAND_RATIO = 0.02
 INNER_DEADBAND_RATIO = 0.2
 QUOTA_DEADBAND_RATIO = 0.005
 QUOTA_PERIOD_US = 50_000
+THROTTLE_DEADBAND_RATIO = 0.03
 SHARES_PER_CORE_V1 = 10_240.0
 _VERBS = {"tx": "sends", "rx": "receives"}
 _IO_ROLES = (Role.EMULATOR, Role.IOTHREAD)
@@ -165,6 +178,7 @@ def plan(snapshot: Snapshot, decision: Decision, originals: Mapping[Target, str]
         inner += _placed(of_instance, seen, each)
         inner += _thread_policies(seen, each, knobs.originals)
         links += _links(seen, each)
+        links += _disks(seen, each, knobs.originals)
     outer.sort(key=lambda write: int(write.value) < int(write.previous))
     inner.sort(key=lambda write: write.temporary and not write.lifts)
     links.sort(key=lambda write: not write.lifts)
@@ -283,6 +297,55 @@ def _is_below(now: LinkLimit, ceiling: LinkLimit) -> bool:
     """Whether bytes or packets are limited to less than a ceiling: by a restraint, then."""
     pairs = (now.bytes, ceiling.bytes), (now.packets, ceiling.packets)
     return any(held is not None and (most is None or held < most) for held, most in pairs)
+
+
+def _disks(seen: InstanceReading, each: InstanceDecision, originals: Mapping[Target, str]) -> Iterator[Write]:
+    """The throttles of disks, as limits of links. One that came along with a migration is set again, so that the journal knows it."""
+    wanted = {one.disk: one for one in each.block}
+    for disk in seen.disks or ():
+        now, allowed, one = disk.throttle, disk.allowed_throttle, wanted.get(disk.name)
+        if now is None or allowed is None or (one is None and now == allowed):
+            continue
+        limit = _grouped(one.unit, one.limit, allowed) if one else allowed
+        ceiling = _grouped(one.unit, one.ceiling, allowed) if one else allowed
+        target = disk_target(seen.pid, disk.name, instance=each.uuid)
+        known = target in originals or before_stella(now) is None
+        if (limit == now and known) or (each.frozen and not (limit == ceiling and _is_tighter(now, ceiling))):
+            continue
+        if limit != ceiling and known and _is_close(now, limit):
+            continue
+        what = (
+            "no limit of Stella's" if limit == allowed else "ceiling" if limit == ceiling else "share of its back end"
+        )
+        yield Write(
+            target=target,
+            value=show_throttle(limit),
+            previous=show_throttle(now),
+            reason=f"{each.name}: {what} for disk {disk.name}",
+            temporary=limit != ceiling,
+            lifts=limit == allowed or (limit == ceiling and _is_tighter(now, ceiling)),
+            fallback=show_throttle(ceiling),
+        )
+
+
+def _grouped(unit: str, throttle: Throttle, allowed: Throttle) -> Throttle:
+    """In Stella's group, unless it is what others set."""
+    return allowed if throttle.limits == allowed.limits else replace(throttle, group=group_of(unit, allowed))
+
+
+def _is_tighter(now: Throttle, ceiling: Throttle) -> bool:
+    """Whether a disk has less than a ceiling: by a restraint, then."""
+    return any(value < (ceiling.limit(name) or float("inf")) for name, value in now.limits if name.endswith("_sec"))
+
+
+def _is_close(now: Throttle, limit: Throttle) -> bool:
+    """Whether a restraint still serves: it differs by little from what is wanted."""
+    if now.group != limit.group or [name for name, _ in now.limits] != [name for name, _ in limit.limits]:
+        return False
+    return all(
+        abs(value - old) <= THROTTLE_DEADBAND_RATIO * old
+        for (_, old), (_, value) in zip(now.limits, limit.limits, strict=True)
+    )
 
 
 def _thread_policies(seen: InstanceReading, each: InstanceDecision, originals: Mapping[Target, str]) -> Iterator[Write]:

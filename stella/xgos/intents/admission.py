@@ -4,7 +4,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from stella.control.admission import InstanceShape, admit, shape_of
-from stella.control.capabilities import capabilities, missing, unlimited_link
+from stella.control.block_room import block_room
+from stella.control.capabilities import capabilities, missing, unlimited_disk, unlimited_link
 from stella.control.capacity import Held, HostCapacity, sellable_cores
 from stella.control.memory import Memory, Settings, capacity_for_floors, capacity_of_one_cpu, priced, remembered
 from stella.control.readmission import Lower, need_of, readmit
@@ -77,7 +78,7 @@ class HostView:
         lacking = missing(slo, self.capabilities)
         reading = self.snapshot.instance(uuid)
         if lacking is None and reading is not None:
-            lacking = unlimited_link(slo, reading.links)
+            lacking = unlimited_link(slo, reading.links) or unlimited_disk(slo, reading.disks)
         if lacking is None:
             return None
         field, name, reason = lacking
@@ -104,6 +105,10 @@ class HostView:
         full = self._uplink_is_full(uuid, slo, others)
         if full is not None:
             return full
+        lack = block_room(uuid, slo, {u: i.slo for u, i in others.items()}, self.snapshot)
+        if lack is not None:
+            largest = ((lack.metric, lack.largest),) if lack.largest > 0 else ()
+            return Verdict(accepted=False, field=f"{lack.metric.value}.floor", message=lack.message, largest=largest)
         cores = self.snapshot.host.cores
         answer = admit(
             slo,

@@ -20,6 +20,7 @@ from stella.xgos.actuation.audit import Audit
 from stella.xgos.actuation.journal import Journal
 from stella.xgos.actuation.journal_storage import JournalLock
 from stella.xgos.actuation.private_files import filesystem_of
+from stella.xgos.block_throttles import BlockThrottles
 from stella.xgos.host_files import HostFiles
 from stella.xgos.intents.cloud import CloudSource
 from stella.xgos.intents.slo_file import SloFile
@@ -100,11 +101,13 @@ def open_apply(
     stack: contextlib.ExitStack,
     *,
     reach: Actuators | None = None,
+    throttles: BlockThrottles | None = None,
     lines: Lines | None = None,
 ) -> Apply:
     """The journal, held for this process alone, and what writes. A dry run holds and changes nothing.
 
-    ``reach``: the actuators, if not those of this machine; ``lines``: where the audit goes, if not to a thread of its own.
+    ``reach``: the actuators, if not those of this machine; ``throttles``: of disks, for those; ``lines``: where the audit goes, if not
+    to a thread of its own.
     """
     paths = paths_of(config)
     if not options.dry_run:
@@ -123,7 +126,8 @@ def open_apply(
         _LOG.error("journal recovered: %s", journal.recovered)
     audit = Audit(paths.audit, lines)
     stack.callback(audit.close)
-    return Apply(reach or actuators(HostFiles(os.fspath(options.root))), journal, audit, dry_run=options.dry_run)
+    files = HostFiles(os.fspath(options.root))
+    return Apply(reach or actuators(files, throttles), journal, audit, dry_run=options.dry_run)
 
 
 def _make_directory(path: Path) -> None:

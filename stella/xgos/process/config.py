@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from stella.model.intent import Mode
+from stella.model.snapshot import BlockBackend
 from stella.xgos.sensing.uplinks import NamedUplink
 
 DEFAULT_PATH = Path("/etc/stella/xgos.toml")
@@ -73,6 +74,7 @@ class Config:
     network_uplink: tuple[NamedUplink, ...] = ()
     network_uplink_capacity_mbit_per_second: float = 0.0
     network_uplink_capacity_packets_per_second: float = 0.0
+    block_backends: tuple[BlockBackend, ...] = ()
     log_level: LogLevel = LogLevel.INFO
 
     @property
@@ -143,6 +145,53 @@ def _device(field: str, value: object) -> str:
     if len(text) > 15 or any(c.isspace() or c in "/:" for c in text):
         raise InvalidConfig(field, "must be the name of a network device, such as eth0")
     return text
+
+
+_BACKEND_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
+_SOURCE = re.compile(r"/\S*|[a-z]+:\S+")
+_CAPACITIES = ("capacity_megabytes_per_second", "capacity_operations_per_second")
+
+
+def _backend(field: str, value: object) -> BlockBackend:
+    if not isinstance(value, dict):
+        raise InvalidConfig(field, 'must be a table with name, sources and a capacity, such as { name = "ssd", ... }')
+    unknown = sorted(key for key in value if key not in ("name", "sources", *_CAPACITIES))
+    if unknown:
+        raise InvalidConfig(
+            f"{field}.{unknown[0][:60]}", f"unknown key; the keys are name, sources, {', '.join(_CAPACITIES)}"
+        )
+    name, sources = value.get("name"), value.get("sources")
+    if not isinstance(name, str) or not _BACKEND_NAME.fullmatch(name):
+        raise InvalidConfig(f"{field}.name", "must be 1 to 32 letters, digits, dashes or underscores")
+    if (
+        not isinstance(sources, list)
+        or not sources
+        or not all(isinstance(s, str) and _SOURCE.fullmatch(s) for s in sources)
+    ):
+        raise InvalidConfig(
+            f"{field}.sources", "must be a list of absolute paths, or of network storage such as nbd:HOST:PORT"
+        )
+    most = _between(0.0, 1e9)
+    found = {key: most(f"{field}.{key}", value.get(key, 0.0)) for key in _CAPACITIES}
+    if not any(found.values()):
+        raise InvalidConfig(field, f"needs a capacity: {' or '.join(_CAPACITIES)}")
+    return BlockBackend(
+        name=name,
+        sources=tuple(sources),
+        capacity_bytes_per_second=found["capacity_megabytes_per_second"] * 1e6,
+        capacity_operations_per_second=found["capacity_operations_per_second"],
+    )
+
+
+def _backends(field: str, value: object) -> tuple[BlockBackend, ...]:
+    if not isinstance(value, list):
+        raise InvalidConfig(field, "must be a list of tables, each with name, sources and a capacity")
+    found = tuple(_backend(f"{field}[{n}]", each) for n, each in enumerate(value))
+    names = [one.name for one in found]
+    again = next((n for n, name in enumerate(names) if name in names[:n]), None)
+    if again is not None:
+        raise InvalidConfig(f"{field}[{again}].name", f"there is another back end {names[again]}")
+    return found
 
 
 def _is_loopback(host: str) -> bool:
@@ -268,6 +317,7 @@ _READERS: Mapping[str, Callable[[str, object], object]] = {
     "network_uplink": _uplinks,
     "network_uplink_capacity_mbit_per_second": _MBIT,
     "network_uplink_capacity_packets_per_second": _PACKETS,
+    "block_backends": _backends,
     "log_level": _one_of(LogLevel),
 }
 assert set(_READERS) == {f.name for f in fields(Config)}

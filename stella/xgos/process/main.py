@@ -20,6 +20,7 @@ from stella.xgos.actuation.guard import SILENCE_SECONDS
 from stella.xgos.actuation.guard_process import Guard
 from stella.xgos.actuation.host import HostActuation
 from stella.xgos.actuation.restore import Restored
+from stella.xgos.block_throttles import DEADLINE_SECONDS, BlockThrottles, LibvirtThrottles
 from stella.xgos.host_files import Broken, HostFiles, Unavailable, Unsupported
 from stella.xgos.local_api.control_socket import ControlSocket
 from stella.xgos.local_api.exporter import MetricsServer
@@ -63,7 +64,24 @@ def release(config: Config, options: Options) -> int:
                 print(f"{does} {entry.target}" + ("" if entry.original is None else f" to {entry.original!r}"))
             return 0
         stack.callback(own_group.HostLock(files, find_hierarchy(files)).close)
-        return _release(open_apply(config, options, stack))
+        return _release(open_apply(config, options, stack, throttles=_throttles(config, stack, remembers=False)))
+
+
+def _throttles(config: Config, stack: contextlib.ExitStack, *, remembers: bool = True) -> BlockThrottles:
+    """The throttles of disks. Nothing is asked of libvirt before one is to be set."""
+    throttles = BlockThrottles(lambda: LibvirtThrottles(config.libvirt_uri), remembers=remembers)
+    stack.callback(throttles.close)
+    return throttles
+
+
+def _sensors(config: Config, options: Options, throttles: BlockThrottles) -> Sensors:
+    return open_sensors(
+        os.fspath(options.root),
+        uri=config.libvirt_uri,
+        uplinks=config.uplinks,
+        throttles=throttles,
+        backends=config.block_backends,
+    )
 
 
 def _release(apply: Apply) -> int:
@@ -83,11 +101,12 @@ def once(config: Config, options: Options) -> int:
     """
     act = config.mode is Mode.ENFORCE and not options.dry_run
     with contextlib.ExitStack() as stack:
-        sensors = open_sensors(os.fspath(options.root), uri=config.libvirt_uri, uplinks=config.uplinks)
+        throttles = _throttles(config, stack)
+        sensors = _sensors(config, options, throttles)
         stack.callback(sensors.close)
         if act:
             stack.callback(own_group.HostLock(HostFiles(os.fspath(options.root)), sensors.hierarchy).close)
-        apply = open_apply(config, options if act else replace(options, dry_run=True), stack)
+        apply = open_apply(config, options if act else replace(options, dry_run=True), stack, throttles=throttles)
         if act:
             _clear(apply, observe=False)
         sensors.wait_ready(_HYPERVISOR_SECONDS)
@@ -101,6 +120,7 @@ def once(config: Config, options: Options) -> int:
             time.sleep(config.tick_milliseconds / 1000)
         actuation.observe = not act
         loop.tick()
+        throttles.drain(DEADLINE_SECONDS)
         tick = loop.published()
         assert tick is not None
         shown = {
@@ -132,12 +152,17 @@ def _serve(config: Config, options: Options) -> int:
     """The agent proper: from the lock to the release."""
     stop = threading.Event()
     with contextlib.ExitStack() as stack, _signals(stop):
-        sensors = open_sensors(os.fspath(options.root), uri=config.libvirt_uri, uplinks=config.uplinks)
+        throttles = _throttles(config, stack)
+        sensors = _sensors(config, options, throttles)
         stack.callback(sensors.close)
         stack.callback(own_group.HostLock(HostFiles(os.fspath(options.root)), sensors.hierarchy).close)
-        apply = open_apply(config, options, stack)
+        apply = open_apply(config, options, stack, throttles=throttles)
         observe = config.mode is Mode.OBSERVE or options.dry_run
-        guard = None if observe else Guard(os.fspath(options.root), apply.journal.path, apply.journal.lines)
+        guard = (
+            None
+            if observe
+            else Guard(os.fspath(options.root), apply.journal.path, apply.journal.lines, libvirt_uri=config.libvirt_uri)
+        )
         if not options.dry_run:
             warn_of_slow_directory(config.run_directory)
             _prepare(config, options, sensors, apply)

@@ -28,11 +28,13 @@ _MOST_ABANDONED = 3
 class HypervisorView:
     """What the hypervisor last told. ``*_error`` is empty when the last call of that kind succeeded.
 
-    ``shut_off`` are the uuids of instances that are defined and do not run; None while the last list could not be had.
+    ``shut_off`` are the uuids of instances that are defined and do not run; None while the last list could not be had. ``driver``: see
+    `DomainList`.
     """
 
     domains: tuple[Domain, ...] | None = None
     shut_off: tuple[str, ...] | None = None
+    driver: str = ""
     domains_monotonic_seconds: float = 0.0
     domains_error: str = "not asked yet"
     disks: dict[str, Disks] = field(default_factory=dict)
@@ -182,6 +184,7 @@ class Discovery:
                     self._seen,
                     domains=found.running,
                     shut_off=found.shut_off,
+                    driver=found.driver,
                     domains_monotonic_seconds=now,
                     domains_error="",
                 )

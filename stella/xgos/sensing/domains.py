@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from stella.linux.domain_xml import DiskXml
 from stella.model.snapshot import DiskReading, RunState
 from stella.xgos.host_files import HostFiles, Unavailable
 
@@ -14,7 +15,8 @@ class Domain:
 
     ``pid`` is 0 while its process is not known for sure; ``start_ticks`` (field 22 of /proc/PID/stat) is 0 while it is not known.
     ``events`` grows with each event of the hypervisor about this instance. ``project``, ``flavor`` and ``title`` (its owner's name
-    for it) are empty without metadata. ``plugs``: see `DomainXml`.
+    for it) are empty without metadata. ``plugs`` and ``block``: see `DomainXml`; libvirt was asked for it at
+    ``described_seconds`` (monotonic).
     """
 
     uuid: str
@@ -31,14 +33,20 @@ class Domain:
     flavor: str = ""
     title: str = ""
     plugs: tuple[tuple[str, str], ...] = ()
+    block: tuple[DiskXml, ...] = ()
+    described_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DomainList:
-    """All instances that the hypervisor knows: the ``running`` ones, and the uuids of those that are defined and do not run."""
+    """All instances that the hypervisor knows: the ``running`` ones, and the uuids of those that are defined and do not run.
+
+    ``driver`` is libvirt's driver, such as ``QEMU``; empty for none.
+    """
 
     running: tuple[Domain, ...] = ()
     shut_off: tuple[str, ...] | None = None  # None: not known
+    driver: str = ""
 
 
 class Hypervisor(Protocol):

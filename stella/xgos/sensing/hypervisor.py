@@ -6,6 +6,7 @@ No call here asks a QEMU monitor but `LibvirtHypervisor.block_statistics`, and t
 
 import contextlib
 import threading
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,6 +28,7 @@ _EVENTS = (
     "METADATA_CHANGE",
     "MIGRATION_ITERATION",
     "JOB_COMPLETED",
+    "TUNABLE",
 )
 _LONGEST_PAUSE_POLLS = 16
 _MIGRATION_ENDS = ("LIFECYCLE", "JOB_COMPLETED")
@@ -35,7 +37,7 @@ _MIGRATION_POLLS = 3
 
 @dataclass(slots=True)
 class _Known:
-    """``seen_events``: how many events there had been when the XML was read.
+    """``seen_events``: how many events there had been when the XML was read, ``read_seconds`` (monotonic) when that was.
 
     ``misses``: how often its process was looked for in vain; ``pause_polls``: for how many lists it is not looked for.
     """
@@ -45,6 +47,7 @@ class _Known:
     process: processes.QemuProcess | None = None
     age_polls: int = 0
     seen_events: int = 0
+    read_seconds: float = 0.0
     misses: int = 0
     pause_polls: int = 0
 
@@ -97,6 +100,7 @@ class LibvirtHypervisor:
         self._listens = events
         self._files = files
         self._connection: Any = None
+        self._driver = ""
         self._known: dict[str, _Known] = {}
         self._handles: dict[str, Any] = {}
         self._events = _Events()
@@ -136,7 +140,7 @@ class LibvirtHypervisor:
             with contextlib.suppress(libvirt.libvirtError):
                 connection.close()
             raise
-        self._connection = connection
+        self._connection, self._driver = connection, str(connection.getType())
         self._events.forget_migrations()
         self._events.changed.set()
         return connection
@@ -179,7 +183,9 @@ class LibvirtHypervisor:
         running = [self._domain(libvirt, handle, record, counts, migrating) for handle, record in records]
         shut_off = {handle.UUIDString() for handle in inactive} - handles.keys()
         return DomainList(
-            running=tuple(sorted(running, key=lambda domain: domain.uuid)), shut_off=tuple(sorted(shut_off))
+            running=tuple(sorted(running, key=lambda domain: domain.uuid)),
+            shut_off=tuple(sorted(shut_off)),
+            driver=self._driver,
         )
 
     def _domain(
@@ -206,6 +212,8 @@ class LibvirtHypervisor:
             flavor=xml.flavor,
             title=xml.title,
             plugs=xml.plugs,
+            block=xml.block,
+            described_seconds=known.read_seconds if known else 0.0,
         )
 
     def _learn(self, handles: dict[str, Any], counts: dict[str, int]) -> None:
@@ -224,9 +232,10 @@ class LibvirtHypervisor:
                 if known.age_polls < _XML_AGE_POLLS and known.seen_events == counts.get(uuid, 0):
                     continue
             with contextlib.suppress(libvirt.libvirtError, cgroup.InvalidText):  # it ends now, or is asked again
+                at = time.monotonic()
                 xml = domain_xml.parse_domain(handle.XMLDesc(0))
                 process = known.process if known else None
-                self._known[uuid] = _Known(handle.ID(), xml, process, seen_events=counts.get(uuid, 0))
+                self._known[uuid] = _Known(handle.ID(), xml, process, seen_events=counts.get(uuid, 0), read_seconds=at)
         self._find_processes(handles)
 
     def _find_processes(self, handles: dict[str, Any]) -> None:

@@ -7,8 +7,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
+from stella.linux.block_source import backend_of
+from stella.linux.block_throttle import before_stella
 from stella.linux.cgroup import Hierarchy
+from stella.linux.domain_xml import DiskXml
 from stella.model.snapshot import (
+    BlockBackend,
     DiskReading,
     GroupReading,
     HostReading,
@@ -20,6 +24,7 @@ from stella.model.snapshot import (
     Snapshot,
     ThreadReading,
 )
+from stella.xgos.block_throttles import BlockThrottles
 from stella.xgos.host_files import Gone, HostFiles, Unavailable, raise_descriptor_limit
 from stella.xgos.link_limits import LinkLimits
 from stella.xgos.sensing.discovery import BLOCK_SECONDS, DISKS_KEPT_SECONDS, Discovery, HypervisorView
@@ -91,9 +96,13 @@ class Sensors:
         discovery: Discovery,
         links: Links,
         *,
+        throttles: BlockThrottles | None = None,
+        backends: tuple[BlockBackend, ...] = (),
         monotonic: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
+        """``throttles``: of the disks (None: they are not limited here); ``backends``: those that disks share."""
+        self._throttles, self._backends = throttles, backends
         self._files = files
         self.hierarchy = hierarchy
         self.discovery = discovery
@@ -128,6 +137,8 @@ class Sensors:
             block.duration_seconds = seen.block_duration_seconds
             domains = seen.domains or ()
             self._forget(domains)
+            if self._throttles is not None:
+                self._throttles.keep(frozenset(domain.uuid for domain in domains))
         with network.measured():
             try:
                 found_links = self._links.read(
@@ -143,7 +154,9 @@ class Sensors:
             if (reading := self._read(domain, now, seen, found_links, (threads, groups, network)))
         ]
         with host.measured():
-            host_reading = self._read_host(host)
+            host_reading = replace(
+                self._read_host(host), throttles_lack=self._throttles_lack(seen), block_backends=self._backends
+            )
         return Snapshot(
             monotonic_seconds=now,
             wall_seconds=wall,
@@ -152,6 +165,13 @@ class Sensors:
             shut_off=None if seen.domains_error else seen.shut_off,
             sensors=tuple(sensor.reading() for sensor in sensors),
         )
+
+    def _throttles_lack(self, seen: HypervisorView) -> str:
+        if self._throttles is None:
+            return "it was not tried here"
+        if not seen.driver:
+            return "libvirt has not answered yet"
+        return "" if seen.driver == "QEMU" else f"libvirt's driver {seen.driver} has no throttles"
 
     def _forget(self, domains: tuple[Domain, ...]) -> None:
         self._instances = {
@@ -203,6 +223,9 @@ class Sensors:
             links = tuple(found_links[name] for name in domain.links if name in found_links)
             links = links if len(links) == len(domain.links) else None
         disks, disks_seconds = _disks(domain, seen, now)
+        if disks and self._throttles is not None:
+            described = {each.name: each for each in domain.block}
+            disks = tuple(self._throttled(domain, disk, described.get(disk.name)) for disk in disks)
         counts = [sum(1 for t in threads or () if t.role is role) for role in (Role.VCPU, Role.IOTHREAD)]
         migrating = domain.state is RunState.RUNNING and held is not None and held.threads.migrating
         return InstanceReading(
@@ -221,6 +244,20 @@ class Sensors:
             project=domain.project,
             flavor=domain.flavor,
             title=domain.title,
+        )
+
+    def _throttled(self, domain: Domain, disk: DiskReading, described: DiskXml | None) -> DiskReading:
+        """The disk with its throttle and its back end; drives of removable media are left out of all limits."""
+        if described is None or self._throttles is None or described.device in _REMOVABLE:
+            return disk
+        throttle = self._throttles.sensed(domain.uuid, disk.name, described.throttle, domain.described_seconds)
+        before = before_stella(throttle)
+        return replace(
+            disk,
+            throttle=throttle,
+            allowed_throttle=throttle if before is None else before,
+            backend=backend_of(described.sources, self._backends),
+            unlimited_because=_why_unlimited(described),
         )
 
     def _hold(self, domain: Domain, now: float) -> _Instance:
@@ -263,6 +300,16 @@ class Sensors:
             return None
 
 
+_REMOVABLE = ("cdrom", "floppy")
+
+
+def _why_unlimited(disk: DiskXml) -> str:
+    """Why QEMU's throttles do not act on a disk; empty where they do."""
+    if disk.device == "lun":
+        return "the guest's SCSI commands pass QEMU's block layer by (device lun)"
+    return "another process serves it (vhost-user or vDPA)" if disk.kind in ("vhostuser", "vhostvdpa") else ""
+
+
 def _at_turn(turn: int, now: float) -> float:
     """When an instance with this turn re-reads its lists next."""
     return now + WHOLE_REFRESH_SECONDS * (1 + turn % _TURNS) / _TURNS
@@ -284,12 +331,14 @@ def open_sensors(
     uri: str = "qemu:///system",
     block_seconds: float = BLOCK_SECONDS,
     uplinks: Sequence[NamedUplink] = (),
+    throttles: BlockThrottles | None = None,
+    backends: tuple[BlockBackend, ...] = (),
     monotonic: Callable[[], float] = time.monotonic,
     wall: Callable[[], float] = time.time,
 ) -> Sensors:
     """Sensors of this machine, or of the recorded tree at ``root``. Raises `Broken` when there is no CPU hierarchy.
 
-    ``uplinks``: through which its instances reach the network.
+    ``uplinks``: through which its instances reach the network. ``throttles`` and ``backends``: of disks.
     """
     raise_descriptor_limit()
     files = HostFiles(os.fspath(root))
@@ -305,4 +354,13 @@ def open_sensors(
             block_seconds=block_seconds,
         )
         links = NetlinkLinks(limits=LinkLimits(), uplinks=uplinks_of(files, uplinks))
-    return Sensors(files, hierarchy, discovery, links, monotonic=monotonic, wall=wall)
+    return Sensors(
+        files,
+        hierarchy,
+        discovery,
+        links,
+        throttles=None if files.recorded else throttles,
+        backends=backends,
+        monotonic=monotonic,
+        wall=wall,
+    )

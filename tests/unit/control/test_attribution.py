@@ -163,9 +163,29 @@ def test_one_that_asked_for_nothing_is_not_missed_while_it_is_starved() -> None:
     assert status(NET, ALTOGETHER, idle)[0] in (Status.NO_DEMAND, Status.SELF_LIMITED)
 
 
-def test_a_ceiling_that_nothing_enforces_blames_nobody() -> None:
+def test_a_block_ceiling_is_evaluated_by_what_got_through() -> None:
     seen = rates(stage(Role.VCPU, 0.5, 0.0), packets=50_000, block=disk(80e6, 2.0))
-    assert status({"block_bytes": {"ceiling": "1MB/s"}}, seen) == (Status.PENDING, None)
+    assert status({"block_bytes": {"ceiling": "1MB/s"}}, seen) == (Status.VIOLATED, Cause.HOST)
+    assert status({"block_bytes": {"ceiling": "78MB/s"}}, seen) == (Status.MET, None)
+
+
+def test_what_its_own_throttle_takes_is_blamed_on_no_back_end() -> None:
+    seen = rates(stage(Role.VCPU, 0.5, 0.0), block=disk(80e6, 20.0))
+    for here, expected in (
+        (EvaluationContext(), (Status.VIOLATED, Cause.BLOCK)),
+        (EvaluationContext(reaches_throttle=True), (Status.SELF_LIMITED, None)),
+        (EvaluationContext(reaches_throttle=True, restrained=True), (Status.VIOLATED, Cause.BLOCK)),
+    ):
+        (found,) = evaluate(parse_slo({"block_latency": {"target": "1ms"}}).objectives[0], seen, here)
+        assert (found.status, found.cause) == expected
+
+
+def test_a_floor_missed_on_a_full_back_end_is_blamed_on_it() -> None:
+    seen = rates(stage(Role.VCPU, 0.5, 0.0), block=disk(80e6, 20.0))
+    (found,) = evaluate(
+        parse_slo({"block_bytes": {"floor": "100MB/s"}}).objectives[0], seen, EvaluationContext(backend_full=True)
+    )
+    assert (found.status, found.cause) == (Status.VIOLATED, Cause.BLOCK)
 
 
 def test_a_network_ceiling_is_evaluated_by_what_got_through() -> None:

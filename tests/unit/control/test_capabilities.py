@@ -5,10 +5,17 @@ from typing import Any
 
 import pytest
 
-from stella.control.capabilities import Capability, capabilities, missing, receiving_note, unlimited_link
+from stella.control.capabilities import (
+    Capability,
+    capabilities,
+    missing,
+    receiving_note,
+    unlimited_disk,
+    unlimited_link,
+)
 from stella.model import reasons
 from stella.model.slo import parse_slo
-from stella.model.snapshot import HostReading, LinkReading, UplinkReading
+from stella.model.snapshot import BlockBackend, DiskReading, HostReading, LinkReading, UplinkReading
 
 LINK = LinkReading(
     name="tap0", tx_packets=0, tx_bytes=0, tx_drops=0, rx_packets=0, rx_bytes=0, rx_drops=0, uplink="eth0"
@@ -52,14 +59,14 @@ def test_every_capability_is_available_or_has_a_reason() -> None:
         ("block_latency", {"target": "5ms"}, "block_latency.target", "block_latency_target"),
     ],
 )
-def test_what_this_release_does_not_enforce_is_named(
+def test_what_a_host_without_throttles_does_not_enforce_is_named(
     metric: str, keys: dict[str, object], field: str, capability: str
 ) -> None:
     slo = parse_slo({"cpu": {"floor": "20%", "ceiling": "50%"}, metric: keys})
     found = missing(slo, capabilities(host()))
     assert found is not None
     assert found[:2] == (field, capability)
-    assert found[2].startswith("this release")
+    assert found[2] == "this host cannot limit disk traffic: it was not tried here"
 
 
 def test_floors_and_a_bare_cpu_weight_are_accepted() -> None:
@@ -148,3 +155,34 @@ def test_what_no_host_can_do_for_received_floors_is_told_and_refuses_none() -> N
     received, sent = (parse_slo({"network_bytes": {"floor": 1e6, "direction": way}}) for way in ("rx", "tx"))
     assert missing(received, found) is None
     assert "UDP" in receiving_note(received, found) and receiving_note(sent, found) == ""
+
+
+BACKEND = BlockBackend(name="ssd", sources=("/x",), capacity_bytes_per_second=1e9)
+
+
+def test_block_objectives_need_throttles_and_some_a_back_end() -> None:
+    ceiling, target = ({"block_bytes": {"ceiling": "1MB/s"}}, {"block_latency": {"target": "5ms"}})
+    able = host(throttles_lack="")
+    assert missing(parse_slo(ceiling), capabilities(able)) is None
+    found = missing(parse_slo(target), capabilities(able))
+    assert found is not None and "block_backends" in found[2]
+    assert missing(parse_slo(target), capabilities(host(throttles_lack="", block_backends=(BACKEND,)))) is None
+
+
+@pytest.mark.parametrize(
+    ("slo", "disk", "field"),
+    [
+        ({"block_bytes": {"ceiling": "1MB/s"}}, {"unlimited_because": "device lun"}, "block_bytes.ceiling"),
+        ({"block_operations": {"weight": 2}}, {}, "block_operations.weight"),
+        ({"block_latency": {"target": "5ms"}}, {}, "block_latency.target"),
+        ({"block_latency": {"target": "5ms"}}, {"backend": "ssd"}, None),
+        ({"block_bytes": {"floor": "1MB/s", "ceiling": "2MB/s"}}, {}, None),
+    ],
+)
+def test_what_acts_on_the_disks_of_an_instance(slo: dict[str, object], disk: dict[str, str], field: str | None) -> None:
+    seen = DiskReading(
+        name="vda", read_operations=0, read_bytes=0, read_seconds=0, write_operations=0, write_bytes=0, write_seconds=0,
+        **disk,  # type: ignore[arg-type]
+    )  # fmt: skip
+    found = unlimited_disk(parse_slo(slo), [seen])
+    assert (found[0] if found else None) == field

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from stella.linux import cgroup, cpuset, domain_xml, libvirt_groups, process, rtnetlink
 from stella.linux.cgroup import InvalidText
-from stella.model.snapshot import Role
+from stella.model.snapshot import NO_THROTTLE, Role
 
 STAT = "15255 (CPU 0/TCG) S 15249 15245 13751 0 -1 138412224 11 0 0 0 0 0 0 0 20 0 5 0 145420 1538375680 9789"
 
@@ -82,7 +82,10 @@ def test_domain_xml() -> None:
       <disk type='file'><target dev='vda' bus='virtio'/></disk>
       <interface type='ethernet'><target dev='tap0' managed='no'/></interface>
       <interface type='hostdev'><mac address='x'/></interface></devices></domain>"""
-    assert domain_xml.parse_domain(text) == domain_xml.DomainXml(vcpus=2, iothreads=1, links=("tap0",), disks=("vda",))
+    vda = domain_xml.DiskXml(name="vda", device="disk", kind="file", sources=(), throttle=NO_THROTTLE)
+    assert domain_xml.parse_domain(text) == domain_xml.DomainXml(
+        vcpus=2, iothreads=1, links=("tap0",), disks=("vda",), block=(vda,)
+    )
     assert domain_xml.parse_domain("<domain><vcpu>3</vcpu></domain>").vcpus == 3
     for broken in ("<domain>", "", "<domain><vcpu>x</vcpu></domain>"):
         with pytest.raises(InvalidText):

@@ -1,5 +1,6 @@
 """A small agent in memory, behind the real port's types."""
 
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from stella.model.attainment import Cause, Status
 from stella.model.intent import Mode
 from stella.model.slo import Metric
 from stella.model.snapshot import (
+    NO_THROTTLE,
     GroupReading,
     HostReading,
     InstanceReading,
@@ -31,12 +33,14 @@ from stella.model.snapshot import (
     SensorReading,
     Snapshot,
     ThreadReading,
+    Throttle,
 )
 from stella.model.target import cgroup_target
 from stella.model.wire import Json
 from stella.xgos.accounting.history import History
 from stella.xgos.accounting.outbox import Outbox
 from stella.xgos.accounting.violations import ViolationLog
+from stella.xgos.host_files import InstanceGone
 from stella.xgos.intents.changes import Accepted, Refused, SloChange
 from stella.xgos.intents.store import IntentStore
 from stella.xgos.line_log import LineWriter
@@ -203,3 +207,30 @@ def writer() -> Iterator[LineWriter]:
 
 
 __all__ = ["FakePort", "replace"]
+
+
+class ThrottleSetter:
+    """A hypervisor in memory; ``gate`` closed: it does not answer for instance a."""
+
+    def __init__(self) -> None:
+        self.held: dict[tuple[str, str], Throttle] = {}
+        self.sets: list[tuple[str, Throttle]] = []
+        self.fails: Exception | None = None
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def set(self, uuid: str, disk: str, throttle: Throttle) -> None:
+        if uuid == "a":
+            self.gate.wait(20)
+        if self.fails:
+            raise self.fails
+        self.sets.append((uuid, throttle))
+        self.held[uuid, disk] = throttle
+
+    def read(self, uuid: str, disk: str) -> Throttle:
+        if uuid == "gone":
+            raise InstanceGone("gone")
+        return self.held.get((uuid, disk), NO_THROTTLE)
+
+    def close(self) -> None:
+        pass

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from stella.model.intent import Mode
+from stella.model.snapshot import BlockBackend
 from stella.xgos.process import config
 from stella.xgos.process.config import Config, InvalidConfig, load_config, parse_config
 from stella.xgos.sensing.uplinks import NamedUplink
@@ -57,6 +58,21 @@ def test_values_are_taken() -> None:
         ('network_uplink = [{device = "e0", bridges = ["b"]}, {device = "e1", bridges = ["b"]}]', "network_uplink"),
         ("network_uplink_capacity_packets_per_second = -1", "network_uplink_capacity_packets_per_second"),
         ("network_uplink_capacity_mbit_per_second = -1", "network_uplink_capacity_mbit_per_second"),
+        ('block_backends = "ssd"', "block_backends"),
+        ("block_backends = [1]", "block_backends[0]"),
+        ('block_backends = [{ name = "a b" }]', "block_backends[0].name"),
+        ('block_backends = [{ name = "a", sources = [] }]', "block_backends[0].sources"),
+        ('block_backends = [{ name = "a", sources = ["relative"] }]', "block_backends[0].sources"),
+        ('block_backends = [{ name = "a", sources = ["/x"] }]', "block_backends[0]"),
+        ('block_backends = [{ name = "a", sources = ["/x"], capacity = 5 }]', "block_backends[0].capacity"),
+        (
+            'block_backends = [{ name = "a", sources = ["/x"], capacity_megabytes_per_second = -5 }]',
+            "block_backends[0].capacity_megabytes_per_second",
+        ),
+        (
+            "block_backends = [" + '{ name = "a", sources = ["/x"], capacity_operations_per_second = 5 },' * 2 + "]",
+            "block_backends[1].name",
+        ),
         ("host_reserved_cpu_cores = inf", "host_reserved_cpu_cores"),
         ('host_overhead = "none"', "host_overhead"),
         ('socket = "relative"', "socket"),
@@ -115,3 +131,10 @@ def test_uplinks_have_the_capacities_of_the_host_where_they_have_none_of_their_o
     assert second.capacity_mbit_per_second == 200 and second.bridges == ("br-ex",)
     (one,) = parse_config('network_uplink = "bond0"').uplinks
     assert one == NamedUplink(device="bond0")
+
+
+def test_back_ends_are_in_base_units() -> None:
+    text = 'block_backends = [{ name = "ssd", sources = ["/srv", "nbd:10.0.0.5:10809"], capacity_megabytes_per_second = 500 }]'
+    assert parse_config(text).block_backends == (
+        BlockBackend(name="ssd", sources=("/srv", "nbd:10.0.0.5:10809"), capacity_bytes_per_second=500e6),
+    )

@@ -118,7 +118,9 @@ def test_what_became_of_an_intent_is_published(watched: Watched) -> None:
     published = watched.loop.published()
     assert published is not None
     assert published.standings[VM1].state is IntentState.ENFORCED and published.standings[VM1].source == "manual"
-    assert published.capabilities["cpu_floor"] == "" and "latency" in published.capabilities["block_latency_target"]
+    assert (
+        published.capabilities["cpu_floor"] == "" and "disk traffic" in published.capabilities["block_latency_target"]
+    )
 
 
 def test_before_the_first_tick_nothing_is_changed(watched: Watched) -> None:

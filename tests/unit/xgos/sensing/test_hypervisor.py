@@ -80,6 +80,9 @@ class FakeLibvirt:
     def isAlive(self) -> bool:  # noqa: N802
         return self.alive
 
+    def getType(self) -> str:  # noqa: N802
+        return "QEMU"
+
     def setKeepAlive(self, _interval: int, _count: int) -> None:  # noqa: N802
         pass
 
