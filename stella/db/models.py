@@ -127,8 +127,8 @@ class SloRow(Table):
 
     ``objectives`` is all of it, ``added`` what its user asked for: the rest is sold by the flavor. A suspended one is kept, and
     neither in force nor reserved. ``reserved_io_ratio`` is the part of the reservation for its I/O threads. ``revision`` is the host's
-    intent revision in which it was last changed: an acknowledgement of an older one does not count. ``carried``: it was kept by the host
-    that its instance came from, and was not changed since; a host that cannot hold it degrades it.
+    intent revision in which it was last changed: an acknowledgement of an older one does not count. ``carried``: it was kept by the
+    host that its instance came from, and was not changed since; a host that cannot hold it degrades it.
     """
 
     __tablename__ = "slos"

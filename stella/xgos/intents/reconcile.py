@@ -6,7 +6,8 @@
 - An instance that is shut off keeps its SLO, and nothing is set aside for it. One that is gone for `GONE_SECONDS` loses what was
   set by hand; what a file or the cloud asks waits. While the hypervisor does not answer nothing is freed.
 - What was accepted before and does not fit when its instance starts again, or comes from another host, is degraded: it gets what is
-  free, and the rest as capacity comes free, the highest priority first, before anything new is admitted. Nothing is taken from those that are enforced.
+  free, and the rest as capacity comes free, the highest priority first, before anything new is admitted. Nothing is taken from those
+  that are enforced.
 """
 
 import logging

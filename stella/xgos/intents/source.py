@@ -20,7 +20,7 @@ PRECEDENCE = (CLOUD, FILE, MANUAL)
 class Wanted:
     """An SLO that a source asks for; ``slo`` is None where it could not be read, and ``error`` says why.
 
-    ``accepted``: a host has kept it, perhaps another one, from which its instance came: what does not fit here is degraded, not refused.
+    ``accepted``: a host has kept it, perhaps the one that its instance came from: where it does not fit it is degraded, not refused.
     """
 
     slo: Slo | None
