@@ -261,7 +261,7 @@ def test_a_host_that_cannot_hold_it_is_refused(moves: Moves, member: Person) -> 
         """Guarantee to the filler all that can be."""
         free = moves.admin.stella("GET", f"/v1/hosts/{there}")[1]["free_cpu_cores"]
         body: dict[str, Any] = {"objectives": {"cpu": {"floor": round(0.85 * free, 3)}}}
-        return moves.cloud.stella("PUT", f"/v1/instances/{filler}/slo", body)[0] == 200
+        return moves.cloud.stella("PUT", f"/v1/instances/{filler}/slo", body)[0] == 201
 
     eventually(fill, bool, seconds=60)
     since = time.time()
