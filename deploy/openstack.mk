@@ -9,9 +9,12 @@ openstack: setup
 openstack-down:
 	@test ! -x $(PYTHON) || $(LABORATORY) down
 
+# The demonstration on one host; with HOSTS=2, whose hosts are of one CPU each, the tour alone: a host is lost. With one host it says so.
 demo-openstack: openstack
 	@scripts/browser.sh
-	@$(PYTHON) -m stella.cmd.stella_bench demo --on openstack --through browser --output results/demo-openstack
+	@if ! grep -q XGOS_SOCKET_ .run/openstack.env; then \
+	  $(PYTHON) -m stella.cmd.stella_bench demo --on openstack --through browser --output results/demo-openstack; fi
+	@$(PYTHON) -m stella.cmd.stella_bench tour --output results/tour
 
 test-openstack: openstack
 	@scripts/browser.sh

@@ -121,13 +121,18 @@ def _take_states(work: Work, states: Section) -> None:
 def _acknowledge(work: Work, instance: Instance, row: SloRow, state: Section) -> None:
     metrics = {metric.value for metric in Metric}
     largest = {name: value for name, value in state.get("largest", {}).items() if name in metrics}
-    was_refused = row.state == slos.REFUSED
+    before = row.state
     reason = state.get("reason", "")
     news = slos.acknowledge(work.session, row, state=state["state"], reason=reason, largest=strict_json.text(largest))
-    if news and row.state == slos.REFUSED and not was_refused:
+    kind = ""
+    if row.state == slos.REFUSED and before != slos.REFUSED:
+        kind = decisions.SLO_REFUSED_BY_HOST
+    elif row.state == slos.DEGRADED and before == slos.PENDING and row.carried:
+        kind = decisions.SLO_DEGRADED_BY_HOST  # once: afterwards it comes and goes with what is free
+    if news and kind:
         decisions.record(
             work.session,
-            decisions.SLO_REFUSED_BY_HOST,
+            kind,
             origin=work.origin,
             reason=reason,
             host_id=work.host.id,

@@ -98,5 +98,6 @@ def _moved_here(work: Work, known: KnownInstance, *, is_running: bool) -> bool:
             host.free_cpu_cores = (host.capacity_cpu_cores or 0.0) - host.reserved_cpu_cores
             host.generation += 1
             host.intent_revision += 1
+        row.carried = slos.is_accepted(row)
         row.state, row.reason, row.largest, row.revision = slos.PENDING, "", "{}", work.host.intent_revision
     return True

@@ -28,6 +28,7 @@ _EXAMPLES = {
     "check": "stella-bench check scenarios/*.yaml",
     "generate": "stella-bench generate --seed 7 --count 20 --output results/scenarios",
     "demo": "stella-bench demo --seconds 60",
+    "tour": "stella-bench tour --cloud .run",
     "figures": "stella-bench figures --list",
     "report": "stella-bench report results/demo",
     "up": "stella-bench up --hosts sim:5",
@@ -149,6 +150,11 @@ def _add_figures(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         metavar="DIR",
         help="with --on openstack: where `make openstack` wrote its credentials (default: %(default)s)",
     )
+    tour = _command(commands, "tour", "lose a host of `make openstack HOSTS=2` and see its SLOs come back (needs root)")
+    tour.add_argument("--cloud", type=Path, default=Path(".run"), metavar="DIR", help="default: %(default)s")
+    tour.add_argument(
+        "--output", type=Path, default=Path("results/tour"), metavar="DIR", help="for pictures (default: %(default)s)"
+    )
     figures = _command(commands, "figures", "measure every figure of docs/benchmarks.md (needs root)")
     figures.add_argument("--document", type=Path, default=Path("docs/benchmarks.md"), metavar="FILE.md")
     figures.add_argument("--only", default="", metavar="A,B", help="only these families (see --list)")
@@ -179,8 +185,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return OK
             case "generate":
                 return _generate(options)
-            case "demo":
-                return _demo(options, progress)
+            case "demo" | "tour":
+                return (_demo if options.command == "demo" else _tour)(options, progress)
             case "figures":
                 return _figures(options, progress)
             case "up" | "down" | "load":
@@ -271,6 +277,30 @@ def _demo(options: argparse.Namespace, progress: Progress) -> int:
     for reason in reasons:
         print(f"stella-bench: the run is invalid: {reason}", file=sys.stderr)
     return INVALID_RUN if reasons else OK
+
+
+def _tour(options: argparse.Namespace, progress: Progress) -> int:
+    if not _is_root("tour"):
+        return INVALID_SCENARIO
+    from stella.bench.lab.model import LabError  # noqa: PLC0415
+    from stella.bench.openstack import tour  # noqa: PLC0415 (nothing else needs OpenStack's libraries)
+    from stella.bench.openstack.policies import dashboard_of  # noqa: PLC0415
+    from stella.bench.openstack.surroundings import find  # noqa: PLC0415
+    from stella.bench.policies.base import PolicyError  # noqa: PLC0415
+
+    try:
+        there = find(options.cloud)
+        table, missed = tour.run(there, dashboard_of(there, options.output), progress.note)
+    except tour.NeedsTwoHosts as error:
+        progress.note(str(error))
+        return OK
+    except (LabError, PolicyError) as error:
+        table, missed = "", [str(error)]
+    progress.close()
+    print(table)
+    for reason in missed:
+        print(f"stella-bench: the tour failed: {reason}", file=sys.stderr)
+    return INVALID_RUN if missed else OK
 
 
 def _figures(options: argparse.Namespace, progress: Progress) -> int:

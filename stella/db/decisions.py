@@ -24,6 +24,9 @@ SLO_ACCEPTED, SLO_WITHDRAWN, SLO_DOES_NOT_FIT, SLO_REFUSED_BY_HOST, HOST_MODE, S
 SLO_ABOVE_LIMIT = "slo_above_limit"
 """A floor was asked for that a limit from outside Stella, such as a flavor's or Neutron's, is below."""
 
+SLO_DEGRADED_BY_HOST = "slo_degraded_by_host"
+"""An instance came to a host that cannot hold its SLO: what is free there is set aside for it, the rest when it comes free."""
+
 SLO_SUSPENDED = "slo_suspended"
 """Nova took the instance off its host; its SLO is kept, and in force again where the instance comes back."""
 
@@ -55,6 +58,7 @@ KINDS = (
     SLO_OVER_QUOTA,
     SLO_ABOVE_LIMIT,
     SLO_REFUSED_BY_HOST,
+    SLO_DEGRADED_BY_HOST,
     SLO_SUSPENDED,
     HOST_MODE,
     HOST_SILENT,

@@ -127,7 +127,8 @@ class SloRow(Table):
 
     ``objectives`` is all of it, ``added`` what its user asked for: the rest is sold by the flavor. A suspended one is kept, and
     neither in force nor reserved. ``reserved_io_ratio`` is the part of the reservation for its I/O threads. ``revision`` is the host's
-    intent revision in which it was last changed: an acknowledgement of an older one does not count.
+    intent revision in which it was last changed: an acknowledgement of an older one does not count. ``carried``: it was kept by the
+    host that its instance came from, and was not changed since; a host that cannot hold it degrades it.
     """
 
     __tablename__ = "slos"
@@ -145,6 +146,7 @@ class SloRow(Table):
     reason: Mapped[str] = mapped_column(Text, default="")
     largest: Mapped[str] = mapped_column(Text, default="{}")
     changed_at: Mapped[float] = mapped_column(Double)
+    carried: Mapped[bool | None] = mapped_column(default=False)
 
 
 class SloFloor(Table):

@@ -209,6 +209,7 @@ def put(
         "estimated": terms.estimated,
         "state": SUSPENDED if terms.suspended_because else PENDING,
         "reason": terms.suspended_because,
+        "carried": False,
     }
     return _change(session, instance, before, values, revision=revision, origin=origin)
 
@@ -223,6 +224,7 @@ def withdraw(session: Session, instance: Instance, before: SloRow, *, revision: 
         "estimated": False,
         "state": WITHDRAWN,
         "reason": "",
+        "carried": False,
     }
     return _change(session, instance, before, values, revision=revision, origin=origin)
 
@@ -286,6 +288,11 @@ def _keep_floors(session: Session, slo_id: int, *, before: Mapping[str, float], 
     if after:
         rows = [{"slo_id": slo_id, "metric": metric, "value": value} for metric, value in sorted(after.items())]
         session.execute(insert(SloFloor), rows)
+
+
+def is_accepted(row: SloRow) -> bool:
+    """Whether a host has kept it as it is: from then on a host that cannot hold it degrades it, and does not refuse it."""
+    return bool(row.carried) or row.state in (ENFORCED, DEGRADED)
 
 
 def acknowledge(session: Session, row: SloRow, *, state: str, reason: str, largest: str) -> bool:

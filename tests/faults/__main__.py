@@ -62,6 +62,8 @@ def row(fault: Fault, found: Mapping[str, Ran]) -> tuple[bool, str]:
     measured = ", ".join(text for one in ran for text in one.measured) or "-"
     lost = fault.lost if is_survived else "see the tests"
     cases, seconds = sum(one.passed + one.wrong for one in ran), sum(one.seconds for one in ran)
+    if fault.elsewhere:
+        verdict += f"; on a real cloud: {', '.join(fault.elsewhere)} (not run here)"
     verdict += f"; not yet: {fault.not_yet}" if fault.not_yet else ""
     return (
         is_survived,

@@ -11,6 +11,7 @@ AGENT = "tests/faults/test_agent_process.py"
 VIRTUAL = "tests/faults/test_virtual_time.py"
 GUESTS = "tests/faults/test_guests.py"
 XGOS = "tests/unit/xgos"
+TWO_HOSTS = "tests/openstack/two_hosts"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,7 +19,7 @@ class Fault:
     """One row. ``fails``: what is killed or changed; ``happens``: what Stella does then; ``lost``: what is gone afterwards.
 
     ``tests`` are functions as ``path::name``; those under tests/openstack need the laboratory of ``make openstack`` and are run by
-    ``make test-openstack``. ``not_yet``: what of this fault no test shows.
+    ``make test-openstack``, those on two hosts by ``make test-two-hosts``. ``not_yet``: what of this fault no test shows.
     """
 
     name: str
@@ -32,6 +33,11 @@ class Fault:
     def here(self) -> Sequence[str]:
         """The tests that need no cloud."""
         return [test for test in self.tests if not test.startswith("tests/openstack/")]
+
+    @property
+    def elsewhere(self) -> Sequence[str]:
+        """The names of those that need one."""
+        return [test.rpartition("::")[2] for test in self.tests if test.startswith("tests/openstack/")]
 
 
 FAULTS = (
@@ -124,8 +130,12 @@ FAULTS = (
             "tests/functional/test_following.py::test_each_operation",
             "tests/functional/test_ledger_real.py::test_a_server_that_nova_moves_keeps_its_place_and_nothing_more",
             "tests/openstack/test_survival.py::test_shelve_and_unshelve",
+            f"{TWO_HOSTS}/test_moves.py::test_live_migration",
+            f"{TWO_HOSTS}/test_moves.py::test_cold_migration",
+            f"{TWO_HOSTS}/test_moves.py::test_a_host_that_cannot_hold_it_is_refused",
+            f"{TWO_HOSTS}/test_relief.py::test_a_forced_move_to_a_host_that_cannot_hold_it_is_degraded_and_said_so",
         ),
-        not_yet="in CI: live migration between two real hosts, which `make test-two-hosts` has",
+        not_yet="in CI: the tests on two real hosts, which `make test-two-hosts` runs",
     ),
     Fault(
         name="F8",
@@ -309,8 +319,10 @@ FAULTS = (
             "tests/functional/test_evacuation.py::test_not_fenced_is_a_recommendation_that_is_given_once",
             "tests/functional/test_evacuation.py::test_fenced_by_an_operator_the_highest_priority_goes_first",
             "tests/functional/test_evacuation.py::test_many_that_look_dead_at_once",
+            f"{TWO_HOSTS}/test_moves.py::test_evacuation",
+            f"{TWO_HOSTS}/test_tour.py::test_a_host_is_lost_and_fenced_and_its_promises_come_back",
         ),
-        not_yet="in CI: evacuation between two real hosts, which `make test-two-hosts` has",
+        not_yet="in CI: the tests on two real hosts, which `make test-two-hosts` runs",
     ),
     Fault(
         name="F21",

@@ -79,12 +79,28 @@ def test_what_the_scheduler_was_told_is_not_said_again(world: World) -> None:
     assert world.duty.run(world.work).changed == 1
 
 
+def test_why_a_server_was_not_moved_is_kept_too_with_what_its_user_added(world: World) -> None:
+    home, other = world.cloud.host("home", cpus=1), world.cloud.host("other", cpus=1)
+    for one in (VM, uuid(2)):
+        (home if one == VM else other).add(one)
+    for host in (home, other):
+        assert host.report().status_code == 200
+    for one in (VM, uuid(2)):
+        assert world.cloud.member.put_slo(one, {"cpu": {"floor": 0.5}}).status_code == 201
+    plain = {"hw:cpu_policy": "shared"}
+    assert world.fails(plain, host="home", status="ACTIVE").changed == 1
+    (decision,) = world.decisions()
+    assert set(decision["detail"]["hosts"]) == {"other", "host1"} and decision["detail"]["instance"] == VM
+    assert "cores left to guarantee" in decision["detail"]["hosts"]["other"]
+    assert world.cloud.member.get(f"/v1/instances/{VM}/slo").json["state"] == "pending", "it stays as it is"
+
+
 @pytest.mark.parametrize(
     ("specs", "changes"),
     [
         ({"hw:cpu_policy": "shared"}, {}),
         (TOO_MUCH, {"status": "ACTIVE"}),
-        (TOO_MUCH, {"host": "host1"}),
+        (LITTLE, {"host": "host1", "status": "ACTIVE"}),
         ({"stella:slo_cpu_floor": "much"}, {}),
     ],
 )
@@ -99,9 +115,10 @@ def test_a_server_that_is_gone_is_forgotten(world: World) -> None:
     assert made.run(world.work).changed == 0 and len(world.hints) == 0
 
 
-def test_only_a_server_that_was_not_built_is_a_hint() -> None:
+def test_only_a_server_that_was_not_built_or_moved_is_a_hint() -> None:
     payload = {"nova_object.data": {"instance_uuid": VM}}
     assert unplaced_in("compute_task.build_instances.error", payload) == VM
-    assert unplaced_in("compute_task.migrate_server.error", payload) is None
+    assert unplaced_in("compute_task.migrate_server.error", payload) == VM
+    assert unplaced_in("compute_task.resize_instance.error", payload) is None
     assert unplaced_in("compute_task.build_instances.error", {"nova_object.data": {"instance_uuid": "no"}}) is None
     assert unplaced_in("compute_task.build_instances.error", None) is None

@@ -123,6 +123,42 @@ def test_an_instance_that_moved_takes_its_slo_along(cloud: Cloud, host: Agent) -
     assert late.json["stored_minutes"] == 1, "the host it came from may still tell what it counted"
 
 
+def test_what_a_host_kept_is_degraded_where_it_does_not_fit_and_not_refused(cloud: Cloud, host: Agent) -> None:
+    """The API says which SLOs were kept by the host that their instance came from; until they are changed."""
+    there = cloud.host("host2")
+    there.report()
+    cloud.member.put_slo(VM, {"cpu": {"floor": 0.2}})
+    assert host.intent().json["slos"][VM]["accepted"] is False, "no host has kept it yet"
+    host.acknowledge()
+    assert host.intent().json["slos"][VM]["accepted"] is True
+    there.instances[VM] = host.instances.pop(VM)
+    host.report()
+    there.report()
+    assert there.intent().json["slos"][VM]["accepted"] is True
+    there.acknowledge("degraded", reason="cpu.floor: only 0.1 cores are left on host2")
+    shown = cloud.member.get(f"/v1/instances/{VM}/slo").json
+    assert (shown["state"], shown["reason"]) == ("degraded", "cpu.floor: only 0.1 cores are left on its host")
+    told = [one["kind"] for one in cloud.member.get("/v1/decisions").json["decisions"]]
+    assert told.count("slo_degraded_by_host") == 1
+    there.acknowledge()
+    there.acknowledge("degraded", reason="cpu.floor: only 0.1 cores are left on host2")
+    again = [one["kind"] for one in cloud.member.get("/v1/decisions").json["decisions"]]
+    assert again == told, "it comes and goes with what is free"
+    cloud.member.put_slo(VM, {"cpu": {"floor": 0.1}}, generation=shown["generation"])
+    assert there.intent().json["slos"][VM]["accepted"] is False, "what is new may be refused"
+
+
+def test_what_no_host_kept_may_be_refused_elsewhere(cloud: Cloud, host: Agent) -> None:
+    there = cloud.host("host2")
+    there.report()
+    cloud.member.put_slo(VM, {"cpu": {"floor": 0.2}})
+    host.acknowledge("refused", reason="no")
+    there.instances[VM] = host.instances.pop(VM)
+    host.report()
+    there.report()
+    assert there.intent().json["slos"][VM]["accepted"] is False
+
+
 def test_an_instance_that_runs_elsewhere_is_taken_from_the_host_where_it_is_shut_off(cloud: Cloud, host: Agent) -> None:
     there = cloud.host("host2")
     cloud.member.put_slo(VM, {"cpu": {"floor": 0.2}})

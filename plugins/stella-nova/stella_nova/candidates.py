@@ -32,7 +32,10 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """Where an instance with such a flavor could go. ``instance`` is its uuid, None where several are to be created at once."""
+    """Where an instance with such a flavor could go. ``instance`` is its uuid, None where several are to be created at once.
+
+    Without ``extra_specs`` the question is about what the instance's user has set alone.
+    """
 
     extra_specs: tuple[tuple[str, str], ...]
     vcpus: int
@@ -40,8 +43,9 @@ class Question:
 
     def body(self, hosts: Sequence[str], *, whole: bool) -> dict[str, Any]:
         """The request's body. ``whole``: these are all hosts, so that Stella may note that none fits."""
-        asked: dict[str, Any] = {"extra_specs": dict(self.extra_specs), "vcpus": self.vcpus, "hosts": list(hosts)}
-        asked["record"] = whole
+        asked: dict[str, Any] = {"vcpus": self.vcpus, "hosts": list(hosts), "record": whole}
+        if self.extra_specs:
+            asked["extra_specs"] = dict(self.extra_specs)
         return asked if self.instance is None else {**asked, "instance": self.instance}
 
 

@@ -43,14 +43,22 @@ SHARED = Shared()
 
 
 def question(spec: Any) -> Question | None:
-    """What to ask for a request spec of Nova; None where its flavor sells no SLO."""
+    """What to ask for a request spec of Nova; None where there is no SLO to ask for.
+
+    That is where the flavor sells none, unless the instance moves: its user may have set one.
+    """
     flavor = spec.flavor
     sold = slo_specs(flavor.extra_specs or {}) if "extra_specs" in flavor else {}
-    if not sold:
-        return None
     alone = spec.num_instances == 1 if "num_instances" in spec else True
     instance = spec.instance_uuid if alone and "instance_uuid" in spec else None
+    if not sold and (instance is None or not _moves(spec)):
+        return None
     return Question(extra_specs=tuple(sorted(sold.items())), vcpus=int(flavor.vcpus), instance=instance)
+
+
+def _moves(spec: Any) -> bool:
+    """Whether an instance leaves its host: Nova then names that host as one to leave out."""
+    return bool("ignore_hosts" in spec and spec.ignore_hosts)
 
 
 def request_id(spec: Any) -> str:
@@ -63,7 +71,7 @@ def request_id(spec: Any) -> str:
 
 
 def ask(candidates: Candidates, spec: Any, hosts: Sequence[Any]) -> Answer:
-    """Stella's answer; None where it gave none, or the flavor sells no SLO."""
+    """Stella's answer; None where it gave none, or was not asked."""
     asked = question(spec)
     return None if asked is None else candidates.find(request_id(spec), asked, [host.host for host in hosts])
 

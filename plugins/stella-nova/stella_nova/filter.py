@@ -15,7 +15,8 @@ options.register(nova.conf.CONF)
 class StellaFilter(filters.BaseHostFilter):  # type: ignore[misc]  # Nova has no types
     """Hosts that can hold the SLO that the flavor sells, beside all that they hold already.
 
-    Flavors without ``stella:slo_*`` pass untouched, and all do while Stella does not answer.
+    Instances whose flavor sells none pass untouched, unless they move: their user may have set one. All pass while Stella does not
+    answer.
     """
 
     RUN_ON_REBUILD = False

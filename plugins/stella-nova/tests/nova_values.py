@@ -27,6 +27,7 @@ class Spec:
     flavor: Flavor
     instance_uuid: str = "00000000-0000-4000-8000-000000000099"
     num_instances: int = 1
+    ignore_hosts: list[str] | None = None
 
     def __contains__(self, name: str) -> bool:
         return True

@@ -117,6 +117,25 @@ def test_flavors_without_slo_are_no_question(made: Made, front: Any) -> None:
 
 
 @pytest.mark.usefixtures("fleet")
+def test_what_a_user_set_beside_a_flavor_without_slo_is_asked_for_when_the_instance_moves(
+    made: Made, front: Any, cloud: Any
+) -> None:
+    one, plain = uuid(77), {"hw:cpu_policy": "shared"}
+    home = cloud.host("home", cpus=8)
+    home.add(one)
+    assert home.report().status_code == 200
+    new = Spec(Flavor(plain), instance_uuid=one)
+    moving = Spec(Flavor(plain), instance_uuid=one, ignore_hosts=["home"])
+    assert made.passing(new, "full", "roomy") == ["full", "roomy"] and front.bodies == []
+    assert made.passing(moving, "full", "roomy", "unknown") == ["full", "roomy", "unknown"], "it has no SLO"
+    assert cloud.member.put_slo(one, {"cpu": {"floor": 0.5}}).status_code == 201
+    made.now += 60
+    assert made.passing(moving, "full", "roomy", "unknown") == ["roomy"]
+    assert "extra_specs" not in front.bodies[-1] and front.bodies[-1]["instance"] == one and made.warnings == []
+    assert made.weights(moving, "roomy")[0] > 0.0
+
+
+@pytest.mark.usefixtures("fleet")
 def test_a_flavor_that_contradicts_itself_fits_nowhere(made: Made) -> None:
     spec = Spec(Flavor({"stella:slo_cpu_floor": "2", "stella:slo_cpu_ceiling": "1"}, vcpus=4))
     assert made.passing(spec, "roomy", "half") == []

@@ -24,8 +24,10 @@ from stella.model.wire import Json
 _RECORDED_HOSTS = 50
 
 
-def _asked(call: Call) -> Slo:
-    """The SLO in the body, as objectives or as extra specs of a flavor. Raises `ApiError`."""
+def _asked(call: Call) -> Slo | None:
+    """The SLO in the body, as objectives or as extra specs of a flavor; None: only what the instance has. Raises `ApiError`."""
+    if not {"objectives", "extra_specs"} & call.mapping.keys():
+        return None
     field = "objectives" if "objectives" in call.mapping else "extra_specs"
     try:
         slo = parse_slo(call.mapping[field]) if field == "objectives" else slo_of(call.mapping[field])
@@ -36,16 +38,20 @@ def _asked(call: Call) -> Slo:
     return slo
 
 
-def _newcomer(call: Call, session: Session, slo: Slo) -> Newcomer:
+def _newcomer(call: Call, session: Session, asked: Slo | None) -> Newcomer | None:
+    """What is to be placed; None where nothing is asked for and the instance has no SLO of its own."""
     margin = call.services.config.link.reservation_margin_ratio
     shape = InstanceShape(vcpus=call.mapping["vcpus"])
     uuid = call.mapping.get("instance")
     placed = instances.find_placed(session, uuid.lower()) if uuid else None
+    slo = _with_added(asked, placed[2]) if placed is not None else asked
+    if slo is None:
+        return None
     if placed is None:
         return Newcomer(slo=slo, shape=shape, costs={}, margin=margin)
-    instance, _, row = placed
+    instance, _, _ = placed
     return Newcomer(
-        slo=_with_added(slo, row),
+        slo=slo,
         shape=replace(verdicts.shape_of_text(instance.shape), vcpus=shape.vcpus, allowed_cpus=None),
         costs=verdicts.learned_costs(instance),
         margin=margin,
@@ -53,15 +59,17 @@ def _newcomer(call: Call, session: Session, slo: Slo) -> Newcomer:
     )
 
 
-def _with_added(slo: Slo, row: SloRow | None) -> Slo:
+def _with_added(slo: Slo | None, row: SloRow | None) -> Slo | None:
     """``slo`` with what the instance's user asked for beside its flavor, which stays; what the present flavor sells does not.
 
+    None where there is neither.
     Raises `ApiError` where they contradict one another: nowhere could both be in force.
     """
     if row is None or row.added is None:
         return slo
+    added = parse_slo(json.loads(row.added))
     try:
-        return together(slo, parse_slo(json.loads(row.added)))
+        return together(slo, added) if slo is not None else added
     except InvalidSlo as error:
         message = f"{error}, beside what was added to the instance."
         raise ApiError("stella.slo.invalid", message, field=error.field) from None
@@ -108,15 +116,20 @@ def post(call: Call) -> Answer:
     """List hosts, and whether each could take an instance with this SLO; nothing is reserved.
 
     Answers 200 with a candidate for each host that was named, in that order, known or not, or for all. Of an `instance` that Stella
-    knows, what its user added to its flavor's SLO is counted too; 400 where that contradicts this one. With `record`, a decision
+    knows, what its user added to its flavor's SLO is counted too; 400 where that contradicts this one. Without an SLO in the request
+    what was added is asked for alone; it fits everywhere where there is none. With `record`, a decision
     `no_candidate` is kept where none fits. 403 for those who are neither operators nor a service.
     """
     call.require(policies.LIST)
-    slo, services = _asked(call), call.services
+    asked, services = _asked(call), call.services
     with services.database.reader() as session:
+        newcomer = _newcomer(call, session, asked)
+        if newcomer is None:
+            everywhere: list[Json] = [_show(Candidate(host=name, fits=True)) for name in call.mapping["hosts"]]
+            return Answer(body={"candidates": everywhere})
         found = candidates.find(
             session,
-            _newcomer(call, session, slo),
+            newcomer,
             names=call.mapping.get("hosts"),
             attainments=services.attainments,
             holdings=services.holdings,
@@ -124,6 +137,6 @@ def post(call: Call) -> Answer:
             with_largest=bool(call.mapping.get("with_largest")),
         )
     if call.mapping.get("record") and not any(one.fits for one in found):
-        _record(call, slo, found)
+        _record(call, newcomer.slo, found)
     shown: list[Json] = [_show(one) for one in found]
     return Answer(body={"candidates": shown})

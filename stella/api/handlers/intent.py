@@ -43,6 +43,7 @@ def show(call: Call) -> Answer:
             "revision": row.revision,
             "objectives": json.loads(row.objectives or "{}"),
             "priority": row.priority,
+            "accepted": slos.is_accepted(row),
             "reserved_cpu_cores": row.reserved_cpu_cores,
             "sla": classes.get(instance.id),
         }

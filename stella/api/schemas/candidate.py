@@ -15,6 +15,9 @@ from stella.api.schemas.vocabulary import (
 )
 
 _LARGEST_SPECS = 256
+_SLO = ("objectives", "extra_specs")
+"""Either may be given, not both."""
+
 POST = mapping(
     {
         "objectives": OBJECTIVES_INPUT,
@@ -37,7 +40,11 @@ POST = mapping(
         },
     },
     optional=("objectives", "extra_specs", "hosts", "instance", "with_largest", "record"),
-    oneOf=[{"required": ["objectives"]}, {"required": ["extra_specs"]}],
+    oneOf=[
+        {"required": ["objectives"]},
+        {"required": ["extra_specs"]},
+        {"required": ["instance", "hosts"], "not": {"anyOf": [{"required": [name]} for name in _SLO]}},
+    ],
 )
 _RATIO = {"type": ["number", "null"], "minimum": 0, "maximum": 1}
 CANDIDATE = mapping(

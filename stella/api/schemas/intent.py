@@ -2,7 +2,7 @@
 
 from stella.api.schemas.host import MODE
 from stella.api.schemas.slo import PRIORITY
-from stella.api.schemas.vocabulary import GENERATION, HOST_NAME, OBJECTIVES, TEXT, UNIX, UUID, mapping, nullable
+from stella.api.schemas.vocabulary import FLAG, GENERATION, HOST_NAME, OBJECTIVES, TEXT, UNIX, UUID, mapping, nullable
 from stella.sla.terms import Unknown
 
 _SLA = mapping(
@@ -47,6 +47,10 @@ INTENT = mapping(
                     "revision": {**GENERATION, "description": "To acknowledge in `states`."},
                     "objectives": OBJECTIVES,
                     "priority": PRIORITY,
+                    "accepted": {
+                        **FLAG,
+                        "description": "A host has kept it as it is: where it does not fit here it is degraded, not refused.",
+                    },
                     "reserved_cpu_cores": {"type": "number", "minimum": 0},
                     "sla": {**nullable(_SLA), "description": "The class that it is under; null: none."},
                 }

@@ -118,6 +118,23 @@ class Dashboard:
         with self._page() as page:
             self._picture(page, f"list-{name}")
 
+    @contextmanager
+    def open(self) -> Iterator[Callable[[str, str], bool]]:
+        """The list in a browser that stays open: each call loads it and takes a picture of this name.
+
+        True when all that the instance of this uuid is guaranteed is in force and its host tells of it.
+        """
+        with self._page() as page:
+
+            def look(name: str, uuid: str) -> bool:
+                page.goto(f"{self.url}{PANEL}")
+                row = page.locator(f'[data-stella-instance="{uuid}"]')
+                row.locator(".stella-status").first.wait_for()
+                self._picture(page, name)
+                return row.locator(".stella-pending, .stella-unknown, .stella-note").count() == 0
+
+            yield look
+
     def read(self, names: Mapping[str, str]) -> tuple[ShownSeconds, ...]:
         """What the page of each instance (name to uuid) shows of the last 15 minutes, and a picture of it. Raises `PolicyError`."""
         shown: list[ShownSeconds] = []

@@ -71,6 +71,32 @@ class Member:
             raise LabError(f"stella-api: {one_line(error)}") from None
         return found
 
+    def change_stella(self, path: str, body: Mapping[str, Any]) -> None:
+        """A PATCH of ``path`` at Stella."""
+        where = {"service_type": "stella", "region_name": self._cloud.config.region_name}
+        try:
+            answer = self._cloud.session.patch(path, json=dict(body), endpoint_filter=where, raise_exc=False)
+        except ClientException as error:
+            raise LabError(f"stella-api: {one_line(error)}") from None
+        if answer.status_code != 200:
+            raise LabError(f"stella-api: {path}: {' '.join(answer.text.split())[:300]}")
+
+    def state(self, uuid: str) -> tuple[str, str]:
+        """Nova's status of a server, and its host: empty for a plain member."""
+        try:
+            server = self._cloud.compute.get_server(uuid)
+        except (SDKException, ClientException) as error:
+            raise LabError(f"Nova: {one_line(error)}") from None
+        return str(server.status), str(server.compute_host or "")
+
+    def is_down(self, host: str) -> bool:
+        """Whether Nova calls the compute host down, as its administrator sees it."""
+        try:
+            found = list(self._cloud.compute.services(host=host, binary="nova-compute"))
+        except (SDKException, ClientException) as error:
+            raise LabError(f"Nova: {one_line(error)}") from None
+        return bool(found) and all(one.state == "down" for one in found)
+
     def create(self, guests: Sequence[Guest]) -> dict[str, Server]:
         """Make a server for each guest, all at once, and wait until they are ACTIVE."""
         try:

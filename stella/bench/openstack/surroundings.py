@@ -11,17 +11,23 @@ from pathlib import Path
 from stella.bench.lab.model import LabError
 
 _PEER = struct.Struct("3i")  # pid, user, group: `struct ucred` of unix(7)
+_OF_HOST = "XGOS_SOCKET_"
 _LIBVIRT_PREFIX = "qemu+unix:///system?socket="
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
-    """``member`` and ``operator`` are environments for `openstack`: a plain member of a project, and the administrator."""
+    """``member`` and ``operator`` are environments for `openstack`: a plain member of a project, and the administrator.
+
+    ``checkout`` has the laboratory's own commands; ``hosts`` are the compute hosts where there are several.
+    """
 
     member: Mapping[str, str]
     operator: Mapping[str, str]
     agent_socket: Path
     libvirt_uri: str
+    checkout: Path = Path()
+    hosts: tuple[str, ...] = ()
 
     @property
     def libvirt_socket(self) -> Path:
@@ -52,7 +58,14 @@ def find(directory: Path) -> Surroundings:
         raise LabError("the OpenStack of `make openstack` is not up: its agent does not answer; run make openstack")
     kept = {name: value for name, value in os.environ.items() if not name.startswith("OS_")}
     return Surroundings(
-        member={**kept, **member}, operator={**kept, **operator}, agent_socket=agent, libvirt_uri=libvirt
+        member={**kept, **member},
+        operator={**kept, **operator},
+        agent_socket=agent,
+        libvirt_uri=libvirt,
+        checkout=directory.resolve().parent,
+        hosts=tuple(
+            sorted(name.removeprefix(_OF_HOST).lower() for name in operator if name.startswith(_OF_HOST)),
+        ),
     )
 
 

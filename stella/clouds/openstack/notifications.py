@@ -26,7 +26,7 @@ LARGEST_HINTS = 10_000
 _REPEATED_SECONDS = 300.0
 _AGAIN_SECONDS = 5.0
 _LOOK_SECONDS = 5.0
-_NOT_BUILT = "compute_task.build_instances.error"
+_NO_HOST = tuple(f"compute_task.{task}.error" for task in ("build_instances", "migrate_server", "rebuild_server"))
 _LOGGERS = ("oslo_messaging", "oslo.messaging", "amqp", "kombu")
 _VARYING = re.compile(r"\[[0-9a-f-]{36}\]|[0-9]+")
 _URL = "[notifications] transport_url"
@@ -69,8 +69,8 @@ def server_in(event_type: str, payload: object) -> str | None:
 
 
 def unplaced_in(event_type: str, payload: object) -> str | None:
-    """The uuid of a server that could not be built, as when no host was found; None for other notifications."""
-    return _uuid(payload, "instance_uuid") if event_type == _NOT_BUILT else None
+    """The uuid of a server that could not be built or moved, as when no host was found; None for other notifications."""
+    return _uuid(payload, "instance_uuid") if event_type in _NO_HOST else None
 
 
 def _uuid(payload: object, key: str) -> str | None:
@@ -148,7 +148,7 @@ class Listener:
     """Listens between `start` and `stop`, which return at once and may be called again and again."""
 
     def __init__(self, config: cfg.ConfigOpts, hints: Hints, unplaced: Hints | None = None) -> None:
-        """Nothing is connected yet; ``unplaced`` is for servers that could not be built.
+        """Nothing is connected yet; ``unplaced`` is for servers that could not be built or moved.
 
         Raises `InvalidConfig`, which names no part of the URL.
         """

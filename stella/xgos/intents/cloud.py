@@ -25,6 +25,7 @@ class _Stored:
     revision: int = 0
     slo: dict[str, dict[str, object]] | None = None
     error: str = ""
+    accepted: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +106,12 @@ class CloudSource:
 
 def _print(found: IntentSet, mode: str) -> str:
     slos = {
-        uuid: _Stored(revision=one.revision, slo=show_slo(one.slo) if one.slo else None, error=one.error)
+        uuid: _Stored(
+            revision=one.revision,
+            slo=show_slo(one.slo) if one.slo else None,
+            error=one.error,
+            accepted=one.accepted,
+        )
         for uuid, one in found.wanted.items()
     }
     payload = wire.encode(_Payload(revision=found.revision, slos=slos, mode=mode))
@@ -125,7 +131,7 @@ def _parse(text: bytes) -> tuple[IntentSet, str]:
     found_set = IntentSet(
         revision=payload.revision,
         wanted={
-            uuid: wanted(one.slo, one.revision)
+            uuid: wanted(one.slo, one.revision, accepted=one.accepted)
             if one.slo is not None
             else Wanted(slo=None, revision=one.revision, error=one.error)
             for uuid, one in payload.slos.items()

@@ -5,8 +5,9 @@
 - What is in force is replaced only by what was admitted: a change that is refused changes nothing.
 - An instance that is shut off keeps its SLO, and nothing is set aside for it. One that is gone for `GONE_SECONDS` loses what was
   set by hand; what a file or the cloud asks waits. While the hypervisor does not answer nothing is freed.
-- What was accepted before and does not fit when its instance starts again is degraded: it gets what is free, and the rest as
-  capacity comes free, the highest priority first, before anything new is admitted. Nothing is taken from those that are enforced.
+- What was accepted before and does not fit when its instance starts again, or comes from another host, is degraded: it gets what is
+  free, and the rest as capacity comes free, the highest priority first, before anything new is admitted. Nothing is taken from those
+  that are enforced.
 """
 
 import logging
@@ -139,7 +140,7 @@ class Reconciler:
             if slo is None:
                 found[uuid] = claim.standing(uuid, IntentState.REFUSED, claim.wanted.error)
             elif running:
-                accepted_before = claim.source == MANUAL
+                accepted_before = claim.source == MANUAL or claim.wanted.accepted
                 candidates.append(Candidate(uuid=uuid, slo=slo, claim=claim, accepted_before=accepted_before))
             else:
                 reason = _SHUT_OFF if where is Presence.SHUT_OFF else NOT_HERE

@@ -18,11 +18,15 @@ PRECEDENCE = (CLOUD, FILE, MANUAL)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """An SLO that a source asks for; ``slo`` is None where it could not be read, and ``error`` says why."""
+    """An SLO that a source asks for; ``slo`` is None where it could not be read, and ``error`` says why.
+
+    ``accepted``: a host has kept it, perhaps the one that its instance came from: where it does not fit it is degraded, not refused.
+    """
 
     slo: Slo | None
     revision: int = 0
     error: str = ""
+    accepted: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,9 +48,9 @@ class IntentSource(Protocol):
         """What is asked for now; None while that is not known: then what it asked for before stands. Never blocks."""
 
 
-def wanted(keys: object, revision: int) -> Wanted:
+def wanted(keys: object, revision: int, *, accepted: bool = False) -> Wanted:
     """Read one SLO, as `parse_slo` does; one that cannot be read is kept with its error, so that it can be refused by name."""
     try:
-        return Wanted(slo=parse_slo(keys), revision=revision)
+        return Wanted(slo=parse_slo(keys), revision=revision, accepted=accepted)
     except InvalidSlo as error:
         return Wanted(slo=None, revision=revision, error=str(error))

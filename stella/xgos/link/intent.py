@@ -46,6 +46,7 @@ class _Slo:
     revision: int
     objectives: object = None
     sla: object = None
+    accepted: object = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +89,10 @@ def parse_intent(body: bytes, host_name: str) -> HostIntent:
         watched=_watched(found.watched),
         mode=found.mode if found.mode in MODES else "",
         classes={canonical(uuid): known for uuid, slo in found.slos.items() if (known := _class(slo.sla)) is not None},
-        slos={canonical(uuid): wanted(slo.objectives, slo.revision) for uuid, slo in found.slos.items()},
+        slos={
+            canonical(uuid): wanted(slo.objectives, slo.revision, accepted=slo.accepted is True)
+            for uuid, slo in found.slos.items()
+        },
     )
 
 

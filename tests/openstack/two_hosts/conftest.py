@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from laboratory.enclosure import Enclosure
 from laboratory.settings import Host, Settings, load
 
 from stella.linux import cgroup
-from tests.openstack.conftest import Person
+from tests.openstack.conftest import Person, create_server
 
 FIGURES: list[tuple[str, str, float]] = []
 """What was done, what was waited for, and the seconds that took."""
@@ -27,9 +28,30 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """The figures of docs/openstack/moves.md."""
+    """The figures of docs/openstack/moves.md and relief.md, in seconds where nothing else is said."""
     for done, awaited, seconds in FIGURES:
-        terminalreporter.write_line(f"{done:<24} {awaited:<24} {seconds:6.1f} s")
+        terminalreporter.write_line(f"{done:<24} {awaited:<26} {seconds:8.1f}")
+
+
+def moment(told: str) -> float:
+    """A time as Stella tells it, in Unix seconds."""
+    return datetime.fromisoformat(told).timestamp()
+
+
+def create_server_on(
+    host: str, person: Person, operator: Person, hosts: Mapping[str, Any], name: str, *, flavor: str
+) -> str:
+    """The uuid of a running server that Nova puts on ``host``, since the others are disabled meanwhile."""
+    others = [one for one in hosts if one != host]
+    try:
+        for one in others:
+            operator.run("openstack", "compute", "service", "set", "--disable", one, "nova-compute")
+        uuid = create_server(person, name, flavor=flavor)
+    finally:
+        for one in others:
+            operator.run("openstack", "compute", "service", "set", "--enable", one, "nova-compute")
+    assert operator.openstack("server", "show", uuid)["OS-EXT-SRV-ATTR:host"] == host
+    return uuid
 
 
 class ComputeHost:

@@ -14,6 +14,7 @@ import pytest
 
 from stella.bench.lab.loads import PORTS_OF_A_GUEST, GuestLoads
 from stella.bench.lab.model import Guest, LabError, Workload
+from stella.bench.openstack import tour
 from stella.bench.openstack.policies import CloudPolicy, HostMode, dashboard_of, without_and_with
 from stella.bench.openstack.servers import MARK, Member, flavor_for
 from stella.bench.openstack.stage import Seat
@@ -39,7 +40,10 @@ def test_without_a_laboratory_there_is_one_line_that_says_what_to_do(tmp_path: P
     (tmp_path / "gone.sock").touch()
     there = find(tmp_path)
     assert (there.member["OS_USERNAME"], str(there.libvirt_socket)) == ("member", "/l/sock")
-    assert "OS_USERNAME" not in there.operator
+    assert "OS_USERNAME" not in there.operator and there.hosts == () and there.checkout == tmp_path.parent
+    with (tmp_path / "openstack.env").open("a") as file:
+        file.write("export XGOS_SOCKET_COMPUTE2=/b\nexport XGOS_SOCKET_COMPUTE1=/a\n")
+    assert find(tmp_path).hosts == ("compute1", "compute2")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="demo refuses anybody else before")
@@ -100,6 +104,36 @@ def test_the_smallest_flavor_that_sells_no_slo() -> None:
     assert flavor_for(Guest(name="vm", vcpus=2), flavors).name == "medium"
     with pytest.raises(LabError, match="no flavor has 4 vCPUs"):
         flavor_for(Guest(name="vm", vcpus=4), flavors)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="tour refuses anybody else before")
+def test_the_tour_with_one_host_says_in_one_line_that_it_needs_two(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "agent.sock").touch()
+    (tmp_path / "member.env").write_text("export OS_USERNAME=member\n")
+    (tmp_path / "openstack.env").write_text(
+        f"export XGOS_SOCKET={tmp_path}/agent.sock\nexport STELLA_OPENSTACK_LIBVIRT=x\n"
+        "export HORIZON_URL=u\nexport HORIZON_USER=u\nexport HORIZON_PASSWORD=p\n"
+    )
+    assert stella_bench.main(["tour", "--cloud", str(tmp_path), "--output", str(tmp_path)]) == stella_bench.OK
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line]
+    assert "needs two compute hosts" in line and "HOSTS=2" in line
+
+
+def test_what_the_tour_did_not_show_in_time_is_told() -> None:
+    there = Surroundings(member={}, operator={}, agent_socket=Path(), libvirt_uri="")
+    nobody: Any = None
+    made = tour.Tour(surroundings=there, member=nobody, operator=nobody, dashboard=nobody, say=print)
+    made.moments |= {"off": 0.0, "down": 60.0, "silent": 90.0, "fenced": 91.0, "asked": 96.0}
+    made.moments |= {"active": 110.0, "in force": 112.0, "shown": 114.0}
+    assert made.missed() == []
+    assert "Nova calls it down" in made.table() and "  36.0 s" in made.table()
+    made.moments |= {"asked": 121.0, "in force": 116.0}
+    assert [text.partition(",")[0] for text in made.missed()] == [
+        "from down to asked: 61.0 s",
+        "from active to in force: 6.0 s",
+    ]
 
 
 def test_guests_with_one_peer_address_have_ports_of_their_own(tmp_path: Path) -> None:
@@ -182,6 +216,10 @@ class Answers(BaseHTTPRequestHandler):
         }
         self._say({"server": self.servers[uuid]}, 202)
 
+    def do_PATCH(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self._say({"relief_mode": body["relief_mode"]}, 200 if body["relief_mode"] in (None, "act") else 400)
+
     def do_DELETE(self) -> None:
         self.servers.pop(self.path.rpartition("/")[2], None)
         self._say(None, 204)
@@ -202,6 +240,9 @@ class Answers(BaseHTTPRequestHandler):
             "/glance/v2/images": {"images": [{"id": "i", "name": "stella-bench"}]},
             "/neutron/v2.0/networks": {"networks": [{"id": "n", "name": "demo-net"}]},
             "/neutron/v2.0/subnets": {"subnets": [{"id": "s", "network_id": "n", "gateway_ip": "10.77.0.1"}]},
+            "/nova/v2.1/os-services": {
+                "services": [{"id": "s", "binary": "nova-compute", "host": "h1", "state": "down"}]
+            },
             "/stella/v1/instances/x": {"uuid": "x", "state": "running"},
         }
         if path.rstrip("/") in known:
@@ -239,6 +280,17 @@ def test_servers_are_made_and_deleted(environment: dict[str, str]) -> None:
     assert member.stella("/v1/instances/x")["state"] == "running"
     member.delete()
     assert not Answers.servers
+
+
+def test_an_operator_sees_where_a_server_is_and_whether_its_host_is_down(environment: dict[str, str]) -> None:
+    operator = Member(environment)
+    operator.create([Guest(name="vm1")])
+    Answers.servers["uuid-demo-vm1"]["OS-EXT-SRV-ATTR:host"] = "h1"
+    assert operator.state("uuid-demo-vm1") == ("ACTIVE", "h1")
+    assert operator.is_down("h1")
+    operator.change_stella("/v1/hosts/h1", {"relief_mode": "act"})
+    with pytest.raises(LabError, match="stella-api: /v1/hosts/h1"):
+        operator.change_stella("/v1/hosts/h1", {"relief_mode": "dance"})
 
 
 def test_what_nova_refuses_is_told_and_deleted(environment: dict[str, str]) -> None:

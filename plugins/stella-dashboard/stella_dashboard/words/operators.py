@@ -28,6 +28,7 @@ DECISIONS = {
     "slo_over_quota": gettext_lazy("Refused: over quota"),
     "slo_above_limit": gettext_lazy("Refused: above another limit"),
     "slo_refused_by_host": gettext_lazy("Refused by the host"),
+    "slo_degraded_by_host": gettext_lazy("Cannot be held by the host"),
     "slo_suspended": gettext_lazy("Service level suspended"),
     "host_mode": gettext_lazy("Mode of a host changed"),
     "host_silent": gettext_lazy("Host silent"),

@@ -401,6 +401,27 @@ def test_degraded_ones_share_what_is_free_by_priority(host: Host) -> None:
     assert set(host.floors()) == {VM2, VM3} and host.held() == pytest.approx(1.5)
 
 
+@pytest.mark.parametrize("accepted", [True, False])
+def test_what_another_host_kept_is_degraded_here_and_takes_nothing_from_others(host: Host, accepted: bool) -> None:
+    host.running = {VM2: "vm2"}
+    host.cloud.ask(1, **{VM2: 1.5})
+    host.ticks()
+    host.running[VM1] = "vm1"
+    came = Wanted(slo=slo(0.8, priority=90), revision=2, accepted=accepted)
+    host.cloud.set = IntentSet(revision=2, wanted={VM2: Wanted(slo=slo(1.5), revision=1), VM1: came})
+    host.ticks(2)
+    assert host.floors() == {VM2: 1.5}
+    assert host.states() == {VM2: (CLOUD, ENFORCED), VM1: (CLOUD, DEGRADED if accepted else REFUSED)}
+    assert host.told[-1][0] == VM1 and "needs 0.8 cores" in host.told[-1][3]
+    if not accepted:
+        assert VM1 not in host.store.intents
+        return
+    assert host.store.intents[VM1].reserved_cpu_cores == pytest.approx(0.3), "what is free is set aside for it"
+    host.capacity = 2.4
+    host.ticks(0.5)
+    assert host.floors() == {VM2: 1.5, VM1: 0.8}
+
+
 def test_one_whose_io_became_dearer_than_the_host_has_left_is_degraded_until_there_is_room(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -132,6 +132,18 @@ def test_the_mode_is_kept_with_the_intent_and_stays_while_the_api_is_away(rig: R
     assert CloudSource(rig.cloud._path).mode == "maintenance"
 
 
+@pytest.mark.parametrize(("told", "kept"), [(True, True), (False, False), (None, False), ("yes", False)])
+def test_what_another_host_kept_is_known_as_that_after_a_restart_too(rig: Rig, told: object, kept: bool) -> None:
+    """The release before does not say it, and one after this may say more."""
+    body = intent_body(3)
+    body["slos"][VM1]["accepted"] = told
+    rig.api.intents = [ok(body)]
+    rig.fetcher.step()
+    for cloud in (rig.cloud, CloudSource(rig.cloud._path)):
+        found = cloud.poll()
+        assert found is not None and found.wanted[VM1].accepted is kept and found.wanted[VM1].slo is not None
+
+
 def classed(revision: int, found: object) -> dict[str, Any]:
     body = intent_body(revision)
     body["slos"][VM1]["sla"] = found
