@@ -12,7 +12,7 @@ from typing import IO, Any
 import psutil
 
 from stella.bench.figures import trivial
-from stella.bench.lab.process import launch
+from stella.bench.lab.process import finish, launch
 from stella.bench.lab.rig import Rig
 from stella.bench.policies import Policy
 from stella.bench.probes import PeriodicProbe, Probe
@@ -42,8 +42,7 @@ class RootCommands(Probe):
 
     def _stop(self) -> None:
         if self._process is not None:
-            self._process.kill()
-            self._process.wait()
+            finish(self._process)
 
     def before(self, lab: Rig, policy: Policy) -> None:
         """Measure the idle host."""

@@ -20,6 +20,7 @@ from typing import Any
 from stella.bench.figures.knobs import Knobs
 from stella.bench.figures.row import Bound, Facts, Figures
 from stella.bench.figures.session import Family, Part, Session, floors_met, round_seconds, rounds, scenario_file
+from stella.bench.lab.process import finish
 from stella.bench.policies import Policy
 from stella.bench.policies.stella import StellaPolicy
 from stella.bench.results import Run
@@ -134,8 +135,7 @@ class KillingPolicy(StellaPolicy):
         try:
             return process.wait(_RELEASE_SECONDS)
         except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            finish(process)
             return None
 
 

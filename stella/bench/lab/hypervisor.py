@@ -13,7 +13,7 @@ from xml.sax.saxutils import quoteattr
 from stella.bench.lab.image import Image, kernel_arguments
 from stella.bench.lab.model import Guest, LabError
 from stella.bench.lab.network import Seat
-from stella.bench.lab.process import end, launch, start_ticks
+from stella.bench.lab.process import end, finish, launch, start_ticks, wait_until
 from stella.bench.lab.storage import Disk
 
 # Fixed text: arguments are bound over libvirt's directories one by one, then the daemon takes over the same process.
@@ -78,24 +78,16 @@ class Hypervisor:
                 time.sleep(0.05)
 
     def _start(self, name: str, started: Callable[[int], None]) -> None:
-        daemon = [
-            f"/usr/sbin/{name}",
-            "--pid-file",
-            str(self.directory / f"{name}.pid"),
-        ]  # else a second one would refuse
+        # Without its own pid file a second one would refuse.
+        daemon = [f"/usr/sbin/{name}", "--pid-file", str(self.directory / f"{name}.pid")]
         argv = ["/usr/bin/unshare", "-m", "/bin/sh", "-c", _ENCLOSE, "stella-bench", str(self.directory), *daemon]
         with (self.directory / f"{name}.log").open("wb") as log:
             process = launch(argv, namespace=self.namespace, groups=self.groups, stdout=log, stderr=log)
         self.daemons[name] = process
         started(process.pid)
         if name == "virtlogd":
-            limit = time.monotonic() + PATIENCE_SECONDS
-            while (
-                not (self.directory / "run" / "virtlogd-sock").exists()
-                and time.monotonic() < limit
-                and process.poll() is None
-            ):
-                time.sleep(0.02)
+            listening = (self.directory / "run" / "virtlogd-sock").exists
+            wait_until(lambda: listening() or process.poll() is not None, PATIENCE_SECONDS)
 
     def _last_words(self) -> str:
         texts = [path.read_text(errors="replace").strip() for path in sorted(self.directory.glob("*.log"))]
@@ -140,12 +132,7 @@ class Hypervisor:
         for name in ("libvirtd", "virtlogd"):
             process = self.daemons.pop(name, None)
             if process is not None:
-                process.terminate()
-                try:
-                    process.wait(5)
-                except subprocess.TimeoutExpired:
-                    process.kill()
-                    process.wait()
+                finish(process, patience_seconds=5.0)
         if (
             len(list(self.directory.parent.parent.iterdir())) == 1
         ):  # removing one would undo another lab's mount over it

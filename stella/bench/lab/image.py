@@ -29,21 +29,7 @@ GUEST_PYTHON = "/usr/bin/python3"
 AGENT_SOURCE = Path(__file__).with_name("guest_agent.py")
 
 _LINKS = {"bin": "usr/bin", "sbin": "usr/sbin", "lib": "usr/lib", "lib64": "usr/lib64"}
-_DIRECTORIES = (
-    "dev",
-    "proc",
-    "sys",
-    "tmp",
-    "run",
-    "root",
-    "etc",
-    "usr",
-    "usr/bin",
-    "usr/sbin",
-    "usr/lib",
-    "usr/lib64",
-    "modules",
-)
+_DIRECTORIES = "dev proc sys tmp run root etc usr usr/bin usr/sbin usr/lib usr/lib64 modules"
 
 _INIT = """#!/bin/sh
 export PATH=/usr/bin:/usr/sbin HOME=/root
@@ -205,7 +191,7 @@ def _write(path: Path, tools: list[Path], libraries: set[Path], modules: dict[st
     archive = _Archive(path)
     for name, target in _LINKS.items():
         archive.add(name, stat.S_IFLNK | 0o777, target.encode())
-    for name in _DIRECTORIES:
+    for name in _DIRECTORIES.split():
         archive.add(name, stat.S_IFDIR | 0o755)
     archive.add("dev/console", stat.S_IFCHR | 0o600, device=(5, 1))
     archive.add("init", stat.S_IFREG | 0o755, _INIT.encode())

@@ -18,7 +18,7 @@ from stella.bench.lab import receiver, sender, tools
 from stella.bench.lab.channel import Link, Message
 from stella.bench.lab.model import Guest, LabError, Workload, WorkloadError
 from stella.bench.lab.network import HEADER_BYTES, tbf_arguments, udp_received
-from stella.bench.lab.process import launch
+from stella.bench.lab.process import finish, launch
 from stella.bench.recording import Asked, Series
 
 BIN_SECONDS = 0.1
@@ -305,8 +305,7 @@ class GuestLoads:
     def _replay(self, slot: Slot) -> None:
         if slot.workload.kind == "udp" and slot.workload.direction == "rx":
             if slot.sender is not None:
-                slot.sender.kill()
-                slot.sender.wait()
+                finish(slot.sender)
                 slot.sender = None
             if slot.running:
                 self._start_sender(slot)
@@ -360,8 +359,7 @@ class GuestLoads:
         self.closing = True
         for process in (self.receiver, *(slot.sender for slot in self.slots)):
             if process is not None:
-                process.kill()
-                process.wait()
+                finish(process)
         self.receiver = None
         count, self._count = self._count, -1
         if count >= 0:

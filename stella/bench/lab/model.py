@@ -1,12 +1,11 @@
 """What a laboratory is made of, as values: back ends, uplinks and loads are a scenario's own; guests."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from uuid import NAMESPACE_DNS, uuid5
 
 from stella.bench.scenario import Backend, Load, Uplink
 
-__all__ = ["Backend", "CgroupInfo", "Guest", "LabError", "Uplink", "Workload", "WorkloadError"]
+__all__ = ["Backend", "Guest", "LabError", "Uplink", "Workload", "WorkloadError"]
 
 
 class LabError(Exception):
@@ -41,15 +40,3 @@ class Guest:
     def uuid(self) -> str:
         """The domain's uuid: always the same for the same name, so that SLO files can be written beforehand."""
         return str(uuid5(NAMESPACE_DNS, f"{self.name}.stella-bench"))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CgroupInfo:
-    """The cgroup layout the lab found. ``cpu_root`` is where the cpu controller is mounted (v2: the unified mount).
-
-    ``cpuset_root`` is the same for cpusets; None where there are none.
-    """
-
-    version: int
-    cpu_root: Path
-    cpuset_root: Path | None

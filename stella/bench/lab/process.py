@@ -5,9 +5,9 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, TypedDict, Unpack
 
 from stella.bench.lab.model import LabError
 
@@ -26,40 +26,46 @@ def inside(argv: Sequence[str], *, namespace: str = "", groups: Iterable[Path] =
     `ip netns exec`: that one would hide the cgroup mounts.
     """
     listed = [str(group) for group in groups]
-    command = [
-        "/usr/bin/setpriv",
-        "--pdeathsig",
-        "KILL",
-        "/bin/sh",
-        "-c",
-        _ENTER,
-        "stella-bench",
-        str(len(listed)),
-        *listed,
-    ]
-    if namespace:
-        command += ["/usr/bin/nsenter", f"--net={NAMESPACES / namespace}"]
-    return [*command, *argv]
+    shell = ("/usr/bin/setpriv", "--pdeathsig", "KILL", "/bin/sh", "-c", _ENTER, "stella-bench")
+    enter = ("/usr/bin/nsenter", f"--net={NAMESPACES / namespace}") if namespace else ()
+    return [*shell, str(len(listed)), *listed, *enter, *argv]
+
+
+class Streams(TypedDict, total=False):
+    """Of a program that is started: where it writes, and its environment if that is not this process's own."""
+
+    stdout: int | IO[bytes]
+    stderr: int | IO[bytes]
+    env: Mapping[str, str]
 
 
 def launch(
-    argv: Sequence[str],
-    *,
-    namespace: str = "",
-    groups: Iterable[Path] = (),
-    stdout: int | IO[bytes] = subprocess.DEVNULL,
-    stderr: int | IO[bytes] = subprocess.DEVNULL,
-    environment: Mapping[str, str] | None = None,
+    argv: Sequence[str], *, namespace: str = "", groups: Iterable[Path] = (), **streams: Unpack[Streams]
 ) -> "subprocess.Popen[bytes]":
     """Start a program as `inside` says; it keeps the pid it is started with. Ctrl-C at the terminal does not reach it."""
-    return subprocess.Popen(
-        inside(argv, namespace=namespace, groups=groups),
-        stdin=subprocess.DEVNULL,
-        stdout=stdout,
-        stderr=stderr,
-        env=None if environment is None else dict(environment),
-        start_new_session=True,
-    )
+    given: Streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, **streams}
+    command = inside(argv, namespace=namespace, groups=groups)
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True, **given)
+
+
+def finish(process: "subprocess.Popen[bytes]", *, patience_seconds: float = 0.0) -> None:
+    """End a program that was launched here: killed at once, or after SIGTERM and some patience."""
+    if patience_seconds:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(patience_seconds)
+    process.kill()
+    process.wait()
+
+
+def wait_until(is_done: Callable[[], object], seconds: float, *, every_seconds: float = 0.02) -> bool:
+    """Look again and again; whether it came about in time."""
+    limit = time.monotonic() + seconds
+    while not is_done():
+        if time.monotonic() > limit:
+            return False
+        time.sleep(every_seconds)
+    return True
 
 
 def run(*argv: str, check: bool = True) -> str:

@@ -2,15 +2,13 @@
 
 import mmap
 import os
-import signal
 import subprocess
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from stella.bench.lab.model import Backend, LabError
-from stella.bench.lab.process import launch, run
+from stella.bench.lab.process import finish, launch, run, wait_until
 
 _CHUNK_BYTES = 4 << 20
 
@@ -86,11 +84,9 @@ class Storage:
         words = [f"dir={self._home(backend.name)}", f"rate-file={rate_file}"]
         process = launch(["/usr/bin/nbdkit", *options, *words], groups=self.groups)
         self.servers[backend.name] = process
-        limit = time.monotonic() + 10
-        while not socket.exists():
-            if process.poll() is not None or time.monotonic() > limit:
-                raise LabError(f"nbdkit for back end {backend.name} does not start: is it installed?")
-            time.sleep(0.02)
+        wait_until(lambda: socket.exists() or process.poll() is not None, 10.0)
+        if not socket.exists():
+            raise LabError(f"nbdkit for back end {backend.name} does not start: is it installed?")
 
     def _write_rate(self, backend: str, rate_bytes_per_second: float | None) -> None:
         # bits/s; 0 is no limit. In one step, because nbdkit reads it whenever it likes.
@@ -115,8 +111,7 @@ class Storage:
     def close(self) -> None:
         """Stop the servers."""
         for process in self.servers.values():
-            process.send_signal(signal.SIGKILL)
-            process.wait()
+            finish(process)
         self.servers = {}
 
 

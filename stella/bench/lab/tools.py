@@ -24,6 +24,11 @@ FIRST_PORT = 11111
 FOR_EVER_SECONDS = "30000000"
 SMALLEST_PACKET_BYTES, LARGEST_PACKET_BYTES = 14, 1472  # sockperf's own header; one Ethernet frame
 SHORTEST_REPORT_SECONDS = 0.5
+_FIO = (
+    "--name=load --filename=/dev/vda --ioengine=libaio --direct=1 --thread --norandommap --randrepeat=0 --time_based "
+    f"--runtime={FOR_EVER_SECONDS} --disable_clat=1 --disable_slat=1 --clat_percentiles=0 --lat_percentiles=0 "
+    "--slat_percentiles=0 --disk_util=0 --eta=never --output-format=json"
+)
 
 
 def check(workload: Workload) -> Workload:
@@ -74,25 +79,7 @@ def fio_command(workload: Workload, bin_seconds: float) -> list[str]:
         access = ["--rw=randrw", f"--rwmixread={IOMETER_READ_RATIO * 100:.0f}", f"--bssplit={IOMETER_SIZES}"]
     else:
         access = [f"--rw={workload.pattern}", f"--bs={workload.block_bytes}"]
-    return [
-        *("fio", "--name=load", "--filename=/dev/vda", "--ioengine=libaio", "--direct=1", "--thread"),
-        *access,
-        *(
-            f"--iodepth={workload.depth}",
-            "--time_based",
-            f"--runtime={FOR_EVER_SECONDS}",
-            "--norandommap",
-            "--randrepeat=0",
-        ),
-        *(
-            "--disable_clat=1",
-            "--disable_slat=1",
-            "--clat_percentiles=0",
-            "--lat_percentiles=0",
-            "--slat_percentiles=0",
-        ),
-        *("--disk_util=0", "--eta=never", f"--status-interval={report_ms}ms", "--output-format=json"),
-    ]
+    return ["fio", *_FIO.split(), *access, f"--iodepth={workload.depth}", f"--status-interval={report_ms}ms"]
 
 
 def sysbench_command(workload: Workload) -> list[str]:
@@ -106,19 +93,7 @@ def sockperf_sender(ip: str, port: int, packet_bytes: int) -> list[str]:
 
     (sockperf's own rate spins between packets: a sender of few packets would look like a busy one.)
     """
-    return [
-        "sockperf",
-        "throughput",
-        "-i",
-        ip,
-        "-p",
-        str(port),
-        "-m",
-        str(packet_bytes),
-        "-t",
-        FOR_EVER_SECONDS,
-        "--mps=max",
-    ]
+    return f"sockperf throughput -i {ip} -p {port} -m {packet_bytes} -t {FOR_EVER_SECONDS} --mps=max".split()
 
 
 def sockperf_receiver(ip: str, port: int) -> list[str]:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from stella.bench.policies.base import LabPort, NonePolicy, Policy
+from stella.bench.policies.base import NonePolicy, Policy
 from stella.bench.policies.gos import GosPolicy
 from stella.bench.policies.nova import NovaPolicy
 from stella.bench.policies.static import StaticPolicy
@@ -43,4 +43,4 @@ def make_policy(name: str, directory: Path) -> Policy:
     raise KeyError(name)
 
 
-__all__ = ["COMPARED", "NAMES", "WHAT_THEY_ARE", "LabPort", "NonePolicy", "Policy", "make_policy"]
+__all__ = ["COMPARED", "NAMES", "WHAT_THEY_ARE", "NonePolicy", "Policy", "make_policy"]

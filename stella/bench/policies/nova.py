@@ -19,7 +19,8 @@ from functools import partial
 from typing import Any
 from xml.etree import ElementTree
 
-from stella.bench.policies.base import LabPort, NonePolicy, PolicyError, connect, cpu_map
+from stella.bench.lab.rig import Rig
+from stella.bench.policies.base import NonePolicy, PolicyError, connect, cpu_map
 from stella.bench.results import PolicyReport, Refusal
 from stella.bench.scenario import Scenario
 from stella.model.slo import Direction, Metric, Objective, Slo
@@ -125,7 +126,7 @@ class NovaPolicy(NonePolicy):
         self._undo: list[Callable[[], object]] = []
         self._connection: Any = None
 
-    def begin(self, lab: LabPort, scenario: Scenario, slos: Mapping[str, Slo]) -> Sequence[Refusal]:
+    def begin(self, lab: Rig, scenario: Scenario, slos: Mapping[str, Slo]) -> Sequence[Refusal]:
         """Set every instance's knobs. Without CPU shares the policy would be none: that raises `PolicyError`."""
         import libvirt  # noqa: PLC0415 (only a bench that runs guests needs it)
 

@@ -18,7 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from stella.bench.fair import Solo, floor_cores, max_min
-from stella.bench.policies.base import LabPort, NonePolicy, PolicyError, connect, cpu_map, guest_group
+from stella.bench.lab.rig import Rig
+from stella.bench.policies.base import NonePolicy, PolicyError, connect, cpu_map, guest_group
 from stella.bench.results import PolicyReport, Refusal
 from stella.bench.scenario import Instance, Scenario
 from stella.model.slo import Slo
@@ -163,7 +164,7 @@ class StaticPolicy(NonePolicy):
         self._root = cgroup_root
         self._notes: list[str] = []
 
-    def begin(self, lab: LabPort, scenario: Scenario, slos: Mapping[str, Slo]) -> Sequence[Refusal]:
+    def begin(self, lab: Rig, scenario: Scenario, slos: Mapping[str, Slo]) -> Sequence[Refusal]:
         """Set it. Raises `PolicyError` without solo runs, or when libvirt refuses: half an arrangement is not the best one."""
         import libvirt  # noqa: PLC0415 (only a bench that runs guests needs it)
 

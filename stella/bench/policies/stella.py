@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stella.bench.policies.base import LabPort, PolicyError
+from stella.bench.lab.process import finish, wait_until
+from stella.bench.lab.rig import Rig
+from stella.bench.policies.base import PolicyError
 from stella.bench.policies.window_log import WindowLog
 from stella.bench.results import PolicyReport, Refusal
 from stella.bench.scenario import Scenario
@@ -62,7 +64,7 @@ class StellaPolicy:
         self._mode = mode
         self._directory = directory.absolute() / "agent"
         self._process: subprocess.Popen[bytes] | None = None
-        self._lab: LabPort | None = None
+        self._lab: Rig | None = None
         self._log = WindowLog({})
         self._ticks = self._late = 0
         self._refused: list[Refusal] = []
@@ -80,7 +82,7 @@ class StellaPolicy:
         """The agent's process."""
         return self._process.pid if self._process else None
 
-    def begin(self, lab: LabPort, scenario: Scenario, slos: Mapping[str, Slo]) -> Sequence[Refusal]:
+    def begin(self, lab: Rig, scenario: Scenario, slos: Mapping[str, Slo]) -> Sequence[Refusal]:
         """Start the agent and set the SLOs. Raises `PolicyError` when it does not come up."""
         self._lab = lab
         self._log = WindowLog({lab.uuid(i.name): i.name for i in scenario.instances})
@@ -89,31 +91,31 @@ class StellaPolicy:
             mode=self._mode, directory=self._directory, home=lab.home, socket=self._socket, uri=lab.uri, link=self.link
         )
         (self._directory / "xgos.toml").write_text(text, encoding="utf-8")
-        self._start()
-        limit = time.monotonic() + START_PATIENCE_SECONDS
-        while not self._status():
-            assert self._process is not None
-            if self._process.poll() is not None or time.monotonic() > limit:
-                raise PolicyError("the agent does not start: `xgos run` " + self._last_words())
-            time.sleep(_RETRY_SECONDS)
+        process = self._start()
+        if (
+            not wait_until(
+                lambda: process.poll() is not None or self._status(),
+                START_PATIENCE_SECONDS,
+                every_seconds=_RETRY_SECONDS,
+            )
+            or process.poll() is not None
+        ):
+            raise PolicyError("the agent does not start: `xgos run` " + self._last_words())
         return [refusal for name, slo in slos.items() for refusal in self.slo_changed(name, slo, 0.0)]
 
-    def _start(self) -> None:
+    def _start(self) -> "subprocess.Popen[bytes]":
         assert self._lab is not None
         config = str(self._directory / "xgos.toml")
         argv = [sys.executable, "-m", "stella.cmd.xgos", "run", "--config", config]
         with (self._directory / "xgos.log").open("ab") as log:
             self._process = self._lab.spawn(argv, stdout=log, stderr=log)
         self._stopped = False
+        return self._process
 
     def _last_words(self) -> str:
         code = self._process.poll() if self._process else None
-        with contextlib.suppress(OSError):
-            lines = (self._directory / "xgos.log").read_text(errors="replace").strip().splitlines()
-            return (
-                f"{'is silent' if code is None else f'ended with {code}'}: {lines[-1][-200:] if lines else 'no word'}"
-            )
-        return "is silent" if code is None else f"ended with {code}"
+        lines = (self._directory / "xgos.log").read_text(errors="replace").strip().splitlines()
+        return f"{'is silent' if code is None else f'ended with {code}'}: {lines[-1][-200:] if lines else 'no word'}"
 
     def _status(self) -> dict[str, Any]:
         with contextlib.suppress(Unreachable, RequestRefused):
@@ -171,8 +173,7 @@ class StellaPolicy:
             process.wait(END_PATIENCE_SECONDS)
         except subprocess.TimeoutExpired:
             self._notes.append(f"the agent did not end within {END_PATIENCE_SECONDS:g} s and was killed")
-            process.kill()
-            process.wait()
+            finish(process)
 
     def _count_ticks(self) -> None:
         status = self._status()

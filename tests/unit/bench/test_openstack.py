@@ -299,7 +299,7 @@ class Bench:
         """There is no load."""
 
     def spawn(self, argv: list[str], **keys: Any) -> Any:
-        self.said.append(f"{keys['environment']['WHO']}: {' '.join(argv[1:])}")
+        self.said.append(f"{keys['env']['WHO']}: {' '.join(argv[1:])}")
         if argv[1:4] == ["slo", "host", "set"]:
             self.agent.mode = argv[-1]
         return SimpleNamespace(communicate=lambda timeout: (b"", b""), returncode=0)
