@@ -13,7 +13,7 @@ class InvalidScenario(ValueError):
 
     def __init__(self, key: str, message: str) -> None:
         super().__init__(f"{key}: {message}")
-        self.key = key
+        self.key, self.problem = key, message
 
 
 class UniqueKeyLoader(yaml.SafeLoader):
@@ -115,13 +115,6 @@ class Keys:
             return units.parse(value, unit)
         except units.InvalidQuantity as error:
             raise InvalidScenario(self.path(key), str(error)) from None
-
-    def size(self, key: str, default: int, least: int, most: int) -> int:
-        """A size in bytes, bare or with a unit, within bounds."""
-        value = int(self.quantity(key, "bytes") or default)
-        if not least <= value <= most:
-            raise InvalidScenario(self.path(key), f"must be from {least} to {most} bytes")
-        return value
 
     def moment(self, key: str, *, default: float = 0.0, required: bool = False) -> float:
         """Seconds, zero allowed."""

@@ -1,6 +1,7 @@
 """Scenarios: what runs in the laboratory, as values. `stella.bench.scenario_file` reads them."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 
 from stella.bench.keys import InvalidScenario
 from stella.model.slo import Slo
@@ -28,6 +29,38 @@ class Load:
     depth: int = 16
     threads: int = 1
     rate: float | None = None
+
+
+LOAD_KEYS: Mapping[str, frozenset[str]] = {
+    "udp": frozenset({"packet_bytes", "direction", "rate"}),
+    "disk": frozenset({"pattern", "block_bytes", "depth", "rate"}),
+    "cpu": frozenset({"threads"}),
+    "idle": frozenset(),
+}
+PATTERNS = ("randread", "randwrite", "read", "write", "iometer")
+DIRECTIONS = ("tx", "rx")
+LOAD_BOUNDS = {"packet_bytes": (14, 1472), "depth": (1, 1024), "threads": (0, 64)}
+"""A packet has sockperf's own header, and fits one Ethernet frame."""
+_SECTOR_BYTES = 512
+
+
+def check_load(load: Load) -> Load:
+    """The same load. Raises `InvalidScenario` that names the key, as a scenario has it, that cannot be."""
+    for name, allowed in (("kind", tuple(LOAD_KEYS)), ("direction", DIRECTIONS), ("pattern", PATTERNS)):
+        if getattr(load, name) not in allowed:
+            raise InvalidScenario(name, f"must be one of {', '.join(allowed)}")
+    for field in fields(Load):
+        known = field.name == "kind" or field.name in LOAD_KEYS[load.kind]
+        if not known and getattr(load, field.name) != field.default:
+            raise InvalidScenario(field.name, f"a {load.kind} workload takes none")
+    for name, (least, most) in LOAD_BOUNDS.items():
+        if not least <= getattr(load, name) <= most:
+            raise InvalidScenario(name, f"must be from {least} to {most}")
+    if load.block_bytes <= 0 or load.block_bytes % _SECTOR_BYTES:
+        raise InvalidScenario("block", f"must be a multiple of {_SECTOR_BYTES} bytes")
+    if load.rate is not None and not load.rate > 0:
+        raise InvalidScenario("rate", "must be greater than zero")
+    return load
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,21 +157,20 @@ class Scenario:
         first = next((e for e in self.events if e.instance == name and e.what in ("start", "stop")), None)
         return first is not None and first.what == "start"
 
+    def _last(self, what: str, name: str, seconds: float) -> Event | None:
+        """The event of a kind that counts for an instance at a moment: each does from its own moment on."""
+        past = [e for e in self.events if e.what == what and e.instance == name and e.at_seconds <= seconds]
+        return past[-1] if past else None
+
     def slo_at(self, name: str, seconds: float) -> Slo | None:
-        """The SLO in force ``seconds`` after the start of the measured time; an event counts from its own moment on."""
-        slo = self.instance(name).slo
-        for event in self.events:
-            if event.what == "slo" and event.instance == name and event.at_seconds <= seconds:
-                slo = event.slo
-        return slo
+        """The SLO in force ``seconds`` after the start of the measured time."""
+        event = self._last("slo", name, seconds)
+        return event.slo if event else self.instance(name).slo
 
     def loads_at(self, name: str, seconds: float) -> tuple[Load, ...]:
         """The loads the instance has at a moment, whether or not it is started then."""
-        loads = self.instance(name).loads
-        for event in self.events:
-            if event.what == "workload" and event.instance == name and event.at_seconds <= seconds:
-                loads = event.loads
-        return loads
+        event = self._last("workload", name, seconds)
+        return event.loads if event else self.instance(name).loads
 
     def has_slo(self, name: str) -> bool:
         """Whether the instance has an SLO at any time; without one it is best effort."""

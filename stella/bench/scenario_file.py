@@ -13,6 +13,10 @@ from stella.bench.scenario import (
     DEFAULT_BACKEND,
     DEFAULT_MEMORY_BYTES,
     DEFAULT_UPLINK,
+    DIRECTIONS,
+    LOAD_BOUNDS,
+    LOAD_KEYS,
+    PATTERNS,
     Backend,
     Disk,
     Event,
@@ -20,18 +24,13 @@ from stella.bench.scenario import (
     Load,
     Scenario,
     Uplink,
+    check_load,
 )
 from stella.model.slo import InvalidSlo, Slo, parse_slo
 
-KINDS = ("udp", "disk", "cpu", "idle")
-PATTERNS = ("randread", "randwrite", "read", "write", "iometer")
 DEFAULT_DISK_BYTES = 2_000_000_000
 _SMALLEST_MEMORY_BYTES = 320_000_000
-_LARGEST_PACKET_BYTES = 1472  # one Ethernet frame
-_SMALLEST_PACKET_BYTES = 14  # sockperf's own header
 _LARGEST_COUNT = 64
-_LARGEST_DEPTH = 1024
-_SECTOR_BYTES = 512
 _NAME = re.compile(r"^[a-z0-9][a-z0-9-]{0,30}$")
 
 
@@ -146,33 +145,25 @@ def _loads(path: str, tree: object, vcpus: int) -> tuple[Load, ...]:
     return (_load(path, tree, Load(kind="", threads=vcpus)),)
 
 
-LOAD_KEYS = {
-    "udp": ("packet_bytes", "direction", "rate"),
-    "disk": ("pattern", "block", "depth", "rate"),
-    "cpu": ("threads",),
-    "idle": (),
-}
-
-
 def _load(path: str, tree: object, before: Load) -> Load:
     """One load, with what is not given taken from ``before`` (whose kind is empty for a new one)."""
-    kind = Keys(path, tree, None).choice("kind", KINDS, before.kind or None)
-    keys = Keys(path, tree, {"kind", *LOAD_KEYS[kind]})
-    block = int(keys.quantity("block", "bytes") or before.block_bytes)
-    if block % _SECTOR_BYTES:
-        raise InvalidScenario(keys.path("block"), f"must be a multiple of {_SECTOR_BYTES} bytes")
-    rate = keys.quantity("rate", "packets/s" if kind == "udp" else "bytes/s") if keys.has("rate") else before.rate
-    threads = keys.count("threads", before.threads, 0, _LARGEST_COUNT)
-    found = Load(
-        kind=kind,
-        packet_bytes=keys.size("packet_bytes", before.packet_bytes, _SMALLEST_PACKET_BYTES, _LARGEST_PACKET_BYTES),
-        direction=keys.choice("direction", ("tx", "rx"), before.direction),
-        pattern=keys.choice("pattern", PATTERNS, before.pattern),
-        block_bytes=block,
-        depth=keys.count("depth", before.depth, 1, _LARGEST_DEPTH) or 1,
-        rate=rate,
+    kind = Keys(path, tree, None).choice("kind", tuple(LOAD_KEYS), before.kind or None)
+    keys = Keys(path, tree, {"kind", *(key.replace("block_bytes", "block") for key in LOAD_KEYS[kind])})
+    base = Load(kind=kind, threads=before.threads if kind == "cpu" else 1) if kind != before.kind else before
+    found = replace(
+        base,
+        packet_bytes=int(keys.quantity("packet_bytes", "bytes") or base.packet_bytes),
+        block_bytes=int(keys.quantity("block", "bytes") or base.block_bytes),
+        direction=keys.choice("direction", DIRECTIONS, base.direction),
+        pattern=keys.choice("pattern", PATTERNS, base.pattern),
+        depth=keys.count("depth", base.depth, *LOAD_BOUNDS["depth"]) or 0,
+        threads=keys.count("threads", base.threads, *LOAD_BOUNDS["threads"]) or 0,
+        rate=keys.quantity("rate", "packets/s" if kind == "udp" else "bytes/s") if keys.has("rate") else base.rate,
     )
-    return found if kind != "cpu" or threads is None else replace(found, threads=threads)
+    try:
+        return check_load(found)
+    except InvalidScenario as error:
+        raise InvalidScenario(f"{path}.{error.key}", error.problem) from None
 
 
 def _changed(path: str, tree: object, loads: tuple[Load, ...]) -> tuple[Load, ...]:

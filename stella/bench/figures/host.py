@@ -126,16 +126,12 @@ class AgentMemory(PeriodicProbe):
         return self.peak_bytes
 
 
-class Reservation(PeriodicProbe):
-    """What the agent says, over its own socket, that it reserves for one instance."""
+class AgentProbe(PeriodicProbe):
+    """Asks the agent now and then over its own socket; what it does not answer is skipped."""
 
-    name = "reservation"
-
-    def __init__(self, instance: str) -> None:
-        super().__init__(0.5)
-        self._instance = instance
+    def __init__(self, period_seconds: float) -> None:
+        super().__init__(period_seconds)
         self._socket = Path()
-        self.samples: list[tuple[float, float]] = []
 
     def before(self, lab: Rig, policy: Policy) -> None:
         """Learn the socket, where the policy puts it."""
@@ -144,8 +140,26 @@ class Reservation(PeriodicProbe):
     def look(self) -> None:
         """Ask once."""
         with contextlib.suppress(Unreachable, RequestRefused):
-            answer = Client(self._socket, timeout_seconds=2.0).show(self._instance)
-            self.samples.append((time.time(), float(answer["cpu"]["reservation_cores"])))
+            self.ask(Client(self._socket, timeout_seconds=2.0))
+
+    def ask(self, client: Client) -> None:
+        """Take one sample."""
+        raise NotImplementedError
+
+
+class Reservation(AgentProbe):
+    """What the agent says that it reserves for one instance."""
+
+    name = "reservation"
+
+    def __init__(self, instance: str) -> None:
+        super().__init__(0.5)
+        self._instance = instance
+        self.samples: list[tuple[float, float]] = []
+
+    def ask(self, client: Client) -> None:
+        """One sample."""
+        self.samples.append((time.time(), float(client.show(self._instance)["cpu"]["reservation_cores"])))
 
     def facts(self, start: float, end: float) -> list[tuple[float, float]]:
         """(seconds of the measured time, cores)."""

@@ -4,23 +4,19 @@ With actuation off, so that the guaranteed guests are starved in most windows. W
 is the agent's word. The neighbours prove something only while they are busy and take no more than they are entitled to: both is shown.
 """
 
-import contextlib
 import statistics
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from stella.bench.figures.honesty import OBSERVE, starved_windows, windows_said
+from stella.bench.figures.host import AgentProbe
 from stella.bench.figures.row import AGENT, Bound, Facts, Figures
 from stella.bench.figures.session import family, scenario_file
-from stella.bench.lab.rig import Rig
-from stella.bench.policies import Policy
-from stella.bench.probes import PeriodicProbe
 from stella.bench.results import Run
 from stella.bench.scenario import Scenario
-from stella.xgos.local_api.client import Client, RequestRefused, Unreachable
+from stella.xgos.local_api.client import Client
 
 NAME = "offender"
 HOG, NEIGHBOURS = "hog", ("sends", "reads", "both")
@@ -28,28 +24,22 @@ _BUSY_CORES = 0.03
 _FIGURES = Figures(OBSERVE)
 
 
-class Shares(PeriodicProbe):
-    """What some instances use, in parts of what they are entitled to, by the agent's own socket."""
+class Shares(AgentProbe):
+    """What some instances use, in parts of what they are entitled to, as the agent says."""
 
     name = "shares_of_entitlement"
 
     def __init__(self, instances: Sequence[str]) -> None:
         super().__init__(1.0)
         self._instances = instances
-        self._socket = Path()
         self.samples: list[tuple[float, str, float]] = []
 
-    def before(self, lab: Rig, policy: Policy) -> None:
-        """Learn the socket, where the policy puts it."""
-        self._socket = lab.home / "xgos.sock"
-
-    def look(self) -> None:
-        """Ask once."""
-        with contextlib.suppress(Unreachable, RequestRefused):
-            for told in Client(self._socket, timeout_seconds=2.0).instances():
-                cpu = told.get("cpu") or {}
-                if told["name"] in self._instances and cpu.get("allocation_cores"):
-                    self.samples.append((time.time(), told["name"], cpu["usage_cores"] / cpu["allocation_cores"]))
+    def ask(self, client: Client) -> None:
+        """One sample of each."""
+        for told in client.instances():
+            cpu = told.get("cpu") or {}
+            if told["name"] in self._instances and cpu.get("allocation_cores"):
+                self.samples.append((time.time(), told["name"], cpu["usage_cores"] / cpu["allocation_cores"]))
 
     def facts(self, start: float, end: float) -> dict[str, float]:
         """The mean of each."""

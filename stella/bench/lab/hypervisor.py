@@ -3,9 +3,9 @@
 import contextlib
 import signal
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import quoteattr
@@ -95,21 +95,11 @@ class Hypervisor:
 
     def boot(self, descriptions: Mapping[str, str]) -> None:
         """Start domains, each from its XML, side by side. Raises `LabError` that names the first that fails."""
-        failures: list[str] = []
-
-        def start(name: str, xml: str) -> None:
-            try:
-                self.connection.createXML(xml, 0)
-            except Exception as error:  # libvirt.libvirtError; whatever it is, the guest is named
-                failures.append(f"guest {name} does not start: {error}")
-
-        threads = [threading.Thread(target=start, args=item) for item in descriptions.items()]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        if failures:
-            raise LabError(failures[0])
+        with ThreadPoolExecutor(max_workers=max(1, len(descriptions))) as pool:
+            started = {n: pool.submit(self.connection.createXML, xml, 0) for n, xml in descriptions.items()}
+        for name, domain in started.items():
+            if error := domain.exception():  # libvirt.libvirtError; whatever it is, the guest is named
+                raise LabError(f"guest {name} does not start: {error}")
 
     def pid(self, name: str) -> int:
         """The QEMU process of a domain."""

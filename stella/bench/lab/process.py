@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -78,20 +79,31 @@ def run(*argv: str, check: bool = True) -> str:
     return done.stdout
 
 
-def start_ticks(pid: int) -> int | None:
-    """When a process started, in clock ticks since boot (field 22 of /proc/PID/stat); None when there is none or it is a zombie."""
+def stat(pid: int) -> list[str]:
+    """The fields of /proc/PID/stat from the third on (proc(5)); none of a process that has ended."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
-        return None
-    return None if fields[0] == "Z" else int(fields[19])
+        return []
+    return [] if fields[0] in "ZX" else fields
+
+
+def session(leader: int) -> list[int]:
+    """The living processes of a session."""
+    pids = (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal())
+    return [pid for pid in pids if (fields := stat(pid)) and int(fields[3]) == leader]
+
+
+def start_ticks(pid: int) -> int | None:
+    """When a process started, in clock ticks since boot; None when it has ended."""
+    fields = stat(pid)
+    return int(fields[19]) if fields else None
 
 
 def cpu_seconds(pid: int, *, children: bool = False) -> float | None:
     """CPU time of a process in core-seconds (10 ms steps); with the children it has waited for, and those alive. None when gone."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
+    fields = stat(pid)
+    if not fields:
         return None
     total = sum(int(field) for field in fields[11 : 15 if children else 13]) / os.sysconf("SC_CLK_TCK")
     if children:
@@ -99,6 +111,13 @@ def cpu_seconds(pid: int, *, children: bool = False) -> float | None:
             for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
                 total += cpu_seconds(int(child), children=True) or 0.0
     return total
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nothing listens on."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
 
 
 def end(pid: int, ticks: int | None, *, first: signal.Signals = signal.SIGTERM, patience_seconds: float = 5.0) -> bool:
