@@ -1,12 +1,10 @@
 """Scenarios: what runs in the laboratory, as values. `stella.bench.scenario_file` reads them."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 
-from stella.bench.keys import InvalidScenario
+from stella.bench.keys import LOAD_KEYS, InvalidScenario, validate
 from stella.model.slo import Slo
 
-AGENT_ACTIONS = ("kill", "stop", "continue", "restart")
 DEFAULT_UPLINK = "up0"
 DEFAULT_BACKEND = "local"
 DEFAULT_MEMORY_BYTES = 512_000_000
@@ -31,35 +29,14 @@ class Load:
     rate: float | None = None
 
 
-LOAD_KEYS: Mapping[str, frozenset[str]] = {
-    "udp": frozenset({"packet_bytes", "direction", "rate"}),
-    "disk": frozenset({"pattern", "block_bytes", "depth", "rate"}),
-    "cpu": frozenset({"threads"}),
-    "idle": frozenset(),
-}
-PATTERNS = ("randread", "randwrite", "read", "write", "iometer")
-DIRECTIONS = ("tx", "rx")
-LOAD_BOUNDS = {"packet_bytes": (14, 1472), "depth": (1, 1024), "threads": (0, 64)}
-"""A packet has sockperf's own header, and fits one Ethernet frame."""
-_SECTOR_BYTES = 512
+LOAD_FIELDS = {kind: frozenset(k if k != "block" else "block_bytes" for k in keys) for kind, keys in LOAD_KEYS.items()}
+"""The fields that a load of each kind uses."""
 
 
 def check_load(load: Load) -> Load:
     """The same load. Raises `InvalidScenario` that names the key, as a scenario has it, that cannot be."""
-    for name, allowed in (("kind", tuple(LOAD_KEYS)), ("direction", DIRECTIONS), ("pattern", PATTERNS)):
-        if getattr(load, name) not in allowed:
-            raise InvalidScenario(name, f"must be one of {', '.join(allowed)}")
-    for field in fields(Load):
-        known = field.name == "kind" or field.name in LOAD_KEYS[load.kind]
-        if not known and getattr(load, field.name) != field.default:
-            raise InvalidScenario(field.name, f"a {load.kind} workload takes none")
-    for name, (least, most) in LOAD_BOUNDS.items():
-        if not least <= getattr(load, name) <= most:
-            raise InvalidScenario(name, f"must be from {least} to {most}")
-    if load.block_bytes <= 0 or load.block_bytes % _SECTOR_BYTES:
-        raise InvalidScenario("block", f"must be a multiple of {_SECTOR_BYTES} bytes")
-    if load.rate is not None and not load.rate > 0:
-        raise InvalidScenario("rate", "must be greater than zero")
+    given = {f.name: value for f in fields(Load) if (value := getattr(load, f.name)) != f.default or f.name == "kind"}
+    validate({"block" if name == "block_bytes" else name: value for name, value in given.items()}, definition="load")
     return load
 
 
@@ -110,7 +87,7 @@ class Event:
     """Something that happens ``at_seconds`` after the start of the measured time.
 
     ``what`` is ``start``, ``stop``, ``slo``, ``workload`` or ``agent``. For ``workload`` ``loads`` is what the instance runs from
-    then on; for ``agent`` ``action`` is one of `AGENT_ACTIONS`.
+    then on; for ``agent`` ``action`` is ``kill``, ``stop``, ``continue`` or ``restart``.
     """
 
     at_seconds: float

@@ -148,9 +148,6 @@ def floors_met(run: Run) -> list[bool]:
     return [all(w is None or not w.demand or w.met_95 for w in row) for row in rows]
 
 
-Closer = Callable[[Run], Mapping[str, Any]]
-
-
 class Session:
     """What families run with."""
 

@@ -12,15 +12,15 @@ import threading
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from stella.bench.lab import peer, tools
 from stella.bench.lab.channel import Link, Message
-from stella.bench.lab.model import Guest, LabError, Workload, WorkloadError
+from stella.bench.lab.model import Guest, LabError, Place, Workload, WorkloadError
 from stella.bench.lab.network import HEADER_BYTES, tbf_arguments, udp_received
 from stella.bench.lab.process import finish, launch
 from stella.bench.recording import Asked, Series
-from stella.bench.scenario import LOAD_KEYS
+from stella.bench.scenario import LOAD_FIELDS
 
 BIN_SECONDS = 0.1
 SAMPLES_TOGETHER = 5  # sent in one message: each costs the guest an interrupt
@@ -32,26 +32,6 @@ PORTS_OF_A_GUEST = 16  # peers of several guests may share an address
 _PEER = ("/usr/bin/python3", "-I", "-S", peer.__file__)
 _COUNT_BYTES = 8
 _GUEST_CGROUP = "/sys/fs/cgroup"
-
-
-class Place(Protocol):
-    """Where a guest sits: its number (from 1), both ends' addresses, and the network namespace of its peer (name or path)."""
-
-    @property
-    def index(self) -> int: ...
-
-    @property
-    def guest_ip(self) -> str: ...
-
-    @property
-    def peer_ip(self) -> str: ...
-
-    @property
-    def namespace(self) -> str: ...
-
-    def set_up(self) -> tuple[tuple[str, ...], ...]:
-        """The commands that the guest runs to have its address."""
-        ...
 
 
 @dataclass(slots=True)
@@ -282,7 +262,7 @@ class GuestLoads:
         """Change keys of the workload ``index``, or of each that takes them all. Raises `WorkloadError`, having changed nothing."""
         chosen = [s for s in self.slots if index in (None, s.index)]
         if index is None and len(chosen) > 1:
-            chosen = [s for s in chosen if set(keys) <= LOAD_KEYS[s.workload.kind]]
+            chosen = [s for s in chosen if set(keys) <= LOAD_FIELDS[s.workload.kind]]
         if not chosen:
             raise WorkloadError(f"{self.guest.name}: {', '.join(keys)}: no workload takes it")
         after = {s.index: tools.changed(s.workload, keys) for s in chosen}

@@ -40,3 +40,17 @@ class Guest:
     def uuid(self) -> str:
         """The domain's uuid: always the same for the same name, so that SLO files can be written beforehand."""
         return str(uuid5(NAMESPACE_DNS, f"{self.name}.stella-bench"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a guest sits: its number (from 1), both ends' addresses, and the network namespace of its peer (name or path)."""
+
+    index: int
+    guest_ip: str
+    peer_ip: str
+    namespace: str
+
+    def set_up(self) -> tuple[tuple[str, ...], ...]:
+        """The commands that the guest runs to have its address: none where it has it."""
+        return ()

@@ -298,7 +298,7 @@ class Recorder:
         """Move a guest's own reports onto the host's clock and into its recording."""
         pings = [p for p in (loads.link.pings if loads.link else []) if p.host_seconds > start - 30]
         clock = fit_clock(pings)
-        instance.clock_offset_seconds = clock.offset((start + end) / 2)
+        instance.clock_offset_seconds = clock.at((start + end) / 2)
         instance.died, instance.asked = loads.died, list(loads.asked)
 
         def moved(series: Series) -> Series:

@@ -9,7 +9,7 @@ from typing import Any
 from stella.bench.keys import InvalidScenario
 from stella.bench.lab.model import Workload, WorkloadError
 from stella.bench.lab.network import HEADER_BYTES
-from stella.bench.scenario import LOAD_KEYS, check_load
+from stella.bench.scenario import LOAD_FIELDS, check_load
 
 # The mix of request sizes that Iometer ships as its file-server access pattern, with 80 % reads, all random.
 IOMETER_SIZES = "512/10:1k/5:2k/5:4k/60:8k/2:16k/4:32k/4:64k/10"
@@ -36,7 +36,7 @@ def check(workload: Workload) -> Workload:
 def changed(workload: Workload, keys: Mapping[str, Any]) -> Workload:
     """The workload with some keys changed. Raises `WorkloadError` for a key that it does not take."""
     for key in keys:
-        if key not in LOAD_KEYS[workload.kind]:
+        if key not in LOAD_FIELDS[workload.kind]:
             raise WorkloadError(f"{key}: a {workload.kind} workload takes none")
     return check(replace(workload, **keys))
 

@@ -76,6 +76,24 @@ class NonePolicy:
         """Nothing to undo: knobs go with the guests, or the round puts them back."""
 
 
+class SetOncePolicy(NonePolicy):
+    """Sets what it sets when it begins, and never again. ``why``: what it says of an SLO that changes later."""
+
+    why = ""
+
+    def __init__(self) -> None:
+        self._notes: list[str] = []
+
+    def slo_changed(self, instance: str, slo: Slo | None, at_seconds: float) -> Sequence[Refusal]:
+        """Nothing but a note."""
+        self._notes.append(f"{instance}: the SLO of {at_seconds:g} s was not applied{self.why}")
+        return ()
+
+    def report(self) -> PolicyReport:
+        """What was set, or could not be."""
+        return PolicyReport(notes=tuple(self._notes))
+
+
 def connect(uri: str) -> Any:
     """A connection to the lab's libvirtd. Raises `PolicyError`."""
     import libvirt  # noqa: PLC0415 (only a bench that runs guests needs it)

@@ -13,10 +13,9 @@ from typing import Any, ClassVar
 import pytest
 
 from stella.bench.lab.loads import PORTS_OF_A_GUEST, GuestLoads
-from stella.bench.lab.model import Guest, LabError, Workload
+from stella.bench.lab.model import Guest, LabError, Place, Workload
 from stella.bench.openstack.policies import CloudPolicy, HostMode, dashboard_of, without_and_with
 from stella.bench.openstack.servers import MARK, Member, flavor_for
-from stella.bench.openstack.stage import Seat
 from stella.bench.openstack.surroundings import Surroundings, find, listener, parse_exports, qemu_of
 from stella.bench.policies.base import PolicyError
 from stella.cmd import stella_bench
@@ -105,7 +104,7 @@ def test_the_smallest_flavor_that_sells_no_slo() -> None:
 def test_guests_with_one_peer_address_have_ports_of_their_own(tmp_path: Path) -> None:
     ports: list[int] = []
     for index in (1, 2):
-        seat = Seat(index=index, guest_ip=f"10.0.0.{index}", peer_ip="10.0.0.254", namespace="/proc/1/ns/net")
+        seat = Place(index=index, guest_ip=f"10.0.0.{index}", peer_ip="10.0.0.254", namespace="/proc/1/ns/net")
         loads = GuestLoads(
             Guest(name=f"g{index}", workloads=(Workload(kind="cpu"), Workload(kind="udp"))), seat, (), tmp_path
         )
