@@ -183,15 +183,8 @@ def on_page(
         asked = {first + k: w.met_95 for k, w in enumerate(seen.windows) if w is not None and w.demand}
         agreed = [said.statuses.get(at) is (Status.MET if met else Status.VIOLATED) for at, met in asked.items()]
         green = [said.statuses.get(at) is Status.MET and not met for at, met in asked.items()]
-        rows.append(
-            {
-                "instance": said.instance,
-                "metric": said.metric,
-                "seconds": len(asked),
-                "agreed": sum(agreed),
-                "green_when_broken": sum(green),
-            }
-        )
+        counts = {"seconds": len(asked), "agreed": sum(agreed), "green_when_broken": sum(green)}
+        rows.append({"instance": said.instance, "metric": said.metric, **counts})
     return rows
 
 
