@@ -92,14 +92,12 @@ class StellaPolicy:
         )
         (self._directory / "xgos.toml").write_text(text, encoding="utf-8")
         process = self._start()
-        if (
-            not wait_until(
-                lambda: process.poll() is not None or self._status(),
-                START_PATIENCE_SECONDS,
-                every_seconds=_RETRY_SECONDS,
-            )
-            or process.poll() is not None
-        ):
+
+        def up_or_ended() -> bool:
+            return process.poll() is not None or bool(self._status())
+
+        came = wait_until(up_or_ended, START_PATIENCE_SECONDS, every_seconds=_RETRY_SECONDS)
+        if not came or process.poll() is not None:
             raise PolicyError("the agent does not start: `xgos run` " + self._last_words())
         return [refusal for name, slo in slos.items() for refusal in self.slo_changed(name, slo, 0.0)]
 
