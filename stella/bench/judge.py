@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 
 from stella.bench.agreement import agreement_ratios
-from stella.bench.measure import Judged, Window, look, objectives_in_force
+from stella.bench.measure import Judged, Window, amount, look, objectives_in_force
 from stella.bench.recording import Recording, Series
 from stella.bench.recovery import judge_event
 from stella.bench.scenario import Scenario
@@ -136,12 +136,8 @@ def _machine_faults(count: int, disturbed: int, taken: int, steal: float, cores:
 
 def _useful_work(recording: Recording) -> dict[str, float]:
     def total(*names: str) -> float:
-        return sum(
-            record.windows[name].at(recording.end) - record.windows[name].at(recording.start)
-            for record in recording.instances.values()
-            for name in names
-            if name in record.windows
-        )
+        records = recording.instances.values()
+        return sum(amount(r.windows, names, recording.start, recording.end) for r in records)
 
     return {
         "packets": total("network_packets.tx", "network_packets.rx"),
@@ -163,7 +159,7 @@ def work_of(scenario: Scenario, recording: Recording, name: str) -> BestEffort:
     record = recording.instances.get(name)
     unit, wanted = _WORK[load.kind] if load else ("", ())
     series = record.windows if record else {}
-    work = sum(series[s].at(recording.end) - series[s].at(recording.start) for s in wanted if s in series)
+    work = amount(series, wanted, recording.start, recording.end)
     rates = {s: series[s].rate(recording.start, recording.end) for s in WORK_SIGNALS if s in series}
     return BestEffort(instance=name, work=work, unit=unit, rates=rates)
 

@@ -1,19 +1,29 @@
-"""Reading a document key by key, so that every mistake is one line that names the key's path."""
+"""Scenario documents checked against `scenario.schema.yaml`, so that every mistake is one line that names the key's path."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import yaml
+from jsonschema import Draft202012Validator, ValidationError
+from jsonschema.validators import extend
 
 from stella.model import units
 
+_SCHEMA: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("scenario.schema.yaml").read_text(encoding="utf-8"))
+LOAD_KEYS: Mapping[str, frozenset[str]] = {
+    one["if"]["properties"]["kind"]["const"]: frozenset(one["then"]["properties"]) - {"kind"}
+    for one in _SCHEMA["$defs"]["load"]["allOf"]
+}
+"""The keys that a load of each kind takes."""
+
 
 class InvalidScenario(ValueError):
-    """A scenario cannot be: ``key`` is the path of the offending key, the message is one line for a person."""
+    """A scenario cannot be: ``key`` is the path of the offending key, ``problem`` one line for a person."""
 
-    def __init__(self, key: str, message: str) -> None:
-        super().__init__(f"{key}: {message}")
-        self.key = key
+    def __init__(self, key: str, problem: str) -> None:
+        super().__init__(f"{key}: {problem}")
+        self.key, self.problem = key, problem
 
 
 class UniqueKeyLoader(yaml.SafeLoader):
@@ -30,109 +40,56 @@ class UniqueKeyLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep=deep)
 
 
-class Keys:
-    """The keys of one mapping at ``where`` (empty at the top). Each reader raises `InvalidScenario` that names the path.
+def quantity(value: object, unit: str, *, zero: bool = False) -> float:
+    """A human quantity in ``unit``, above zero, or zero too. Raises `units.InvalidQuantity`."""
+    if zero and value in (0, "0", "0s") and not isinstance(value, bool):
+        return 0.0
+    if not isinstance(value, str | int | float):
+        raise units.InvalidQuantity(f"must be a quantity in {unit}, such as {units.EXAMPLES[unit]}")
+    return units.parse(value, unit)
 
-    ``known`` lists the keys there may be; None does not check.
-    """
 
-    def __init__(self, where: str, tree: object, known: set[str] | None) -> None:
-        self._where = where
-        if not isinstance(tree, Mapping):
-            raise InvalidScenario(where or "scenario", "must be a mapping")
-        if known is not None:
-            for key in tree:
-                if key not in known:
-                    raise InvalidScenario(self.path(str(key)), f"unknown key (there are: {', '.join(sorted(known))})")
-        self._tree = tree
-
-    def path(self, key: str) -> str:
-        """The path of one of the keys."""
-        return f"{self._where}.{key}".strip(".")
-
-    def has(self, key: str) -> bool:
-        """Whether the key is given, be it null."""
-        return key in self._tree
-
-    def get(self, key: str) -> object:
-        """What stands under the key; None when it is absent."""
-        return self._tree.get(key)
-
-    def sequence(self, key: str, *, required: bool = False) -> list[object]:
-        """A list; empty when absent and not required."""
-        value = self._tree.get(key)
-        if value is None and not required:
-            return []
-        if not isinstance(value, list) or (required and not value):
-            raise InvalidScenario(self.path(key), "must be a list" + (" with at least one entry" if required else ""))
-        return value
-
-    def named(self, key: str, known: set[str]) -> Iterator[tuple[str, "Keys"]]:
-        """The entries of a mapping from names to mappings."""
-        for name, value in Keys(self.path(key), self._tree.get(key) or {}, None)._tree.items():
-            yield str(name), Keys(f"{self.path(key)}.{name}", value or {}, known)
-
-    def text(self, key: str) -> str:
-        """A text that must be given."""
-        value = self._tree.get(key)
-        if not isinstance(value, str) or not value.strip():
-            raise InvalidScenario(self.path(key), "must be a text" if self.has(key) else "is missing")
-        return value.strip()
-
-    def choice(self, key: str, allowed: tuple[str, ...], default: str | None) -> str:
-        """One of ``allowed``; without a default it must be given."""
-        value = self._tree.get(key, default)
-        if value is None and not self.has(key):
-            raise InvalidScenario(self.path(key), "is missing")
-        if value not in allowed:
-            raise InvalidScenario(self.path(key), f"{str(value)[:60]!r} is not one of {', '.join(allowed)}")
-        return str(value)
-
-    def flag(self, key: str) -> bool:
-        """True or false; false when absent."""
-        value = self._tree.get(key, False)
-        if not isinstance(value, bool):
-            raise InvalidScenario(self.path(key), "must be true or false")
-        return value
-
-    def count(self, key: str, default: int | None, least: int, most: int) -> int | None:
-        """A whole number within bounds."""
-        value = self._tree.get(key, default)
-        if value is None and not self.has(key):
-            return None
-        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-            raise InvalidScenario(self.path(key), f"must be a whole number from {least} to {most}")
-        return value
-
-    def quantity(self, key: str, unit: str) -> float | None:
-        """A human quantity in ``unit``, above zero; None when absent or null."""
-        value = self._tree.get(key)
-        if value is None:
-            return None
-        if not isinstance(value, str | int | float) or isinstance(value, bool):
-            raise InvalidScenario(self.path(key), f"must be a quantity in {unit}, such as {units.EXAMPLES[unit]}")
+def _quantity(validator: Any, rules: Mapping[str, Any], value: object, schema: object) -> Iterator[ValidationError]:
+    """The keyword ``quantity``: null is for the reader to judge."""
+    if value is not None:
         try:
-            return units.parse(value, unit)
+            number = quantity(value, rules["unit"], zero=rules.get("zero", False))
         except units.InvalidQuantity as error:
-            raise InvalidScenario(self.path(key), str(error)) from None
+            yield ValidationError(str(error))
+        else:
+            yield from validator.descend(number, rules)
 
-    def size(self, key: str, default: int, least: int, most: int) -> int:
-        """A size in bytes, bare or with a unit, within bounds."""
-        value = int(self.quantity(key, "bytes") or default)
-        if not least <= value <= most:
-            raise InvalidScenario(self.path(key), f"must be from {least} to {most} bytes")
-        return value
 
-    def moment(self, key: str, *, default: float = 0.0, required: bool = False) -> float:
-        """Seconds, zero allowed."""
-        if not self.has(key):
-            if required:
-                raise InvalidScenario(self.path(key), "is missing")
-            return default
-        value = self._tree[key]
-        if value in (0, "0", "0s") and not isinstance(value, bool):
-            return 0.0
-        seconds = self.quantity(key, "seconds")
-        if seconds is None:
-            raise InvalidScenario(self.path(key), f"must be a time, such as {units.EXAMPLES['seconds']}")
-        return seconds
+_Validator: Any = extend(Draft202012Validator, {"quantity": _quantity})  # type: ignore[no-untyped-call]
+
+
+def join(path: Sequence[str | int]) -> str:
+    """A path as people write it: ``instances[0].name``."""
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
+
+
+def validate(tree: object, *, where: str = "", definition: str = "") -> None:
+    """Raise `InvalidScenario` for the first mistake in a scenario, or in a part of one below ``where`` that a definition describes."""
+    schema = {"$ref": f"#/$defs/{definition}", "$defs": _SCHEMA["$defs"]} if definition else _SCHEMA
+    error = next(_Validator(schema).iter_errors(tree), None)
+    if error is not None:
+        missing, problem = _problem(error)
+        path = join((*([where] if where else []), *error.absolute_path, *missing))
+        raise InvalidScenario(path or "scenario", problem)
+
+
+def _problem(error: ValidationError) -> tuple[list[str], str]:
+    """The key below the place of the error that it is about, if any, and what is wrong."""
+    found: Any = error.instance
+    rules: Any = error.schema
+    match error.validator:
+        case "additionalProperties":
+            known = rules.get("properties", {})
+            return [str(next(key for key in found if key not in known))], f"unknown key (there are: {', '.join(known)})"
+        case "required":
+            return [next(key for key in rules["required"] if key not in found)], "is missing"
+        case "enum":
+            return [], f"{str(found)[:60]!r} is not one of {', '.join(rules['enum'])}"
+        case "quantity" if "description" not in rules:
+            return [], error.message
+    return [], f"must be {rules['description']}" if "description" in rules else error.message

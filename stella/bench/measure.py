@@ -4,7 +4,7 @@ Everything here is in the metric's base unit and Unix seconds of the host's cloc
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from stella.bench.recording import Asked, InstanceRecording, Series
@@ -61,13 +61,9 @@ def signals(metric: Metric, direction: Direction) -> tuple[str, ...]:
     return tuple(f"{metric.value}.{way}" for way in ways)
 
 
-def _sum(series: Mapping[str, Series], names: tuple[str, ...], start: float, end: float) -> float:
+def amount(series: Mapping[str, Series], names: Iterable[str], start: float, end: float) -> float:
+    """The plain count of signals between two moments (core-seconds, packets, bytes, operations); 0 for those not recorded."""
     return sum(series[name].at(end) - series[name].at(start) for name in names if name in series)
-
-
-def amount(series: Mapping[str, Series], metric: Metric, direction: Direction, start: float, end: float) -> float:
-    """The plain count of a metric between two moments (core-seconds, packets, bytes, operations)."""
-    return _sum(series, signals(metric, direction), start, end)
 
 
 def mean_unit_bytes(
@@ -80,8 +76,8 @@ def mean_unit_bytes(
     }.get(metric.resource, (None, None))
     if units is None or data is None:
         return None
-    count = amount(series, units, direction, start, end)
-    size = amount(series, data, direction, start, end)
+    count = amount(series, signals(units, direction), start, end)
+    size = amount(series, signals(data, direction), start, end)
     return size / count if count > 0 and size > 0 else None
 
 
@@ -93,10 +89,10 @@ def usage(series: Mapping[str, Series], objective: Objective, start: float, end:
     metric, direction = objective.metric, objective.direction
     if metric is Metric.BLOCK_LATENCY:
         ways = tuple(name.removeprefix("block_latency.") for name in signals(metric, direction))
-        done = _sum(series, tuple(f"block_operations.{way}" for way in ways), start, end)
-        spent = _sum(series, tuple(f"block_seconds.{way}" for way in ways), start, end)
+        done = amount(series, [f"block_operations.{way}" for way in ways], start, end)
+        spent = amount(series, [f"block_seconds.{way}" for way in ways], start, end)
         return spent / done if done > 0 else math.inf
-    rate = amount(series, metric, direction, start, end) / (end - start)
+    rate = amount(series, signals(metric, direction), start, end) / (end - start)
     if metric is Metric.BLOCK_OPERATIONS and objective.unit_bytes:
         size = mean_unit_bytes(series, metric, direction, start, end)
         rate *= max(1.0, (size or 0.0) / objective.unit_bytes)

@@ -5,7 +5,7 @@ import json
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 from stella.bench.fair import Solo, done_ratio, fair_cores
 from stella.bench.recording import Recording
 from stella.bench.scenario import Scenario
-from stella.bench.verdict import AgentWindow, ObjectiveVerdict, Verdict, spread
+from stella.bench.verdict import AgentWindow, EventVerdict, ObjectiveVerdict, Verdict, spread
 from stella.model.attainment import Status
 from stella.model.report import StatusCounts
 from stella.model.slo import Objective
@@ -80,21 +80,24 @@ def _finite(value: float | None) -> float | None:
     return None if value is None or not math.isfinite(value) else round(value, 6)
 
 
+def _rounded(verdict: Verdict, *names: str) -> dict[str, float | None]:
+    return {name: _finite(getattr(verdict, name)) for name in names}
+
+
+def _event(verdict: EventVerdict) -> dict[str, Any]:
+    found = asdict(verdict)
+    if verdict.others_used_seconds is None:
+        del found["others_used_seconds"]
+    return found
+
+
 def _objective(verdict: ObjectiveVerdict) -> dict[str, Any]:
-    mean, p5, stdev = spread(verdict.usages)
     return {
-        "instance": verdict.instance,
-        "metric": verdict.metric,
-        "kind": verdict.kind,
-        "value": verdict.value,
-        "unit": verdict.unit,
+        **{name: getattr(verdict, name) for name in ("instance", "metric", "kind", "value", "unit")},
         "windows": sum(w is not None for w in verdict.windows),
         "windows_with_demand": sum(w is not None and w.demand for w in verdict.windows),
-        "met_95_ratio": _finite(verdict.ratio("met_95")),
-        "met_100_ratio": _finite(verdict.ratio("met_100")),
-        "mean": _finite(mean),
-        "p5": _finite(p5),
-        "stdev": _finite(stdev),
+        **{f"{which}_ratio": _finite(verdict.ratio(which)) for which in ("met_95", "met_100")},
+        **{name: _finite(value) for name, value in zip(("mean", "p5", "stdev"), spread(verdict.usages), strict=True)},
     }
 
 
@@ -153,7 +156,7 @@ def _through_api(run: Run) -> dict[str, Any]:
                 "metric": said.metric,
                 "start": said.start,
                 "end": said.end,
-                "seconds": {f.name: getattr(said.seconds, f.name) for f in fields(said.seconds)},
+                "seconds": asdict(said.seconds),
                 "attainment_ratio": _finite(ratio),
                 "outside_windows_met": met,
                 "outside_windows_with_demand": len(counted),
@@ -180,15 +183,8 @@ def on_page(
         asked = {first + k: w.met_95 for k, w in enumerate(seen.windows) if w is not None and w.demand}
         agreed = [said.statuses.get(at) is (Status.MET if met else Status.VIOLATED) for at, met in asked.items()]
         green = [said.statuses.get(at) is Status.MET and not met for at, met in asked.items()]
-        rows.append(
-            {
-                "instance": said.instance,
-                "metric": said.metric,
-                "seconds": len(asked),
-                "agreed": sum(agreed),
-                "green_when_broken": sum(green),
-            }
-        )
+        counts = {"seconds": len(asked), "agreed": sum(agreed), "green_when_broken": sum(green)}
+        rows.append({"instance": said.instance, "metric": said.metric, **counts})
     return rows
 
 
@@ -197,39 +193,24 @@ def policy_result(scenario: Scenario, run: Run, solo: Mapping[str, Solo], *, ser
     v, report = run.verdict, run.report
     page = on_page(report.shown, v.objectives, run.start_unix_seconds)
     return {
-        "all_met_95_ratio": _finite(v.all_met_95_ratio),
-        "all_met_100_ratio": _finite(v.all_met_100_ratio),
-        "second_half_met_95_ratio": _finite(v.second_half_met_95_ratio),
+        **_rounded(v, "all_met_95_ratio", "all_met_100_ratio", "second_half_met_95_ratio"),
         "windows": v.windows,
         "disturbed_windows": v.disturbed_windows,
         "objectives": [_objective(o) for o in v.objectives],
-        "events": [
-            {
-                "at_seconds": e.at_seconds,
-                "what": e.what,
-                "windows_lost": e.windows_lost,
-                "recovered_seconds": e.recovered_seconds,
-                **({} if e.others_used_seconds is None else {"others_used_seconds": e.others_used_seconds}),
-            }
-            for e in v.events
-        ],
+        "events": [_event(e) for e in v.events],
         "useful_work": {name: _finite(value) for name, value in v.useful_work.items()},
         "best_effort": _best_effort(scenario, run, solo),
-        "host_cpu_cores": _finite(v.host_cpu_cores),
-        "instances_cpu_cores": _finite(v.instances_cpu_cores),
+        **_rounded(v, "host_cpu_cores", "instances_cpu_cores"),
         "other_cpu_cores": _finite(_other_cores(v)),
-        "receiver_cpu_cores": _finite(v.receiver_cpu_cores),
-        "steal_cores": _finite(v.steal_cores),
+        **_rounded(v, "receiver_cpu_cores", "steal_cores"),
         "agent": {
             "cpu_cores": _finite(v.agent_cpu_cores),
             "peak_rss_bytes": run.agent_peak_rss_bytes,
             "ticks": report.ticks,
             "late_ticks": report.late_ticks,
-            "libvirtd_cpu_cores_over_idle": _finite(v.libvirtd_cpu_cores_over_idle),
-            "status_agreement_ratio": _finite(v.status_agreement_ratio),
-            "cause_cpu_ratio": _finite(v.cause_cpu_ratio),
+            **_rounded(v, "libvirtd_cpu_cores_over_idle", "status_agreement_ratio", "cause_cpu_ratio"),
         },
-        "refused": [{"instance": r.instance, "at_seconds": r.at_seconds, "message": r.message} for r in report.refused],
+        "refused": [asdict(refusal) for refusal in report.refused],
         "notes": list(report.notes),
         **_through_api(run),
         **({"page": page} if page else {}),
@@ -290,11 +271,8 @@ def series_rows(run: Run) -> tuple[list[str], list[list[object]]]:
         for objective in kept.values():
             window, word = objective.windows[k], said.get((objective.instance, objective.metric, k))
             row.append("" if window is None or not math.isfinite(window.usage) else round(window.usage, 6))
-            row += (
-                ["", "", ""]
-                if word is None
-                else [_cell(word.usage), word.status.value, word.cause.value if word.cause else ""]
-            )
+            told = [_cell(word.usage), word.status.value, word.cause.value if word.cause else ""] if word else None
+            row += told or ["", "", ""]
             row += ["", ""] if window is None else [round(window.value, 6), int(window.demand)]
         row += [round(rates[k], 3) for rates in run.verdict.work_series.values()]
         row += [round(rates[k], 4) for rates in run.verdict.cpu_series.values()]

@@ -1,11 +1,10 @@
 """Scenarios: what runs in the laboratory, as values. `stella.bench.scenario_file` reads them."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
-from stella.bench.keys import InvalidScenario
+from stella.bench.keys import LOAD_KEYS, InvalidScenario, validate
 from stella.model.slo import Slo
 
-AGENT_ACTIONS = ("kill", "stop", "continue", "restart")
 DEFAULT_UPLINK = "up0"
 DEFAULT_BACKEND = "local"
 DEFAULT_MEMORY_BYTES = 512_000_000
@@ -28,6 +27,17 @@ class Load:
     depth: int = 16
     threads: int = 1
     rate: float | None = None
+
+
+LOAD_FIELDS = {kind: frozenset(k if k != "block" else "block_bytes" for k in keys) for kind, keys in LOAD_KEYS.items()}
+"""The fields that a load of each kind uses."""
+
+
+def check_load(load: Load) -> Load:
+    """The same load. Raises `InvalidScenario` that names the key, as a scenario has it, that cannot be."""
+    given = {f.name: value for f in fields(Load) if (value := getattr(load, f.name)) != f.default or f.name == "kind"}
+    validate({"block" if name == "block_bytes" else name: value for name, value in given.items()}, definition="load")
+    return load
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +87,7 @@ class Event:
     """Something that happens ``at_seconds`` after the start of the measured time.
 
     ``what`` is ``start``, ``stop``, ``slo``, ``workload`` or ``agent``. For ``workload`` ``loads`` is what the instance runs from
-    then on; for ``agent`` ``action`` is one of `AGENT_ACTIONS`.
+    then on; for ``agent`` ``action`` is ``kill``, ``stop``, ``continue`` or ``restart``.
     """
 
     at_seconds: float
@@ -124,21 +134,20 @@ class Scenario:
         first = next((e for e in self.events if e.instance == name and e.what in ("start", "stop")), None)
         return first is not None and first.what == "start"
 
+    def _last(self, what: str, name: str, seconds: float) -> Event | None:
+        """The event of a kind that counts for an instance at a moment: each does from its own moment on."""
+        past = [e for e in self.events if e.what == what and e.instance == name and e.at_seconds <= seconds]
+        return past[-1] if past else None
+
     def slo_at(self, name: str, seconds: float) -> Slo | None:
-        """The SLO in force ``seconds`` after the start of the measured time; an event counts from its own moment on."""
-        slo = self.instance(name).slo
-        for event in self.events:
-            if event.what == "slo" and event.instance == name and event.at_seconds <= seconds:
-                slo = event.slo
-        return slo
+        """The SLO in force ``seconds`` after the start of the measured time."""
+        event = self._last("slo", name, seconds)
+        return event.slo if event else self.instance(name).slo
 
     def loads_at(self, name: str, seconds: float) -> tuple[Load, ...]:
         """The loads the instance has at a moment, whether or not it is started then."""
-        loads = self.instance(name).loads
-        for event in self.events:
-            if event.what == "workload" and event.instance == name and event.at_seconds <= seconds:
-                loads = event.loads
-        return loads
+        event = self._last("workload", name, seconds)
+        return event.loads if event else self.instance(name).loads
 
     def has_slo(self, name: str) -> bool:
         """Whether the instance has an SLO at any time; without one it is best effort."""

@@ -1,15 +1,14 @@
 """Scenario files: YAML read into a `Scenario`. Every mistake is one line that names its key."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import yaml
 
-from stella.bench.keys import InvalidScenario, Keys, UniqueKeyLoader
+from stella.bench.keys import LOAD_KEYS, InvalidScenario, UniqueKeyLoader, quantity, validate
 from stella.bench.scenario import (
-    AGENT_ACTIONS,
     DEFAULT_BACKEND,
     DEFAULT_MEMORY_BYTES,
     DEFAULT_UPLINK,
@@ -23,16 +22,10 @@ from stella.bench.scenario import (
 )
 from stella.model.slo import InvalidSlo, Slo, parse_slo
 
-KINDS = ("udp", "disk", "cpu", "idle")
-PATTERNS = ("randread", "randwrite", "read", "write", "iometer")
 DEFAULT_DISK_BYTES = 2_000_000_000
-_SMALLEST_MEMORY_BYTES = 320_000_000
-_LARGEST_PACKET_BYTES = 1472  # one Ethernet frame
-_SMALLEST_PACKET_BYTES = 14  # sockperf's own header
-_LARGEST_COUNT = 64
-_LARGEST_DEPTH = 1024
-_SECTOR_BYTES = 512
-_NAME = re.compile(r"^[a-z0-9][a-z0-9-]{0,30}$")
+_WHAT = ("start", "stop", "slo", "workload", "agent")
+
+Tree = Mapping[str, Any]
 
 
 def load_scenario(path: Path) -> Scenario:
@@ -54,47 +47,51 @@ def parse_scenario(text: str) -> Scenario:
     return read_scenario(tree)
 
 
-def read_scenario(tree: object) -> Scenario:
+def read_scenario(tree: Any) -> Scenario:
     """Read a scenario from a parsed document. Raises `InvalidScenario` that names the key path."""
-    keys = Keys("", tree, {"name", "duration", "warmup", "host", "instances", "events"})
-    host = Keys("host", keys.get("host") or {}, {"cores", "uplinks", "backends"})
-    uplinks = tuple(_uplink(name, k) for name, k in host.named("uplinks", {"rate"})) or (Uplink(name=DEFAULT_UPLINK),)
-    backends = tuple(_backend(name, k) for name, k in host.named("backends", {"kind", "rate"})) or (
-        Backend(name=DEFAULT_BACKEND, kind="file"),
-    )
-    instances = tuple(
-        _instance(f"instances[{i}]", item, [u.name for u in uplinks], [b.name for b in backends])
-        for i, item in enumerate(keys.sequence("instances", required=True))
-    )
-    names = [instance.name for instance in instances]
-    for i, name in enumerate(names):
-        if name in names[:i]:
-            raise InvalidScenario(f"instances[{i}].name", f"{name!r} is given twice")
-    duration = keys.moment("duration", required=True)
+    validate(tree)
+    host = tree.get("host") or {}
+    uplinks = [Uplink(str(name), _optional(one, "rate", "bytes/s")) for name, one in _named(host, "uplinks")]
+    backends = [_backend(str(name), one) for name, one in _named(host, "backends")]
+    uplinks, backends = uplinks or [Uplink()], backends or [Backend(DEFAULT_BACKEND)]
+    instances: dict[str, Instance] = {}
+    for i, item in enumerate(tree["instances"]):
+        instance = _instance(f"instances[{i}]", item, [u.name for u in uplinks], [b.name for b in backends])
+        if instance.name in instances:
+            raise InvalidScenario(f"instances[{i}].name", f"{instance.name!r} is given twice")
+        instances[instance.name] = instance
+    duration = _seconds(tree["duration"])
     if duration < 1 or duration != int(duration):
         raise InvalidScenario("duration", "must be a whole number of seconds, at least 1")
     return Scenario(
-        name=keys.text("name"),
+        name=tree["name"].strip(),
         duration_seconds=int(duration),
-        warmup_seconds=keys.moment("warmup", default=10.0),
-        cores=host.count("cores", None, 1, 4096),
-        uplinks=uplinks,
-        backends=backends,
-        instances=instances,
-        events=_events(keys, {i.name: i for i in instances}, duration),
+        warmup_seconds=_seconds(tree.get("warmup", 10)),
+        cores=host.get("cores"),
+        uplinks=tuple(uplinks),
+        backends=tuple(backends),
+        instances=tuple(instances.values()),
+        events=_events(tree.get("events") or [], instances, duration),
     )
 
 
-def _uplink(name: str, keys: Keys) -> Uplink:
-    return Uplink(name=name, rate_bytes_per_second=keys.quantity("rate", "bytes/s"))
+def _named(tree: Tree, key: str) -> list[tuple[object, Tree]]:
+    return [(name, one or {}) for name, one in (tree.get(key) or {}).items()]
 
 
-def _backend(name: str, keys: Keys) -> Backend:
-    kind = keys.choice("kind", ("file", "nbd"), "file")
-    rate = keys.quantity("rate", "bytes/s")
+def _optional(tree: Tree, key: str, unit: str) -> float | None:
+    return None if tree.get(key) is None else quantity(tree[key], unit)
+
+
+def _seconds(value: object) -> float:
+    return quantity(value, "seconds", zero=True)
+
+
+def _backend(name: str, tree: Tree) -> Backend:
+    kind, rate = tree.get("kind", "file"), _optional(tree, "rate", "bytes/s")
     if rate is not None and kind == "file":
-        raise InvalidScenario(keys.path("rate"), "only an nbd back end has a rate")
-    return Backend(name=name, kind=kind, rate_bytes_per_second=rate)
+        raise InvalidScenario(f"host.backends.{name}.rate", "only an nbd back end has a rate")
+    return Backend(name, kind, rate)
 
 
 def read_slo(path: str, tree: object) -> Slo:
@@ -106,134 +103,92 @@ def read_slo(path: str, tree: object) -> Slo:
         raise InvalidScenario(where, str(error).removeprefix(f"{error.field}: ")) from None
 
 
-def _instance(path: str, tree: object, uplinks: list[str], backends: list[str]) -> Instance:
-    known = {"name", "vcpus", "memory", "workload", "disk", "uplink", "slo", "undersized"}
-    keys = Keys(path, tree, known)
-    name = keys.text("name")
-    if not _NAME.match(name):
-        raise InvalidScenario(keys.path("name"), "must be lower-case letters, digits and hyphens, at most 31")
-    vcpus = keys.count("vcpus", 1, 1, _LARGEST_COUNT) or 1
-    memory = keys.quantity("memory", "bytes") or DEFAULT_MEMORY_BYTES
-    if memory < _SMALLEST_MEMORY_BYTES:
-        raise InvalidScenario(keys.path("memory"), "must be at least 320MB")
-    loads = _loads(keys.path("workload"), keys.get("workload"), vcpus)
+def _one_of(path: str, given: str | None, allowed: list[str], default: str) -> str:
+    if given is None:
+        return default if default in allowed else allowed[0]
+    if given not in allowed:
+        raise InvalidScenario(path, f"{given[:60]!r} is not one of {', '.join(allowed)}")
+    return given
+
+
+def _instance(path: str, tree: Tree, uplinks: list[str], backends: list[str]) -> Instance:
+    vcpus, given = int(tree.get("vcpus", 1)), tree.get("workload") or []
+    loads = tuple(_load(one, Load(kind="", threads=vcpus)) for one in (given if isinstance(given, list) else [given]))
     disk = None
-    if keys.has("disk") or any(load.kind == "disk" for load in loads):
-        below = Keys(keys.path("disk"), keys.get("disk") or {}, {"backend", "size"})
+    if "disk" in tree or any(load.kind == "disk" for load in loads):
+        below = tree.get("disk") or {}
         disk = Disk(
-            backend=below.choice(
-                "backend", tuple(backends), DEFAULT_BACKEND if DEFAULT_BACKEND in backends else backends[0]
-            ),
-            size_bytes=int(below.quantity("size", "bytes") or DEFAULT_DISK_BYTES),
+            backend=_one_of(f"{path}.disk.backend", below.get("backend"), backends, DEFAULT_BACKEND),
+            size_bytes=int(_optional(below, "size", "bytes") or DEFAULT_DISK_BYTES),
         )
     return Instance(
-        name=name,
+        name=tree["name"],
         vcpus=vcpus,
-        memory_bytes=int(memory),
+        memory_bytes=int(_optional(tree, "memory", "bytes") or DEFAULT_MEMORY_BYTES),
         loads=loads,
         disk=disk,
-        uplink=keys.choice("uplink", tuple(uplinks), DEFAULT_UPLINK if DEFAULT_UPLINK in uplinks else uplinks[0]),
-        slo=read_slo(keys.path("slo"), keys.get("slo")) if keys.get("slo") is not None else None,
-        undersized=keys.flag("undersized"),
+        uplink=_one_of(f"{path}.uplink", tree.get("uplink"), uplinks, DEFAULT_UPLINK),
+        slo=None if tree.get("slo") is None else read_slo(f"{path}.slo", tree["slo"]),
+        undersized=tree.get("undersized", False),
     )
 
 
-def _loads(path: str, tree: object, vcpus: int) -> tuple[Load, ...]:
-    if tree is None:
-        return ()
-    if isinstance(tree, list):
-        return tuple(_load(f"{path}[{i}]", item, Load(kind="", threads=vcpus)) for i, item in enumerate(tree))
-    return (_load(path, tree, Load(kind="", threads=vcpus)),)
-
-
-LOAD_KEYS = {
-    "udp": ("packet_bytes", "direction", "rate"),
-    "disk": ("pattern", "block", "depth", "rate"),
-    "cpu": ("threads",),
-    "idle": (),
-}
-
-
-def _load(path: str, tree: object, before: Load) -> Load:
+def _load(tree: Tree, before: Load) -> Load:
     """One load, with what is not given taken from ``before`` (whose kind is empty for a new one)."""
-    kind = Keys(path, tree, None).choice("kind", KINDS, before.kind or None)
-    keys = Keys(path, tree, {"kind", *LOAD_KEYS[kind]})
-    block = int(keys.quantity("block", "bytes") or before.block_bytes)
-    if block % _SECTOR_BYTES:
-        raise InvalidScenario(keys.path("block"), f"must be a multiple of {_SECTOR_BYTES} bytes")
-    rate = keys.quantity("rate", "packets/s" if kind == "udp" else "bytes/s") if keys.has("rate") else before.rate
-    threads = keys.count("threads", before.threads, 0, _LARGEST_COUNT)
-    found = Load(
-        kind=kind,
-        packet_bytes=keys.size("packet_bytes", before.packet_bytes, _SMALLEST_PACKET_BYTES, _LARGEST_PACKET_BYTES),
-        direction=keys.choice("direction", ("tx", "rx"), before.direction),
-        pattern=keys.choice("pattern", PATTERNS, before.pattern),
-        block_bytes=block,
-        depth=keys.count("depth", before.depth, 1, _LARGEST_DEPTH) or 1,
-        rate=rate,
-    )
-    return found if kind != "cpu" or threads is None else replace(found, threads=threads)
+    kind = tree["kind"]
+    base = Load(kind=kind, threads=before.threads if kind == "cpu" else 1) if kind != before.kind else before
+    found = {key: tree[key] for key in LOAD_KEYS[kind] & tree.keys()}
+    for key in ("packet_bytes", "block"):
+        found[key] = int(_optional(found, key, "bytes") or (base.packet_bytes if key != "block" else base.block_bytes))
+    if "rate" in found:
+        found["rate"] = _optional(found, "rate", "packets/s" if kind == "udp" else "bytes/s")
+    return replace(base, block_bytes=found.pop("block"), **found)
 
 
-def _changed(path: str, tree: object, loads: tuple[Load, ...]) -> tuple[Load, ...]:
+def _changed(path: str, tree: Tree, loads: tuple[Load, ...]) -> tuple[Load, ...]:
     """The loads after an event's ``workload``: a mapping changes one of them (the one of its ``kind`` when there are several)."""
-    kind = tree.get("kind") if isinstance(tree, Mapping) else None
-    found = [i for i, load in enumerate(loads) if kind in (None, load.kind)]
     if not loads:
         raise InvalidScenario(path, "the instance has no workload to change")
+    found = [i for i, load in enumerate(loads) if tree.get("kind", load.kind) == load.kind]
     if len(found) != 1:
-        problem = (
-            "the instance has no workload of this kind" if not found else "the instance has several: give the kind"
-        )
-        raise InvalidScenario(f"{path}.kind", problem)
-    changed = list(loads)
-    changed[found[0]] = _load(path, tree, loads[found[0]])
-    if changed[found[0]].direction != loads[found[0]].direction:
+        several = "the instance has several: give the kind"
+        raise InvalidScenario(f"{path}.kind", several if found else "the instance has no workload of this kind")
+    before = loads[found[0]]
+    whole = {"kind": before.kind, **tree}
+    validate(whole, where=path, definition="load")
+    after = _load(whole, before)
+    if after.direction != before.direction:
         raise InvalidScenario(f"{path}.direction", "cannot be changed while the guest runs")
-    return tuple(changed)
+    return tuple(after if i == found[0] else load for i, load in enumerate(loads))
 
 
-def _events(keys: Keys, instances: dict[str, Instance], duration: float) -> tuple[Event, ...]:
-    read = [
-        (f"events[{i}]", Keys(f"events[{i}]", item, {"at", "instance", "start", "stop", "slo", "workload", "agent"}))
-        for i, item in enumerate(keys.sequence("events"))
-    ]
-    timed = [(below.moment("at", required=True), path, below) for path, below in read]
+def _events(trees: list[Tree], instances: Mapping[str, Instance], duration: float) -> tuple[Event, ...]:
+    timed = [(_seconds(tree["at"]), f"events[{i}]", tree) for i, tree in enumerate(trees)]
     for at_seconds, path, _ in timed:
         if at_seconds >= duration:
             raise InvalidScenario(f"{path}.at", "is not before the end of the scenario")
     loads = {name: instance.loads for name, instance in instances.items()}
     events = []
-    for at_seconds, _, below in sorted(timed, key=lambda item: item[0]):  # stable: equal times keep the file's order
-        event = _event(at_seconds, below, instances, loads)
+    for at_seconds, path, tree in sorted(timed, key=lambda item: item[0]):  # stable: equal times keep the file's order
+        event = _event(at_seconds, path, tree, loads)
         if event.what == "workload":
             loads[event.instance] = event.loads
         events.append(event)
     return tuple(events)
 
 
-def _event(
-    at_seconds: float, keys: Keys, instances: Mapping[str, Instance], loads: Mapping[str, tuple[Load, ...]]
-) -> Event:
-    given = [key for key in ("start", "stop", "slo", "workload", "agent") if keys.has(key)]
+def _event(at_seconds: float, path: str, tree: Tree, loads: Mapping[str, tuple[Load, ...]]) -> Event:
+    given = [key for key in _WHAT if key in tree]
     if len(given) != 1:
-        raise InvalidScenario(
-            keys.path(given[1]) if given else keys.path(""), "needs exactly one of start, stop, slo, workload, agent"
-        )
-    what = given[0]
+        raise InvalidScenario(f"{path}.{given[1]}" if given else path, f"needs exactly one of {', '.join(_WHAT)}")
+    what, found = given[0], tree[given[0]]
     if what == "agent":
-        if keys.has("instance"):
-            raise InvalidScenario(keys.path("instance"), "an agent event has no instance")
-        return Event(at_seconds=at_seconds, what=what, action=keys.choice("agent", AGENT_ACTIONS, None))
-    name = keys.choice("instance", tuple(instances), None)
-    if what in ("start", "stop"):
-        if keys.get(what) is not True:
-            raise InvalidScenario(keys.path(what), "must be true")
-        return Event(at_seconds=at_seconds, what=what, instance=name)
-    if what == "workload":
-        changed = _changed(keys.path("workload"), keys.get("workload"), loads[name])
-        return Event(at_seconds=at_seconds, what=what, instance=name, loads=changed)
-    tree = keys.get("slo")
-    return Event(
-        at_seconds=at_seconds, what=what, instance=name, slo=None if tree is None else read_slo(keys.path("slo"), tree)
-    )
+        if "instance" in tree:
+            raise InvalidScenario(f"{path}.instance", "an agent event has no instance")
+        return Event(at_seconds=at_seconds, what=what, action=found)
+    if "instance" not in tree:
+        raise InvalidScenario(f"{path}.instance", "is missing")
+    name = _one_of(f"{path}.instance", tree["instance"], list(loads), "")
+    slo = None if what != "slo" or found is None else read_slo(f"{path}.slo", found)
+    after = _changed(f"{path}.workload", found, loads[name]) if what == "workload" else ()
+    return Event(at_seconds=at_seconds, what=what, instance=name, slo=slo, loads=after)

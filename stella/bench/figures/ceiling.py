@@ -5,53 +5,38 @@ as a quota spread evenly over the vCPUs would leave it three eighths.
 """
 
 from collections.abc import Mapping
+from functools import partial
+from operator import itemgetter
 from typing import Any
 
-from stella.bench.figures.row import Bound, Facts, Row, rows_of_all
-from stella.bench.figures.session import Family, Part, Session, in_turn, round_seconds, rounds, scenario_file
+from stella.bench.figures.row import Bound, Figures
+from stella.bench.figures.session import family, scenario_file
 from stella.bench.policies import COMPARED
 from stella.bench.results import Run
+from stella.bench.scenario import Scenario
 
 CEILING_CORES = 1.5
 TOLERANCE_RATIO = 0.03
 _SETTLE_SECONDS = 2.0
+_FIGURES = Figures()
 
 
-def _parts(repeat: int) -> list[Part]:
-    return rounds(1, round_seconds(scenario_file("figures/ceiling")))
+def _closer(run: Run, scenario: Scenario) -> Mapping[str, Any]:
+    used, start = run.recording.instances["capped"].run["vcpu"], run.start_unix_seconds
+    change = scenario.events[0].at_seconds
+    return {
+        "one_busy_cores": used.rate(start, start + change),
+        "four_busy_cores": used.rate(start + change + _SETTLE_SECONDS, start + scenario.duration_seconds),
+    }
 
 
-def _run(part: str, session: Session) -> Facts:
-    scenario = scenario_file("figures/ceiling")
+for _key, _title, _middle in (
+    ("one", "ceiling of 1.5 cores on four vCPUs, one busy: it has its whole core", 1.0),
+    ("four", "ceiling of 1.5 cores on four vCPUs, four busy: mean", CEILING_CORES),
+):
+    _bound = Bound(least=_middle * (1 - TOLERANCE_RATIO), most=_middle * (1 + TOLERANCE_RATIO))
+    _FIGURES.of_each(COMPARED, f"ceiling.{_key}", _title, bound=_bound, kind="cores")(itemgetter(f"{_key}_busy_cores"))
 
-    def closer(run: Run) -> Mapping[str, Any]:
-        used, start, change = (
-            run.recording.instances["capped"].run["vcpu"],
-            run.start_unix_seconds,
-            scenario.events[0].at_seconds,
-        )
-        return {
-            "one_busy_cores": used.rate(start, start + change),
-            "four_busy_cores": used.rate(start + change + _SETTLE_SECONDS, start + scenario.duration_seconds),
-        }
-
-    return session.round(scenario, in_turn(COMPARED, part), title=f"ceiling {part}", closer=closer)
-
-
-def _judge(parts: Mapping[str, Facts]) -> list[Row]:
-    rows = []
-    for key, title, middle in (
-        ("one", "ceiling of 1.5 cores on four vCPUs, one busy: it has its whole core", 1.0),
-        ("four", "ceiling of 1.5 cores on four vCPUs, four busy: mean", CEILING_CORES),
-    ):
-        bound = Bound(least=middle * (1 - TOLERANCE_RATIO), most=middle * (1 + TOLERANCE_RATIO))
-
-        def read(facts: Facts, key: str = key) -> float:
-            return float(facts[f"{key}_busy_cores"])
-
-        bounds = {"stella": (bound, Bound())}
-        rows += rows_of_all(parts, COMPARED, read, name=f"ceiling.{key}", title=title, bounds=bounds, kind="cores")
-    return rows
-
-
-FAMILY = Family(name="ceiling", title="a CPU ceiling over four vCPUs", parts=_parts, run=_run, judge=_judge)
+FAMILY = family(
+    "ceiling", "a CPU ceiling over four vCPUs", partial(scenario_file, "figures/ceiling"), _FIGURES, closer=_closer
+)

@@ -101,15 +101,8 @@ def _run_part(family: Family, part: Part, session: Session, store: Store) -> Non
     except (InvalidRun, PolicyError, LabError) as error:
         session.progress.note(f"{family.name} {part.name}: does not count: {error}")
         facts = {"invalid": str(error)}
-    seconds = round(time.monotonic() - began, 1)
-    kept = {
-        "facts": facts,
-        "started": started,
-        "load_average": load,
-        "seconds": seconds,
-        "planned_seconds": part.seconds,
-    }
-    store.keep(family.name, part.name, kept)
+    took = {"seconds": round(time.monotonic() - began, 1), "planned_seconds": part.seconds}
+    store.keep(family.name, part.name, {"facts": facts, "started": started, "load_average": load, **took})
 
 
 def exit_status(rows: list[Row]) -> int:

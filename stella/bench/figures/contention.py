@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stella.bench.figures.row import Bound, Facts, Row, row_of, rows_of_all, windows_met
+from stella.bench.figures.row import Bound, Facts, Figures, Row, windows_met
 from stella.bench.figures.session import Family, Part, Session, round_seconds, scenario_file
 from stella.bench.lab.network import HEADER_BYTES
 from stella.bench.results import Run
@@ -20,8 +20,6 @@ FLOORS = {
 }
 WEIGHTS, CEILINGS = "weights", "io-ceilings"
 _OTHER = {WEIGHTS: ("stella",), CEILINGS: ("none", "stella")}
-_FLOOR_BOUNDS = {"stella": (Bound(least=0.95), Bound(least=0.99))}
-_USED_BOUNDS = {"stella": (Bound(least=0.85), Bound(least=0.95))}
 _FREE = "free"
 
 
@@ -87,34 +85,45 @@ def weight_errors(scenario: Scenario, got: Mapping[str, float]) -> list[float]:
 
 
 def _judge(parts: Mapping[str, Facts]) -> list[Row]:
-    rows = []
+    rows: list[Row] = []
     for name, title in FLOORS.items():
-        mine = {k: v for k, v in parts.items() if k == name}
-        most = capacity(scenario_file(f"figures/{name}"))
-        rows += rows_of_all(mine, POLICIES, windows_met, name=f"{NAME}.{name}", title=title, bounds=_FLOOR_BOUNDS)
-
-        def used(facts: Facts, most: float = most) -> float:
-            return float(sum(facts["delivered"].values())) / most
-
-        titles = {"name": f"{NAME}.{name}.used", "title": f"{title}: what of it all is used"}
-        rows += rows_of_all(mine, POLICIES, used, bounds=_USED_BOUNDS, **titles)
-    rows.append(
-        row_of(
-            {k: v for k, v in parts.items() if k == WEIGHTS},
-            "stella",
-            lambda f: max(abs(e) for e in weight_errors(scenario_file(f"figures/{WEIGHTS}"), f["delivered"])),
-            name=f"{NAME}.{WEIGHTS}",
-            title="weights 1 : 2 : 4 on a full uplink, largest error of a part",
-            bound=Bound(most=0.15),
-            aim=Bound(most=0.05),
-        )
-    )
-    return [*rows, *_ceiling_rows({k: v for k, v in parts.items() if k == CEILINGS})]
+        rows += _floor_figures(name, title)(_only(parts, name))
+    rows += _WEIGHTS(_only(parts, WEIGHTS))
+    return [*rows, *_ceiling_figures()(_only(parts, CEILINGS))]
 
 
-def _ceiling_rows(parts: Mapping[str, Facts]) -> list[Row]:
-    scenario = scenario_file(f"figures/{CEILINGS}")
-    rows = []
+def _only(parts: Mapping[str, Facts], name: str) -> Mapping[str, Facts]:
+    return {part: facts for part, facts in parts.items() if part == name}
+
+
+def _floor_figures(name: str, title: str) -> Figures:
+    figures, most = Figures(), capacity(scenario_file(f"figures/{name}"))
+
+    def used(facts: Facts) -> float:
+        return float(sum(facts["delivered"].values())) / most
+
+    met = figures.of_each(POLICIES, f"{NAME}.{name}", title, bound=Bound(least=0.95), aim=Bound(least=0.99))
+    met(windows_met)
+    words = f"{NAME}.{name}.used", f"{title}: what of it all is used"
+    figures.of_each(POLICIES, *words, bound=Bound(least=0.85), aim=Bound(least=0.95))(used)
+    return figures
+
+
+_WEIGHTS = Figures()
+
+
+@_WEIGHTS.of(
+    f"{NAME}.{WEIGHTS}",
+    "weights 1 : 2 : 4 on a full uplink, largest error of a part",
+    Bound(most=0.15),
+    aim=Bound(most=0.05),
+)
+def _largest_weight_error(facts: Facts) -> float:
+    return max(abs(error) for error in weight_errors(scenario_file(f"figures/{WEIGHTS}"), facts["delivered"]))
+
+
+def _ceiling_figures() -> Figures:
+    figures, scenario = Figures(), scenario_file(f"figures/{CEILINGS}")
     for instance in scenario.instances:
         if instance.slo is None:
             continue
@@ -124,19 +133,15 @@ def _ceiling_rows(parts: Mapping[str, Facts]) -> list[Row]:
 
         metric = instance.slo.objectives[0].metric.value
         title = f"ceiling of {metric} with load above it: how far the mean lies from it"
-        words = {"name": f"{NAME}.ceiling.{metric}", "title": title}
-        rows.append(row_of(parts, "stella", error, bound=Bound(most=0.05), aim=Bound(most=0.02), **words))
-    rows.append(
-        row_of(
-            parts,
-            "stella",
-            lambda f: f["delivered"][_FREE] / _asked(scenario),
-            name=f"{NAME}.ceiling.neighbour",
-            title="a neighbour without a ceiling: what it sends of what it asks for",
-            bound=Bound(least=0.95),
-        )
-    )
-    return rows
+        figures.of(f"{NAME}.ceiling.{metric}", title, Bound(most=0.05), aim=Bound(most=0.02))(error)
+
+    title = "a neighbour without a ceiling: what it sends of what it asks for"
+
+    @figures.of(f"{NAME}.ceiling.neighbour", title, Bound(least=0.95))
+    def _sent(facts: Facts) -> float:
+        return float(facts["delivered"][_FREE]) / _asked(scenario)
+
+    return figures
 
 
 def _asked(scenario: Scenario) -> float:

@@ -1,19 +1,17 @@
 """Whether the agent tells the truth when it may change nothing: its word on each window against what was seen outside."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
-from stella.bench.figures.row import Bound, Facts, Row, row_of
-from stella.bench.figures.session import Family, Part, Session, round_seconds, rounds, scenario_file
+from stella.bench.figures.row import Bound, Facts, Figures
+from stella.bench.figures.session import family, scenario_file
 from stella.bench.results import Run
 from stella.model.attainment import Status
 
 OBSERVE = "stella-observe"
 STARVED = ("starved-net", "starved-disk")
-
-
-def _parts(repeat: int) -> list[Part]:
-    return rounds(1, round_seconds(scenario_file("figures/honesty"), policies=1, with_solo=False))
+_FIGURES = Figures(OBSERVE)
 
 
 def windows_said(run: Run) -> list[dict[str, Any]]:
@@ -34,15 +32,15 @@ def windows_said(run: Run) -> list[dict[str, Any]]:
     return found
 
 
-def _run(part: str, session: Session) -> Facts:
-    scenario = scenario_file("figures/honesty")
-    return session.round(
-        scenario,
-        [OBSERVE],
-        title=f"honesty {part}",
-        with_solo=False,
-        closer=lambda run: {"windows_said": windows_said(run)},
-    )
+@_FIGURES.of(
+    "honesty.agreement",
+    "actuation off: windows in which the agent's status agrees with the outside",
+    Bound(least=0.99),
+    aim=Bound(least=0.999),
+)
+def _agreement_ratio(facts: Facts) -> float | None:
+    ratio: float | None = facts["result"]["agent"]["status_agreement_ratio"]
+    return ratio
 
 
 def starved_windows(facts: Facts) -> list[Mapping[str, Any]]:
@@ -50,11 +48,12 @@ def starved_windows(facts: Facts) -> list[Mapping[str, Any]]:
     return [w for w in facts["windows_said"] if w["instance"] in STARVED and w["demand"] and not w["met_95"]]
 
 
-def starved(facts: Facts) -> int:
-    """Windows in which a starved instance asked for its floor and did not get it, as seen outside. Pure."""
-    return len(starved_windows(facts))
-
-
+@_FIGURES.of(
+    "honesty.cause",
+    "actuation off: starved windows for which it names the CPU",
+    Bound(least=0.95),
+    aim=Bound(least=0.99),
+)
 def cause_ratio(facts: Facts) -> float | None:
     """The part of the starved windows (as seen outside) of which the agent says: missed, for want of CPU. Pure."""
     windows = starved_windows(facts)
@@ -62,6 +61,9 @@ def cause_ratio(facts: Facts) -> float | None:
     return named / len(windows) if windows else None
 
 
+@_FIGURES.of(
+    "honesty.starved", "windows in which it calls a starved instance SELF_LIMITED", Bound(most=0), kind="count"
+)
 def self_limited(facts: Facts) -> float | None:
     """Starved windows that the agent calls SELF_LIMITED; None when nothing was starved. Pure."""
     windows = starved_windows(facts)
@@ -74,53 +76,16 @@ def said_missed(facts: Facts, instance: str) -> float | None:
     return float(sum(Status(word).missed for word in words)) if words else None
 
 
-def _judge(parts: Mapping[str, Facts]) -> list[Row]:
-    rows = [
-        row_of(
-            parts,
-            OBSERVE,
-            lambda f: f["result"]["agent"]["status_agreement_ratio"],
-            name="honesty.agreement",
-            title="actuation off: windows in which the agent's status agrees with the outside",
-            bound=Bound(least=0.99),
-            aim=Bound(least=0.999),
-        ),
-        row_of(
-            parts,
-            OBSERVE,
-            cause_ratio,
-            name="honesty.cause",
-            title="actuation off: starved windows for which it names the CPU",
-            bound=Bound(least=0.95),
-            aim=Bound(least=0.99),
-        ),
-        row_of(
-            parts,
-            OBSERVE,
-            self_limited,
-            name="honesty.starved",
-            title="windows in which it calls a starved instance SELF_LIMITED",
-            bound=Bound(most=0),
-            kind="count",
-        ),
-    ]
-    for instance, what in (("idle", "an idle instance"), ("undersized", "an undersized instance")):
+for _instance, _what in (("idle", "an idle instance"), ("undersized", "an undersized instance")):
+    _title = f"windows in which it calls {_what} VIOLATED or DEGRADED"
+    _FIGURES.of(f"honesty.{_instance}", _title, Bound(most=0), kind="count")(partial(said_missed, instance=_instance))
 
-        def read(facts: Facts, instance: str = instance) -> float | None:
-            return said_missed(facts, instance)
-
-        rows.append(
-            row_of(
-                parts,
-                OBSERVE,
-                read,
-                name=f"honesty.{instance}",
-                title=f"windows in which it calls {what} VIOLATED or DEGRADED",
-                bound=Bound(most=0),
-                kind="count",
-            )
-        )
-    return rows
-
-
-FAMILY = Family(name="honesty", title="the agent's word, with actuation off", parts=_parts, run=_run, judge=_judge)
+FAMILY = family(
+    "honesty",
+    "the agent's word, with actuation off",
+    partial(scenario_file, "figures/honesty"),
+    _FIGURES,
+    policies=[OBSERVE],
+    with_solo=False,
+    closer=lambda run, scenario: {"windows_said": windows_said(run)},
+)

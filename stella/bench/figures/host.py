@@ -12,7 +12,7 @@ from typing import IO, Any
 import psutil
 
 from stella.bench.figures import trivial
-from stella.bench.lab.process import launch
+from stella.bench.lab.process import finish, launch
 from stella.bench.lab.rig import Rig
 from stella.bench.policies import Policy
 from stella.bench.probes import PeriodicProbe, Probe
@@ -42,8 +42,7 @@ class RootCommands(Probe):
 
     def _stop(self) -> None:
         if self._process is not None:
-            self._process.kill()
-            self._process.wait()
+            finish(self._process)
 
     def before(self, lab: Rig, policy: Policy) -> None:
         """Measure the idle host."""
@@ -127,16 +126,12 @@ class AgentMemory(PeriodicProbe):
         return self.peak_bytes
 
 
-class Reservation(PeriodicProbe):
-    """What the agent says, over its own socket, that it reserves for one instance."""
+class AgentProbe(PeriodicProbe):
+    """Asks the agent now and then over its own socket; what it does not answer is skipped."""
 
-    name = "reservation"
-
-    def __init__(self, instance: str) -> None:
-        super().__init__(0.5)
-        self._instance = instance
+    def __init__(self, period_seconds: float) -> None:
+        super().__init__(period_seconds)
         self._socket = Path()
-        self.samples: list[tuple[float, float]] = []
 
     def before(self, lab: Rig, policy: Policy) -> None:
         """Learn the socket, where the policy puts it."""
@@ -145,8 +140,26 @@ class Reservation(PeriodicProbe):
     def look(self) -> None:
         """Ask once."""
         with contextlib.suppress(Unreachable, RequestRefused):
-            answer = Client(self._socket, timeout_seconds=2.0).show(self._instance)
-            self.samples.append((time.time(), float(answer["cpu"]["reservation_cores"])))
+            self.ask(Client(self._socket, timeout_seconds=2.0))
+
+    def ask(self, client: Client) -> None:
+        """Take one sample."""
+        raise NotImplementedError
+
+
+class Reservation(AgentProbe):
+    """What the agent says that it reserves for one instance."""
+
+    name = "reservation"
+
+    def __init__(self, instance: str) -> None:
+        super().__init__(0.5)
+        self._instance = instance
+        self.samples: list[tuple[float, float]] = []
+
+    def ask(self, client: Client) -> None:
+        """One sample."""
+        self.samples.append((time.time(), float(client.show(self._instance)["cpu"]["reservation_cores"])))
 
     def facts(self, start: float, end: float) -> list[tuple[float, float]]:
         """(seconds of the measured time, cores)."""

@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from stella.bench.figures.knobs import Knobs
-from stella.bench.figures.row import Bound, Facts, Row, row_of
+from stella.bench.figures.row import Bound, Facts, Figures
 from stella.bench.figures.session import Family, Part, Session, floors_met, round_seconds, rounds, scenario_file
+from stella.bench.lab.process import finish
 from stella.bench.policies import Policy
 from stella.bench.policies.stella import StellaPolicy
 from stella.bench.results import Run
@@ -37,11 +38,11 @@ _POLL_SECONDS = 0.03
 _SLOT_SECONDS = 11.0
 _RANDOM_SECONDS = 3.0  # of a slot
 _RELEASE_SECONDS = 30.0
+_FIGURES = Figures()
 _CAPPED = Instance(
     name="capped",
     loads=(Load(kind="cpu", threads=1),),
     slo=parse_slo({"cpu": {"ceiling": "25%"}}),
-    memory_bytes=512_000_000,
 )
 
 
@@ -134,8 +135,7 @@ class KillingPolicy(StellaPolicy):
         try:
             return process.wait(_RELEASE_SECONDS)
         except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            finish(process)
             return None
 
 
@@ -172,11 +172,19 @@ def _run(part: str, session: Session) -> Facts:
     )
 
 
+@_FIGURES.of(
+    "kill.restraints",
+    f"kill -9 of the agent, {KILLS} times: temporary restraints gone",
+    Bound(most=2.0),
+    kind="seconds",
+    note="one value for each kill at which there was a restraint",
+)
 def lifted_seconds(facts: Facts) -> list[float | None]:
     """For each kill at which there were restraints, how long they stayed; None: longer than the agent was dead. Pure."""
     return [kill["lifted_seconds"] for kill in facts["kills"] if kill["restraints"]]
 
 
+@_FIGURES.of("kill.floors", "all floors again after the agent's restart", Bound(most=5.0), kind="seconds")
 def back_seconds(facts: Facts) -> list[float | None]:
     """For each kill, seconds from the restart until all floors hold (in three windows running); None: not before the next. Pure."""
     met, found = facts["floors_met"], []
@@ -188,6 +196,12 @@ def back_seconds(facts: Facts) -> list[float | None]:
     return found
 
 
+@_FIGURES.of(
+    "kill.release",
+    "knobs not restored bit for bit by `xgos release` after each kill, the journal intact, cut, garbled or missing",
+    Bound(most=0),
+    kind="count",
+)
 def not_restored_count(facts: Facts) -> float | None:
     """Knobs that `xgos release` did not restore, over all kills; None when it failed, or when there was nothing to restore. Pure."""
     if any(code != 0 for code in (facts["released"], *(kill["released"] for kill in facts["kills"]))):
@@ -197,37 +211,4 @@ def not_restored_count(facts: Facts) -> float | None:
     return float(len(facts["knobs"]["not_restored"]) + sum(len(kill["not_restored"]) for kill in facts["kills"]))
 
 
-def _judge(parts: Mapping[str, Facts]) -> list[Row]:
-    return [
-        row_of(
-            parts,
-            "stella",
-            lifted_seconds,
-            name="kill.restraints",
-            title=f"kill -9 of the agent, {KILLS} times: temporary restraints gone",
-            bound=Bound(most=2.0),
-            kind="seconds",
-            note="one value for each kill at which there was a restraint",
-        ),
-        row_of(
-            parts,
-            "stella",
-            back_seconds,
-            name="kill.floors",
-            title="all floors again after the agent's restart",
-            bound=Bound(most=5.0),
-            kind="seconds",
-        ),
-        row_of(
-            parts,
-            "stella",
-            not_restored_count,
-            name="kill.release",
-            title="knobs not restored bit for bit by `xgos release` after each kill, the journal intact, cut, garbled or missing",
-            bound=Bound(most=0),
-            kind="count",
-        ),
-    ]
-
-
-FAMILY = Family(name="kill", title="kill -9 of the agent", parts=_parts, run=_run, judge=_judge)
+FAMILY = Family(name="kill", title="kill -9 of the agent", parts=_parts, run=_run, judge=_FIGURES)

@@ -2,29 +2,20 @@
 
 import statistics
 from collections.abc import Mapping, Sequence
+from functools import partial
+from operator import itemgetter
 from typing import Any
 
 from stella.bench.figures.host import Reservation
-from stella.bench.figures.row import AGENT, Bound, Facts, Row, row_of, rows_of_all
-from stella.bench.figures.session import (
-    Family,
-    Part,
-    Session,
-    floors_met,
-    in_turn,
-    round_seconds,
-    rounds,
-    scenario_file,
-)
+from stella.bench.figures.row import AGENT, Bound, Facts, Figures
+from stella.bench.figures.session import family, floors_met, scenario_file
 from stella.bench.policies import COMPARED
 from stella.bench.results import Run
+from stella.bench.scenario import Scenario
 
 NAME = "mixed"
 _SETTLE_SECONDS = 3.0
-
-
-def _parts(repeat: int) -> list[Part]:
-    return rounds(1, round_seconds(scenario_file("figures/mixed")))
+_FIGURES = Figures()
 
 
 def wait_ratio(run: Run, instance: str, role: str, first: float, last: float) -> float | None:
@@ -36,23 +27,12 @@ def wait_ratio(run: Run, instance: str, role: str, first: float, last: float) ->
     return waited / (ran + waited) if ran + waited > 0 else None
 
 
-def _run(part: str, session: Session) -> Facts:
-    scenario = scenario_file("figures/mixed")
+def _closer(run: Run, scenario: Scenario) -> Mapping[str, Any]:
     event = scenario.events[0].at_seconds
-
-    def closer(run: Run) -> Mapping[str, Any]:
-        first, last = run.start_unix_seconds + event, run.start_unix_seconds + scenario.duration_seconds
-        met = floors_met(run)
-        waits = {role: wait_ratio(run, "mixed", role, first, last) for role in ("main", "iothread", "vcpu")}
-        return {"floors_met_ratio": sum(met) / len(met), "event_seconds": event, "wait_ratio_computing": waits}
-
-    return session.round(
-        scenario,
-        in_turn(COMPARED, part),
-        title=f"mixed {part}",
-        probes=lambda policy: (Reservation("mixed"),) if policy == "stella" else (),
-        closer=closer,
-    )
+    first, last = run.start_unix_seconds + event, run.start_unix_seconds + scenario.duration_seconds
+    met = floors_met(run)
+    waits = {role: wait_ratio(run, "mixed", role, first, last) for role in ("main", "iothread", "vcpu")}
+    return {"floors_met_ratio": sum(met) / len(met), "event_seconds": event, "wait_ratio_computing": waits}
 
 
 def reservation_rise(samples: Sequence[Sequence[float]], event_seconds: float) -> float | None:
@@ -64,36 +44,41 @@ def reservation_rise(samples: Sequence[Sequence[float]], event_seconds: float) -
     return statistics.fmean(after) / statistics.fmean(before) - 1.0
 
 
-def _judge(parts: Mapping[str, Facts]) -> list[Row]:
-    rows = rows_of_all(
-        parts,
-        COMPARED,
-        lambda f: float(f["floors_met_ratio"]),
-        name="mixed.floors",
-        title="floors of 80 % CPU, packets and disk in one instance with its own sysbench, windows with all",
-        bounds={"stella": (Bound(least=0.85), Bound(least=0.97))},
+_FIGURES.of_each(
+    COMPARED,
+    "mixed.floors",
+    "floors of 80 % CPU, packets and disk in one instance with its own sysbench, windows with all",
+    bound=Bound(least=0.85),
+    aim=Bound(least=0.97),
+)(itemgetter("floors_met_ratio"))
+
+
+@_FIGURES.of(
+    "mixed.reservation",
+    "its reservation's rise when its own sysbench starts",
+    aim=Bound(most=0.10),
+    source=AGENT,
+)
+def _own_rise(facts: Facts) -> float | None:
+    return reservation_rise(facts["reservation"], facts["event_seconds"])
+
+
+def _wait_ratio_computing(facts: Facts, role: str) -> float | None:
+    ratio: float | None = facts["wait_ratio_computing"][role]
+    return ratio
+
+
+for _role, _shown in (("main", "main loop"), ("iothread", "iothread")):
+    _title = f"time that its {_shown} waited for a CPU, of the time it could have run, while it computes"
+    _FIGURES.of_each(COMPARED, f"mixed.{_role}-wait", _title, aim=Bound(most=0.10))(
+        partial(_wait_ratio_computing, role=_role)
     )
-    rows.append(
-        row_of(
-            parts,
-            "stella",
-            lambda f: reservation_rise(f["reservation"], f["event_seconds"]),
-            name="mixed.reservation",
-            title="its reservation's rise when its own sysbench starts",
-            aim=Bound(most=0.10),
-            source=AGENT,
-        )
-    )
-    for role, shown in (("main", "main loop"), ("iothread", "iothread")):
 
-        def read(facts: Facts, role: str = role) -> float | None:
-            ratio: float | None = facts["wait_ratio_computing"][role]
-            return ratio
-
-        title = f"time that its {shown} waited for a CPU, of the time it could have run, while it computes"
-        bounds = {"stella": (Bound(), Bound(most=0.10))}
-        rows += rows_of_all(parts, COMPARED, read, name=f"mixed.{role}-wait", title=title, bounds=bounds)
-    return rows
-
-
-FAMILY = Family(name=NAME, title="CPU, network and disk floors in one instance", parts=_parts, run=_run, judge=_judge)
+FAMILY = family(
+    NAME,
+    "CPU, network and disk floors in one instance",
+    partial(scenario_file, "figures/mixed"),
+    _FIGURES,
+    probes=lambda policy: (Reservation("mixed"),) if policy == "stella" else (),
+    closer=_closer,
+)

@@ -3,10 +3,14 @@
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 Facts = Mapping[str, Any]
 """What one part of a family found: plain JSON, kept so that it can be judged again without running it again."""
+
+Found = float | Sequence[float | None] | str | None
+Reader = TypeVar("Reader", bound=Callable[[Mapping[str, Any]], Found])
+Comparison = TypeVar("Comparison", bound=Callable[[Mapping[str, Any], Mapping[str, Any]], float])
 
 PASS, FALLS_SHORT, INVALID, REPORTED = "pass", "FALLS SHORT", "INVALID", "reported"
 OUTSIDE, AGENT = "outside", "agent"
@@ -138,17 +142,17 @@ def of_policy(parts: Mapping[str, Facts], policy: str) -> dict[str, Facts]:
 def row_of(
     parts: Mapping[str, Facts],
     policy: str,
-    read: Callable[[Facts], float | Sequence[float | None] | str | None],
+    read: Callable[[Facts], Found],
     *,
-    name: str,
-    title: str,
+    note: str | Callable[[Mapping[str, Facts]], str] = "",
     bound: Bound = Bound(),
-    aim: Bound = Bound(),
     kind: str = "ratio",
-    source: str = OUTSIDE,
-    note: str = "",
+    **keys: Any,
 ) -> Row:
-    """A row over the rounds of one policy. ``read`` gives one value for a round, or several, or says why the round has none."""
+    """A row over the rounds of one policy. ``read`` gives one value for a round, or several, or says why the round has none.
+
+    ``note`` may be made from what the policy did in each round.
+    """
     values: list[float | None] = []
     without: list[str] = []
     mine = of_policy(parts, policy)
@@ -157,71 +161,77 @@ def row_of(
         if isinstance(found, str):
             without.append(f"{part}: {found}")
         else:
-            values += list(found) if isinstance(found, list | tuple) else [found]  # type: ignore[list-item]
-    missing = "; ".join(without)
-    return Row(
-        name=name,
-        title=title,
-        bound=bound,
-        aim=aim,
-        kind=kind,
-        values=tuple(values),
-        missing=missing or ("" if mine else "not run"),
-        source=source,
-        note=note,
-    )
+            values += [found] if isinstance(found, float | int | None) else found
+    missing = "; ".join(without) or ("" if mine else "not run")
+    said = note if isinstance(note, str) else note(mine)
+    return Row(bound=bound, kind=kind, values=tuple(values), missing=missing, note=said, **keys)
 
 
-def row_against(
-    parts: Mapping[str, Facts],
-    other: str,
-    compare: Callable[[Facts, Facts], float],
-    *,
-    name: str,
-    title: str,
-    bound: Bound = Bound(),
-    aim: Bound = Bound(),
-) -> Row:
-    """A row of ``stella`` against another policy, a ratio for each round. Both must have a valid run in every round.
+def _beside(parts: Mapping[str, Facts], other: str) -> dict[str, Facts]:
+    """The facts of ``stella`` and of another policy side by side, as those of one policy; a round must have both."""
+    ours, theirs = of_policy(parts, "stella"), of_policy(parts, other)
+    why = {part: ours[part].get("invalid") or theirs[part].get("invalid") for part in parts}
+    return {
+        part: {"invalid": why[part]}
+        if why[part]
+        else {"policies": {"both": {"ours": ours[part], "theirs": theirs[part]}}}
+        for part in parts
+    }
 
-    ``compare``: takes the facts of ``stella`` and those of the other.
+
+class Figures:
+    """The figures of a family, in the order in which they are declared: each by what reads it from the facts of a policy's round.
+
+    Called with the facts of all parts it makes their rows. ``policy``: whose figures they are, unless they are of several. Pure.
     """
-    values, missing = [], []
-    others = of_policy(parts, other)
-    for part, ours in of_policy(parts, "stella").items():
-        why = ours.get("invalid") or others[part].get("invalid")
-        if why:
-            missing.append(f"{part}: {why}")
-        else:
-            values.append(compare(ours, others[part]))
-    return Row(
-        name=name,
-        title=title,
-        bound=bound,
-        aim=aim,
-        kind="ratio",
-        values=tuple(values),
-        missing="; ".join(missing) or ("" if parts else "not run"),
-    )
 
+    def __init__(self, policy: str = "stella") -> None:
+        self._policy = policy
+        self._makers: list[Callable[[Mapping[str, Facts]], Row]] = []
 
-def rows_of_all(
-    parts: Mapping[str, Facts],
-    policies: Sequence[str],
-    read: Callable[[Facts], float | Sequence[float | None] | None],
-    *,
-    name: str,
-    title: str,
-    bounds: Mapping[str, tuple[Bound, Bound]],
-    kind: str = "ratio",
-) -> list[Row]:
-    """The same figure of each policy: a row for each. ``bounds``: what is required and what is aimed at, of those that have any."""
-    rows = []
-    for policy in policies:
-        bound, aim = bounds.get(policy, (Bound(), Bound()))
-        words = {"name": f"{name}.{policy}", "title": f"{title}: {policy}"}
-        rows.append(row_of(parts, policy, read, bound=bound, aim=aim, kind=kind, **words))
-    return rows
+    def __call__(self, parts: Mapping[str, Facts]) -> list[Row]:
+        """The rows."""
+        return [make(parts) for make in self._makers]
+
+    def of(self, name: str, title: str, bound: Bound = Bound(), **keys: Any) -> Callable[[Reader], Reader]:
+        """Declares a figure, with the keys of `row_of`."""
+
+        def declare(read: Reader) -> Reader:
+            found: dict[str, Any] = {"policy": self._policy, "name": name, "title": title, "bound": bound, **keys}
+            self._makers.append(lambda parts: row_of(parts, read=read, **found))
+            return read
+
+        return declare
+
+    def of_each(
+        self, policies: Sequence[str], name: str, title: str, *, others: Mapping[str, Bound] | None = None, **keys: Any
+    ) -> Callable[[Reader], Reader]:
+        """Declares the same figure of each policy, a row for each.
+
+        What ``bound`` and ``aim`` say is of ``stella``; ``others``: what is required of others.
+        """
+
+        def declare(read: Reader) -> Reader:
+            for policy in policies:
+                own = {"bound": (others or {}).get(policy, Bound()), "aim": Bound()} if policy != "stella" else {}
+                self.of(f"{name}.{policy}", f"{title}: {policy}", **{**keys, **own, "policy": policy})(read)
+            return read
+
+        return declare
+
+    def against(self, other: str, name: str, title: str, **keys: Any) -> Callable[[Comparison], Comparison]:
+        """Declares a comparison of ``stella`` with another policy, from the facts of both, with the keys of `row_of`."""
+
+        def declare(compare: Comparison) -> Comparison:
+            def read(both: Facts) -> float:
+                return compare(both["ours"], both["theirs"])
+
+            self._makers.append(
+                lambda parts: row_of(_beside(parts, other), "both", read, name=name, title=title, **keys)
+            )
+            return compare
+
+        return declare
 
 
 def windows_met(facts: Facts) -> float:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from stella.bench.fair import Solo
-from stella.bench.figures.row import Bound, Facts, Row, of_policy, row_of, rows_of_all, windows_met
+from stella.bench.figures.row import Bound, Facts, Figures, windows_met
 from stella.bench.figures.session import Family, Part, Session, in_turn, round_seconds, rounds
 from stella.bench.generate import generate
 from stella.bench.policies import COMPARED
@@ -23,6 +23,7 @@ COUNT = 2
 CORES = 2
 DURATION_SECONDS, WARMUP_SECONDS = 15, 6.0
 LEAST_RATIO, MOST_RATIO = 0.45, 0.60
+_FIGURES = Figures()
 
 
 def drawn(number: int) -> Scenario:
@@ -80,32 +81,30 @@ def _run(part: str, session: Session) -> Facts:
     return {**facts, "slos": slos}
 
 
+_FIGURES.of_each(
+    COMPARED,
+    "seeds.each",
+    f"{COUNT} scenarios drawn from a seed, windows with all floors",
+    bound=Bound(least=0.95),
+    aim=Bound(least=0.97),
+)(windows_met)
+
+
+def _below(rounds: Mapping[str, Facts]) -> str:
+    met = {part: windows_met(facts) for part, facts in rounds.items() if "invalid" not in facts}
+    below = [f"{part} {ratio:.0%}" for part, ratio in met.items() if ratio < 0.95]
+    return f"below: {', '.join(below)}" if below else ""
+
+
+@_FIGURES.of(
+    "seeds.refused",
+    "SLOs of these that Stella's admission refused (they are judged all the same)",
+    kind="count",
+    note=_below,
+)
 def refused(facts: Facts) -> float:
     """SLOs that admission refused. Pure."""
     return float(len(facts["result"]["refused"]))
 
 
-def _judge(parts: Mapping[str, Facts]) -> list[Row]:
-    bounds = {"stella": (Bound(least=0.95), Bound(least=0.97))}
-    title = f"{COUNT} scenarios drawn from a seed, windows with all floors"
-    below = [
-        f"{part} {windows_met(f):.0%}"
-        for part, f in of_policy(parts, "stella").items()
-        if "invalid" not in f and windows_met(f) < 0.95
-    ]
-    note = f"below: {', '.join(below)}" if below else ""
-    return [
-        *rows_of_all(parts, COMPARED, windows_met, name="seeds.each", title=title, bounds=bounds),
-        row_of(
-            parts,
-            "stella",
-            refused,
-            name="seeds.refused",
-            title="SLOs of these that Stella's admission refused (they are judged all the same)",
-            kind="count",
-            note=note,
-        ),
-    ]
-
-
-FAMILY = Family(name="seeds", title=f"{COUNT} scenarios from a seed", parts=_parts, run=_run, judge=_judge)
+FAMILY = Family(name="seeds", title=f"{COUNT} scenarios from a seed", parts=_parts, run=_run, judge=_FIGURES)

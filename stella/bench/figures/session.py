@@ -93,6 +93,30 @@ def rounds(count: int, seconds: float) -> list[Part]:
     return [Part(name=f"round-{n}", seconds=seconds) for n in range(1, count + 1)]
 
 
+def family(
+    name: str,
+    title: str,
+    scenario: Callable[[], Scenario],
+    figures: Callable[[Mapping[str, Facts]], list[Row]],
+    *,
+    policies: Sequence[str] = COMPARED,
+    extra_seconds: float = 0.0,
+    closer: "Callable[[Run, Scenario], Mapping[str, Any]]" = lambda run, scenario: {},
+    **keys: Any,
+) -> Family:
+    """A family of one round of a scenario, every policy in it. ``keys``: of `Session.round`; ``closer`` is told the scenario too."""
+
+    def parts(repeat: int) -> list[Part]:
+        own = round_seconds(scenario(), len(policies), with_solo=keys.get("with_solo", True))
+        return rounds(1, own + extra_seconds)
+
+    def run(part: str, session: Session) -> Facts:
+        one, order = scenario(), in_turn(policies, part)
+        return session.round(one, order, title=f"{name} {part}", closer=lambda run: closer(run, one), **keys)
+
+    return Family(name=name, title=title, parts=parts, run=run, judge=figures)
+
+
 def in_turn(policies: Sequence[str], part: str) -> list[str]:
     """The policies in the order of a round: each round begins with another."""
     first = (int(part.rpartition("-")[2]) - 1) % len(policies)
@@ -122,9 +146,6 @@ def floors_met(run: Run) -> list[bool]:
     floors = [o for o in run.verdict.objectives if o.kind == "floor"]
     rows = [[o.windows[k] for o in floors] for k in range(run.verdict.windows)]
     return [all(w is None or not w.demand or w.met_95 for w in row) for row in rows]
-
-
-Closer = Callable[[Run], Mapping[str, Any]]
 
 
 class Session:

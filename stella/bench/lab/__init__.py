@@ -2,12 +2,11 @@
 
 from stella.bench.lab.laboratory import Lab
 from stella.bench.lab.leftovers import sweep
-from stella.bench.lab.model import Backend, CgroupInfo, Guest, LabError, Uplink, Workload, WorkloadError
+from stella.bench.lab.model import Backend, Guest, LabError, Uplink, Workload, WorkloadError
 from stella.bench.lab.sampler import Recorder
 
 __all__ = [
     "Backend",
-    "CgroupInfo",
     "Guest",
     "Lab",
     "LabError",

@@ -12,26 +12,24 @@ from stella.bench.lab.image import Image, kernel_arguments
 
 KVM = Path("/dev/kvm")
 PROBE_SECONDS = 6.0  # a guest that really runs under KVM is up in one
+_QEMU = (
+    "/usr/bin/qemu-system-x86_64 -accel kvm -cpu host -machine pc -m 512 -nodefaults -display none -no-reboot "
+    "-device virtio-serial-pci -chardev stdio,id=c,signal=off -device virtserialport,chardev=c,name=stella.bench"
+)
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 def _boots(image: Image) -> bool:
     """Boot a guest under KVM until its agent says hello on standard output."""
     argv = [
-        "/usr/bin/qemu-system-x86_64",
-        "-accel",
-        "kvm",
-        "-cpu",
-        "host",
-        "-machine",
-        "pc",
-        "-m",
-        "512",
-        "-nodefaults",
+        *_QEMU.split(),
+        "-kernel",
+        str(image.kernel),
+        "-initrd",
+        str(image.initramfs),
+        "-append",
+        kernel_arguments(),
     ]
-    argv += ["-display", "none", "-no-reboot", "-kernel", str(image.kernel), "-initrd", str(image.initramfs)]
-    argv += ["-append", kernel_arguments(), "-device", "virtio-serial-pci", "-chardev", "stdio,id=c,signal=off"]
-    argv += ["-device", "virtserialport,chardev=c,name=stella.bench"]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         assert process.stdout is not None
         limit, text = time.monotonic() + PROBE_SECONDS, b""

@@ -7,11 +7,12 @@ import selectors
 import socket
 import threading
 import time
-from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from stella.bench.recording import Series
 
 Message = dict[str, Any]
 
@@ -28,30 +29,12 @@ class Ping:
 BUCKET_SECONDS = 4.0
 
 
-@dataclass(frozen=True, slots=True)
-class Clock:
-    """A guest's clock: at each of some moments of it (Unix seconds, in order), how far it is ahead of the host's.
-
-    Between them the offset changes evenly; before the first and after the last it stays.
-    """
-
-    guest_seconds: tuple[float, ...] = ()
-    offsets_seconds: tuple[float, ...] = ()
-
-    def offset(self, guest_seconds: float) -> float:
-        """How far the guest's clock is ahead when it shows this, in seconds."""
-        if not self.guest_seconds:
-            return 0.0
-        right = bisect_right(self.guest_seconds, guest_seconds)
-        if right in (0, len(self.guest_seconds)):
-            return self.offsets_seconds[min(right, len(self.guest_seconds) - 1)]
-        t0, t1 = self.guest_seconds[right - 1], self.guest_seconds[right]
-        o0, o1 = self.offsets_seconds[right - 1], self.offsets_seconds[right]
-        return o0 + (o1 - o0) * (guest_seconds - t0) / (t1 - t0)
+class Clock(Series):
+    """A guest's clock: at moments of it (Unix seconds), how far it is ahead of the host's; in between that changes evenly."""
 
     def to_host(self, guest_seconds: float) -> float:
         """A moment of the guest's clock on the host's (both Unix seconds)."""
-        return guest_seconds - self.offset(guest_seconds)
+        return guest_seconds - self.at(guest_seconds)
 
 
 def fit_clock(pings: Sequence[Ping]) -> Clock:
@@ -60,12 +43,12 @@ def fit_clock(pings: Sequence[Ping]) -> Clock:
     Not one line through all: an emulated guest's clock may run off by a per cent until its kernel has measured it better.
     """
     best: dict[int, Ping] = {}
-    for ping in pings:
-        bucket = int(ping.host_seconds // BUCKET_SECONDS)
-        if bucket not in best or ping.round_trip_seconds < best[bucket].round_trip_seconds:
-            best[bucket] = ping
-    chosen = sorted(best.values(), key=lambda p: p.host_seconds + p.offset_seconds)
-    return Clock(tuple(p.host_seconds + p.offset_seconds for p in chosen), tuple(p.offset_seconds for p in chosen))
+    for ping in sorted(pings, key=lambda p: -p.round_trip_seconds):
+        best[int(ping.host_seconds // BUCKET_SECONDS)] = ping
+    clock = Clock()
+    for ping in sorted(best.values(), key=lambda p: p.host_seconds + p.offset_seconds):
+        clock.add(ping.host_seconds + ping.offset_seconds, ping.offset_seconds)
+    return clock
 
 
 class Link:

@@ -45,15 +45,5 @@ def with_fewer_cpus(argv: Sequence[str], file: Path, layout: Layout) -> list[str
     """The command that runs ``argv`` where the topmost cpuset holds the CPUs listed in ``file``."""
     top = layout.v1.get("cpuset") or layout.v2
     covered = [str(top / name) for name in _TOP_FILES if top and (top / name).exists()]
-    return [
-        "/usr/bin/unshare",
-        "-m",
-        "/bin/sh",
-        "-c",
-        _BIND,
-        "stella-bench",
-        str(file),
-        str(len(covered)),
-        *covered,
-        *argv,
-    ]
+    shell = ("/usr/bin/unshare", "-m", "/bin/sh", "-c", _BIND, "stella-bench")
+    return [*shell, str(file), str(len(covered)), *covered, *argv]

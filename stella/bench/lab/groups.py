@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from stella.bench.lab.model import CgroupInfo, LabError
+from stella.bench.lab.model import LabError
 from stella.linux.cpuset import show_cpus
 
 HEAVIEST = {1: ("cpu.shares", "262144"), 2: ("cpu.weight", "10000")}
@@ -25,18 +25,28 @@ class Layout:
     v2: Path | None
 
     @property
-    def info(self) -> CgroupInfo:
-        """What the layer above needs to know. Raises `LabError` when no hierarchy has the cpu controller."""
-        if "cpu" in self.v1:
-            return CgroupInfo(version=1, cpu_root=self.v1["cpu"], cpuset_root=self.v1.get("cpuset"))
+    def version(self) -> int:
+        """Of the hierarchy with the cpu controller."""
+        return 1 if "cpu" in self.v1 else 2
+
+    @property
+    def cpu_root(self) -> Path:
+        """Where the cpu controller is mounted. Raises `LabError` when no hierarchy has it."""
+        if self.version == 1:
+            return self.v1["cpu"]
         if self.v2 is None or "cpu" not in (self.v2 / "cgroup.controllers").read_text().split():
             raise LabError("no cgroup hierarchy has the cpu controller")
-        return CgroupInfo(version=2, cpu_root=self.v2, cpuset_root=self.v2)
+        return self.v2
+
+    @property
+    def cpuset_root(self) -> Path | None:
+        """The same for CPU sets; None where there are none."""
+        return self.v1.get("cpuset") if self.version == 1 else self.v2
 
     def accounted(self) -> tuple[Path, ...]:
         """The mount points where a process must be in a group to be weighed and accounted there."""
-        if self.info.version == 2:
-            return (self.info.cpu_root,)
+        if self.version == 2:
+            return (self.cpu_root,)
         return tuple(dict.fromkeys(self.v1[name] for name in ("cpu", "cpuacct") if name in self.v1))
 
 
@@ -62,8 +72,8 @@ def current_paths(text: str, layout: Layout) -> tuple[Path, ...]:
         _, names, path = line.split(":", 2)
         for name in names.split(",") if names else [""]:
             found[name] = path
-    if layout.info.version == 2:
-        return (layout.info.cpu_root / found.get("", "/").lstrip("/"),)
+    if layout.version == 2:
+        return (layout.cpu_root / found.get("", "/").lstrip("/"),)
     points = {layout.v1[name]: found[name] for name in ("cpu", "cpuacct") if name in layout.v1 and name in found}
     return tuple(point / path.lstrip("/") for point, path in points.items())
 
@@ -96,7 +106,7 @@ class Groups:
     """The lab's groups; ``made`` lists every directory it is responsible for."""
 
     def __init__(self, name: str, layout: Layout) -> None:
-        self.name, self.layout, self.info = name, layout, layout.info
+        self.name, self.layout = name, layout
         self.made: list[Path] = []
         self.home = current_paths(Path("/proc/self/cgroup").read_text(), layout)
         self._enabled: list[str] = []
@@ -123,11 +133,11 @@ class Groups:
                     if cpus:
                         (group / "cpuset.cpus").write_text(show_cpus(cpus))
         if self.layout.v2:
-            if self.info.version == 2:
+            if self.layout.version == 2:
                 self._enable(self.layout.v2)
             group = self.layout.v2 / f"{self.name}.partition"
             self._make(group)
-            if self.info.version == 2:
+            if self.layout.version == 2:
                 self._enable(group)
                 if cpus:
                     (group / "cpuset.cpus").write_text(show_cpus(cpus))
@@ -146,8 +156,8 @@ class Groups:
         paths = tuple(point / f"{self.name}-{end}" for point in self.layout.accounted())
         for path in paths:
             self._make(path)
-        knob, value = HEAVIEST[self.info.version]
-        (self.info.cpu_root / f"{self.name}-{end}" / knob).write_text(value)
+        knob, value = HEAVIEST[self.layout.version]
+        (self.layout.cpu_root / f"{self.name}-{end}" / knob).write_text(value)
         return paths
 
     def cpu_seconds(self, end: str) -> float:

@@ -3,9 +3,9 @@
 import contextlib
 import signal
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import quoteattr
@@ -13,7 +13,7 @@ from xml.sax.saxutils import quoteattr
 from stella.bench.lab.image import Image, kernel_arguments
 from stella.bench.lab.model import Guest, LabError
 from stella.bench.lab.network import Seat
-from stella.bench.lab.process import end, launch, start_ticks
+from stella.bench.lab.process import end, finish, launch, start_ticks, wait_until
 from stella.bench.lab.storage import Disk
 
 # Fixed text: arguments are bound over libvirt's directories one by one, then the daemon takes over the same process.
@@ -78,24 +78,16 @@ class Hypervisor:
                 time.sleep(0.05)
 
     def _start(self, name: str, started: Callable[[int], None]) -> None:
-        daemon = [
-            f"/usr/sbin/{name}",
-            "--pid-file",
-            str(self.directory / f"{name}.pid"),
-        ]  # else a second one would refuse
+        # Without its own pid file a second one would refuse.
+        daemon = [f"/usr/sbin/{name}", "--pid-file", str(self.directory / f"{name}.pid")]
         argv = ["/usr/bin/unshare", "-m", "/bin/sh", "-c", _ENCLOSE, "stella-bench", str(self.directory), *daemon]
         with (self.directory / f"{name}.log").open("wb") as log:
             process = launch(argv, namespace=self.namespace, groups=self.groups, stdout=log, stderr=log)
         self.daemons[name] = process
         started(process.pid)
         if name == "virtlogd":
-            limit = time.monotonic() + PATIENCE_SECONDS
-            while (
-                not (self.directory / "run" / "virtlogd-sock").exists()
-                and time.monotonic() < limit
-                and process.poll() is None
-            ):
-                time.sleep(0.02)
+            listening = (self.directory / "run" / "virtlogd-sock").exists
+            wait_until(lambda: listening() or process.poll() is not None, PATIENCE_SECONDS)
 
     def _last_words(self) -> str:
         texts = [path.read_text(errors="replace").strip() for path in sorted(self.directory.glob("*.log"))]
@@ -103,21 +95,11 @@ class Hypervisor:
 
     def boot(self, descriptions: Mapping[str, str]) -> None:
         """Start domains, each from its XML, side by side. Raises `LabError` that names the first that fails."""
-        failures: list[str] = []
-
-        def start(name: str, xml: str) -> None:
-            try:
-                self.connection.createXML(xml, 0)
-            except Exception as error:  # libvirt.libvirtError; whatever it is, the guest is named
-                failures.append(f"guest {name} does not start: {error}")
-
-        threads = [threading.Thread(target=start, args=item) for item in descriptions.items()]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        if failures:
-            raise LabError(failures[0])
+        with ThreadPoolExecutor(max_workers=max(1, len(descriptions))) as pool:
+            started = {n: pool.submit(self.connection.createXML, xml, 0) for n, xml in descriptions.items()}
+        for name, domain in started.items():
+            if error := domain.exception():  # libvirt.libvirtError; whatever it is, the guest is named
+                raise LabError(f"guest {name} does not start: {error}")
 
     def pid(self, name: str) -> int:
         """The QEMU process of a domain."""
@@ -140,12 +122,7 @@ class Hypervisor:
         for name in ("libvirtd", "virtlogd"):
             process = self.daemons.pop(name, None)
             if process is not None:
-                process.terminate()
-                try:
-                    process.wait(5)
-                except subprocess.TimeoutExpired:
-                    process.kill()
-                    process.wait()
+                finish(process, patience_seconds=5.0)
         if (
             len(list(self.directory.parent.parent.iterdir())) == 1
         ):  # removing one would undo another lab's mount over it

@@ -30,21 +30,7 @@ _BUSYBOX = "/usr/bin/busybox"
 AGENT_SOURCE = Path(__file__).with_name("guest_agent.py")
 
 _LINKS = {"bin": "usr/bin", "sbin": "usr/sbin", "lib": "usr/lib", "lib64": "usr/lib64"}
-_DIRECTORIES = (
-    "dev",
-    "proc",
-    "sys",
-    "tmp",
-    "run",
-    "root",
-    "etc",
-    "usr",
-    "usr/bin",
-    "usr/sbin",
-    "usr/lib",
-    "usr/lib64",
-    "modules",
-)
+_DIRECTORIES = "dev proc sys tmp run root etc usr usr/bin usr/sbin usr/lib usr/lib64 modules"
 
 _INIT = """#!/bin/sh
 export PATH=/usr/bin:/usr/sbin HOME=/root
@@ -206,7 +192,7 @@ def add_system(archive: Archive, release: str, *more_modules: str) -> None:
     """What every guest has: the directories, busybox, the guests' Python, and the modules (and ``more_modules``) in their order."""
     for name, target in _LINKS.items():
         archive.add(name, stat.S_IFLNK | 0o777, target.encode())
-    for name in _DIRECTORIES:
+    for name in _DIRECTORIES.split():
         archive.add(name, stat.S_IFDIR | 0o755)
     archive.add("dev/console", stat.S_IFCHR | 0o600, device=(5, 1))
     archive.add("usr/bin/busybox", stat.S_IFREG | 0o755, Path(_BUSYBOX).read_bytes())

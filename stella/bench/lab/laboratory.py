@@ -45,7 +45,6 @@ class Lab(Rig):
         named = {u.name for u in uplinks}
         self.network = Network(self.name, (*uplinks, *(() if "up0" in named else (Uplink("up0"),))))
         self.partition = f"/{self.name}"
-        self.boot_seconds = 0.0
         self._backends = tuple(backends)
 
     # Opening and closing
@@ -115,7 +114,6 @@ class Lab(Rig):
             loads.link = Link(guest.name, line, loads.handle)
             self.lines.add(loads.link)
         self._wait_until_all_answer([self.loads[guest.name] for guest in guests], began + BOOT_SECONDS)
-        self.boot_seconds = time.monotonic() - began
         if prepare:
             self.prepare(guests)
 
@@ -151,6 +149,11 @@ class Lab(Rig):
     def limited_uplinks(self) -> Mapping[str, float]:
         """Where guests share a wire with a limit: its inner end."""
         return self.network.limited()
+
+    @property
+    def limited_backends(self) -> Mapping[str, float]:
+        """Where guests share a network disk with a limit."""
+        return self.storage.limited()
 
     @property
     def libvirtd_pid(self) -> int:

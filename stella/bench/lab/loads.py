@@ -12,45 +12,26 @@ import threading
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from stella.bench.lab import receiver, sender, tools
+from stella.bench.lab import peer, tools
 from stella.bench.lab.channel import Link, Message
-from stella.bench.lab.model import Guest, LabError, Workload, WorkloadError
+from stella.bench.lab.model import Guest, LabError, Place, Workload, WorkloadError
 from stella.bench.lab.network import HEADER_BYTES, tbf_arguments, udp_received
-from stella.bench.lab.process import launch
+from stella.bench.lab.process import finish, launch
 from stella.bench.recording import Asked, Series
+from stella.bench.scenario import LOAD_FIELDS
 
 BIN_SECONDS = 0.1
 SAMPLES_TOGETHER = 5  # sent in one message: each costs the guest an interrupt
-UNBOUNDED_SENDER_PACKETS_PER_SECOND = (
-    100_000.0  # more than any emulated guest receives, less than what would take a host core
-)
+UNBOUNDED_SENDER_PACKETS_PER_SECOND = 100_000.0
+"""More than any emulated guest receives, less than what would take a host core."""
 PROOF_PACKETS = 2000  # sockperf is then past its warm-up
 GUEST_BURST_SECONDS = 0.02  # the guest's timers tick every 4 ms
 PORTS_OF_A_GUEST = 16  # peers of several guests may share an address
+_PEER = ("/usr/bin/python3", "-I", "-S", peer.__file__)
 _COUNT_BYTES = 8
 _GUEST_CGROUP = "/sys/fs/cgroup"
-
-
-class Place(Protocol):
-    """Where a guest sits: its number (from 1), both ends' addresses, and the network namespace of its peer (name or path)."""
-
-    @property
-    def index(self) -> int: ...
-
-    @property
-    def guest_ip(self) -> str: ...
-
-    @property
-    def peer_ip(self) -> str: ...
-
-    @property
-    def namespace(self) -> str: ...
-
-    def set_up(self) -> tuple[tuple[str, ...], ...]:
-        """The commands that the guest runs to have its address."""
-        ...
 
 
 @dataclass(slots=True)
@@ -190,7 +171,7 @@ class GuestLoads:
 
     def _start_receiver(self, ports: list[str]) -> None:
         """Start the guest's peer and wait until it listens: before that it is not yet in its namespace either."""
-        argv = ["/usr/bin/python3", "-I", "-S", receiver.__file__, str(self._count_file), self.seat.peer_ip, *ports]
+        argv = [*_PEER, "receive", str(self._count_file), self.seat.peer_ip, *ports]
         self.receiver = launch(argv, namespace=self.seat.namespace, groups=self._helpers, stdout=subprocess.PIPE)
         assert self.receiver.stdout is not None
         with self.receiver.stdout as answer:
@@ -240,14 +221,9 @@ class GuestLoads:
             return None
         return int.from_bytes(os.pread(self._count, _COUNT_BYTES, 0), sys.byteorder)
 
-    def sent_frame_bytes(self) -> float:
-        """Mean bytes on the wire of the packets the guest sends."""
-        sizes = [slot.workload.packet_bytes for slot in self._of("udp", "tx")] or [64]
-        return sum(sizes) / len(sizes) + HEADER_BYTES
-
-    def received_frame_bytes(self) -> float:
-        """Mean bytes on the wire of the packets sent to the guest."""
-        sizes = [slot.workload.packet_bytes for slot in self._of("udp", "rx")] or [64]
+    def frame_bytes(self, direction: str) -> float:
+        """Mean bytes on the wire of the packets that the guest sends (``tx``) or is sent (``rx``)."""
+        sizes = [slot.workload.packet_bytes for slot in self._of("udp", direction)] or [64]
         return sum(sizes) / len(sizes) + HEADER_BYTES
 
     def _signal(self, slot: Slot, number: signal.Signals) -> None:
@@ -269,9 +245,8 @@ class GuestLoads:
             slot.sender.send_signal(signal.SIGCONT)
         else:
             packets = slot.workload.rate or UNBOUNDED_SENDER_PACKETS_PER_SECOND
-            words = [self.seat.guest_ip, str(slot.port), str(slot.workload.packet_bytes), f"{packets:.3f}"]
-            argv = ["/usr/bin/python3", "-I", "-S", sender.__file__, *words]
-            slot.sender = launch(argv, namespace=self.seat.namespace, groups=self._helpers)
+            words = ["send", self.seat.guest_ip, str(slot.port), str(slot.workload.packet_bytes), f"{packets:.3f}"]
+            slot.sender = launch([*_PEER, *words], namespace=self.seat.namespace, groups=self._helpers)
 
     def stop(self) -> None:
         """Halt all loads."""
@@ -287,7 +262,7 @@ class GuestLoads:
         """Change keys of the workload ``index``, or of each that takes them all. Raises `WorkloadError`, having changed nothing."""
         chosen = [s for s in self.slots if index in (None, s.index)]
         if index is None and len(chosen) > 1:
-            chosen = [s for s in chosen if set(keys) <= tools.KEYS[s.workload.kind]]
+            chosen = [s for s in chosen if set(keys) <= LOAD_FIELDS[s.workload.kind]]
         if not chosen:
             raise WorkloadError(f"{self.guest.name}: {', '.join(keys)}: no workload takes it")
         after = {s.index: tools.changed(s.workload, keys) for s in chosen}
@@ -305,8 +280,7 @@ class GuestLoads:
     def _replay(self, slot: Slot) -> None:
         if slot.workload.kind == "udp" and slot.workload.direction == "rx":
             if slot.sender is not None:
-                slot.sender.kill()
-                slot.sender.wait()
+                finish(slot.sender)
                 slot.sender = None
             if slot.running:
                 self._start_sender(slot)
@@ -360,8 +334,7 @@ class GuestLoads:
         self.closing = True
         for process in (self.receiver, *(slot.sender for slot in self.slots)):
             if process is not None:
-                process.kill()
-                process.wait()
+                finish(process)
         self.receiver = None
         count, self._count = self._count, -1
         if count >= 0:

@@ -1,12 +1,11 @@
 """What a laboratory is made of, as values: back ends, uplinks and loads are a scenario's own; guests."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from uuid import NAMESPACE_DNS, uuid5
 
 from stella.bench.scenario import Backend, Load, Uplink
 
-__all__ = ["Backend", "CgroupInfo", "Guest", "LabError", "Uplink", "Workload", "WorkloadError"]
+__all__ = ["Backend", "Guest", "LabError", "Uplink", "Workload", "WorkloadError"]
 
 
 class LabError(Exception):
@@ -44,12 +43,14 @@ class Guest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CgroupInfo:
-    """The cgroup layout the lab found. ``cpu_root`` is where the cpu controller is mounted (v2: the unified mount).
+class Place:
+    """Where a guest sits: its number (from 1), both ends' addresses, and the network namespace of its peer (name or path)."""
 
-    ``cpuset_root`` is the same for cpusets; None where there are none.
-    """
+    index: int
+    guest_ip: str
+    peer_ip: str
+    namespace: str
 
-    version: int
-    cpu_root: Path
-    cpuset_root: Path | None
+    def set_up(self) -> tuple[tuple[str, ...], ...]:
+        """The commands that the guest runs to have its address: none where it has it."""
+        return ()

@@ -8,7 +8,7 @@ import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from stella.bench.lab.model import LabError, Uplink
+from stella.bench.lab.model import LabError, Place, Uplink
 from stella.bench.lab.process import run
 
 HEADER_BYTES = 42  # Ethernet, IPv4 and UDP before the payload: what a tap counts for each packet besides it
@@ -16,23 +16,11 @@ _QUIET = 'for c in all default; do echo 1 > "/proc/sys/net/ipv6/conf/$c/disable_
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seat:
-    """Where one guest sits: its tap, the addresses of both ends, and the namespace of its peer."""
+class Seat(Place):
+    """Where one guest sits, and its tap."""
 
-    index: int
     tap: str
     uplink: str
-    namespace: str
-
-    @property
-    def guest_ip(self) -> str:
-        """The guest's address."""
-        return f"10.77.1.{self.index}"
-
-    @property
-    def peer_ip(self) -> str:
-        """Its peer's address."""
-        return f"10.77.2.{self.index}"
 
     @property
     def guest_mac(self) -> str:
@@ -119,7 +107,14 @@ class Network:
         """Make room for one guest; with a peer's namespace when it has network load. Its tap is made by libvirt later."""
         if uplink not in self._outside:
             raise LabError(f"{guest}: no uplink {uplink!r}")
-        seat = Seat(index=index, tap=f"sbtap{index}", uplink=uplink, namespace=f"{self.name}-{index}" if peer else "")
+        seat = Seat(
+            index=index,
+            guest_ip=f"10.77.1.{index}",
+            peer_ip=f"10.77.2.{index}",
+            namespace=f"{self.name}-{index}" if peer else "",
+            tap=f"sbtap{index}",
+            uplink=uplink,
+        )
         self._seats[guest] = seat
         if peer:
             self._add_namespace(seat.namespace)

@@ -15,17 +15,17 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import IO, Any, Self
+from typing import Any, Self, Unpack
 from uuid import uuid4
 
 from stella.bench.lab import heartbeat
 from stella.bench.lab.channel import Lines
 from stella.bench.lab.confining import chosen_cpus, with_fewer_cpus
-from stella.bench.lab.groups import Groups, parse_mounts
+from stella.bench.lab.groups import Groups, Layout, parse_mounts
 from stella.bench.lab.leftovers import HOME, Note, kill_guests
 from stella.bench.lab.loads import GuestLoads
-from stella.bench.lab.model import CgroupInfo, Guest, LabError
-from stella.bench.lab.process import launch
+from stella.bench.lab.model import Guest, LabError
+from stella.bench.lab.process import Streams, finish, launch
 from stella.bench.lab.sampler import Recorder, process_cpu_seconds
 from stella.linux.cpuset import show_cpus
 
@@ -85,6 +85,11 @@ class Rig(ABC):
     @property
     def limited_uplinks(self) -> Mapping[str, float]:
         """Devices in that namespace through which uplinks with a limit send, and the limits in bytes/s."""
+        return {}
+
+    @property
+    def limited_backends(self) -> Mapping[str, float]:
+        """The sources of disks on back ends with a limit, as the agent names them, and the limits in bytes/s."""
         return {}
 
     @abstractmethod
@@ -158,8 +163,7 @@ class Rig(ABC):
         for loads in self.loads.values():
             loads.close()
         if hasattr(self, "_heart"):
-            self._heart.kill()
-            self._heart.wait()
+            finish(self._heart)
             if self._heart.stdout:
                 self._heart.stdout.close()
         kill_guests([path for path in self.groups.made if path.name.endswith((".partition", "-load"))])
@@ -285,11 +289,9 @@ class Rig(ABC):
         self,
         argv: Sequence[str],
         *,
-        environment: Mapping[str, str] | None = None,
-        stdout: int | IO[bytes] = subprocess.DEVNULL,
-        stderr: int | IO[bytes] = subprocess.DEVNULL,
         groups: Iterable[Path] = (),
         outside: bool = False,
+        **streams: Unpack[Streams],
     ) -> "subprocess.Popen[bytes]":
         """Run a program in the lab's network namespace, in the control groups the bench was started in (or ``groups``): the agent.
 
@@ -298,13 +300,13 @@ class Rig(ABC):
         """
         where = tuple(groups) or self.groups.home
         if self.is_confined and not outside:
-            argv = with_fewer_cpus(argv, self.home / CPUS_FILE, self.groups.layout)
+            argv = with_fewer_cpus(argv, self.home / CPUS_FILE, self.cgroup)
         namespace = "" if outside else self.network_namespace
-        process = launch(argv, namespace=namespace, groups=where, stdout=stdout, stderr=stderr, environment=environment)
+        process = launch(argv, namespace=namespace, groups=where, **streams)
         self.note.add_process(process.pid)
         return process
 
     @property
-    def cgroup(self) -> CgroupInfo:
-        """The version and mount point of the hierarchy with the cpu controller."""
-        return self.groups.info
+    def cgroup(self) -> Layout:
+        """Where the control groups are mounted."""
+        return self.groups.layout

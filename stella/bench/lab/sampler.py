@@ -209,14 +209,8 @@ class Recorder:
         recording = self.recording
         for name, loads in self._loads.items():
             instance = recording.instances[name]
-            received = self._received(loads)
-            if received is not None:
-                now = time.time()
-                last, total = self._packets.get(name, (received, 0.0))
-                total += (received - last) * loads.sent_frame_bytes()
-                self._packets[name] = received, total
-                instance.windows.setdefault("network_packets.tx", Series()).add(now, float(received))
-                instance.windows.setdefault("network_bytes.tx", Series()).add(now, total)
+            with contextlib.suppress(OSError):
+                self._sample_packets(name, instance, loads)
             with contextlib.suppress(OSError, ValueError):
                 for role, descriptors in self._threads[name].items():
                     now = time.time()
@@ -247,12 +241,16 @@ class Recorder:
         if libvirtd is not None:
             recording.libvirtd_cpu.add(now, libvirtd)
 
-    @staticmethod
-    def _received(loads: GuestLoads) -> int | None:
-        try:
-            return loads.received()
-        except OSError:
-            return None
+    def _sample_packets(self, name: str, instance: InstanceRecording, loads: GuestLoads) -> None:
+        received = loads.received()
+        if received is None:
+            return
+        now = time.time()
+        last, total = self._packets.get(name, (received, 0.0))
+        total += (received - last) * loads.frame_bytes("tx")
+        self._packets[name] = received, total
+        instance.windows.setdefault("network_packets.tx", Series()).add(now, float(received))
+        instance.windows.setdefault("network_bytes.tx", Series()).add(now, total)
 
     def _sample_slowly(self) -> None:
         self.agent.read_memory()
@@ -300,7 +298,7 @@ class Recorder:
         """Move a guest's own reports onto the host's clock and into its recording."""
         pings = [p for p in (loads.link.pings if loads.link else []) if p.host_seconds > start - 30]
         clock = fit_clock(pings)
-        instance.clock_offset_seconds = clock.offset((start + end) / 2)
+        instance.clock_offset_seconds = clock.at((start + end) / 2)
         instance.died, instance.asked = loads.died, list(loads.asked)
 
         def moved(series: Series) -> Series:
@@ -324,7 +322,7 @@ class Recorder:
                 instance.bins[name] = instance.windows[name]
         if "network_packets.rx" in instance.bins:
             packets = instance.bins["network_packets.rx"]
-            frame = loads.received_frame_bytes()
+            frame = loads.frame_bytes("rx")
             instance.windows["network_packets.rx"] = packets
             instance.windows["network_bytes.rx"] = Series(list(packets.times), [v * frame for v in packets.values])
         instance.windows["cpu"] = kernel

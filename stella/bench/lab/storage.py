@@ -2,15 +2,13 @@
 
 import mmap
 import os
-import signal
 import subprocess
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from stella.bench.lab.model import Backend, LabError
-from stella.bench.lab.process import launch, run
+from stella.bench.lab.process import finish, launch, run, wait_until
 
 _CHUNK_BYTES = 4 << 20
 
@@ -80,17 +78,23 @@ class Storage:
                 raise LabError(f"backends: {backend.name}: rate: only an nbd back end can be limited")
 
     def _serve(self, backend: Backend) -> None:
-        socket, rate_file = self.sockets / f"nbd{self._numbers[backend.name]}", self._rate_file(backend.name)
+        socket, rate_file = self._socket(backend.name), self._rate_file(backend.name)
         self._write_rate(backend.name, backend.rate_bytes_per_second)
         options = ["--foreground", "--threads", "16", "--unix", str(socket), "--filter=rate", "file"]
         words = [f"dir={self._home(backend.name)}", f"rate-file={rate_file}"]
         process = launch(["/usr/bin/nbdkit", *options, *words], groups=self.groups)
         self.servers[backend.name] = process
-        limit = time.monotonic() + 10
-        while not socket.exists():
-            if process.poll() is not None or time.monotonic() > limit:
-                raise LabError(f"nbdkit for back end {backend.name} does not start: is it installed?")
-            time.sleep(0.02)
+        wait_until(lambda: socket.exists() or process.poll() is not None, 10.0)
+        if not socket.exists():
+            raise LabError(f"nbdkit for back end {backend.name} does not start: is it installed?")
+
+    def limited(self) -> dict[str, float]:
+        """Back ends with a limit, by the source that their disks have (``nbd:SOCKET``), with their rates in bytes/s."""
+        each = self.backends.values()
+        return {f"nbd:{self._socket(b.name)}": b.rate_bytes_per_second for b in each if b.rate_bytes_per_second}
+
+    def _socket(self, backend: str) -> Path:
+        return self.sockets / f"nbd{self._numbers[backend]}"
 
     def _write_rate(self, backend: str, rate_bytes_per_second: float | None) -> None:
         # bits/s; 0 is no limit. In one step, because nbdkit reads it whenever it likes.
@@ -110,13 +114,12 @@ class Storage:
         except OSError as error:
             raise LabError(f"{guest}: disk: {error.strerror}: {path}") from None
         nbd = self.backends[backend].kind == "nbd"
-        return Disk(path=path, socket=self.sockets / f"nbd{self._numbers[backend]}" if nbd else None)
+        return Disk(path=path, socket=self._socket(backend) if nbd else None)
 
     def close(self) -> None:
         """Stop the servers."""
         for process in self.servers.values():
-            process.send_signal(signal.SIGKILL)
-            process.wait()
+            finish(process)
         self.servers = {}
 
 

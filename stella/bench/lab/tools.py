@@ -3,62 +3,40 @@
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
+from stella.bench.keys import InvalidScenario
 from stella.bench.lab.model import Workload, WorkloadError
 from stella.bench.lab.network import HEADER_BYTES
+from stella.bench.scenario import LOAD_FIELDS, check_load
 
-KEYS: dict[str, frozenset[str]] = {
-    "udp": frozenset({"packet_bytes", "direction", "rate"}),
-    "disk": frozenset({"pattern", "block_bytes", "depth", "rate"}),
-    "cpu": frozenset({"threads"}),
-    "idle": frozenset(),
-}
-PATTERNS = ("randread", "randwrite", "read", "write", "iometer")
 # The mix of request sizes that Iometer ships as its file-server access pattern, with 80 % reads, all random.
 IOMETER_SIZES = "512/10:1k/5:2k/5:4k/60:8k/2:16k/4:32k/4:64k/10"
 IOMETER_READ_RATIO = 0.8
 IOMETER_MEAN_BYTES = 11346.0
 FIRST_PORT = 11111
 FOR_EVER_SECONDS = "30000000"
-SMALLEST_PACKET_BYTES, LARGEST_PACKET_BYTES = 14, 1472  # sockperf's own header; one Ethernet frame
 SHORTEST_REPORT_SECONDS = 0.5
+_FIO = (
+    "--name=load --filename=/dev/vda --ioengine=libaio --direct=1 --thread --norandommap --randrepeat=0 --time_based "
+    f"--runtime={FOR_EVER_SECONDS} --disable_clat=1 --disable_slat=1 --clat_percentiles=0 --lat_percentiles=0 "
+    "--slat_percentiles=0 --disk_util=0 --eta=never --output-format=json"
+)
 
 
 def check(workload: Workload) -> Workload:
     """The same workload. Raises `WorkloadError` that names the key that cannot be."""
-    if workload.kind not in KEYS:
-        raise WorkloadError(f"kind: must be one of {', '.join(KEYS)}")
-    default = Workload(kind=workload.kind)
-    for field in fields(Workload):
-        name = field.name
-        if name != "kind" and name not in KEYS[workload.kind] and getattr(workload, name) != getattr(default, name):
-            raise WorkloadError(f"{name}: a {workload.kind} workload takes none")
-    if not SMALLEST_PACKET_BYTES <= workload.packet_bytes <= LARGEST_PACKET_BYTES:
-        raise WorkloadError(f"packet_bytes: must be from {SMALLEST_PACKET_BYTES} to {LARGEST_PACKET_BYTES}")
-    if workload.direction not in ("tx", "rx"):
-        raise WorkloadError("direction: must be tx or rx")
-    if workload.pattern not in PATTERNS:
-        raise WorkloadError(f"pattern: must be one of {', '.join(PATTERNS)}")
-    for name, value, smallest in (
-        ("block", workload.block_bytes, 512),
-        ("depth", workload.depth, 1),
-        ("threads", workload.threads, 0),
-    ):
-        if value < smallest:
-            raise WorkloadError(f"{name}: must be at least {smallest}")
-    if workload.block_bytes % 512:
-        raise WorkloadError("block: must be a multiple of 512 bytes")
-    if workload.rate is not None and not workload.rate > 0:
-        raise WorkloadError("rate: must be greater than zero")
-    return workload
+    try:
+        return check_load(workload)
+    except InvalidScenario as error:
+        raise WorkloadError(str(error)) from None
 
 
 def changed(workload: Workload, keys: Mapping[str, Any]) -> Workload:
     """The workload with some keys changed. Raises `WorkloadError` for a key that it does not take."""
     for key in keys:
-        if key not in KEYS[workload.kind]:
+        if key not in LOAD_FIELDS[workload.kind]:
             raise WorkloadError(f"{key}: a {workload.kind} workload takes none")
     return check(replace(workload, **keys))
 
@@ -74,25 +52,7 @@ def fio_command(workload: Workload, bin_seconds: float) -> list[str]:
         access = ["--rw=randrw", f"--rwmixread={IOMETER_READ_RATIO * 100:.0f}", f"--bssplit={IOMETER_SIZES}"]
     else:
         access = [f"--rw={workload.pattern}", f"--bs={workload.block_bytes}"]
-    return [
-        *("fio", "--name=load", "--filename=/dev/vda", "--ioengine=libaio", "--direct=1", "--thread"),
-        *access,
-        *(
-            f"--iodepth={workload.depth}",
-            "--time_based",
-            f"--runtime={FOR_EVER_SECONDS}",
-            "--norandommap",
-            "--randrepeat=0",
-        ),
-        *(
-            "--disable_clat=1",
-            "--disable_slat=1",
-            "--clat_percentiles=0",
-            "--lat_percentiles=0",
-            "--slat_percentiles=0",
-        ),
-        *("--disk_util=0", "--eta=never", f"--status-interval={report_ms}ms", "--output-format=json"),
-    ]
+    return ["fio", *_FIO.split(), *access, f"--iodepth={workload.depth}", f"--status-interval={report_ms}ms"]
 
 
 def sysbench_command(workload: Workload) -> list[str]:
@@ -106,19 +66,7 @@ def sockperf_sender(ip: str, port: int, packet_bytes: int) -> list[str]:
 
     (sockperf's own rate spins between packets: a sender of few packets would look like a busy one.)
     """
-    return [
-        "sockperf",
-        "throughput",
-        "-i",
-        ip,
-        "-p",
-        str(port),
-        "-m",
-        str(packet_bytes),
-        "-t",
-        FOR_EVER_SECONDS,
-        "--mps=max",
-    ]
+    return f"sockperf throughput -i {ip} -p {port} -m {packet_bytes} -t {FOR_EVER_SECONDS} --mps=max".split()
 
 
 def sockperf_receiver(ip: str, port: int) -> list[str]:

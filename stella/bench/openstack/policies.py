@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from stella.bench.lab.model import LabError
+from stella.bench.lab.rig import Rig
 from stella.bench.openstack.dashboard import Dashboard, DashboardTenant
 from stella.bench.openstack.servers import Member
 from stella.bench.openstack.surroundings import Surroundings, listener
-from stella.bench.policies.base import LabPort, NonePolicy, Policy, PolicyError
+from stella.bench.policies.base import NonePolicy, Policy, PolicyError
 from stella.bench.policies.tenant import Tenant, run_client
 from stella.bench.policies.window_log import WindowLog
 from stella.bench.results import PolicyReport, Refusal
@@ -29,7 +30,7 @@ class HostMode:
 
     def __init__(self, surroundings: Surroundings) -> None:
         self._surroundings = surroundings
-        self._lab: LabPort | None = None
+        self._lab: Rig | None = None
         self._before = self._host = ""
 
     def status(self) -> dict[str, Any]:
@@ -39,7 +40,7 @@ class HostMode:
         except (Unreachable, RequestRefused) as error:
             raise PolicyError(f"the agent does not answer: {error}") from None
 
-    def change(self, lab: LabPort, mode: str) -> None:
+    def change(self, lab: Rig, mode: str) -> None:
         """Ask for a mode, and wait until the agent has it. Raises `PolicyError`."""
         self._lab = lab
         now = str(self.status()["mode"])
@@ -80,7 +81,7 @@ class ObservedPolicy(NonePolicy):
     def __init__(self, surroundings: Surroundings) -> None:
         self._mode = HostMode(surroundings)
 
-    def begin(self, lab: LabPort, scenario: Scenario, slos: Mapping[str, Slo]) -> Sequence[Refusal]:
+    def begin(self, lab: Rig, scenario: Scenario, slos: Mapping[str, Slo]) -> Sequence[Refusal]:
         """Change the mode."""
         self._mode.change(lab, "observe")
         return ()
@@ -98,7 +99,7 @@ class CloudPolicy:
     def __init__(self, surroundings: Surroundings, member: Member, dashboard: Dashboard | None = None) -> None:
         self._surroundings, self._member = surroundings, member
         self._mode = HostMode(surroundings)
-        self._lab: LabPort | None = None
+        self._lab: Rig | None = None
         self._uuids: dict[str, str] = {}
         self._tenant = (
             Tenant(self._uuids, self._client, self._get)
@@ -116,7 +117,7 @@ class CloudPolicy:
             return listener(self._surroundings.agent_socket)
         return None
 
-    def begin(self, lab: LabPort, scenario: Scenario, slos: Mapping[str, Slo]) -> Sequence[Refusal]:
+    def begin(self, lab: Rig, scenario: Scenario, slos: Mapping[str, Slo]) -> Sequence[Refusal]:
         """Wait until Stella knows the servers, and set the SLOs. Raises `PolicyError`."""
         self._lab = lab
         self._uuids |= {i.name: lab.uuid(i.name) for i in scenario.instances}
@@ -174,14 +175,13 @@ class CloudPolicy:
     def report(self) -> PolicyReport:
         """What agent and API said."""
         (first, first_late), (last, last_late) = (self._ticks or [(0, 0)])[0], (self._ticks or [(0, 0)])[-1]
-        return PolicyReport(
-            windows=self._log.windows(),
-            refused=tuple(self._tenant.refused),
-            ticks=last - first,
-            late_ticks=last_late - first_late,
-            notes=(*self._notes, *self._tenant.notes),
-            attainment=self._tenant.attainment,
-            shown=self._tenant.shown,
+        return self._tenant.told(
+            PolicyReport(
+                windows=self._log.windows(),
+                ticks=last - first,
+                late_ticks=last_late - first_late,
+                notes=tuple(self._notes),
+            )
         )
 
     def end(self) -> None:

@@ -8,14 +8,13 @@ import os
 import socket
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from stella.bench.lab.channel import Link
 from stella.bench.lab.entering import inside
 from stella.bench.lab.leftovers import sweep
 from stella.bench.lab.loads import GuestLoads
-from stella.bench.lab.model import Guest, LabError
+from stella.bench.lab.model import Guest, LabError, Place
 from stella.bench.lab.process import start_ticks
 from stella.bench.lab.rig import Rig
 from stella.bench.openstack.servers import Member, Server
@@ -37,20 +36,6 @@ _FILL = (
 def opener(surroundings: Surroundings) -> Opener:
     """Makes stages on this cloud, for `stella.bench.run.Options`."""
     return lambda scenario, cache, progress: CloudStage(surroundings, progress)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Seat:
-    """Where a server sits: its address, which it took by DHCP, and its peer's: the network's gateway."""
-
-    index: int
-    guest_ip: str
-    peer_ip: str
-    namespace: str
-
-    def set_up(self) -> tuple[tuple[str, ...], ...]:
-        """Nothing: its address is there."""
-        return ()
 
 
 class CloudStage(Rig):
@@ -90,7 +75,7 @@ class CloudStage(Rig):
         for index, guest in enumerate(guests, start=1):
             server = self._servers[guest.name]
             self.guests[guest.name] = guest
-            seat = Seat(index=index, guest_ip=server.address, peer_ip=server.gateway, namespace=self.network_namespace)
+            seat = Place(index=index, guest_ip=server.address, peer_ip=server.gateway, namespace=self.network_namespace)
             self.loads[guest.name] = GuestLoads(guest, seat, self._load_groups, self.home)
             self.qemu_pids[guest.name], self.accelerator = qemu_of(server.uuid)
         self.progress("waiting for the guests")

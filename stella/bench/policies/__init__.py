@@ -1,8 +1,10 @@
 """The policies that the bench compares. `make_policy` knows them by name."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-from stella.bench.policies.base import LabPort, NonePolicy, Policy
+from stella.bench.policies.base import NonePolicy, Policy
 from stella.bench.policies.gos import GosPolicy
 from stella.bench.policies.nova import NovaPolicy
 from stella.bench.policies.static import StaticPolicy
@@ -25,22 +27,16 @@ WHAT_THEY_ARE = {
 
 def make_policy(name: str, directory: Path) -> Policy:
     """A fresh policy for one run. ``directory`` is where it may keep files. Raises `KeyError` for an unknown name."""
-    match name:
-        case "none":
-            return NonePolicy()
-        case "nova":
-            return NovaPolicy()
-        case "static":
-            return StaticPolicy()
-        case "gos":
-            return GosPolicy()
-        case "gos-110":
-            return GosPolicy(target_ratio=1.1)
-        case "stella":
-            return StellaPolicy(directory, mode="enforce")
-        case "stella-observe":
-            return StellaPolicy(directory, mode="observe")
-    raise KeyError(name)
+    makers: dict[str, Callable[[], Policy]] = {
+        "none": NonePolicy,
+        "nova": NovaPolicy,
+        "static": StaticPolicy,
+        "gos": GosPolicy,
+        "gos-110": partial(GosPolicy, target_ratio=1.1),
+        "stella": partial(StellaPolicy, directory, mode="enforce"),
+        "stella-observe": partial(StellaPolicy, directory, mode="observe"),
+    }
+    return makers[name]()
 
 
-__all__ = ["COMPARED", "NAMES", "WHAT_THEY_ARE", "LabPort", "NonePolicy", "Policy", "make_policy"]
+__all__ = ["COMPARED", "NAMES", "WHAT_THEY_ARE", "NonePolicy", "Policy", "make_policy"]

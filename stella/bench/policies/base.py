@@ -1,11 +1,11 @@
 """What a policy is, the policy that does nothing, and how a policy reaches the guests' libvirt and control groups."""
 
 import re
-import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import Any, Protocol
 
+from stella.bench.lab.rig import Rig
 from stella.bench.results import PolicyReport, Refusal
 from stella.bench.scenario import Scenario
 from stella.model.slo import Slo
@@ -13,49 +13,6 @@ from stella.model.slo import Slo
 
 class PolicyError(Exception):
     """A policy could not be put in force; one line for a person."""
-
-
-class LabPort(Protocol):
-    """The part of `stella.bench.lab.Lab` that policies use."""
-
-    home: Path  # for sockets and state: its path is short
-    partition: str  # the guests' parent, as libvirt names it
-    cpus: tuple[int, ...]  # the CPUs of the laboratory
-
-    @property
-    def uri(self) -> str:
-        """Of the lab's own libvirtd."""
-        ...
-
-    @property
-    def network_namespace(self) -> str:
-        """Its name, with the bridges and taps."""
-        ...
-
-    @property
-    def limited_uplinks(self) -> Mapping[str, float]:
-        """Devices in that namespace through which uplinks with a limit send, and the limits in bytes/s."""
-        ...
-
-    def uuid(self, name: str) -> str:
-        """Of an instance of the scenario."""
-        ...
-
-    def halt(self) -> None:
-        """Halt all loads."""
-        ...
-
-    def spawn(
-        self,
-        argv: Sequence[str],
-        *,
-        environment: Mapping[str, str] | None = None,
-        stdout: int | IO[bytes] = subprocess.DEVNULL,
-        stderr: int | IO[bytes] = subprocess.DEVNULL,
-        outside: bool = False,
-    ) -> "subprocess.Popen[bytes]":
-        """Start the agent in the lab's network namespace; ``outside``: a program in the host's own."""
-        ...
 
 
 class Policy(Protocol):
@@ -73,7 +30,7 @@ class Policy(Protocol):
         """The process whose CPU and memory count as the policy's own, if there is one."""
         ...
 
-    def begin(self, lab: LabPort, scenario: Scenario, slos: Mapping[str, Slo]) -> Sequence[Refusal]: ...
+    def begin(self, lab: Rig, scenario: Scenario, slos: Mapping[str, Slo]) -> Sequence[Refusal]: ...
 
     def slo_changed(self, instance: str, slo: Slo | None, at_seconds: float) -> Sequence[Refusal]: ...
 
@@ -94,7 +51,7 @@ class NonePolicy:
     name = "none"
     agent_pid: int | None = None
 
-    def begin(self, lab: LabPort, scenario: Scenario, slos: Mapping[str, Slo]) -> Sequence[Refusal]:
+    def begin(self, lab: Rig, scenario: Scenario, slos: Mapping[str, Slo]) -> Sequence[Refusal]:
         """Do nothing."""
         return ()
 
@@ -117,6 +74,24 @@ class NonePolicy:
 
     def end(self) -> None:
         """Nothing to undo: knobs go with the guests, or the round puts them back."""
+
+
+class SetOncePolicy(NonePolicy):
+    """Sets what it sets when it begins, and never again. ``why``: what it says of an SLO that changes later."""
+
+    why = ""
+
+    def __init__(self) -> None:
+        self._notes: list[str] = []
+
+    def slo_changed(self, instance: str, slo: Slo | None, at_seconds: float) -> Sequence[Refusal]:
+        """Nothing but a note."""
+        self._notes.append(f"{instance}: the SLO of {at_seconds:g} s was not applied{self.why}")
+        return ()
+
+    def report(self) -> PolicyReport:
+        """What was set, or could not be."""
+        return PolicyReport(notes=tuple(self._notes))
 
 
 def connect(uri: str) -> Any:

@@ -6,35 +6,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from stella.bench.lab.rig import Rig
 from stella.bench.policies import gos_law
-from stella.bench.policies.base import LabPort, NonePolicy, PolicyError, connect, guest_group
+from stella.bench.policies.base import NonePolicy, PolicyError, connect, guest_group
 from stella.bench.results import PolicyReport, Refusal
 from stella.bench.scenario import Scenario
 from stella.model.slo import Direction, Metric, Objective, Slo
 
 _PERIOD_US = 100_000
 _LEAST_QUOTA_US = 1_000
+_WAYS = {Direction.TX: "tx", Direction.RX: "rx", Direction.READ: "rd", Direction.WRITE: "wr"}
 _COUNTERS = {
-    Metric.NETWORK_PACKETS: (
-        "net",
-        "pkts",
-        {Direction.TX: ("tx",), Direction.RX: ("rx",), Direction.BOTH: ("tx", "rx")},
-    ),
-    Metric.NETWORK_BYTES: (
-        "net",
-        "bytes",
-        {Direction.TX: ("tx",), Direction.RX: ("rx",), Direction.BOTH: ("tx", "rx")},
-    ),
-    Metric.BLOCK_BYTES: (
-        "block",
-        "bytes",
-        {Direction.READ: ("rd",), Direction.WRITE: ("wr",), Direction.BOTH: ("rd", "wr")},
-    ),
-    Metric.BLOCK_OPERATIONS: (
-        "block",
-        "reqs",
-        {Direction.READ: ("rd",), Direction.WRITE: ("wr",), Direction.BOTH: ("rd", "wr")},
-    ),
+    Metric.NETWORK_PACKETS: ("net", "pkts"),
+    Metric.NETWORK_BYTES: ("net", "bytes"),
+    Metric.BLOCK_BYTES: ("block", "bytes"),
+    Metric.BLOCK_OPERATIONS: ("block", "reqs"),
 }
 
 
@@ -51,11 +37,11 @@ def read_stats(connection: Any) -> dict[str, dict[str, int]]:
 
 def counter(stats: Mapping[str, int], objective: Objective) -> int | None:
     """The counter that an I/O objective is measured by; None for other metrics."""
-    where = _COUNTERS.get(objective.metric)
-    if where is None:
+    if objective.metric not in _COUNTERS:
         return None
-    device, what, ways = where
-    wanted = {f"{way}.{what}" for way in ways[objective.direction]}
+    device, what = _COUNTERS[objective.metric]
+    both = ("tx", "rx") if device == "net" else ("rd", "wr")
+    wanted = {f"{way}.{what}" for way in both if _WAYS.get(objective.direction, way) == way}
     return sum(v for k, v in stats.items() if k.startswith(f"{device}.") and k.split(".", 2)[-1] in wanted)
 
 
@@ -106,7 +92,7 @@ class GosPolicy(NonePolicy):
         self._notes: dict[str, None] = {}
         self._written: dict[str, float | None] = {}
 
-    def begin(self, lab: LabPort, scenario: Scenario, slos: Mapping[str, Slo]) -> Sequence[Refusal]:
+    def begin(self, lab: Rig, scenario: Scenario, slos: Mapping[str, Slo]) -> Sequence[Refusal]:
         """Start the loop. Raises `PolicyError` when libvirt does not answer."""
         self._slos = dict(slos)
         connection = connect(lab.uri)
@@ -114,7 +100,7 @@ class GosPolicy(NonePolicy):
         self._thread.start()
         return ()
 
-    def _loop(self, lab: LabPort, connection: Any, scenario: Scenario) -> None:
+    def _loop(self, lab: Rig, connection: Any, scenario: Scenario) -> None:
         state, before, then, due = gos_law.State(), None, 0.0, time.monotonic()
         while not self._stop.wait(max(0.0, due - time.monotonic())):
             due += gos_law.PERIOD_SECONDS

@@ -19,8 +19,9 @@ from functools import partial
 from typing import Any
 from xml.etree import ElementTree
 
-from stella.bench.policies.base import LabPort, NonePolicy, PolicyError, connect, cpu_map
-from stella.bench.results import PolicyReport, Refusal
+from stella.bench.lab.rig import Rig
+from stella.bench.policies.base import PolicyError, SetOncePolicy, connect, cpu_map
+from stella.bench.results import Refusal
 from stella.bench.scenario import Scenario
 from stella.model.slo import Direction, Metric, Objective, Slo
 
@@ -115,17 +116,18 @@ def _disk(slo: Slo) -> dict[str, int] | None:
     return found or None
 
 
-class NovaPolicy(NonePolicy):
+class NovaPolicy(SetOncePolicy):
     """Sets the knobs once. What this host's libvirt or kernel cannot set is noted in the results."""
 
     name = "nova"
+    why = ", as it would take a resize"
 
     def __init__(self) -> None:
-        self._notes: list[str] = []
+        super().__init__()
         self._undo: list[Callable[[], object]] = []
         self._connection: Any = None
 
-    def begin(self, lab: LabPort, scenario: Scenario, slos: Mapping[str, Slo]) -> Sequence[Refusal]:
+    def begin(self, lab: Rig, scenario: Scenario, slos: Mapping[str, Slo]) -> Sequence[Refusal]:
         """Set every instance's knobs. Without CPU shares the policy would be none: that raises `PolicyError`."""
         import libvirt  # noqa: PLC0415 (only a bench that runs guests needs it)
 
@@ -162,11 +164,6 @@ class NovaPolicy(NonePolicy):
                 domain.setInterfaceParameters(device, {key: max(1, round((cap or 0.0) / _KIB))}, live)
                 self._undo.append(partial(domain.setInterfaceParameters, device, {key: 0}, live))
 
-    def slo_changed(self, instance: str, slo: Slo | None, at_seconds: float) -> Sequence[Refusal]:
-        """Nothing: it would take a resize."""
-        self._notes.append(f"{instance}: the SLO of {at_seconds:g} s was not applied, as it would take a resize")
-        return ()
-
     def end(self) -> None:
         """Lift the caps inside QEMU and on the taps, which nobody sees in control groups. Raises `PolicyError`."""
         if self._connection is None:
@@ -181,7 +178,3 @@ class NovaPolicy(NonePolicy):
         finally:
             self._connection.close()
             self._connection = None
-
-    def report(self) -> PolicyReport:
-        """What could not be set."""
-        return PolicyReport(notes=tuple(self._notes))

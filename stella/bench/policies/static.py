@@ -18,8 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from stella.bench.fair import Solo, floor_cores, max_min
-from stella.bench.policies.base import LabPort, NonePolicy, PolicyError, connect, cpu_map, guest_group
-from stella.bench.results import PolicyReport, Refusal
+from stella.bench.lab.rig import Rig
+from stella.bench.policies.base import PolicyError, SetOncePolicy, connect, cpu_map, guest_group
+from stella.bench.results import Refusal
 from stella.bench.scenario import Instance, Scenario
 from stella.model.slo import Slo
 
@@ -152,18 +153,19 @@ def _inner(alone: Solo | None, vcpus: int) -> dict[str, float]:
     }
 
 
-class StaticPolicy(NonePolicy):
+class StaticPolicy(SetOncePolicy):
     """Sets the arrangement once. ``solo`` and ``overhead_cores`` are given before it begins."""
 
     name = "static"
+    why = ": the arrangement was set once"
 
     def __init__(self, cgroup_root: Path = Path("/sys/fs/cgroup")) -> None:
+        super().__init__()
         self.solo: Mapping[str, Solo] = {}
         self.overhead_cores = 0.0
         self._root = cgroup_root
-        self._notes: list[str] = []
 
-    def begin(self, lab: LabPort, scenario: Scenario, slos: Mapping[str, Slo]) -> Sequence[Refusal]:
+    def begin(self, lab: Rig, scenario: Scenario, slos: Mapping[str, Slo]) -> Sequence[Refusal]:
         """Set it. Raises `PolicyError` without solo runs, or when libvirt refuses: half an arrangement is not the best one."""
         import libvirt  # noqa: PLC0415 (only a bench that runs guests needs it)
 
@@ -201,15 +203,6 @@ class StaticPolicy(NonePolicy):
                     scale = _SHARES_PER_CORE if knob == "cpu.shares" else 100
                     with contextlib.suppress(OSError):
                         (below / knob).write_text(str(max(least, min(most, round(cores * scale)))))
-
-    def slo_changed(self, instance: str, slo: Slo | None, at_seconds: float) -> Sequence[Refusal]:
-        """Nothing: it was set once."""
-        self._notes.append(f"{instance}: the SLO of {at_seconds:g} s was not applied: the arrangement was set once")
-        return ()
-
-    def report(self) -> PolicyReport:
-        """The arrangement, so that anybody can judge it."""
-        return PolicyReport(notes=tuple(self._notes))
 
 
 def show(name: str, one: Arrangement) -> str:

@@ -12,7 +12,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from stella.bench.policies.base import LabPort, PolicyError
+from stella.bench.lab.process import finish, wait_until
+from stella.bench.lab.rig import Rig
+from stella.bench.policies.base import PolicyError
 from stella.bench.policies.window_log import WindowLog
 from stella.bench.results import PolicyReport, Refusal
 from stella.bench.scenario import Scenario
@@ -44,10 +46,11 @@ def config_text(
     uri: str,
     link: ApiLink | None = None,
     uplinks: Mapping[str, float] = MappingProxyType({}),
+    backends: Mapping[str, float] = MappingProxyType({}),
 ) -> str:
     """The agent's configuration file (TOML): state in ``directory`` (absolute), the journal in the lab's own ``home``.
 
-    ``uplinks``: the devices that may be full, with what can pass in bytes/s.
+    ``uplinks`` and ``backends``: devices, and sources of disks, that may be full, with what can pass in bytes/s.
     """
     keys: dict[str, object] = {
         "mode": mode,
@@ -58,11 +61,15 @@ def config_text(
         "socket": str(socket),
         "metrics_listen": "",
     }
-    for device, rate in uplinks.items():
-        keys |= {"network_uplink": device, "network_uplink_capacity_mbit_per_second": rate * 8 / 1e6}
     if link is not None:
         keys |= {"api_url": link.url, "api_host_name": link.host_name, "api_credential_file": str(link.credential_file)}
-    return "".join(f"{key} = {json.dumps(value)}\n" for key, value in keys.items())
+    text = "".join(f"{key} = {json.dumps(value)}\n" for key, value in keys.items())
+    for device, rate in uplinks.items():
+        text += f"[[network_uplink]]\ndevice = {json.dumps(device)}\ncapacity_mbit_per_second = {rate * 8 / 1e6}\n"
+    for number, (source, rate) in enumerate(backends.items()):
+        text += f'[[block_backends]]\nname = "shared{number}"\nsources = [{json.dumps(source)}]\n'
+        text += f"capacity_megabytes_per_second = {rate / 1e6}\n"
+    return text
 
 
 class StellaPolicy:
@@ -77,7 +84,7 @@ class StellaPolicy:
         self._mode = mode
         self._directory = directory.absolute() / "agent"
         self._process: subprocess.Popen[bytes] | None = None
-        self._lab: LabPort | None = None
+        self._lab: Rig | None = None
         self._log = WindowLog({})
         self._ticks = self._late = 0
         self._refused: list[Refusal] = []
@@ -95,7 +102,7 @@ class StellaPolicy:
         """The agent's process."""
         return self._process.pid if self._process else None
 
-    def begin(self, lab: LabPort, scenario: Scenario, slos: Mapping[str, Slo]) -> Sequence[Refusal]:
+    def begin(self, lab: Rig, scenario: Scenario, slos: Mapping[str, Slo]) -> Sequence[Refusal]:
         """Start the agent and set the SLOs. Raises `PolicyError` when it does not come up."""
         self._lab = lab
         self._log = WindowLog({lab.uuid(i.name): i.name for i in scenario.instances})
@@ -108,33 +115,32 @@ class StellaPolicy:
             uri=lab.uri,
             link=self.link,
             uplinks=lab.limited_uplinks,
+            backends=lab.limited_backends,
         )
         (self._directory / "xgos.toml").write_text(text, encoding="utf-8")
-        self._start()
-        limit = time.monotonic() + START_PATIENCE_SECONDS
-        while not self._status():
-            assert self._process is not None
-            if self._process.poll() is not None or time.monotonic() > limit:
-                raise PolicyError("the agent does not start: `xgos run` " + self._last_words())
-            time.sleep(_RETRY_SECONDS)
+        process = self._start()
+
+        def up_or_ended() -> bool:
+            return process.poll() is not None or bool(self._status())
+
+        came = wait_until(up_or_ended, START_PATIENCE_SECONDS, every_seconds=_RETRY_SECONDS)
+        if not came or process.poll() is not None:
+            raise PolicyError("the agent does not start: `xgos run` " + self._last_words())
         return [refusal for name, slo in slos.items() for refusal in self.slo_changed(name, slo, 0.0)]
 
-    def _start(self) -> None:
+    def _start(self) -> "subprocess.Popen[bytes]":
         assert self._lab is not None
         config = str(self._directory / "xgos.toml")
         argv = [sys.executable, "-m", "stella.cmd.xgos", "run", "--config", config]
         with (self._directory / "xgos.log").open("ab") as log:
             self._process = self._lab.spawn(argv, stdout=log, stderr=log)
         self._stopped = False
+        return self._process
 
     def _last_words(self) -> str:
         code = self._process.poll() if self._process else None
-        with contextlib.suppress(OSError):
-            lines = (self._directory / "xgos.log").read_text(errors="replace").strip().splitlines()
-            return (
-                f"{'is silent' if code is None else f'ended with {code}'}: {lines[-1][-200:] if lines else 'no word'}"
-            )
-        return "is silent" if code is None else f"ended with {code}"
+        lines = (self._directory / "xgos.log").read_text(errors="replace").strip().splitlines()
+        return f"{'is silent' if code is None else f'ended with {code}'}: {lines[-1][-200:] if lines else 'no word'}"
 
     def _status(self) -> dict[str, Any]:
         with contextlib.suppress(Unreachable, RequestRefused):
@@ -192,8 +198,7 @@ class StellaPolicy:
             process.wait(END_PATIENCE_SECONDS)
         except subprocess.TimeoutExpired:
             self._notes.append(f"the agent did not end within {END_PATIENCE_SECONDS:g} s and was killed")
-            process.kill()
-            process.wait()
+            finish(process)
 
     def _count_ticks(self) -> None:
         status = self._status()

@@ -4,13 +4,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from stella.api import times
-from stella.bench.policies.base import LabPort, PolicyError
-from stella.bench.results import ApiAttainment, Refusal, ShownSeconds
+from stella.bench.lab.process import wait_until
+from stella.bench.lab.rig import Rig
+from stella.bench.policies.base import PolicyError
+from stella.bench.results import ApiAttainment, PolicyReport, Refusal, ShownSeconds
 from stella.model.report import StatusCounts
 from stella.model.slo import Direction, Metric, Slo
 
@@ -77,11 +79,11 @@ def set_options(slo: Slo) -> list[str]:
     return words + (["--priority", str(asked.priority)] if asked.priority else [])
 
 
-def run_client(lab: LabPort, environment: Mapping[str, str], *words: str) -> str:
+def run_client(lab: Rig, environment: Mapping[str, str], *words: str) -> str:
     """Run `openstack` as a person does, outside the laboratory; what it prints. Raises `PolicyError` with what it says."""
     program = str(Path(sys.executable).parent / "openstack")
     process = lab.spawn(
-        [program, *words], environment=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, outside=True
+        [program, *words], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, outside=True
     )
     try:
         printed, said = process.communicate(timeout=CLIENT_SECONDS)
@@ -182,20 +184,28 @@ class Tenant:
         if first == last or not wanted:
             self.notes.append("the measured time holds no whole minute of the clock: no attainment of the API")
             return
-        limit = time.monotonic() + REPORT_SECONDS
         found: dict[tuple[str, str], ApiAttainment] = {}
-        while True:
+
+        def complete() -> bool:
             try:
-                found = self._ask_attainment(first, last)
+                found.update(self._ask_attainment(first, last))
             except PolicyError as error:
                 self.notes.append(str(error))
-            if all(key in found and found[key].seconds.seconds >= last - first for key in wanted):
-                break
-            if time.monotonic() > limit:
-                self.notes.append("the API does not know every second of the measured time")
-                break
-            time.sleep(_POLL_SECONDS)
+            return all(key in found and found[key].seconds.seconds >= last - first for key in wanted)
+
+        if not wait_until(complete, REPORT_SECONDS, every_seconds=_POLL_SECONDS):
+            self.notes.append("the API does not know every second of the measured time")
         self.attainment = tuple(found[key] for key in sorted(found) if key in wanted)
+
+    def told(self, agent: PolicyReport) -> PolicyReport:
+        """What the agent told, with what API and pages said beside it."""
+        return replace(
+            agent,
+            refused=tuple(self.refused),
+            notes=(*agent.notes, *self.notes),
+            attainment=self.attainment,
+            shown=self.shown,
+        )
 
     def look_back(self) -> None:
         """Look once more at what was measured, when the loads were halted; nothing, where it needs no CPU to speak of."""

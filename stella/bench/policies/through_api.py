@@ -4,12 +4,14 @@ import os
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from stella.bench.lab.process import cpu_seconds
+from stella.bench.lab.process import cpu_seconds, finish, wait_until
 from stella.bench.lab.relay import Relay, listen_inside
-from stella.bench.policies.base import LabPort, PolicyError
+from stella.bench.lab.rig import Rig
+from stella.bench.policies.base import PolicyError
 from stella.bench.policies.stella import ApiLink, StellaPolicy
 from stella.bench.policies.tenant import Tenant, run_client
 from stella.bench.results import PolicyReport, Refusal
@@ -33,7 +35,7 @@ class ApiPolicy:
     def __init__(self, directory: Path) -> None:
         self._directory = directory.absolute() / "api"
         self._agent = StellaPolicy(directory, mode="enforce")
-        self._lab: LabPort | None = None
+        self._lab: Rig | None = None
         self._plane: ControlPlane | None = None
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._relay: Relay | None = None
@@ -47,7 +49,7 @@ class ApiPolicy:
         """The agent's process; stella-api and stella-engine would run on another machine, and are reported beside it."""
         return self._agent.agent_pid
 
-    def begin(self, lab: LabPort, scenario: Scenario, slos: Mapping[str, Slo]) -> Sequence[Refusal]:
+    def begin(self, lab: Rig, scenario: Scenario, slos: Mapping[str, Slo]) -> Sequence[Refusal]:
         """Start everything and set the SLOs. Raises `PolicyError` when a part does not come up."""
         self._lab = lab
         self._uuids |= {i.name: lab.uuid(i.name) for i in scenario.instances}
@@ -72,14 +74,14 @@ class ApiPolicy:
         return set(self._uuids) <= {instance.name for instance in control_plane.reported(self._plane)}
 
     def _wait(self, what: str, is_done: Callable[[], bool]) -> None:
-        limit = time.monotonic() + START_SECONDS
-        while not is_done():
-            ended = next((name for name, p in self._processes.items() if p.poll() is not None), "")
-            if ended or time.monotonic() > limit:
-                name = ended or "stella-api"
-                lines = (self._directory / f"{name}.log").read_text(errors="replace").strip().splitlines()
-                raise PolicyError(f"{what}: {name} says: {lines[-1][-200:] if lines else 'nothing'}")
-            time.sleep(_POLL_SECONDS)
+        def ended() -> list[str]:
+            return [name for name, process in self._processes.items() if process.poll() is not None]
+
+        came = wait_until(lambda: ended() or is_done(), START_SECONDS, every_seconds=_POLL_SECONDS)
+        if ended() or not came:
+            name = (ended() or ["stella-api"])[0]
+            lines = (self._directory / f"{name}.log").read_text(errors="replace").strip().splitlines()
+            raise PolicyError(f"{what}: {name} says: {lines[-1][-200:] if lines else 'nothing'}")
 
     def slo_changed(self, instance: str, slo: Slo | None, at_seconds: float) -> Sequence[Refusal]:
         """`openstack slo set --wait` or `unset`. What is refused is kept for the report; the run goes on without it."""
@@ -129,26 +131,12 @@ class ApiPolicy:
     def report(self) -> PolicyReport:
         """What agent and API said. To be asked after `end`."""
         said = self._agent.report()
-        return PolicyReport(
-            windows=said.windows,
-            refused=tuple(self._tenant.refused),
-            ticks=said.ticks,
-            late_ticks=said.late_ticks,
-            notes=(*said.notes, *self._tenant.notes),
-            attainment=self._tenant.attainment,
-            control_plane_cpu_cores=self._cpu_cores,
-        )
+        return replace(self._tenant.told(said), control_plane_cpu_cores=self._cpu_cores)
 
     def end(self) -> None:
         """End the agent, which restores the host, then the rest."""
         self._agent.end()
         for process in self._processes.values():
-            process.terminate()
-        for process in self._processes.values():
-            try:
-                process.wait(_END_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            finish(process, patience_seconds=_END_SECONDS)
         if self._relay is not None:
             self._relay.close()

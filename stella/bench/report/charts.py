@@ -39,19 +39,17 @@ _STATUSES = {
     "SELF_LIMITED": "#56B4E9",
     "UNKNOWN": "#8c959f",
 }
+_STATUSES_NOTE = (
+    "Green: the agent says met; red: violated; orange: degraded; blue: limited by itself; pale: not asked for."
+)
 _OTHER_COLOUR = "#555555"
 INK, _PALE, _GRID = "#24292f", "#eceff1", "#d0d7de"
 STYLE: Any = {
-    "font.family": "sans-serif",
-    "font.size": 9.5,
-    "axes.edgecolor": "#8c959f",
-    "axes.labelcolor": INK,
-    "text.color": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "svg.fonttype": "none",
-    "svg.hashsalt": "stella",
+    **{"font.family": "sans-serif", "font.size": 9.5, "svg.fonttype": "none", "svg.hashsalt": "stella"},
+    **dict.fromkeys(("axes.labelcolor", "text.color", "xtick.color", "ytick.color"), INK),
+    **{"axes.edgecolor": "#8c959f", "axes.spines.top": False, "axes.spines.right": False},
 }
+_LABEL = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.6}
 _WORK_UNITS = {"network_packets": "packets/s", "network_bytes": "bytes/s", "block_bytes": "bytes/s", "cpu": "cores"}
 
 
@@ -81,6 +79,16 @@ def short(value: float, unit: str) -> str:
     return units.show(value, unit) if unit in units.UNITS else f"{value:,.0f}"
 
 
+def middles(windows: Sequence[object]) -> list[float]:
+    """Where windows are drawn: a point for each in its middle, in seconds."""
+    return [k + 0.5 for k in range(len(windows))]
+
+
+def with_gaps(values: Sequence[float | None]) -> list[float]:
+    """A line that breaks off where there is no value."""
+    return [float("nan") if value is None else value for value in values]
+
+
 def _finish(name: str, title: str, figure: Figure, note: str = "") -> Chart:
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
@@ -95,40 +103,28 @@ def _axes(figure: Figure, rows: int) -> tuple[Axes, Axes | None]:
     return top, strip
 
 
-def _dress(axes: Axes, unit: str, events: Sequence[Mapping[str, Any]], most: float) -> None:
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
+def _dress(
+    axes: Axes, unit: str, events: Sequence[Mapping[str, Any]], most: float, tables: Mapping[str, Table]
+) -> None:
+    axes.set_xlim(0, max((len(table.columns["time_seconds"]) for table in tables.values()), default=1))
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=6, frameon=False, handlelength=2.6, borderpad=0)
     axes.grid(axis="y", color=_GRID, linewidth=0.6)
     axes.set_axisbelow(True)
     axes.set_ylim(0, most * (1.35 if events else 1.15) or 1.0)  # room for the events' words
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value, unit) if value else "0"))
     for i, event in enumerate(events):
         axes.axvline(event["at_seconds"], color=INK, linewidth=0.9, linestyle=(0, (1, 2)))
-        axes.annotate(
-            event["what"],
-            (event["at_seconds"], 1.0),
-            xycoords=("data", "axes fraction"),
-            xytext=(3, -2 - 10 * (i % 2)),
-            textcoords="offset points",
-            fontsize=8,
-            va="top",
-            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.6},
-        )
+        place: Any = {
+            "xycoords": ("data", "axes fraction"),
+            "xytext": (3, -2 - 10 * (i % 2)),
+            "textcoords": "offset points",
+        }
+        axes.annotate(event["what"], (event["at_seconds"], 1.0), fontsize=8, va="top", bbox=_LABEL, **place)
 
 
 def _line(axes: Axes, policy: str, values: Sequence[float | None]) -> None:
-    middles = [k + 0.5 for k in range(len(values))]
-    shown = [float("nan") if v is None else v for v in values]
-    width = 2.0 if policy == "stella" else 1.5
-    axes.plot(
-        middles,
-        shown,
-        color=colour(policy),
-        linestyle=_DASHES.get(policy, "-"),
-        linewidth=width,
-        label=policy,
-        zorder=3,
-    )
+    style: dict[str, Any] = {"linestyle": _DASHES.get(policy, "-"), "linewidth": 2.0 if policy == "stella" else 1.5}
+    axes.plot(middles(values), with_gaps(values), color=colour(policy), label=policy, zorder=3, **style)
 
 
 def objective_chart(
@@ -153,22 +149,13 @@ def objective_chart(
             promised = table.numbers(f"{name}.promised")
             most = max([most, *(v for v in [*values, *promised] if v is not None)])
         if promised:
-            edges, steps = (
-                list(range(len(promised) + 1)),
-                [float("nan") if v is None else v for v in [*promised, promised[-1]]],
-            )
+            edges, steps = range(len(promised) + 1), with_gaps([*promised, promised[-1]])
             axes.step(edges, steps, where="post", color=INK, linewidth=1.3, label=kind, zorder=4)
-        _dress(axes, unit, events, most)
-        axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=6, frameon=False, handlelength=2.6, borderpad=0)
-        if strip is None:
-            axes.set_xlabel("seconds")
-        else:
+        _dress(axes, unit, events, most, tables)
+        (strip or axes).set_xlabel("seconds")
+        if strip is not None:
             _strip(strip, name, judged, telling, tables)
-        axes.set_xlim(0, max((len(t.columns["time_seconds"]) for t in tables.values()), default=1))
-        told = (
-            "Green: the agent says met; red: violated; orange: degraded; blue: limited by itself; pale: not asked for."
-        )
-        return _finish(name, title or name, figure, told if telling and judged else "")
+        return _finish(name, title or name, figure, _STATUSES_NOTE if telling and judged else "")
 
 
 def _strip(axes: Axes, name: str, policies: Sequence[str], telling: Sequence[str], tables: Mapping[str, Table]) -> None:
@@ -178,18 +165,13 @@ def _strip(axes: Axes, name: str, policies: Sequence[str], telling: Sequence[str
         axes.broken_barh([(k, 1) for k, m in enumerate(missed) if m], (row + 0.12, 0.76), facecolors=colour(policy))
     for row, policy in enumerate(telling, start=len(policies)):
         statuses = tables[policy].columns[f"{name}.status"]
-        axes.broken_barh(
-            [(k, 1) for k in range(len(statuses))],
-            (row + 0.12, 0.76),
-            facecolors=[_STATUSES.get(status, _PALE) for status in statuses],
-        )
+        colours = [_STATUSES.get(status, _PALE) for status in statuses]
+        axes.broken_barh([(k, 1) for k in range(len(statuses))], (row + 0.12, 0.76), facecolors=colours)
     rows = [*(f"missed: {p}" for p in policies), *(f"{p} says" for p in telling)]
     axes.set_ylim(len(rows), 0)
     axes.set_yticks([row + 0.5 for row in range(len(rows))], rows, fontsize=8)
     axes.tick_params(axis="y", length=0)
-    for side in ("top", "right", "left"):
-        axes.spines[side].set_visible(False)
-    axes.set_xlabel("seconds")
+    axes.spines["left"].set_visible(False)
 
 
 def cpu_chart(tables: Mapping[str, Table], *, cores: float | None) -> Chart:
@@ -203,13 +185,11 @@ def cpu_chart(tables: Mapping[str, Table], *, cores: float | None) -> Chart:
             count = len(table.columns["time_seconds"])
             heights = [row or [0.0] * count for row in heights]
             colours = [_INSTANCES[n % len(_INSTANCES)] for n in range(len(names))]
-            axes.stackplot([k + 0.5 for k in range(count)], heights, labels=names, colors=colours, linewidth=0)
+            axes.stackplot(middles(range(count)), heights, labels=names, colors=colours, linewidth=0)
             axes.set_title(policy, loc="left", fontsize=9.5, fontweight="bold", color=colour(policy))
             axes.set_xlim(0, count)
             axes.set_ylim(0, cores or None)
             axes.set_ylabel("cores")
-            for side in ("top", "right"):
-                axes.spines[side].set_visible(False)
         panels[-1, 0].set_xlabel("seconds")
         handles, labels = panels[0, 0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper right", ncols=8, frameon=False)
@@ -228,10 +208,8 @@ def work_chart(name: str, tables: Mapping[str, Table], events: Sequence[Mapping[
             values = table.numbers(name)
             _line(axes, policy, values)
             most = max([most, *(v for v in values if v is not None)])
-        _dress(axes, _WORK_UNITS.get(metric, ""), events, most)
-        axes.set_xlim(0, max((len(t.columns["time_seconds"]) for t in tables.values()), default=1))
+        _dress(axes, _WORK_UNITS.get(metric, ""), events, most, tables)
         axes.set_xlabel("seconds")
-        axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=6, frameon=False, handlelength=2.6, borderpad=0)
         return _finish(name, f"{name} (best effort)", figure)
 
 

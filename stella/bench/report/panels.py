@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from stella.bench.report.charts import INK, STYLE, colour
+from stella.bench.report.charts import INK, STYLE, colour, middles, with_gaps
 from stella.bench.report.sections import all_objectives, metric_name
 from stella.bench.report.series import Table, read_table
 from stella.model import units
@@ -56,8 +56,7 @@ def _panel(axes: Axes, table: Table, name: str, unit: str, policy: str) -> None:
     for second, is_missed in enumerate(missed):
         if is_missed:
             axes.axvspan(second, second + 1, color=_MISSED, linewidth=0)
-    shown = [float("nan") if value is None else value for value in values]
-    axes.plot([k + 0.5 for k in range(len(values))], shown, color=colour(policy), linewidth=1.6)
+    axes.plot(middles(values), with_gaps(values), color=colour(policy), linewidth=1.6)
     axes.axhline(floor, color=INK, linewidth=1.2, linestyle=(0, (4, 2)))
     axes.annotate(
         f"floor {units.show(floor, unit)}: met in {len(missed) - sum(missed)} of {len(missed)} seconds",
@@ -69,5 +68,3 @@ def _panel(axes: Axes, table: Table, name: str, unit: str, policy: str) -> None:
     )
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _label(value, unit)))
     axes.set_xlim(0, len(values))
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)

@@ -136,9 +136,8 @@ def _verdicts(document: Document) -> Section:
         ratio = policy["all_met_95_ratio"]
         word = "invalid" if policy["invalid"] else verdict(ratio)
         met = f"{_seconds_met(policy)} of {policy['windows']}"
-        rows.append(
-            (name, WHAT_THEY_ARE.get(name, ""), word, met, share(policy.get("second_half_met_95_ratio")), spread)
-        )
+        second_half = share(policy.get("second_half_met_95_ratio"))
+        rows.append((name, WHAT_THEY_ARE.get(name, ""), word, met, second_half, spread))
     return Section(
         title="Verdict",
         head=("policy", "what it is", "verdict", "seconds with every objective met", "second half", "spread of runs"),
@@ -194,15 +193,15 @@ def _work(document: Document) -> Section:
     rows = []
     for name, policy in document["policies"].items():
         work, seconds = policy["useful_work"], policy["windows"]
-        rows.append(
-            (
-                name,
-                units.show(work["packets"] / seconds, "packets/s"),
-                units.show(work["block_bytes"] / seconds, "bytes/s"),
-                f"{work['cpu_events'] / seconds:,.0f} events/s",
-                quantity(policy.get("instances_cpu_cores"), "cores"),
-            )
+        rates = [
+            units.show(work[key] / seconds, unit)
+            for key, unit in (("packets", "packets/s"), ("block_bytes", "bytes/s"))
+        ]
+        events, cores = (
+            f"{work['cpu_events'] / seconds:,.0f} events/s",
+            quantity(policy.get("instances_cpu_cores"), "cores"),
         )
+        rows.append((name, *rates, events, cores))
     head = ("policy", "packets", "disk", "sysbench", "CPU of all guests")
     return Section(title="Total useful work of all guests", head=head, rows=tuple(rows), words=1)
 
@@ -286,16 +285,8 @@ def _cost(document: Document) -> Section:
     return Section(
         title="What it cost, and how far to trust it",
         head=(
-            *(
-                "policy",
-                "machine",
-                "not of the experiment",
-                "receivers",
-                "agent",
-                "API and engine",
-                "libvirtd above idle",
-            ),
-            *("steal", "late ticks (its word)", "disturbed seconds"),
+            *("policy", "machine", "not of the experiment", "receivers", "agent", "API and engine"),
+            *("libvirtd above idle", "steal", "late ticks (its word)", "disturbed seconds"),
         ),
         rows=tuple(rows),
         words=1,
@@ -305,17 +296,8 @@ def _cost(document: Document) -> Section:
 
 def sections(document: Document, tables: Mapping[str, Table]) -> list[Section]:
     """All tables that have rows."""
-    found = [
-        _verdicts(document),
-        _objectives(document),
-        _neighbours(document),
-        _work(document),
-        _said(document, tables),
-        _attainment(document),
-        _on_page(document),
-        _events(document),
-        _cost(document),
-    ]
+    found = [make(document) for make in (_verdicts, _objectives, _neighbours, _work)]
+    found += [_said(document, tables), *(make(document) for make in (_attainment, _on_page, _events, _cost))]
     return [section for section in found if section.rows]
 
 

@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from stella.bench.lab.groups import parse_mounts, remove_tree
+from stella.bench.lab.process import free_port
 from stella.bench.progress import Progress
 from stella.bench.scale import sleeping
-from stella.bench.scale.processes import NotStarted, Process, free_port
+from stella.bench.scale.processes import NotStarted, Process
 from stella.bench.scale.results import Must, Outcome
 from stella.linux.libvirt_groups import parse_inner
 from stella.xgos.local_api.client import Client, RequestRefused, Unreachable

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from sqlalchemy import create_engine, text
 
-from stella.bench.scale.processes import NotStarted, Process, free_port
+from stella.bench.lab.process import free_port
+from stella.bench.scale.processes import NotStarted, Process
 from stella.bench.scale.users import Request
 
 _THREADS = 8

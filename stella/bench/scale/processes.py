@@ -3,14 +3,14 @@
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+from stella.bench.lab.process import cpu_seconds, session, stat
+
 _START_SECONDS = 60.0
 _STOP_SECONDS = 10.0
 
@@ -78,12 +78,13 @@ class Process:
     @property
     def cpu_seconds(self) -> float:
         """CPU time that all processes of its session took so far; those that ended count no more."""
-        return sum(_cpu_seconds(pid) for pid in _session(self._process.pid))
+        return sum(cpu_seconds(pid) or 0.0 for pid in session(self._process.pid))
 
     @property
     def resident_bytes(self) -> int:
         """Memory of all its processes; what they share counts for each."""
-        return sum(_resident_bytes(pid) for pid in _session(self._process.pid))
+        fields = [stat(pid) for pid in session(self._process.pid)]
+        return sum(int(one[21]) for one in fields if one) * os.sysconf("SC_PAGE_SIZE")
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
         """End it and all it started."""
@@ -94,39 +95,3 @@ class Process:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
-
-
-def _session(leader: int) -> list[int]:
-    """The processes of a session that have not ended."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal():
-            fields = _stat(int(entry.name))
-            if fields and int(fields[3]) == leader and fields[0] not in "ZX":
-                found.append(int(entry.name))
-    return found
-
-
-def _stat(pid: int) -> list[str]:
-    """Fields of /proc/PID/stat from the third on; none of a process that is gone."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return []
-
-
-def _cpu_seconds(pid: int) -> float:
-    fields = _stat(pid)
-    return (int(fields[11]) + int(fields[12])) / _TICKS_PER_SECOND if fields else 0.0
-
-
-def _resident_bytes(pid: int) -> int:
-    fields = _stat(pid)
-    return int(fields[21]) * os.sysconf("SC_PAGE_SIZE") if fields else 0
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that nothing listens on."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])

@@ -10,7 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from stella.api.identity import new_token
-from stella.bench.scale.processes import Process, free_port
+from stella.bench.lab.process import free_port
+from stella.bench.scale.processes import Process
 
 OPERATORS = "operators"
 

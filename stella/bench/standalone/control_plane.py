@@ -4,7 +4,6 @@ import contextlib
 import http.client
 import json
 import os
-import socket
 import sys
 import time
 from collections import Counter
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from stella.api.identity import new_token
+from stella.bench.lab.process import free_port
 from stella.bench.standalone.errors import StandaloneError
 from stella.db import hosts as host_table
 from stella.db import migrations
@@ -45,13 +45,6 @@ class ControlPlane:
             name: [sys.executable, "-m", f"stella.cmd.{name.replace('-', '_')}", "--config-file", str(self.config)]
             for name in ("stella-api", "stella-engine")
         }
-
-
-def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody has now."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 def config_text(*, directory: Path, port: int) -> str:

@@ -9,11 +9,11 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from stella.bench.lab.process import start_ticks
+from stella.bench.lab.process import session, start_ticks, wait_until
 
 # Fixed text: what comes from outside is only ever an argument.
 _RECORD_AND_BECOME = (
@@ -65,9 +65,7 @@ def start(name: str, argv: Sequence[str], *, records: Path, log: Path) -> "subpr
 
 def wait_for_records(records: Path) -> None:
     """Wait until every process that was started has its record; one that never began is given up after half a minute."""
-    limit = time.monotonic() + _RECORD_SECONDS
-    while time.monotonic() < limit and any(records.glob(f"*{_STARTING}")):
-        time.sleep(_POLL_SECONDS)
+    wait_until(lambda: not any(records.glob(f"*{_STARTING}")), _RECORD_SECONDS, every_seconds=_POLL_SECONDS)
 
 
 def recorded(records: Path) -> list[Record]:
@@ -80,15 +78,6 @@ def recorded(records: Path) -> list[Record]:
     return found
 
 
-def _alive() -> Iterator[tuple[int, list[str]]]:
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError):
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-                if fields[0] != "Z":
-                    yield int(entry.name), fields
-
-
 def session_of(record: Record) -> list[int]:
     """The living processes of its session, itself too. None are ours once another process has its number.
 
@@ -97,7 +86,7 @@ def session_of(record: Record) -> list[int]:
     ticks = start_ticks(record.pid)
     if ticks is not None and ticks != record.ticks:
         return []
-    return [pid for pid, fields in _alive() if int(fields[3]) == record.pid]
+    return session(record.pid)
 
 
 def _signal(pid: int, number: signal.Signals) -> None:
@@ -113,9 +102,7 @@ def end(record: Record, *, patience_seconds: float) -> bool:
     if record.runs:
         _signal(record.pid, signal.SIGTERM)
         _signal(record.pid, signal.SIGCONT)
-    limit = time.monotonic() + patience_seconds
-    while record.runs and time.monotonic() < limit:
-        time.sleep(_POLL_SECONDS)
+    wait_until(lambda: not record.runs, patience_seconds, every_seconds=_POLL_SECONDS)
     limit = time.monotonic() + _KILLED_SECONDS
     while (left := session_of(record)) and time.monotonic() < limit:
         for pid in left:

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -11,7 +12,7 @@ from typing import Any
 
 from laboratory.enclosure import Enclosure
 
-from stella.bench.lab import receiver, tools
+from stella.bench.lab import peer, tools
 from stella.bench.lab.loads import GUEST_BURST_SECONDS
 from stella.bench.lab.model import Workload
 from stella.bench.lab.network import HEADER_BYTES, tbf_arguments
@@ -103,14 +104,16 @@ def delete(member: Person, names: Sequence[str]) -> None:
 @contextlib.contextmanager
 def sink(enclosure: Enclosure) -> Iterator[None]:
     """Somebody who takes the packets, at the gateway."""
-    argv = ["/usr/bin/python3", "-I", "-S", receiver.__file__, GATEWAY, str(tools.FIRST_PORT)]
-    process = subprocess.Popen(enclosure.inside(argv), stdout=subprocess.PIPE)
-    try:
-        assert process.stdout is not None and process.stdout.readline()
-        yield
-    finally:
-        process.kill()
-        process.wait()
+    with tempfile.TemporaryDirectory() as directory:
+        words = ("receive", f"{directory}/count", GATEWAY, str(tools.FIRST_PORT))
+        argv = ["/usr/bin/python3", "-I", "-S", peer.__file__, *words]
+        process = subprocess.Popen(enclosure.inside(argv), stdout=subprocess.PIPE)
+        try:
+            assert process.stdout is not None and process.stdout.readline()
+            yield
+        finally:
+            process.kill()
+            process.wait()
 
 
 class Counter:

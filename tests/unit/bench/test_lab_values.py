@@ -97,12 +97,12 @@ def test_kernel_text() -> None:
 
 def test_cgroup_layouts(tmp_path: Path) -> None:
     layout = parse_mounts(HYBRID)
-    assert layout.info.version == 1
+    assert layout.version == 1
     assert layout.accounted() == (Path("/sys/fs/cgroup/cpu,cpuacct"),)
     assert current_paths("3:cpu,cpuacct:/a/b\n0::/\n", layout) == (Path("/sys/fs/cgroup/cpu,cpuacct/a/b"),)
     (tmp_path / "cgroup.controllers").write_text("cpu io memory\n")
     unified = parse_mounts(f"cgroup2 {tmp_path} cgroup2 rw 0 0\n")
-    assert (unified.info.version, unified.info.cpu_root) == (2, tmp_path)
+    assert (unified.version, unified.cpu_root) == (2, tmp_path)
     assert current_paths("0::/user.slice\n", unified) == (tmp_path / "user.slice",)
     group = tmp_path / "g" / "h"
     group.mkdir(parents=True)

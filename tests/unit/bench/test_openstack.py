@@ -13,11 +13,10 @@ from typing import Any, ClassVar
 import pytest
 
 from stella.bench.lab.loads import PORTS_OF_A_GUEST, GuestLoads
-from stella.bench.lab.model import Guest, LabError, Workload
+from stella.bench.lab.model import Guest, LabError, Place, Workload
 from stella.bench.openstack import tour
 from stella.bench.openstack.policies import CloudPolicy, HostMode, dashboard_of, without_and_with
 from stella.bench.openstack.servers import MARK, Member, flavor_for
-from stella.bench.openstack.stage import Seat
 from stella.bench.openstack.surroundings import Surroundings, find, listener, parse_exports, qemu_of
 from stella.bench.policies.base import PolicyError
 from stella.cmd import stella_bench
@@ -139,7 +138,7 @@ def test_what_the_tour_did_not_show_in_time_is_told() -> None:
 def test_guests_with_one_peer_address_have_ports_of_their_own(tmp_path: Path) -> None:
     ports: list[int] = []
     for index in (1, 2):
-        seat = Seat(index=index, guest_ip=f"10.0.0.{index}", peer_ip="10.0.0.254", namespace="/proc/1/ns/net")
+        seat = Place(index=index, guest_ip=f"10.0.0.{index}", peer_ip="10.0.0.254", namespace="/proc/1/ns/net")
         loads = GuestLoads(
             Guest(name=f"g{index}", workloads=(Workload(kind="cpu"), Workload(kind="udp"))), seat, (), tmp_path
         )
@@ -351,7 +350,7 @@ class Bench:
         """There is no load."""
 
     def spawn(self, argv: list[str], **keys: Any) -> Any:
-        self.said.append(f"{keys['environment']['WHO']}: {' '.join(argv[1:])}")
+        self.said.append(f"{keys['env']['WHO']}: {' '.join(argv[1:])}")
         if argv[1:4] == ["slo", "host", "set"]:
             self.agent.mode = argv[-1]
         return SimpleNamespace(communicate=lambda timeout: (b"", b""), returncode=0)

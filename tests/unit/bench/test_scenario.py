@@ -1,11 +1,14 @@
 """Scenarios: what is read, and that every mistake names its key in one line."""
 
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
+import yaml
+from jsonschema import Draft202012Validator
 
 from stella.bench.keys import InvalidScenario
-from stella.bench.scenario import check_machine, shortened
+from stella.bench.scenario import LOAD_FIELDS, Load, check_machine, shortened
 from stella.bench.scenario_file import load_scenario, parse_scenario
 from stella.model.slo import Metric
 
@@ -117,6 +120,12 @@ def test_a_mistake_is_one_line_that_names_the_key(old: str, new: str, key: str |
 def test_nonsense_is_refused(text: str) -> None:
     with pytest.raises(InvalidScenario):
         parse_scenario(text)
+
+
+def test_the_schema_is_one_and_knows_every_field_of_a_load() -> None:
+    text = (Path(__file__).parents[3] / "stella" / "bench" / "scenario.schema.yaml").read_text()
+    Draft202012Validator.check_schema(yaml.safe_load(text))
+    assert {"kind"}.union(*LOAD_FIELDS.values()) == {field.name for field in fields(Load)}
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:

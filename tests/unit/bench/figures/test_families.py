@@ -161,7 +161,7 @@ def test_honesty() -> None:
         word("undersized", "VIOLATED"),
     ]
     facts = {"windows_said": said, "result": {"agent": {"status_agreement_ratio": 0.985}}}
-    assert honesty.starved(facts) == 4
+    assert len(honesty.starved_windows(facts)) == 4
     assert honesty.cause_ratio(facts) == 0.25
     assert honesty.self_limited(facts) == 1
     assert honesty.said_missed(facts, "idle") == 1
