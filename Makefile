@@ -25,7 +25,7 @@ down:
 test: check
 	@$(PYTHON) -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m 'not vm' --ignore-glob '*/test_network_*' \
 	  tests/faults tests/functional/test_schemathesis.py tests/functional tests/agent -p no:cacheprovider --timeout 600
-	@$(PYTHON) -m pytest tests/functional/test_network_ceilings.py tests/functional/test_network_uplink.py -p no:cacheprovider --timeout 120
+	@$(PYTHON) -m pytest tests/functional/test_network_*.py -p no:cacheprovider --timeout 120
 	@scripts/browser.sh
 	@$(PYTHON) -m pytest tests/browser -m quick -p no:cacheprovider --timeout 120
 	@$(PYTHON) -m pytest tests/vm -p no:cacheprovider --timeout 600
