@@ -64,6 +64,12 @@ def rates(lab: Lab, seconds: int) -> dict[str, float]:
     return {n: (after[n][1] - before[n][1]) / (after[n][0] - before[n][0]) for n in before}
 
 
+def release(lab: Lab, directory: Path) -> int:
+    """The exit status of `xgos release`."""
+    words = [sys.executable, "-m", "stella.cmd.xgos", "release", "--config", str(directory / "xgos.toml")]
+    return lab.spawn(words).wait(timeout=30)
+
+
 @contextlib.contextmanager
 def agent(
     lab: Lab, directory: Path, slos: dict[str, Any], capacity_mb: float = 0.0
@@ -84,6 +90,7 @@ def agent(
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(timeout=20)
+            assert release(lab, directory) == 0
             print((directory / "xgos.log").read_text())
 
 
@@ -107,8 +114,7 @@ def test_a_ceiling_is_kept_and_release_gives_the_operators_limit_back(lab: Lab, 
         process.wait()
         time.sleep(2)
         assert throttle(lab, "disk").limit("total_bytes_sec") == 3 * MB, "what was asked for stays"
-        words = [sys.executable, "-m", "stella.cmd.xgos", "release", "--config", str(tmp_path / "xgos.toml")]
-        assert lab.spawn(words).wait(timeout=30) == 0
+        assert release(lab, tmp_path) == 0
     assert throttle(lab, "disk") == OPERATORS
     setter.set(lab.uuid("disk"), disk, NO_THROTTLE)
     setter.close()

@@ -16,7 +16,7 @@ from stella.linux.block_throttle import before_stella, parse_throttle, show_thro
 from stella.model.allocation import Decision, Outcome, Write
 from stella.model.snapshot import DiskReading, GroupReading, HostReading, InstanceReading, Quota, Snapshot, Throttle
 from stella.model.target import Target, TargetKind, disk_target
-from stella.xgos.actuation.actuators import same
+from stella.xgos.actuation.actuators import lifting, same
 from stella.xgos.actuation.apply import Apply
 from stella.xgos.actuation.disk_throttles import DiskActuator
 from stella.xgos.actuation.guard import SILENCE_SECONDS
@@ -166,11 +166,18 @@ class HostActuation:
         ours = journal.written(target)
         if not entry.lifted if ours is None else same(target.kind, holds, ours):
             return entry.original
+        if ours is None and same(target.kind, holds, self._left_by_the_guard(entry)):
+            return entry.original
         if self._passive:
             return holds
         journal.adopt(target, holds)
         adopted.append((target, holds))
         return holds
+
+    def _left_by_the_guard(self, entry: Entry) -> str:
+        """What a restraint that the guard of an earlier agent lifted holds."""
+        actuator, leaves = self._apply.actuators.get(entry.target.kind), entry.leaves or ""
+        return leaves if actuator is None else lifting(actuator, entry.target, leaves)
 
     def _forget_gone(self, snapshot: Snapshot) -> None:
         """Let go of what belongs to processes that are not there any more: memory does not grow with each start of an instance."""
