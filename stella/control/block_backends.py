@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from stella.control.block_latency import FREE, Allowance, follow
 from stella.control.block_limits import OPERATION_BYTES, BlockShare, used
-from stella.control.dividing import Contender, Division, divide, parts
+from stella.control.dividing import Contender, Division, divide, limits_within
 from stella.control.rates import BlockRates
 from stella.model.slo import Metric, Slo
 from stella.model.snapshot import BlockBackend
@@ -170,7 +170,7 @@ def step(backend: BlockBackend, takers: Sequence[Taker], before: BackendState, n
     if allowance.ratio is not None:
         for kind, capacity in usable.items():
             budget = max(allowance.ratio * capacity, sum(t.floors.get(kind, 0.0) for t in others))
-            found_limits = parts(budget, [t.contender(kind, budget) for t in others])
+            found_limits = limits_within(budget, [t.contender(kind, budget) for t in others])
             for uuid, limit in _bounded(found_limits, others, kind, budget).items():
                 limits[kind][uuid] = min(limit, limits[kind].get(uuid, limit))
     shares = {
@@ -190,6 +190,6 @@ def _bounded(limits: Mapping[str, float], takers: Sequence[Taker], kind: str, ca
 
     Without a bound one would take what its neighbours' limits leave, and more, before the next reading tells.
     """
-    eager = parts(capacity, [t.contender(kind, capacity, eager=True) for t in takers])
+    eager = limits_within(capacity, [t.contender(kind, capacity, eager=True) for t in takers])
     queued = {t.uuid for t in takers if t.is_queued}
     return {**{uuid: limit for uuid, limit in eager.items() if uuid in queued}, **limits}

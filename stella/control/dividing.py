@@ -37,13 +37,16 @@ class Contender:
     limit: float | None = None
     asks: float | None = None
 
+    @property
+    def is_held(self) -> bool:
+        """Whether its limit holds it back."""
+        return self.limit is not None and (self.offered > self.through or self.through >= self.limit * _REACHED_RATIO)
+
     def wants(self, capacity: float) -> float:
         """What it wants: all, while it is held; else what it asks for and room to grow."""
         if self.asks is not None:
             return self.asks
-        if self.limit is not None and (self.offered > self.through or self.through >= self.limit * _REACHED_RATIO):
-            return capacity
-        return self.offered * _GROWTH_RATIO + capacity * _GROWTH_PART_RATIO
+        return capacity if self.is_held else self.offered * _GROWTH_RATIO + capacity * _GROWTH_PART_RATIO
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,17 +63,33 @@ def divide(
     """What each contender that is to be limited may have of ``usable``. ``used``: what the resource carried, of anybody."""
     others = max(0.0, used - sum(c.through for c in contenders))
     asked = others + sum(c.offered for c in contenders)
-    until = before.contended_until_seconds
-    full = asked >= usable * _LEFT_RATIO if now_seconds < until else used >= usable * CONTENDED_RATIO
-    until = now_seconds + _LINGER_SECONDS if full else until
+    until = contended_until(usable, used, asked, before.contended_until_seconds, now_seconds)
     if now_seconds >= until:
         return Division()
-    part = max(usable - others, usable * _SMALLEST_PART_RATIO)
-    return Division(contended_until_seconds=until, limits=parts(part, contenders))
+    return Division(contended_until_seconds=until, limits=limits_within(left_for(usable, others), contenders))
 
 
-def parts(capacity: float, contenders: Sequence[Contender]) -> dict[str, float]:
-    """The limit of each contender that wants more than its part of ``capacity``; one that still serves is left as it is."""
+def contended_until(usable: float, used: float, asked: float, before_seconds: float, now_seconds: float) -> float:
+    """Until when the resource counts as contended: while nearly all of it is used, or was lately and is still asked for."""
+    full = asked >= usable * _LEFT_RATIO if now_seconds < before_seconds else used >= usable * CONTENDED_RATIO
+    return now_seconds + _LINGER_SECONDS if full else before_seconds
+
+
+def left_for(usable: float, others: float) -> float:
+    """What is left for instances beside ``others``; never nothing."""
+    return max(usable - others, usable * _SMALLEST_PART_RATIO)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """What a contender wants, at most its ceiling, and what it is granted."""
+
+    bound: float
+    total: float
+
+
+def grants(capacity: float, contenders: Sequence[Contender]) -> list[Part]:
+    """The part of each in ``capacity``: floors first, the rest by weight."""
     smallest = capacity * _SMALLEST_PART_RATIO
     claims = [
         Claim(
@@ -82,10 +101,21 @@ def parts(capacity: float, contenders: Sequence[Contender]) -> dict[str, float]:
         )
         for c in contenders
     ]
-    limits = {}
-    for one, claim, grant in zip(contenders, claims, share(capacity, claims), strict=True):
-        if claim.bound > grant.total * (1 + 1e-9):
+    granted = share(capacity, claims)
+    return [Part(bound=claim.bound, total=grant.total) for claim, grant in zip(claims, granted, strict=True)]
+
+
+def limits_within(capacity: float, contenders: Sequence[Contender]) -> dict[str, float]:
+    """The limit of each contender that wants more than its part of ``capacity``."""
+    return limits(contenders, grants(capacity, contenders))
+
+
+def limits(contenders: Sequence[Contender], parts: Sequence[Part]) -> dict[str, float]:
+    """The limit of each contender that wants more than its part; one that still serves is left as it is."""
+    found = {}
+    for one, part in zip(contenders, parts, strict=True):
+        if part.bound > part.total * (1 + 1e-9):
             old = one.limit
-            keeps = old is not None and (1.0 - _DEADBAND_RATIO) * grant.total <= old <= grant.total
-            limits[one.uuid] = old if keeps and old is not None else max(1.0, grant.total)
-    return limits
+            keeps = old is not None and (1.0 - _DEADBAND_RATIO) * part.total <= old <= part.total
+            found[one.uuid] = old if keeps and old is not None else max(1.0, part.total)
+    return found
