@@ -325,8 +325,7 @@ def test_a_knob_cannot_be_written(linked: Linked) -> None:
 
 
 def test_two_hundred_and_twenty_instances(tmp_path: Path, record_property: Callable[..., None]) -> None:
-    """On one host, at the default period: all are read, decided upon and written in less CPU time than a period has."""
+    """On one host, at the default period: all are read, decided upon and written. What it costs is a figure of `scale host`."""
     found = watch(tmp_path, instances=220, seconds=6.0)
     assert found.failed_ticks == 0 and found.instances == 220 and found.with_slo == 110
-    assert found.cpu_seconds_per_tick < 0.25, found
     record_property("measured", f"{found.cpu_seconds_per_tick * 1000:.0f} ms of CPU in a period of 250 ms")
