@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 HOSTS ?= lab
 
-.PHONY: setup demo up down test test-faults test-browser check figures format clean
+.PHONY: setup demo up down test test-faults test-browser check figures figures-contention format clean
 
 setup:
 	@scripts/setup.sh
@@ -52,6 +52,10 @@ test-browser: setup
 
 figures: setup
 	@$(PYTHON) -m stella.cmd.stella_bench figures --output results/figures --document docs/benchmarks.md
+
+# Full uplinks and back ends: ten minutes.
+figures-contention: setup
+	@$(PYTHON) -m stella.cmd.stella_bench figures --only contention --repeat 1 --output results/contention --document docs/contention.md
 
 format:
 	@ruff format stella tests scripts plugins deploy; ruff check --fix -q stella tests scripts plugins deploy

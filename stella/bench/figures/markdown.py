@@ -7,7 +7,7 @@ from stella.bench.figures.row import FALLS_SHORT, INVALID, OUTSIDE, PASS
 from stella.bench.policies import COMPARED, WHAT_THEY_ARE
 
 INTRODUCTION = """\
-Written by `make figures` alone; do not edit. All of it was measured on one commit.
+Written by `stella-bench figures` alone; do not edit. All of it was measured on one commit.
 
 Each figure is the median over the rounds, with the smallest and the largest of them in brackets; a row passes only when **every**
 round keeps what is required. *Aim* is what is wanted, and decides nothing. In a round the policies run one after the other on the
