@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 HOSTS ?= lab
 
-.PHONY: setup demo up down test test-faults test-browser check figures figures-contention format clean
+.PHONY: setup demo up down test test-faults test-browser check check-types test-dashboard figures figures-contention format clean
 
 setup:
 	@scripts/setup.sh
@@ -34,7 +34,12 @@ test: check
 test-faults: setup
 	@$(PYTHON) -m tests.faults
 
+# Types are checked and the dashboard is tested side by side, each on one CPU; the unit tests take two.
 check: setup
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target check-types test-dashboard
+	@$(PYTHON) -m pytest -n 2 --dist loadfile tests/unit tests/property plugins/python-stellaclient/tests plugins/stella-nova/tests
+
+check-types:
 	@ruff check stella tests scripts plugins deploy
 	@ruff format --check -q stella tests scripts plugins deploy
 	@mypy
@@ -42,7 +47,8 @@ check: setup
 	@MYPYPATH=plugins/stella-nova mypy --strict -p stella_nova
 	@MYPYPATH=deploy mypy --strict -p laboratory
 	@lint-imports --no-cache | tail -n 4
-	@$(PYTHON) -m pytest -n 2 --dist loadfile tests/unit tests/property plugins/python-stellaclient/tests plugins/stella-nova/tests
+
+test-dashboard:
 	@scripts/test-stella-dashboard.sh
 
 # Chromium on the dashboard, against stella-api in this process: each action in both languages. `make test` has the quick ones alone.

@@ -106,12 +106,13 @@ def of_io(metric: Metric, direction: Direction, rates: InstanceRates, usage: flo
     if not (saturated or queued or dropped > 0):
         return Demand(asked=False, value=usage, limit=None, starved_ratio=starved)
     running = max((s.run_ratio for s in pipeline), default=0.0)
-    potential = usage / max(running, _HARDLY_RAN_RATIO)
-    if starved > _MOSTLY_WAITED_RATIO and (running < _HARDLY_RAN_RATIO or len(_never_idle(rates.cpu)) > 1):
-        value = max(usage + dropped, 0.0 if running < _HARDLY_RAN_RATIO else potential)
+    if running < _HARDLY_RAN_RATIO and starved > _MOSTLY_WAITED_RATIO:
+        return Demand(asked=True, value=usage + dropped, limit=full, starved_ratio=starved, known=False)
+    value = max(usage / max(running, _HARDLY_RAN_RATIO), usage + dropped)
+    if starved > _MOSTLY_WAITED_RATIO and len(_never_idle(rates.cpu)) > 1:
         return Demand(asked=True, value=value, limit=full, starved_ratio=starved, known=False)
     limit = max(pipeline, key=lambda s: s.run_ratio, default=None)
-    return Demand(asked=True, value=max(potential, usage + dropped), limit=limit, starved_ratio=starved)
+    return Demand(asked=True, value=value, limit=limit, starved_ratio=starved)
 
 
 def of_cpu(rates: InstanceRates, usage: float) -> Demand:

@@ -46,23 +46,24 @@ def vcpu_weight_factors(
     homes: Mapping[Stage, int],
     busy_ratios: Mapping[Stage, float],
     entitled_cores: Mapping[int, float],
-    io_weight: float,
+    serving_weight: float,
 ) -> Mapping[int, float]:
     """The weight of each vCPU (by index) on another CPU than the I/O threads, in units of its own: 1 to `LARGEST_VCPU_FACTOR`.
 
     The kernel spreads an instance's weight over the CPUs by the load that its groups have on each (``calc_group_shares`` in
     kernel/sched/fair.c). Heavy I/O threads would draw it all to their CPU, and its vCPUs elsewhere would get nothing beside a
     neighbour. So the load on each CPU is made proportional to ``entitled_cores``, what the instance is entitled to there.
-    ``busy_ratios``: the share of time in which each stage had something to do; ``io_weight``: as `io_weight` tells it.
+    ``busy_ratios``: the share of time in which each stage had something to do; ``serving_weight``: of each I/O thread
+    (`io_weight`).
     """
     serving = {cpu for stage, cpu in homes.items() if stage[0] is not Role.VCPU}
-    if len(serving) != 1 or io_weight <= 1.0:
+    if len(serving) != 1 or serving_weight <= 1.0:
         return {}
     (io_cpu,) = serving
     loads: dict[int, float] = {}
     for stage, cpu in homes.items():
         own = min(1.0, busy_ratios.get(stage, 0.0))
-        loads[cpu] = loads.get(cpu, 0.0) + own * (1.0 if stage[0] is Role.VCPU else io_weight)
+        loads[cpu] = loads.get(cpu, 0.0) + own * (1.0 if stage[0] is Role.VCPU else serving_weight)
     if loads[io_cpu] <= _LEAST_LOAD or entitled_cores.get(io_cpu, 0.0) <= 0:
         return {}
     load_per_core = loads[io_cpu] / entitled_cores[io_cpu]

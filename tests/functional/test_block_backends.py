@@ -37,22 +37,12 @@ from stella.xgos.actuation.journal import Journal
 from stella.xgos.actuation.restore import restore
 from stella.xgos.block_throttles import BlockThrottles
 from stella.xgos.host_files import HostFiles
-from tests.unit.xgos.conftest import ThrottleSetter
+from tests.unit.xgos.conftest import Guarded, ThrottleSetter
 
 MB = 1e6
 CAPACITY, TICK_SECONDS, EVERY = 100 * MB, 0.25, 2
 BACKEND = BlockBackend(name="ssd", sources=("/x",), capacity_bytes_per_second=CAPACITY)
 UUIDS = tuple(f"00000000-0000-4000-8000-00000000000{n}" for n in (1, 2, 3))
-
-
-class Guarded:
-    alive = True
-
-    def ensure(self, _now: float) -> bool:
-        return True
-
-    def beat(self) -> bool:
-        return True
 
 
 class Host:

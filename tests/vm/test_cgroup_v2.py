@@ -1,4 +1,4 @@
-"""The agent on a kernel with cgroup v2 controllers, booted in a guest: real groups, processes and schedulers (two minutes, emulated).
+"""The agent on a kernel with cgroup v2 controllers, booted in a guest: real groups, processes and schedulers.
 
 The host may well have v1 controllers only. One boot tells all facts (`tests.vm.cgroup_v2.guest`); each test judges some of them.
 """

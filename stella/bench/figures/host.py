@@ -6,6 +6,7 @@ import statistics
 import subprocess
 import threading
 import time
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import IO, Any
 
@@ -126,7 +127,7 @@ class AgentMemory(PeriodicProbe):
         return self.peak_bytes
 
 
-class AgentProbe(PeriodicProbe):
+class AgentProbe(PeriodicProbe, ABC):
     """Asks the agent now and then over its own socket; what it does not answer is skipped."""
 
     def __init__(self, period_seconds: float) -> None:
@@ -142,9 +143,9 @@ class AgentProbe(PeriodicProbe):
         with contextlib.suppress(Unreachable, RequestRefused):
             self.ask(Client(self._socket, timeout_seconds=2.0))
 
+    @abstractmethod
     def ask(self, client: Client) -> None:
         """Take one sample."""
-        raise NotImplementedError
 
 
 class Reservation(AgentProbe):

@@ -12,8 +12,9 @@ from typing import Protocol, runtime_checkable
 
 from stella.linux import cgroup, cpuset
 from stella.model.target import Target, TargetKind
-from stella.xgos.actuation.disk_throttles import DiskActuator, NoDisks, before
-from stella.xgos.actuation.link_limits import LinkActuator, NoLinks
+from stella.xgos.actuation.disk_throttles import DiskActuator, before
+from stella.xgos.actuation.link_limits import LinkActuator
+from stella.xgos.actuation.recorded import NothingThere
 from stella.xgos.block_throttles import BlockThrottles
 from stella.xgos.host_files import HostFiles, InstanceGone, Unavailable, Unsupported, WriteFailed
 from stella.xgos.link_limits import LinkLimits
@@ -181,10 +182,10 @@ class ThreadPolicyActuator:
 
 def actuators(files: HostFiles, throttles: BlockThrottles | None = None) -> Actuators:
     """All actuators of this host, by kind. Without ``throttles`` no disk is limited."""
-    links = NoLinks() if files.recorded else LinkActuator(LinkLimits())
+    links = NothingThere() if files.recorded else LinkActuator(LinkLimits())
     return {
         TargetKind.CGROUP: CgroupActuator(files),
         TargetKind.THREAD: ThreadPolicyActuator(files),
         TargetKind.LINK: links,
-        TargetKind.DISK: NoDisks() if throttles is None or files.recorded else DiskActuator(files, throttles),
+        TargetKind.DISK: NothingThere() if throttles is None or files.recorded else DiskActuator(files, throttles),
     }

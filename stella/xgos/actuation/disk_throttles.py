@@ -60,24 +60,3 @@ class DiskActuator:
         ``virsh blkdeviotune`` leaves a disk in its group.
         """
         return before_stella(holds) is None or not self._throttles.was_put(target.instance, target.knob, holds)
-
-
-class NoDisks:
-    """Stands where there is no hypervisor behind the files: a recorded host's disks cannot be limited."""
-
-    blocking = False
-
-    def identity(self, target: Target) -> str:
-        """See `Actuator.identity`."""
-        raise Gone(f"{target}: a recorded host")
-
-    def read(self, target: Target) -> str:
-        """See `Actuator.read`."""
-        raise Gone(f"{target}: a recorded host")
-
-    def write(self, target: Target, value: str, identity: str) -> None:
-        """See `Actuator.write`."""
-        raise Unsupported(f"{target}: a recorded host")
-
-    def remove(self, target: Target) -> None:
-        """See `Actuator.remove`."""

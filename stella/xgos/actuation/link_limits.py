@@ -61,24 +61,3 @@ class LinkActuator:
                 self._limits.clear()
         except OSError as error:
             raise WriteFailed(f"{target}: {error.strerror or error}") from None
-
-
-class NoLinks:
-    """Stands where there is no kernel behind the files: a recorded host has no limits, and takes none."""
-
-    blocking = False
-
-    def identity(self, target: Target) -> str:
-        """See `Actuator.identity`."""
-        raise Gone(f"{target}: a recorded host")
-
-    def read(self, target: Target) -> str:
-        """See `Actuator.read`."""
-        raise Gone(f"{target}: a recorded host")
-
-    def write(self, target: Target, value: str, identity: str) -> None:
-        """See `Actuator.write`."""
-        raise Unsupported(f"{target}: a recorded host")
-
-    def remove(self, target: Target) -> None:
-        """See `Actuator.remove`."""

@@ -209,6 +209,18 @@ def writer() -> Iterator[LineWriter]:
 __all__ = ["FakePort", "replace"]
 
 
+class Guarded:
+    """A guard that is well."""
+
+    alive = True
+
+    def ensure(self, _now: float) -> bool:
+        return True
+
+    def beat(self) -> bool:
+        return True
+
+
 class ThrottleSetter:
     """A hypervisor in memory; ``gate`` closed: it does not answer for instance a."""
 

@@ -21,22 +21,12 @@ from stella.xgos.actuation.journal_text import parse_entry, show_entry
 from stella.xgos.actuation.restore import restore
 from stella.xgos.block_throttles import BlockThrottles
 from stella.xgos.host_files import HostFiles
-from tests.unit.xgos.conftest import VM1, ThrottleSetter, reading
+from tests.unit.xgos.conftest import VM1, Guarded, ThrottleSetter, reading
 
 OPERATORS = Throttle(limits=(("total_bytes_sec", 5_000_000),), group="gold")
 CEILING = Throttle(limits=(("total_bytes_sec", 3_000_000),))
 SHARE = Throttle(limits=(("total_bytes_sec", 1_000_000),))
 PID = 4242
-
-
-class Guarded:
-    alive = True
-
-    def ensure(self, _now: float) -> bool:
-        return True
-
-    def beat(self) -> bool:
-        return True
 
 
 class Host:
